@@ -1,0 +1,53 @@
+"""trax makes a long computation survive.
+
+Decorate a generator-style loop with `resumable`; after a crash, a kill or a reboot run the same
+script again, and the loop goes on as if nothing had happened. Below the decorator is `Trax`, a
+store of states, each a checkpoint and a log of increments.
+"""
+
+from trax._version import __version__
+from trax.core import Trax, load
+from trax.errors import (
+    ArgumentsChangedError,
+    CodecError,
+    CorruptionError,
+    DurabilityError,
+    FormatVersionError,
+    LockedError,
+    NotFoundError,
+    StorageError,
+    TraxError,
+    UntrustedError,
+    UsageError,
+)
+from trax.loop import remaining, steps
+from trax.policies import Policy, Since, automatic, every_seconds, every_steps
+from trax.resumable import Resumable, resumable
+from trax.run import Run
+
+__all__ = [
+    "ArgumentsChangedError",
+    "CodecError",
+    "CorruptionError",
+    "DurabilityError",
+    "FormatVersionError",
+    "LockedError",
+    "NotFoundError",
+    "Policy",
+    "Resumable",
+    "Run",
+    "Since",
+    "StorageError",
+    "Trax",
+    "TraxError",
+    "UntrustedError",
+    "UsageError",
+    "__version__",
+    "automatic",
+    "every_seconds",
+    "every_steps",
+    "load",
+    "remaining",
+    "resumable",
+    "steps",
+]

@@ -1,0 +1,186 @@
+"""The arguments of a call: bound, named, and compared with those of the call before.
+
+What is stored of an argument is a short text for people and a digest. The digest is made from
+the value's structure, as pickle would take it apart, and not from a pickle's bytes: those
+depend on which equal objects happen to be the same one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import reprlib
+import string
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from xxhash import xxh3_128
+
+from trax.errors import ArgumentsChangedError, CodecError, UsageError
+
+__all__ = ["Arguments", "call_with", "check_names", "check_template", "describe", "differences"]
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 80
+
+
+class Arguments(dict[str, Any]):
+    """The values of a call, by parameter, defaults filled in."""
+
+
+def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what is stored of each argument: a text and a digest.
+
+    Raises
+    ------
+    CodecError
+        Where an argument cannot be taken apart; it names the argument.
+    """
+    described = {}
+    for name, value in values.items():
+        try:
+            digest = _digest(value)
+        except Exception as error:
+            raise CodecError(
+                f"the argument {name!r} cannot be compared with that of a later call: {error}. "
+                f"If it may differ from call to call, say varying=({name!r},)."
+            ) from error
+        described[name] = {"text": _repr.repr(value), "digest": digest}
+    return described
+
+
+def differences(stored: dict[str, Any], given: dict[str, Any], ignored: Iterable[str]) -> list[str]:
+    """Return a line for each argument that is not what it was."""
+    missing = {"text": "(not given)", "digest": ""}
+    lines = []
+    for name in dict.fromkeys([*stored, *given]):
+        if name in ignored:
+            continue
+        old, new = stored.get(name, missing), given.get(name, missing)
+        if old["digest"] != new["digest"]:
+            same = " (same text, other content)" if old["text"] == new["text"] else ""
+            lines.append(f"{name}: {old['text']} -> {new['text']}{same}")
+    return lines
+
+
+def changed_error(run: str, function: str, step: int, lines: list[str]) -> ArgumentsChangedError:
+    """Return the error for a run that is called with other arguments, with the ways on."""
+    names = [line.partition(":")[0] for line in lines]
+    template = run + "".join(f"-{{{name}}}" for name in names)
+    return ArgumentsChangedError(
+        f"the run {run!r} is stored at step {step:,} with other arguments:\n  "
+        + "\n  ".join(lines)
+        + f"\nCall it as before to go on; or keep a run for each value, with name={template!r}; "
+        f"or allow the change, with varying={tuple(names)!r}; or start over, with "
+        f"{function}.fresh(...)."
+    )
+
+
+def check_template(template: str, parameters: Iterable[str]) -> None:
+    """Refuse a name template that refers to something that is not a parameter."""
+    if not isinstance(template, str):
+        raise UsageError(f"name must be a str, not {template!r}")
+    try:
+        fields = [part[1] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise UsageError(f"name={template!r} is not a template: {error}") from None
+    known = list(parameters)
+    for field in fields:
+        root = field.partition(".")[0].partition("[")[0]
+        if root not in known:
+            raise UsageError(
+                f"name={template!r} refers to {root!r}, which is not an argument of the call; "
+                f"there are {', '.join(known) or 'none'}"
+            )
+
+
+def check_names(function: Callable[..., Any], available: Iterable[str], what: str) -> None:
+    """Refuse a function that needs an argument which the call does not have."""
+    known = set(available)
+    for parameter in _parameters(function).values():
+        if (
+            parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            and parameter.name not in known
+        ):
+            raise UsageError(
+                f"{what} needs {parameter.name!r}, which is not an argument of the call; there "
+                f"are {', '.join(sorted(known)) or 'none'}"
+            )
+
+
+def call_with(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """Call `function` with those of `values` that it names."""
+    args, kwargs = [], {}
+    for parameter in _parameters(function).values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            kwargs.update({name: value for name, value in values.items() if name not in kwargs})
+        elif parameter.name not in values:
+            continue
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            args.append(values[parameter.name])
+        else:
+            kwargs[parameter.name] = values[parameter.name]
+    return function(*args, **kwargs)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin, such as dict, that does not say
+        return {}
+
+
+def _digest(value: Any) -> str:
+    digest = xxh3_128()
+    _feed(digest.update, value, [])
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[Any], None], value: Any, above: list[int]) -> None:
+    """Feed the structure of a value; `above` are the objects that it lies in."""
+
+    def head(kind: str, size: int) -> None:
+        update(f"{kind}:{size};".encode())
+
+    def leaf(kind: str, content: Any) -> None:
+        view = memoryview(content).cast("B")
+        head(kind, len(view))
+        update(view)
+
+    def each(values: Iterable[Any]) -> None:
+        for part in values:
+            _feed(update, part, [*above, id(value)])
+
+    if id(value) in above:
+        leaf("cycle", struct.pack("<I", above[::-1].index(id(value))))
+    elif value is None or type(value) in (bool, int, float, complex):
+        leaf(type(value).__name__, repr(value).encode())
+    elif type(value) is str:
+        leaf("str", value.encode("utf-8", "surrogatepass"))
+    elif type(value) in (bytes, bytearray):
+        leaf(type(value).__name__, value)
+    elif isinstance(value, os.PathLike):
+        leaf("path", os.fsencode(value))
+    elif type(value) in (tuple, list):
+        head(type(value).__name__, len(value))
+        each(value)
+    elif type(value) in (set, frozenset):
+        head(type(value).__name__, len(value))
+        each(sorted(_digest(part) for part in value))
+    elif type(value) is dict:
+        head("dict", len(value))
+        each(sorted((_digest(key), _digest(part)) for key, part in value.items()))
+    elif isinstance(value, type) or (inspect.isroutine(value) and hasattr(value, "__qualname__")):
+        leaf("name", f"{value.__module__}.{value.__qualname__}".encode())
+        each([value.__self__] if inspect.ismethod(value) else [])
+    else:
+        reduced = value.__reduce_ex__(4)
+        head("object", 1)
+        if isinstance(reduced, str):
+            each([type(value), reduced])
+        else:
+            function, args, *rest = reduced
+            state, items, pairs = [*rest, None, None, None][:3]
+            each([function, args, state, list(items or ()), dict(pairs or ())])

@@ -1,0 +1,274 @@
+"""The core: one checkpoint and one log for every name."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from trax import report
+from trax.errors import NotFoundError, UsageError
+from trax.options import check_keep, check_sync
+from trax.replay import REPLACE, STORED
+from trax.replay import load as load_run
+from trax.storage.codec import Encoded, encode
+from trax.storage.store import Hold, Store, Sync
+
+__all__ = ["Trax", "load"]
+
+S = TypeVar("S")
+
+
+class Trax:
+    """A store of named states, each a checkpoint and a log of increments behind it.
+
+    A name is held for writing from its first `log` or `checkpoint` until `close`, by one process
+    at a time. Reading holds nothing and disturbs nobody.
+
+    Parameters
+    ----------
+    traxdir : str or os.PathLike, optional
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
+    sync : {"interval", "always", "os"}
+        When increments are forced to the disk: at most a second later, before `log` returns, or
+        when the operating system likes. Whatever it is, what `log` has stored survives the death
+        of the process; ``"always"`` survives a power cut too. Checkpoints are always forced.
+    keep : int
+        How many checkpoints are kept, so that an older one can stand in for a damaged one.
+
+    Examples
+    --------
+    >>> store = Trax()
+    >>> store.checkpoint(existence="u")
+    >>> for c in "niverse":
+    ...     store.log(existence=c)
+    >>> store.recover("existence", replay_log=lambda state, increment: state + increment)
+    'universe'
+    >>> store.close()
+    """
+
+    def __init__(
+        self,
+        traxdir: str | os.PathLike[str] | None = None,
+        *,
+        sync: Sync = "interval",
+        keep: int = 2,
+    ) -> None:
+        self._store = Store(traxdir)
+        self._sync: Sync = check_sync(sync)
+        self._keep = check_keep(keep)
+        self._held: dict[str, _Held] = {}
+        self._guard = threading.RLock()
+        self._closed = False
+        self._finalizer = weakref.finalize(self, _close_all, self._held)
+
+    def checkpoint(self, /, **values: Any) -> None:
+        """Store the state of each name, and clear its log.
+
+        Parameters
+        ----------
+        **values : object
+            The states, by name. All are pickled before the first is stored; then they are stored
+            one by one, each as a whole or not at all.
+
+        Raises
+        ------
+        CodecError
+            A state cannot be pickled; nothing was stored.
+        LockedError
+            A name is held elsewhere.
+        StorageError
+            The disk refused; the checkpoint and the log that were there are still the truth.
+        """
+        encoded = {name: encode(value, name) for name, value in values.items()}
+        with self._guard:
+            for name, state in encoded.items():
+                self._hold(name).checkpoint(state)
+
+    def log(self, /, **values: Any) -> None:
+        """Append one increment to the log of each name.
+
+        When this returns, the increments survive the death of the process.
+
+        Parameters
+        ----------
+        **values : object
+            The increments, by name. All are pickled before the first is appended; then they are
+            appended one by one.
+
+        Raises
+        ------
+        CodecError
+            An increment cannot be pickled; nothing was stored.
+        LockedError
+            A name is held elsewhere.
+        DurabilityError
+            The disk refused; what was logged before is still stored. Where it was a sync that
+            failed, `checkpoint` begins a new log.
+        """
+        encoded = {name: encode(value, name) for name, value in values.items()}
+        with self._guard:
+            for name, increment in encoded.items():
+                self._hold(name).hold.generations.append(increment)
+
+    def recover(
+        self,
+        name: str,
+        create: Callable[[], S] | None = None,
+        replay_log: Callable[[S, Any], S] = REPLACE,
+    ) -> S:
+        """Return the state of a name: its checkpoint, with its log replayed on top.
+
+        Parameters
+        ----------
+        name : str
+            The name.
+        create : callable, optional
+            Makes the first state, where nothing is stored; that is stored then.
+        replay_log : callable
+            ``replay_log(state, increment) -> state``. By default the increment replaces the state;
+            a run written by `resumable` is replayed with its own function.
+
+        Returns
+        -------
+        object
+            The state.
+
+        Raises
+        ------
+        NotFoundError
+            Nothing is stored and there is no `create`.
+        CorruptionError
+            What is stored is damaged, and no older checkpoint gives the state.
+        """
+        with self._guard:
+            replayed = load_run(self._store, name, create, replay_log)
+            if create is not None and (replayed is None or not replayed.recovery.checkpoint):
+                held = self._hold(name)
+                # Another process may have been first, until this one held the name.
+                replayed = load_run(self._store, name, create, replay_log)
+                if replayed is None or not replayed.recovery.checkpoint:
+                    # Stored, it is the same in every later process, whatever create() gives.
+                    first = create() if replayed is None else replayed.state
+                    held.checkpoint(encode(first, name))
+                    return first
+            if replayed is None:
+                raise NotFoundError(
+                    f"nothing is stored as {name!r} in {self._store.path}. Give create= to begin, "
+                    "or check the name and the directory."
+                )
+            state: S = replayed.state
+            return state
+
+    def close(self) -> None:
+        """Make everything durable and let others hold the names; calling it again does nothing."""
+        with self._guard:
+            self._closed = True
+            _close_all(self._held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Trax({self._store.path!r})"
+
+    def _hold(self, name: str) -> _Held:
+        if self._closed:
+            raise UsageError(f"{self!r} is closed: make a new Trax(...) to go on")
+        held = self._held.get(name)
+        if held is None:
+            held = _Held(self._store, name, self._sync, self._keep)
+            self._held[name] = held
+        return held
+
+
+class _Held:
+    """A name that is held for writing, and what its next checkpoint takes over from the last."""
+
+    def __init__(self, store: Store, name: str, sync: Sync, keep: int) -> None:
+        self.hold: Hold = store.hold(name, sync=sync, keep=keep, report=report.warn)
+        try:
+            recovery = store.recover(name)
+            self._step = 0
+            self._meta: dict[str, Any] = {"replay_log": "unknown"}
+            self._parts: dict[str, Encoded] = {}
+            if recovery is not None:
+                if recovery.checkpoint:
+                    self._meta = recovery.checkpoint.meta
+                    self._parts = recovery.checkpoint.parts
+                    self._step = self._meta.get("step", 0) - recovery.position.step
+                for _ in recovery.increments():
+                    pass
+                self.hold.generations.adopt(recovery)
+        except BaseException:
+            self.hold.close()
+            raise
+
+    def checkpoint(self, state: Encoded) -> None:
+        generations = self.hold.generations
+        step = self._step + generations.position.step
+        parts = {**self._parts, "state": state}
+        parts.pop("result", None)
+        generations.checkpoint({**self._meta, "step": step, "done": False}, parts)
+
+
+def _close_all(held: dict[str, _Held]) -> None:
+    while held:
+        held.popitem()[1].hold.close()
+
+
+def load(
+    name: str,
+    *,
+    traxdir: str | os.PathLike[str] | None = None,
+    replay_log: Callable[[Any, Any], Any] = STORED,
+) -> Any:
+    """Return the stored state of a run, without running or holding anything.
+
+    Parameters
+    ----------
+    name : str
+        The run's name.
+    traxdir : str or os.PathLike, optional
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
+    replay_log : callable, optional
+        ``replay_log(state, increment) -> state``; by default the function that the run was
+        written with.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is stored under this name.
+    CodecError
+        The log cannot be replayed: a class or function is not where it was, or increments were
+        logged through `Trax`, which does not know how they are to be replayed.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int)
+    ... def count(n, to):
+    ...     while n < to:
+    ...         n = yield n + 1
+    >>> _ = count(to=3).result()
+    >>> trax.load("count")
+    3
+    """
+    store = Store(traxdir)
+    replayed = load_run(store, name, None, replay_log)
+    if replayed is None:
+        raise NotFoundError(
+            f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."
+        )
+    return replayed.state

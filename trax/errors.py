@@ -1,0 +1,98 @@
+"""Everything that trax raises on purpose.
+
+::
+
+    TraxError
+    ├── UsageError              trax was called in a way that cannot work (also a ValueError)
+    ├── NotFoundError           nothing is stored under this name (also a LookupError)
+    ├── ArgumentsChangedError   a stored run is called again with other arguments
+    ├── CodecError              an object cannot be pickled, or not be loaded again
+    ├── LockedError             another process, or another part of this one, holds the run
+    ├── UntrustedError          somebody else could have written these files
+    ├── CorruptionError         stored bytes are not the bytes that were written
+    ├── FormatVersionError      a newer trax wrote this file
+    └── StorageError            the disk or the file system refused
+        └── DurabilityError     data could not be made to survive
+
+Every message says what happened, where (file, offset) and what to do next.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentsChangedError",
+    "CodecError",
+    "CorruptionError",
+    "DurabilityError",
+    "FormatVersionError",
+    "LockedError",
+    "NotFoundError",
+    "StorageError",
+    "TraxError",
+    "UntrustedError",
+    "UsageError",
+]
+
+
+class TraxError(Exception):
+    """The base of everything that trax raises on purpose."""
+
+
+class UsageError(TraxError, ValueError):
+    """trax was called in a way that cannot work; nothing was stored or changed."""
+
+
+class NotFoundError(TraxError, LookupError):
+    """Nothing is stored under this name, and there is no ``create`` to begin with."""
+
+
+class ArgumentsChangedError(TraxError):
+    """A stored run was called with other arguments than those it was begun with."""
+
+
+class CodecError(TraxError):
+    """An object cannot be pickled, or what was pickled cannot be loaded."""
+
+
+class LockedError(TraxError):
+    """The run is held for writing elsewhere."""
+
+
+class UntrustedError(TraxError):
+    """A file of the store could have been written by somebody else, and pickles run code."""
+
+
+class _FileError(TraxError):
+    """An error about one file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    offset : int or None
+        Where in it, in bytes.
+    """
+
+    def __init__(self, message: str, path: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[type[_FileError], tuple[str, str, int | None]]:
+        return type(self), (str(self), self.path, self.offset)
+
+
+class CorruptionError(_FileError):
+    """Stored bytes are not the bytes that were written, and no other copy gives the state."""
+
+
+class FormatVersionError(_FileError):
+    """The file was written by a newer version of trax; nothing was touched."""
+
+
+class StorageError(TraxError):
+    """The disk or the file system refused; the `OSError` is the ``__cause__``."""
+
+
+class DurabilityError(StorageError):
+    """Data could not be made to survive; what was acknowledged before is still stored."""

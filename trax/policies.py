@@ -1,0 +1,181 @@
+"""When to checkpoint: a policy is a callable of what was measured since the last checkpoint.
+
+A policy takes a `Since` and returns whether a checkpoint is due. `every_steps`,
+`every_seconds` and `automatic` make the usual ones; ``|`` and ``&`` combine them, and any
+callable will do::
+
+    @trax.resumable(policy=trax.every_steps(1000) | trax.every_seconds(60))
+    @trax.resumable(policy=lambda since: since.log_bytes > 1e9)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+
+from trax.errors import UsageError
+
+__all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seconds"]
+
+
+class Since:
+    """What was measured since the last checkpoint; a policy reads it and changes nothing.
+
+    Attributes
+    ----------
+    step : int
+        Increments since the run began.
+    now : float
+        The time of the present step, in seconds of a monotonic clock.
+    replay_seconds : float
+        How long it would take to replay the log; where nothing is logged, to do the work again.
+    log_bytes : int
+        How long the log is.
+    checkpoint_seconds : float
+        How long the last checkpoint kept the loop waiting.
+    checkpoint_bytes : int
+        How large it was.
+    """
+
+    __slots__ = (
+        "checkpoint_bytes",
+        "checkpoint_seconds",
+        "log_bytes",
+        "now",
+        "replay_seconds",
+        "started",
+        "started_step",
+        "step",
+    )
+
+    def __init__(self, step: int, now: float) -> None:
+        self.step = step
+        self.now = now
+        self.checkpoint_seconds = 0.0
+        self.checkpoint_bytes = 0
+        self.restart(now)
+
+    def restart(self, now: float) -> None:
+        """Begin to measure anew: a checkpoint was taken, or tried, just now."""
+        self.started = self.now = now
+        self.started_step = self.step
+        self.replay_seconds = 0.0
+        self.log_bytes = 0
+
+    @property
+    def steps(self) -> int:
+        """Increments since then."""
+        return self.step - self.started_step
+
+    @property
+    def seconds(self) -> float:
+        """The time since then, in seconds."""
+        return self.now - self.started
+
+
+class Policy:
+    """A callable that combines with others by ``|`` (either) and ``&`` (both)."""
+
+    __slots__ = ("due",)
+
+    def __init__(self, due: Callable[[Since], bool]) -> None:
+        self.due = due
+
+    def __call__(self, since: Since) -> bool:
+        return self.due(since)
+
+    def __or__(self, other: Callable[[Since], bool]) -> Policy:
+        mine = self.due
+        return Policy(lambda since: mine(since) or other(since))
+
+    def __and__(self, other: Callable[[Since], bool]) -> Policy:
+        mine = self.due
+        return Policy(lambda since: mine(since) and other(since))
+
+
+def every_steps(steps: int) -> Policy:
+    """Return a policy: a checkpoint every so many increments.
+
+    Raises
+    ------
+    UsageError
+        Unless `steps` is a whole number of at least 1.
+
+    Examples
+    --------
+    >>> import trax
+    >>> policy = trax.every_steps(1000) | trax.every_seconds(60)
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UsageError(f"every_steps must be a whole number of at least 1, not {steps!r}")
+    return Policy(lambda since: since.step - since.started_step >= steps)
+
+
+def every_seconds(duration: float | timedelta) -> Policy:
+    """Return a policy: a checkpoint when so much time has passed, in seconds or as a timedelta.
+
+    Raises
+    ------
+    UsageError
+        Unless `duration` is a positive, finite time.
+
+    Examples
+    --------
+    >>> from datetime import timedelta
+    >>> import trax
+    >>> policy = trax.every_seconds(timedelta(minutes=5))
+    """
+    limit = seconds(duration, "every_seconds")
+    return Policy(lambda since: since.now - since.started >= limit)
+
+
+def automatic(
+    *,
+    overhead: float = 0.01,
+    recovery_seconds: float | timedelta = 60.0,
+    log_bytes: int = 64_000_000,
+) -> Policy:
+    """Return the policy that is used where none is given.
+
+    A checkpoint is taken once it is worth it, because replaying the log would take longer than
+    `recovery_seconds` or the log has outgrown both `log_bytes` and twice the checkpoint; and only
+    when it is cheap, so that checkpoints take no more than the part `overhead` of the time.
+
+    Parameters
+    ----------
+    overhead : float
+        The part of the time that checkpoints may take, between 0 and 1.
+    recovery_seconds : float or timedelta
+        How long replaying the log may take.
+    log_bytes : int
+        How large the log may grow in any case, in bytes.
+
+    Examples
+    --------
+    >>> import trax
+    >>> policy = trax.automatic(recovery_seconds=10)
+    """
+    if not 0 < overhead <= 1:
+        raise UsageError(f"overhead must be between 0 and 1, not {overhead!r}")
+    target = seconds(recovery_seconds, "recovery_seconds")
+
+    def due(since: Since) -> bool:
+        # The two cheap questions come first: the answer is nearly always no.
+        if since.replay_seconds < target and (
+            since.log_bytes < log_bytes or since.log_bytes < 2 * since.checkpoint_bytes
+        ):
+            return False
+        return since.now - since.started >= since.checkpoint_seconds / overhead
+
+    return Policy(due)
+
+
+def seconds(duration: float | timedelta, what: str) -> float:
+    """Return a duration in seconds, checked to be positive and finite."""
+    value = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise UsageError(
+            f"{what} must be a positive number of seconds or a timedelta, not {duration!r}"
+        )
+    return float(value)

@@ -1,0 +1,177 @@
+"""From what is stored to a state: the checkpoint is loaded, the log is replayed on top."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from trax.errors import CodecError, CorruptionError, NotFoundError
+from trax.storage.codec import decode
+from trax.storage.recovery import Recovery
+from trax.storage.store import Store
+
+__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode"]
+
+S = TypeVar("S")
+
+
+# These two are values, compared by identity.
+def REPLACE(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
+    """Return the increment: the default ``replay_log``, where it is the new state."""
+    return increment
+
+
+def STORED(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
+    """Stands for the ``replay_log`` that the run itself was written with."""
+    raise AssertionError("this is a mark and never called")
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed(Generic[S]):
+    """A state, and how it came about.
+
+    Attributes
+    ----------
+    state : object
+        The state.
+    step : int
+        Increments since the run began.
+    replayed : int
+        How many of them were replayed.
+    seconds : float
+        How long loading and replaying took.
+    meta : dict
+        The checkpoint's meta record; empty where there is no checkpoint.
+    recovery : Recovery
+        What was read.
+    """
+
+    state: S
+    step: int
+    replayed: int
+    seconds: float
+    meta: dict[str, Any]
+    recovery: Recovery
+
+
+def replay_mode(replay_log: Callable[..., Any] | None) -> str:
+    """Return what a checkpoint says of its run's ``replay_log``."""
+    if replay_log is None:
+        return "none"
+    return "replace" if replay_log is REPLACE else "function"
+
+
+def replay(
+    recovery: Recovery,
+    name: str,
+    create: Callable[[], Any] | None,
+    replay_log: Callable[[Any, Any], Any] | None,
+) -> Replayed[Any]:
+    """Read a recovery to its end and fold it into a state.
+
+    Parameters
+    ----------
+    recovery : Recovery
+        A recovery that found something.
+    name : str
+        The run, for messages.
+    create : callable or None
+        Makes the state that the first increments are replayed on, where they were logged before
+        any checkpoint.
+    replay_log : callable or None
+        ``replay_log(state, increment) -> state``; or `STORED`.
+    """
+    begun = time.monotonic()
+    checkpoint = recovery.checkpoint
+    meta = checkpoint.meta if checkpoint else {}
+    mode = meta.get("replay_log", "unknown")
+    if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
+        replay_log = _stored(recovery, name, mode)
+    if checkpoint:
+        state = decode(checkpoint.parts["state"], f"the state of the run {name!r}")
+    elif create is not None:
+        state = create()
+    elif replay_log is REPLACE:
+        state = None
+    else:
+        raise NotFoundError(
+            f"the run {name!r} has increments but no checkpoint that they follow: give create="
+        )
+    base = recovery.position.step
+    if replay_log is REPLACE:
+        state = _last(recovery, name, state)
+    else:
+        state = _fold(recovery, name, state, replay_log)
+    replayed = recovery.position.step - base
+    return Replayed(
+        state, meta.get("step", base) + replayed, replayed, time.monotonic() - begun, meta, recovery
+    )
+
+
+def _last(recovery: Recovery, name: str, state: Any) -> Any:
+    newest = deque(recovery.increments(), maxlen=1)
+    return decode(newest[0], f"an increment of the run {name!r}") if newest else state
+
+
+def _fold(
+    recovery: Recovery, name: str, state: Any, replay_log: Callable[[Any, Any], Any] | None
+) -> Any:
+    for encoded in recovery.increments():
+        if replay_log is None:
+            raise CodecError(
+                f"the run {name!r} has increments in its log, and no replay_log to replay them "
+                "with: give replay_log="
+            )
+        increment = decode(encoded, f"an increment of the run {name!r}")
+        try:
+            state = replay_log(state, increment)
+        except Exception as error:
+            error.add_note(
+                f"trax: raised by replay_log at step {recovery.position.step} of {name!r}"
+            )
+            raise
+    return state
+
+
+def _stored(recovery: Recovery, name: str, mode: str) -> Callable[[Any, Any], Any] | None:
+    """Return the function that the run was written with, or None where it has none."""
+    if mode == "replace":
+        return REPLACE
+    checkpoint = recovery.checkpoint
+    if checkpoint is None or "replay_log" not in checkpoint.parts:
+        return None
+    encoded = checkpoint.parts["replay_log"]
+    loaded: list[Callable[[Any, Any], Any]] = []
+
+    def replay_log(state: Any, increment: Any) -> Any:
+        if not loaded:  # only where there is something to replay must it be loadable
+            loaded.append(decode(encoded, f"the replay_log of the run {name!r}"))
+        return loaded[0](state, increment)
+
+    return replay_log
+
+
+def load(
+    store: Store,
+    name: str,
+    create: Callable[[], Any] | None,
+    replay_log: Callable[[Any, Any], Any] | None,
+) -> Replayed[Any] | None:
+    """Read a run without holding it; None where nothing is stored.
+
+    The run may be written meanwhile: where a file that was about to be read has just been pruned,
+    there is a newer checkpoint, and the reading begins anew.
+    """
+    while True:
+        seen = store.files(name)
+        try:
+            recovery = store.recover(name)
+            if recovery is None or not recovery.found:
+                return None
+            return replay(recovery, name, create, replay_log)
+        except (FileNotFoundError, CorruptionError):
+            if store.files(name) == seen:
+                raise

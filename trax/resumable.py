@@ -1,0 +1,392 @@
+"""The decorator: a generator function whose loop survives."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Generator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import wrapt
+
+from trax.arguments import check_names, check_template
+from trax.engine import Engine
+from trax.errors import NotFoundError, UsageError
+from trax.options import Options, check_keep, check_sync
+from trax.policies import Policy, Since, automatic
+from trax.policies import every_seconds as _every_seconds
+from trax.policies import every_steps as _every_steps
+from trax.replay import REPLACE, load
+from trax.run import Run
+from trax.storage.names import encode_run
+from trax.storage.store import Store, Sync
+
+__all__ = ["Resumable", "resumable"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
+R = TypeVar("R")
+
+# How a call is to be carried out travels as an argument, so that wrapt binds all kinds alike.
+_HOW = "trax: how"
+
+
+class _Ways:
+    """The two other ways to call a decorated function."""
+
+    def fresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function anew: what is stored is moved aside when the run begins."""
+        return self(*args, **kwargs, **{_HOW: _run_fresh})  # type: ignore[operator]
+
+    def load(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored state without running or holding anything.
+
+        Of the arguments only those in the name template matter; the others may be left out.
+
+        Raises
+        ------
+        NotFoundError
+            Nothing is stored for this call.
+        """
+        return self(*args, **kwargs, **{_HOW: _load})  # type: ignore[operator]
+
+
+class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
+    """A decorated function as a method of an object or a class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr, (self._self_instance, self.__name__)
+
+
+class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not at run time
+    """A decorated function; it pickles by reference."""
+
+    __bound_function_wrapper__ = _Bound
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__qualname__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if inspect.isfunction(self.__wrapped__):
+            _check_parameters(self.__wrapped__, 2)
+
+
+if TYPE_CHECKING:
+
+    class Resumable(Generic[P, S, I, R]):
+        """What `resumable` makes of a function, as a type checker sees it."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
+        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
+            """Call the function anew: what is stored is moved aside when the run begins."""
+
+        def load(self, *args: Any, **kwargs: Any) -> S:
+            """Return the stored state without running or holding anything."""
+
+        @overload
+        def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
+        @overload
+        def __get__(
+            self: Resumable[Concatenate[T, Q], Any, I, R], instance: object, owner: type | None, /
+        ) -> Resumable[Q, T, I, R]: ...
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+        @property
+        def __wrapped__(self) -> Callable[Concatenate[S, P], Generator[I, S, R]]: ...
+
+else:
+    Resumable = _Wrapper
+
+
+@overload
+def resumable(
+    function: Callable[Concatenate[S, P], Generator[I, S, R]], /
+) -> Resumable[P, S, I, R]: ...
+@overload
+def resumable(
+    *,
+    create: Callable[..., Any] | None = None,
+    replay_log: Callable[[Any, Any], Any] | None = REPLACE,
+    every_steps: int | None = None,
+    every_seconds: float | timedelta | None = None,
+    policy: Callable[[Since], bool] | None = None,
+    name: str | None = None,
+    varying: tuple[str, ...] | str = (),
+    traxdir: str | os.PathLike[str] | None = None,
+    sync: Sync = "interval",
+    keep: int = 2,
+    progress: bool = False,
+) -> Callable[
+    [Callable[Concatenate[S, P], Generator[I, S, R]]],
+    Resumable[P, S, I, R],
+]: ...
+
+
+def resumable(
+    function: Any = None,
+    /,
+    *,
+    create: Callable[..., Any] | None = None,
+    replay_log: Callable[[Any, Any], Any] | None = REPLACE,
+    every_steps: int | None = None,
+    every_seconds: float | timedelta | None = None,
+    policy: Callable[[Since], bool] | None = None,
+    name: str | None = None,
+    varying: tuple[str, ...] | str = (),
+    traxdir: str | os.PathLike[str] | None = None,
+    sync: Sync = "interval",
+    keep: int = 2,
+    progress: bool = False,
+) -> Any:
+    """Make the loop of a generator function survive.
+
+    Every ``state = yield increment`` is one step: the increment is logged, folded into the
+    state, and only then handed to the caller. After a crash the same call brings back the newest
+    checkpoint, replays the log on top and goes on.
+
+    The function's first parameter is the state, which trax supplies; the caller passes the rest.
+    The generator never changes the state itself, unless `replay_log` is None.
+
+    Parameters
+    ----------
+    create : callable, optional
+        Makes the first state; it is called with those of the call's arguments that it names.
+        Left out, the state begins as None.
+    replay_log : callable or None, optional
+        ``replay_log(state, increment) -> state``, by which increments become state, live and in
+        recovery alike; it may change `state` and return it. Left out, the increment is the new
+        state. None: increments cannot be replayed and are not logged, the state is the loop's own
+        to change, and recovery goes back to the newest checkpoint.
+    every_steps : int, optional
+        A checkpoint after so many steps.
+    every_seconds : float or timedelta, optional
+        A checkpoint after so much time, in seconds.
+    policy : callable, optional
+        ``policy(since) -> bool``, asked after every step whether a checkpoint is due; `since` is a
+        `Since`. Where several of these are given, one that is due is enough; where none is,
+        `trax.automatic` decides.
+    name : str, optional
+        The run's name, by default the function's; or a template over the arguments such as
+        ``"lorenz-{seed}"``, one run for each value.
+    varying : tuple of str, optional
+        Arguments that may differ between calls that go on with the same run, such as a number
+        of steps in all.
+    traxdir : str or os.PathLike, optional
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
+    sync : {"interval", "always", "os"}
+        When increments are forced to the disk: at most a second later, before each is handed out,
+        or when the operating system likes. What was handed out survives the death of the
+        process in any case; with ``"always"`` a power cut too. Checkpoints are always forced.
+    keep : int
+        How many checkpoints are kept, so that an older one can stand in for a damaged one.
+    progress : bool
+        Whether to draw a progress bar, with tqdm.
+
+    Returns
+    -------
+    Resumable
+        The function; called, it returns a `Run`. It has two more ways to be called:
+        ``fresh(...)`` moves what is stored aside and begins anew, ``load(...)`` returns the stored
+        state without running anything.
+
+    Raises
+    ------
+    UsageError
+        At once, where an option or the function cannot work.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=list, replay_log=lambda found, prime: [*found, prime])
+    ... def primes(found, below):
+    ...     for n in range(found[-1] + 1 if found else 2, below):
+    ...         if all(n % p for p in found):
+    ...             found = yield n
+    >>> primes(below=20).result()
+    [2, 3, 5, 7, 11, 13, 17, 19]
+    >>> primes.load()
+    [2, 3, 5, 7, 11, 13, 17, 19]
+    """
+    if function is None:
+        return functools.partial(
+            resumable,
+            create=create,
+            replay_log=replay_log,
+            every_steps=every_steps,
+            every_seconds=every_seconds,
+            policy=policy,
+            name=name,
+            varying=varying,
+            traxdir=traxdir,
+            sync=sync,
+            keep=keep,
+            progress=progress,
+        )
+    plain = _check_function(function)
+    parameters = list(inspect.signature(plain).parameters)
+    for what, option in (("create", create), ("replay_log", replay_log), ("policy", policy)):
+        if option is not None and not callable(option):
+            raise UsageError(f"{what} must be callable, not {option!r}")
+    if create is not None:
+        check_names(create, parameters, "create")
+    if name is not None:
+        check_template(name, parameters)
+        if "{" not in name:
+            encode_run(name)
+    varying = (varying,) if isinstance(varying, str) else tuple(varying)
+    for argument in varying:
+        if argument not in parameters:
+            raise UsageError(
+                f"varying names {argument!r}, which is not an argument of {plain.__name__}; there "
+                f"are {', '.join(parameters[1:]) or 'none'}"
+            )
+    options = Options(
+        name=plain.__name__ if name is None else name,
+        create=create,
+        replay_log=replay_log,
+        policy=_choose_policy(every_steps, every_seconds, policy),
+        varying=varying,
+        traxdir=traxdir,
+        sync=check_sync(sync),
+        keep=check_keep(keep),
+        progress=progress,
+    )
+    if progress:
+        import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        how = kwargs.pop(_HOW, _run)
+        return how(_Call(options, plain, wrapped, instance, args, kwargs))
+
+    return _Wrapper(function, call)
+
+
+def _choose_policy(
+    steps: int | None, seconds: float | timedelta | None, policy: Callable[[Since], bool] | None
+) -> Callable[[Since], bool]:
+    chosen: list[Callable[[Since], bool]] = []
+    if steps is not None:
+        chosen.append(_every_steps(steps))
+    if seconds is not None:
+        chosen.append(_every_seconds(seconds))
+    if policy is not None:
+        chosen.append(policy)
+    if not chosen:
+        return automatic()
+    return functools.reduce(lambda one, other: Policy(one) | other, chosen)
+
+
+def _check_function(function: Any) -> Callable[..., Any]:
+    """Return the plain function behind what is decorated, if it can be run."""
+    plain = inspect.unwrap(getattr(function, "__func__", function))
+    described = getattr(plain, "__qualname__", repr(plain))
+    if inspect.isasyncgenfunction(plain):
+        raise UsageError(f"{described} is an async generator; trax runs ordinary generators")
+    if not inspect.isgeneratorfunction(plain):
+        raise UsageError(
+            f"{described} is not a generator function: its body needs at least one 'yield', which "
+            "hands out an increment. @resumable stands directly above the def."
+        )
+    checked: Callable[..., Any] = plain
+    _check_parameters(checked, 1)
+    return checked
+
+
+def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
+    positional = [
+        parameter
+        for parameter in inspect.signature(plain).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) < needed:
+        raise UsageError(
+            f"{plain.__qualname__} has no parameter for the state. Write "
+            f"def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the state, "
+            "the caller passes the rest."
+        )
+
+
+class _Call:
+    """One call: its arguments by parameter, the name of its run, and how to start its loop."""
+
+    def __init__(
+        self,
+        options: Options,
+        plain: Callable[..., Any],
+        wrapped: Callable[..., Any],
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.options = options
+        self.plain = plain
+        self.wrapped = wrapped
+        self.args = args
+        self.kwargs = kwargs
+        self._owner = {}
+        if instance is not None and inspect.ismethod(wrapped):
+            self._owner = {next(iter(inspect.signature(plain).parameters)): instance}
+
+    def start(self, state: Any) -> Generator[Any, Any, Any]:
+        generator: Generator[Any, Any, Any] = self.wrapped(state, *self.args, **self.kwargs)
+        return generator
+
+    def arguments(self, *, partly: bool = False) -> dict[str, Any]:
+        """Return the values of the call by parameter, without the state.
+
+        Raises
+        ------
+        TypeError
+            They do not fit the function.
+        """
+        signature = inspect.signature(self.wrapped)
+        bind = signature.bind_partial if partly else signature.bind
+        bound = bind(None, *self.args, **self.kwargs)
+        bound.apply_defaults()
+        values = dict(list(bound.arguments.items())[1:])
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                values.update(values.pop(parameter.name, {}))
+        return {**self._owner, **values}
+
+    def name(self, arguments: dict[str, Any]) -> str:
+        try:
+            name = self.options.name.format(**arguments)
+        except KeyError as error:
+            raise UsageError(
+                f"the run's name {self.options.name!r} needs the argument {error.args[0]!r}"
+            ) from None
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"the run's name {self.options.name!r} cannot be formatted: {error}"
+            ) from error
+        encode_run(name)
+        return name
+
+
+def _run(call: _Call, *, fresh: bool = False) -> Run[Any, Any, Any]:
+    arguments = call.arguments()
+    name = call.name(arguments)
+    engine = Engine(call.options, name, call.plain, arguments, fresh=fresh)
+    return Run(engine, call.start)
+
+
+def _run_fresh(call: _Call) -> Run[Any, Any, Any]:
+    return _run(call, fresh=True)
+
+
+def _load(call: _Call) -> Any:
+    store = Store(call.options.traxdir)
+    name = call.name(call.arguments(partly=True))
+    replayed = load(store, name, None, call.options.replay_log)
+    if replayed is None:
+        raise NotFoundError(
+            f"nothing is stored as {name!r} in {store.path}. Call {call.plain.__name__}(...) to "
+            "begin the run, or check the arguments and the directory."
+        )
+    return replayed.state

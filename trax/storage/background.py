@@ -1,0 +1,37 @@
+"""Something done again and again in the background, such as forcing a log to the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["Ticker"]
+
+
+class Ticker:
+    """Calls `action` every `seconds` in a daemon thread until it is stopped.
+
+    Parameters
+    ----------
+    seconds : float
+        The pause between the end of one call and the beginning of the next.
+    action : callable
+        Takes nothing, raises nothing.
+    """
+
+    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._action = action
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="trax-sync", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            self._action()
+
+    def stop(self) -> None:
+        """Return when no call is under way and none will come."""
+        self._stopped.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()

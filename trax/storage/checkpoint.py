@@ -1,0 +1,166 @@
+"""One checkpoint file: a header block, a meta record, the parts, and an end record.
+
+A checkpoint counts from the moment its final name is on the disk; until then it is a ``.tmp``
+file that nobody reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trax.storage.codec import Encoded
+from trax.storage.files import Directory, Output, closing_quietly, write_all
+from trax.storage.frames import (
+    BUFFER,
+    CLOUDPICKLE,
+    END,
+    HEADER_SIZE,
+    META,
+    OVERHEAD,
+    PICKLE,
+    READONLY_BUFFER,
+    Damage,
+    Records,
+    decode_header,
+    encode_header,
+    pieces,
+)
+from trax.storage.names import FileName
+
+__all__ = ["Checkpoint", "read_checkpoint", "read_meta", "write_checkpoint"]
+
+_LENGTH = struct.Struct("<Q")
+assert _LENGTH.size == 8
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint file holds; nothing in it has been unpickled.
+
+    Attributes
+    ----------
+    fields : dict
+        The header block: the run, the generation, the position.
+    meta : dict
+        What the layer above wrote about the parts, as JSON.
+    parts : dict of str to Encoded
+        The pickles.
+    """
+
+    fields: dict[str, Any]
+    meta: dict[str, Any]
+    parts: dict[str, Encoded]
+
+
+def write_checkpoint(
+    directory: Directory,
+    name: FileName,
+    fields: dict[str, Any],
+    meta: dict[str, Any],
+    parts: Mapping[str, Encoded],
+) -> int:
+    """Write a checkpoint and make it count; return its size in bytes.
+
+    Raises
+    ------
+    OSError
+        It does not count, and its temporary file is gone if the file system allowed that.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        directory.remove(name.temporary)
+    try:
+        output = directory.create(name.temporary)
+        with closing_quietly(output):
+            size = _write(output, fields, {**meta, "parts": list(parts)}, parts)
+            output.sync()
+        directory.rename(name.temporary, str(name))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            directory.remove(name.temporary)
+        raise
+    directory.sync()
+    return size
+
+
+def _write(
+    output: Output,
+    fields: dict[str, Any],
+    meta: dict[str, Any],
+    parts: Mapping[str, Encoded],
+) -> int:
+    block = encode_header("checkpoint", fields)
+    chain = decode_header("checkpoint", block)[1]
+    size = len(block)
+    write_all(output, block)
+    records: list[tuple[int, Any]] = [(META, json.dumps(meta, ensure_ascii=False).encode())]
+    for part in parts.values():
+        records += part.records()
+    for kind, payload in records:
+        head, check, chain = pieces(kind, payload, chain)
+        for piece in (head, payload, check):
+            write_all(output, piece)
+        size += memoryview(payload).nbytes + OVERHEAD
+    size += OVERHEAD + _LENGTH.size
+    write_all(output, b"".join(_end(size, chain)))
+    return size
+
+
+def _end(size: int, chain: int) -> tuple[bytes, bytes, bytes]:
+    payload = _LENGTH.pack(size)
+    head, check, _ = pieces(END, payload, chain)
+    return head, payload, check
+
+
+def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
+    """Read and check a whole checkpoint.
+
+    Raises
+    ------
+    Damage
+        Where a single byte of it is not what was written.
+    NewerVersion
+        Where a newer trax wrote it.
+    """
+    source = directory.open(str(name))
+    with closing_quietly(source):
+        fields, chain = decode_header("checkpoint", source.read_at(0, HEADER_SIZE))
+        records = Records(source, chain)
+        meta: dict[str, Any] = {}
+        objects: list[Encoded] = []
+        buffers: list[Any] = []
+        whole = False
+        for kind, payload, offset in records:
+            if kind == META:
+                meta = json.loads(payload)
+            elif kind == BUFFER:
+                buffers.append(payload)
+            elif kind == READONLY_BUFFER:
+                buffers.append(bytes(payload))
+            elif kind in (PICKLE, CLOUDPICKLE):
+                objects.append(Encoded(kind, payload, buffers))
+                buffers = []
+            elif kind == END:
+                whole = records.offset == source.size == _LENGTH.unpack(payload)[0]
+                if not whole:
+                    raise Damage("there is more behind the end record", offset)
+        if not whole:
+            raise Damage(records.flaw or "the end record is missing", records.offset)
+    return Checkpoint(fields, meta, dict(zip(meta.pop("parts"), objects, strict=True)))
+
+
+def read_meta(directory: Directory, name: FileName) -> dict[str, Any]:
+    """Return the header fields and the meta record, reading and checking only those."""
+    source = directory.open(str(name))
+    with closing_quietly(source):
+        fields, chain = decode_header("checkpoint", source.read_at(0, HEADER_SIZE))
+        records = Records(source, chain)
+        for kind, payload, _ in records:
+            if kind == META:
+                return {**fields, **json.loads(payload)}
+            break
+        raise Damage(records.flaw or "the meta record is missing", records.offset)

@@ -1,0 +1,184 @@
+"""Objects <-> pickles and their buffers.
+
+Strategy: plain pickle first. It runs at C speed and stores classes and functions by
+reference, so that what comes back is the script's present code. Only where plain pickle gives
+up does cloudpickle step in, and then too everything that can be imported by its name
+(``__main__`` included, which cloudpickle alone would freeze) is stored by reference.
+Large memory, such as NumPy arrays, is kept out of the pickle: it is written from where it
+lies and comes back as memory of its own, writable as it was.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+from trax.errors import CodecError
+from trax.storage.frames import BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
+
+__all__ = ["Encoded", "Encoder", "decode", "encode"]
+
+_PROTOCOL = 5
+_LARGE = 1 << 15  # bytes; below, copying memory into the pickle is the cheaper way
+_dumps = pickle.dumps
+
+
+class Encoded(NamedTuple):
+    """An object as bytes: the kind of pickle, the pickle, and its buffers in order."""
+
+    kind: int
+    payload: Any
+    buffers: list[Any]
+
+    def records(self) -> Iterator[tuple[int, Any]]:
+        """Yield the kind and the payload of each record that stores the object."""
+        for buffer in self.buffers:
+            yield (READONLY_BUFFER if memoryview(buffer).readonly else BUFFER), buffer
+        yield self.kind, self.payload
+
+    @property
+    def nbytes(self) -> int:
+        return sum(memoryview(payload).nbytes for _, payload in self.records())
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """cloudpickle, except that what has a name that leads to it is stored by that name."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (type, FunctionType)) and _is_importable(obj):
+            return NotImplemented
+        return super().reducer_override(obj)
+
+
+def _is_importable(obj: Any) -> bool:
+    found: Any = sys.modules.get(obj.__module__)
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+class Encoder:
+    """Pickles one increment after another; the pickle of each is complete in itself.
+
+    Small ones are pickled in one piece, which is faster; once one was large, the memory of those
+    that follow is kept out of the pickle, until one is small again.
+    """
+
+    def __init__(self) -> None:
+        self._large = False
+
+    def __call__(self, obj: Any, what: str) -> bytes | Encoded:
+        """Return a plain pickle, or where that is not all, an `Encoded`; `what` is for errors."""
+        if not self._large:
+            try:
+                payload = _dumps(obj, _PROTOCOL)
+            except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+                return _encode_by_value(obj, what)
+            if len(payload) < _LARGE:
+                return payload
+            self._large = True
+        encoded = encode(obj, what)
+        self._large = encoded.nbytes >= _LARGE
+        return encoded
+
+
+def encode(obj: Any, what: str) -> Encoded:
+    """Pickle one object.
+
+    Raises
+    ------
+    CodecError
+        Where neither pickle nor cloudpickle can; it names the part that is to blame.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        payload = _dumps(obj, _PROTOCOL, buffer_callback=buffers.append)
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        return _encode_by_value(obj, what)
+    try:
+        return Encoded(PICKLE, payload, [buffer.raw() for buffer in buffers])
+    except BufferError:  # not contiguous: only in one piece
+        return Encoded(PICKLE, _dumps(obj, _PROTOCOL), [])
+
+
+def _encode_by_value(obj: Any, what: str) -> Encoded:
+    file = io.BytesIO()
+    try:
+        _Pickler(file, _PROTOCOL).dump(obj)
+    except Exception as error:
+        culprit, reason = _find_culprit(obj, what, error)
+        raise CodecError(
+            f"{culprit} cannot be stored: {reason}. Keep it out of what is stored (make it anew "
+            "inside the loop, or leave it out in __getstate__)."
+        ) from error
+    return Encoded(CLOUDPICKLE, file.getvalue(), [])
+
+
+def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
+    """Return the path of the smallest part that cannot be pickled, and why."""
+    seen = {id(obj)}
+    found = True
+    while found:
+        found = False
+        for step, part in _parts(obj):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            failure = _failure(part)
+            if failure is not None:
+                obj, path, error, found = part, path + step, failure, True
+                break
+    return f"{path} ({type(obj).__module__}.{type(obj).__qualname__})", str(error).rstrip(".")
+
+
+def _failure(obj: Any) -> Exception | None:
+    try:
+        _Pickler(io.BytesIO(), _PROTOCOL).dump(obj)
+    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
+        return error
+    return None
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, dict):
+        yield from ((f"[{key!r}]", value) for key, value in obj.items())
+        yield from ((f" key {key!r}", key) for key in obj)
+    elif isinstance(obj, (list, tuple, set, frozenset)):
+        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
+    elif isinstance(obj, FunctionType):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
+            yield f" closure {name}", cell.cell_contents
+    if not isinstance(obj, type):
+        yield from ((f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items())
+        for kind in type(obj).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(obj, name):
+                    yield f".{name}", getattr(obj, name)
+
+
+def decode(encoded: bytes | Encoded, what: str) -> Any:
+    """Load an object whose checksums hold; `what` names it in errors."""
+    try:
+        if isinstance(encoded, bytes):
+            return pickle.loads(encoded)
+        return pickle.loads(encoded.payload, buffers=encoded.buffers)
+    except Exception as error:
+        raise CodecError(f"{what} cannot be loaded: {_explain(error)}") from error
+
+
+def _explain(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (AttributeError, ImportError)):
+        text += (
+            ". A class or function that it refers to is not where it was when it was stored. Run "
+            "the script that defines it (a name in __main__ belongs to that script), or put the "
+            "class back under its old name"
+        )
+    return f"{text}."

@@ -1,0 +1,279 @@
+"""The seam to the disk: the only module that opens, syncs and renames.
+
+`Directory`, `Output` and `Input` are all that the storage asks of a file system;
+`LocalDirectory` is the real one, and ``memory`` has another for tests. Names are plain file
+names; every error is an `OSError`, or an `UntrustedError` where somebody else could have
+written what is about to be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Protocol
+
+from trax.errors import UntrustedError
+
+__all__ = [
+    "Directory",
+    "Input",
+    "LocalDirectory",
+    "Output",
+    "boot_id",
+    "check_trust",
+    "closing_quietly",
+    "make_directory",
+    "open_trusted",
+    "sync_directory",
+    "write_all",
+]
+
+
+class Output(Protocol):
+    """A new file that is being written, from its first byte on."""
+
+    def write(self, data: Any, /) -> int:
+        """Write at the end; return how many bytes were taken, which may be fewer."""
+
+    def truncate(self, length: int) -> None:
+        """Cut to `length` and go on writing there."""
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Replace bytes in place."""
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+
+    def close(self) -> None: ...
+
+
+class Input(Protocol):
+    """A file that is read."""
+
+    @property
+    def size(self) -> int:
+        """How long it is now; the log of a live writer grows."""
+
+    def read_at(self, offset: int, size: int) -> bytearray:
+        """Return up to `size` bytes; fewer only at the end of the file."""
+
+    def close(self) -> None: ...
+
+
+class Directory(Protocol):
+    """The files of one run."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def boot(self) -> str:
+        """Which boot of which machine this is; empty where that is not known."""
+
+    def list(self) -> list[str]: ...
+
+    def create(self, name: str) -> Output:
+        """Open a new file; `FileExistsError` where it exists."""
+
+    def open(self, name: str) -> Input: ...
+
+    def cut(self, name: str, length: int) -> None:
+        """Make the file no longer than `length`, and what is left of it durable."""
+
+    def rename(self, old: str, new: str) -> None: ...
+    def remove(self, name: str) -> None: ...
+
+    def sync(self) -> None:
+        """Make the names durable."""
+
+
+def write_all(output: Output, data: Any) -> None:
+    """Write all of `data`, however many calls that takes."""
+    with memoryview(data) as view, view.cast("B") as left:
+        done = output.write(left)
+        while done < len(left):
+            done += output.write(left[done:])
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _force(fd: int) -> None:
+        # On macOS fsync only hands the data to the drive, which may keep it in its cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+else:
+    _force = getattr(os, "fdatasync", os.fsync)
+
+
+class _LocalOutput:
+    def __init__(self, fd: int) -> None:
+        self._file = io.FileIO(fd, "r+")
+        # The file's own method: one call less on the way of every increment.
+        self.write: Callable[[Any], int] = self._file.write
+
+    def truncate(self, length: int) -> None:
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        os.pwrite(self._file.fileno(), data, offset)
+
+    def sync(self) -> None:
+        _force(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _LocalInput:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, size: int) -> bytearray:
+        data = bytearray(max(0, min(size, self.size - offset)))
+        done = 0
+        with memoryview(data) as view:
+            while done < len(data):
+                got = os.preadv(self._fd, [view[done:]], offset + done)
+                if not got:
+                    break
+                done += got
+        del data[done:]
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class LocalDirectory:
+    """A directory on the local disk, or on whatever is mounted there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def boot(self) -> str:
+        return boot_id()
+
+    def list(self) -> list[str]:
+        check_trust(os.stat(self.path, follow_symlinks=False), self.path, stat.S_ISDIR)
+        return os.listdir(self.path)
+
+    def create(self, name: str) -> _LocalOutput:
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+        return _LocalOutput(os.open(self._at(name), flags, 0o600))
+
+    def open(self, name: str) -> _LocalInput:
+        return _LocalInput(open_trusted(self._at(name), os.O_RDONLY))
+
+    def cut(self, name: str, length: int) -> None:
+        fd = open_trusted(self._at(name), os.O_RDWR)
+        try:
+            if os.fstat(fd).st_size > length:
+                os.ftruncate(fd, length)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self._at(old), self._at(new))
+
+    def remove(self, name: str) -> None:
+        os.remove(self._at(name))
+
+    def sync(self) -> None:
+        sync_directory(self.path)
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+
+def make_directory(path: str) -> None:
+    """Make a private directory durable, with its parents; an existing one must be trustworthy."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(path)
+    else:
+        sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Return when the names in a directory are on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def open_trusted(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a regular file that nobody else can have written; return its descriptor."""
+    try:
+        # O_NONBLOCK: a FIFO under this name must not make the open wait.
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except OSError:
+        if os.path.islink(path):
+            check_trust(os.lstat(path), path, stat.S_ISREG)
+        raise
+    try:
+        check_trust(os.fstat(fd), path, stat.S_ISREG)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_trust(found: os.stat_result, path: str, is_kind: Callable[[int], bool]) -> None:
+    """Raise `UntrustedError` unless the file is ours alone to write."""
+    if not is_kind(found.st_mode):
+        wanted = "directory" if is_kind is stat.S_ISDIR else "regular file"
+        raise UntrustedError(f"{path} is not a {wanted}. Move it away, or choose another traxdir.")
+    if os.environ.get("TRAX_TRUST") == "1":
+        return
+    accept = "or, to accept it as it is, set TRAX_TRUST=1 in the environment."
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UntrustedError(
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}). Loading it would "
+            f"run whatever code that user put there. Take it over with chown or a copy of your "
+            f"own, {accept}"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UntrustedError(
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}). Loading "
+            f"it would run whatever code they put there. Run chmod -R go-w on the store, {accept}"
+        )
+
+
+@cache
+def boot_id() -> str:
+    """Return what changes whenever this machine boots; empty where nothing says so."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
+
+
+@contextlib.contextmanager
+def closing_quietly(file: Input | Output) -> Iterator[None]:
+    """Close `file` at the end; an error of the body wins over one of the closing."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
+    file.close()

@@ -1,0 +1,245 @@
+"""Bytes <-> header blocks and records: the byte format, without I/O.
+
+Strategy: a log and a checkpoint are the same thing to this module, a header block of fixed
+size followed by records. Every record's checksum is seeded with the one before it, and the
+first with that of the header block. So a record is valid only in its own place in its own
+file, and a reader that knows the last checksum knows everything before it. ``docs/format.md``
+draws the same format in boxes; the two change together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+__all__ = [
+    "BUFFER",
+    "CLOUDPICKLE",
+    "DURABLE_OFFSET",
+    "END",
+    "FORMAT_VERSION",
+    "HEADER_SIZE",
+    "META",
+    "OVERHEAD",
+    "PICKLE",
+    "READONLY_BUFFER",
+    "Damage",
+    "NewerVersion",
+    "Record",
+    "Records",
+    "Source",
+    "decode_durable",
+    "decode_header",
+    "encode_durable",
+    "encode_header",
+    "follows",
+    "pieces",
+]
+
+FORMAT_VERSION = 1
+
+# Kinds of records. An object is any number of buffers, then its pickle.
+PICKLE = 1
+CLOUDPICKLE = 2
+BUFFER = 3
+READONLY_BUFFER = 4
+META = 5
+END = 6
+_KINDS = frozenset((PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, META, END))
+
+_WORD = struct.Struct("<Q")
+_pack_word = _WORD.pack
+_unpack_word = _WORD.unpack_from
+OVERHEAD = 16  # of a record: the word before its payload, the checksum behind it
+assert _WORD.size * 2 == OVERHEAD
+
+_PREFIX = struct.Struct("<8sII")  # magic, format version, length of the JSON text
+_PAIR = struct.Struct("<QQ")
+HEADER_SIZE = 1024
+DURABLE_OFFSET = HEADER_SIZE - 24  # the durable mark, then the block's own checksum
+_CHECK_OFFSET = HEADER_SIZE - 8
+assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
+_MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
+
+_WINDOW = 1 << 18  # bytes read at a time
+_SEARCH_LIMIT = 1 << 24  # bytes behind a bad record in which a valid one is looked for
+
+
+class Damage(Exception):  # noqa: N818  # a finding; what is raised to the user is an error
+    """These bytes are not what was written; `offset` says where they begin."""
+
+    def __init__(self, reason: str, offset: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+
+
+class NewerVersion(Exception):  # noqa: N818  # likewise
+    """The header block is whole, and of a format version from the future."""
+
+
+class Source(Protocol):
+    """Where records are read from: a file of known size."""
+
+    @property
+    def size(self) -> int: ...
+    def read_at(self, offset: int, size: int) -> bytearray: ...
+
+
+class Record(NamedTuple):
+    """One valid record: its kind, its payload, and where it begins in the file."""
+
+    kind: int
+    payload: bytes | bytearray
+    offset: int
+
+
+def encode_header(kind: str, fields: dict[str, Any]) -> bytes:
+    """Return the header block of a file of `kind` (``"log"`` or ``"checkpoint"``)."""
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    block = _PREFIX.pack(_MAGIC[kind], FORMAT_VERSION, len(text)) + text
+    if len(block) > DURABLE_OFFSET:
+        raise ValueError(f"header fields take {len(text)} bytes; there is no room for them")
+    block = block.ljust(DURABLE_OFFSET, b"\0")
+    return block + encode_durable(0) + _pack_word(xxh3_64_intdigest(block))
+
+
+def decode_header(kind: str, block: bytes | bytearray) -> tuple[dict[str, Any], int]:
+    """Return the fields of a header block and the checksum that its first record is seeded with."""
+    if len(block) < HEADER_SIZE:
+        raise Damage("the header block is cut short", len(block))
+    magic, version, length = _PREFIX.unpack_from(block)
+    (check,) = _unpack_word(block, _CHECK_OFFSET)
+    if check != xxh3_64_intdigest(block[:DURABLE_OFFSET]):
+        raise Damage("the header block's checksum does not hold", 0)
+    if magic != _MAGIC[kind]:
+        raise Damage(f"this is not a {kind}", 0)
+    if version > FORMAT_VERSION:
+        raise NewerVersion(f"format version {version}; this trax reads up to {FORMAT_VERSION}")
+    fields: dict[str, Any] = json.loads(block[_PREFIX.size : _PREFIX.size + length])
+    return fields, check
+
+
+def encode_durable(length: int) -> bytes:
+    """Return the durable mark: this many bytes of the file were forced to the disk."""
+    word = _pack_word(length)
+    return word + _pack_word(xxh3_64_intdigest(word))
+
+
+def decode_durable(block: bytes | bytearray) -> int:
+    """Return the length in the durable mark; 0 where the mark itself is torn."""
+    length, check = _PAIR.unpack_from(block, DURABLE_OFFSET)
+    return length if check == xxh3_64_intdigest(_pack_word(length)) else 0
+
+
+def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
+    """Return what goes before and behind a payload of any size, and the chained checksum."""
+    view = memoryview(payload)
+    head = _pack_word(view.nbytes << 8 | kind)
+    digest = xxh3_64(head, chain)
+    digest.update(view)
+    chain = digest.intdigest()
+    return head, _pack_word(chain), chain
+
+
+class Records:
+    """The valid records of a file, in order, from behind its header block.
+
+    Iteration ends at the end of the file or at the first byte that is not a valid record.
+    Then `offset` is that place and `flaw` says what is wrong there (None: nothing is).
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    chain : int
+        The checksum of its header block.
+    """
+
+    def __init__(self, source: Source, chain: int) -> None:
+        self.offset = HEADER_SIZE
+        self.chain = chain
+        self.flaw: str | None = None
+        self._source = source
+        self._size = source.size
+        self._window = bytearray()
+        self._start = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        while self.flaw is None and self.offset < self._size:
+            record = self._next()
+            if record is not None:
+                yield record
+
+    def _next(self) -> Record | None:
+        offset = self.offset
+        room = self._size - offset - OVERHEAD
+        if room < 0:
+            self.flaw = "a record is cut short"
+            return None
+        head = self._peek(offset, 8)
+        if len(head) < 8:
+            self.flaw = "a record is cut short"
+            return None
+        (word,) = _unpack_word(head)
+        kind, length = word & 0xFF, word >> 8
+        if kind not in _KINDS:
+            self.flaw = f"{kind} is no kind of record"
+            return None
+        if length > room:
+            self.flaw = f"a record of {length} bytes does not fit into the file"
+            return None
+        framed = self._peek(offset, length + OVERHEAD)
+        if len(framed) < length + OVERHEAD:
+            self.flaw = "a record is cut short"
+            return None
+        with memoryview(framed) as view:
+            chain = xxh3_64_intdigest(view[: 8 + length], self.chain)
+        if chain != _unpack_word(framed, 8 + length)[0]:
+            self.flaw = "a record's checksum does not hold"
+            return None
+        self.chain = chain
+        self.offset = offset + length + OVERHEAD
+        return Record(kind, framed[8 : 8 + length], offset)
+
+    def _peek(self, offset: int, size: int) -> bytearray:
+        start = offset - self._start
+        if start + size > len(self._window):
+            if size > _WINDOW:
+                return self._source.read_at(offset, size)
+            self._window = self._source.read_at(offset, _WINDOW)
+            self._start, start = offset, 0
+        return self._window[start : start + size]
+
+
+def follows(source: Source, offset: int) -> int | None:
+    """Return where a valid record begins behind the bad one at `offset`, or None.
+
+    A record is seeded with the checksum that stands just before it, so it can be recognised
+    wherever it is. Writing never leaves a gap, so a valid record behind a bad one means either
+    that the disk reordered unforced writes or that bytes changed after they were written.
+    """
+    tail = source.read_at(offset, min(source.size - offset, _SEARCH_LIMIT))
+    significant = max(1, (len(tail).bit_length() + 7) // 8)
+    heads = re.compile(
+        b"(?=[%c-%c].{%d}\0{%d})" % (PICKLE, END, significant, 7 - significant), re.DOTALL
+    )
+    budget = 64 * _SEARCH_LIMIT
+    with memoryview(tail) as view:
+        for match in heads.finditer(tail, 8):
+            at = match.start()
+            length = _unpack_word(tail, at)[0] >> 8
+            if length > len(tail) - at - OVERHEAD:
+                continue
+            chain = xxh3_64_intdigest(view[at : at + 8 + length], _unpack_word(tail, at - 8)[0])
+            if chain == _unpack_word(tail, at + 8 + length)[0]:
+                return offset + at
+            budget -= length
+            if budget < 0:
+                break
+    return None

@@ -1,0 +1,303 @@
+"""One run on the disk, held for writing: append, checkpoint, prune.
+
+Strategy: a generation is a checkpoint and the log behind it, numbered from 1. A writer never
+adds to a file that it did not create: it opens the next generation's log, whose header declares
+where the one before it ends, and creating it is exclusive. So two writers, however they came
+about, cannot both go on, and there is never anything to append behind. A generation has a
+checkpoint only where one was taken; recovery needs the newest that holds and the logs from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cloudpickle
+
+from trax._version import __version__
+from trax.errors import DurabilityError, LockedError, StorageError
+from trax.storage.checkpoint import write_checkpoint
+from trax.storage.codec import Encoded
+from trax.storage.files import Directory, closing_quietly, write_all
+from trax.storage.log import LogWriter
+from trax.storage.names import FileName
+from trax.storage.recovery import Position, Recovery
+
+__all__ = ["Generations"]
+
+_ROOM = "Make room or mend the disk, then run it again: what was acknowledged is stored."
+
+
+class Generations:
+    """The files of one run, held for writing.
+
+    Parameters
+    ----------
+    directory : Directory
+        Where they are.
+    name : str
+        The run's name.
+    sync : {"always", "interval", "os"}
+        When increments are forced to the disk: before each is acknowledged, when `sync` is called
+        (every half a second in the background), or never. Checkpoints always are.
+    keep : int
+        How many good checkpoints are kept.
+    report : callable
+        Is told, in one line, what was put right.
+
+    Attributes
+    ----------
+    append : callable
+        Appends one increment, see `LogWriter.append`; it changes with the log.
+    suspect : bool
+        Whether a background sync failed, so that a new checkpoint must take the log's place.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        name: str,
+        *,
+        sync: str,
+        keep: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self._directory = directory
+        self._name = name
+        self._sync = sync
+        self._keep = keep
+        self._report = report
+        self._run = uuid.uuid4().hex
+        self._start = Position(0, 0)  # where the log in `_log` begins
+        self._last = 0  # the generation that the next log continues
+        self._highest = 0
+        self._origin = "create"
+        self._good: list[int] = []  # checkpoints that this process has seen to be whole
+        self._log: LogWriter | None = None
+        self.append: Callable[[bytes | Encoded], int] = self._append_first
+        self.suspect = False
+        self._closed = False
+        self._pid = os.getpid()
+        # Appending is the caller's alone; this guards against the background sync.
+        self._switching = threading.Lock()
+
+    @property
+    def position(self) -> Position:
+        """How far the run has come."""
+        if self._log is None:
+            return self._start
+        return Position(self._start.step + self._log.count, self._log.chain)
+
+    @property
+    def log_bytes(self) -> int:
+        """The length of the log that is being written."""
+        return self._log.end if self._log is not None else 0
+
+    def adopt(self, recovery: Recovery) -> None:
+        """Go on where a recovery, read to its end, left off, and put right what it noted."""
+        if recovery.run:
+            self._run = recovery.run
+        self._start = recovery.position
+        self._last, self._highest = recovery.last, recovery.highest
+        self._good = [recovery.base] if recovery.checkpoint else []
+        with self._storage_errors("putting the run's files right"):
+            self._put_right(recovery)
+
+    def _put_right(self, recovery: Recovery) -> None:
+        directory = self._directory
+        for name, reason in recovery.broken.items():
+            directory.rename(str(name), name.broken)
+            self._report(
+                f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
+                "state comes from the checkpoint before it and the logs."
+            )
+        for name in recovery.unborn:
+            directory.rename(str(name), name.torn(0))
+        if recovery.torn:
+            name, offset, size, flaw = recovery.torn
+            self._save_aside(name, offset)
+            directory.cut(str(name), offset)
+            self._report(
+                f"{directory.path}/{name} was torn at offset {offset} ({flaw}): its last "
+                f"{size} bytes, never acknowledged as forced to the disk, are kept as "
+                f"{name.torn(offset)}."
+            )
+        elif recovery.last:
+            # What the next log will declare as its beginning must be on the disk before it is.
+            directory.cut(str(FileName("log", recovery.last)), 1 << 62)
+        directory.sync()
+
+    def _save_aside(self, name: FileName, offset: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._directory.remove(name.torn(offset))
+        source = self._directory.open(str(name))
+        with closing_quietly(source):
+            tail = source.read_at(offset, source.size - offset)
+        output = self._directory.create(name.torn(offset))
+        with closing_quietly(output):
+            write_all(output, tail)
+            output.sync()
+
+    def _append_first(self, increment: bytes | Encoded) -> int:
+        try:
+            self._open_log()
+        except OSError as error:
+            raise DurabilityError(
+                f"a log could not be begun in {self._directory.path}: {error}. {_ROOM}"
+            ) from error
+        return self.append(increment)
+
+    def checkpoint(self, meta: dict[str, Any], parts: Mapping[str, Encoded]) -> int:
+        """Store a checkpoint of the present position; return its size in bytes.
+
+        Raises
+        ------
+        StorageError
+            The checkpoint does not count; the one before it and the logs are the truth, and
+            increments can still be appended.
+        DurabilityError
+            The same, and the log cannot be trusted either.
+        """
+        failed = self._finish_log()
+        if not self._last:
+            self._origin = "checkpoint"
+        try:
+            self._open_log()
+            name = FileName("checkpoint", self._last)
+            fields = self._fields(name.generation)
+            fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
+            fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
+            size = write_checkpoint(self._directory, name, fields, meta, parts)
+        except OSError as error:
+            kind = DurabilityError if failed else StorageError
+            raise kind(
+                f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
+            ) from (failed or error)
+        if failed:
+            self._report(
+                f"{self._directory.path}: syncing the log failed ({failed}); a new checkpoint and "
+                "a new log take its place."
+            )
+        self._good.append(name.generation)
+        self._prune()
+        return size
+
+    def sync(self) -> None:
+        """Force what was appended to the disk; a failure shows at the next append."""
+        with self._switching:
+            if self._log is not None and self._log.failure is None:
+                try:
+                    self._log.sync()
+                except OSError:
+                    self.suspect = True
+
+    def close(self) -> None:
+        """Force what was appended to the disk and close the files.
+
+        Raises
+        ------
+        DurabilityError
+            Where the disk refused; everything survives the death of the process all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with self._switching:
+            log, self._log = self._log, None
+            if log is None:
+                return
+            try:
+                if self._sync != "os" and log.failure is None:
+                    log.sync()
+                log.close()
+            except OSError as error:
+                raise DurabilityError(
+                    f"the log in {self._directory.path} could not be forced to the disk: {error}. "
+                    "Run it again to check what is stored."
+                ) from error
+
+    def _open_log(self) -> LogWriter:
+        """Begin the next generation at the present position."""
+        if os.getpid() != self._pid:
+            raise LockedError(
+                f"the run {self._name!r} is held by process {self._pid}, of which this process is "
+                "a fork. Let that one go on with it, or open another run here."
+            )
+        position = self.position
+        generation = self._highest + 1
+        fields = self._fields(generation)
+        fields |= {
+            "after": [self._last, position.step, f"{position.chain:016x}"],
+            "origin": self._origin,
+            "sync": self._sync,
+            "boot": self._directory.boot,
+        }
+        name = str(FileName("log", generation))
+        try:
+            log = LogWriter(self._directory, name, fields, always=self._sync == "always")
+        except FileExistsError:
+            raise LockedError(
+                f"the run {self._name!r} in {self._directory.path} was taken over by another "
+                f"process: it has begun {name}. Nothing of what this process logged before that is "
+                "lost. Let only one process run it."
+            ) from None
+        with self._switching:
+            old, self._log = self._log, log
+            self.append = log.append
+        self._start = position
+        self._last = self._highest = generation
+        self.suspect = False
+        if old is not None:
+            with contextlib.suppress(OSError):
+                old.close()
+        return log
+
+    def _finish_log(self) -> Exception | None:
+        """Make the log durable before the next one continues it; return what prevents that."""
+        if self._log is None:
+            return None
+        with self._switching:
+            try:
+                self._log.sync()
+            except OSError as error:
+                return error
+        return None
+
+    def _fields(self, generation: int) -> dict[str, Any]:
+        return {
+            "run": self._run,
+            "name": self._name,
+            "generation": generation,
+            "trax": __version__,
+            "python": platform.python_version(),
+        }
+
+    def _prune(self) -> None:
+        """Remove what no kept checkpoint needs, oldest first."""
+        if len(self._good) < self._keep:
+            return
+        del self._good[: -self._keep]
+        oldest = self._good[0]
+        with contextlib.suppress(OSError):  # another checkpoint will try again
+            files = sorted(
+                filter(None, map(FileName.parse, self._directory.list())),
+                key=lambda name: (name.generation, name.kind),
+            )
+            for name in files:
+                if name.generation < oldest:
+                    self._directory.remove(str(name))
+
+    @contextlib.contextmanager
+    def _storage_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{doing} failed in {self._directory.path}: {error}. {_ROOM}"
+            ) from error

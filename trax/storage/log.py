@@ -1,0 +1,263 @@
+"""One log file: a header block, then the increments of one generation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from xxhash import xxh3_64_intdigest
+
+from trax.errors import DurabilityError, LockedError
+from trax.storage.codec import Encoded
+from trax.storage.files import Directory, Input, Output, closing_quietly, write_all
+from trax.storage.frames import (
+    BUFFER,
+    CLOUDPICKLE,
+    DURABLE_OFFSET,
+    HEADER_SIZE,
+    OVERHEAD,
+    PICKLE,
+    READONLY_BUFFER,
+    Records,
+    _pack_word,
+    decode_durable,
+    decode_header,
+    encode_durable,
+    encode_header,
+    follows,
+    pieces,
+)
+
+__all__ = ["LogReader", "LogWriter", "open_log"]
+
+
+class LogWriter:
+    """Appends increments to a new log file, which it makes durable first.
+
+    Attributes
+    ----------
+    chain : int
+        The checksum of the last record, or of the header block.
+    end : int
+        The length of the file, in bytes.
+    count : int
+        How many increments it holds.
+    failure : Exception or None
+        Why nothing more may be appended: after a failed sync the kernel may have dropped what
+        it could not write and calls the rest clean, so the file is never trusted again.
+    """
+
+    def __init__(
+        self, directory: Directory, name: str, fields: dict[str, Any], *, always: bool
+    ) -> None:
+        block = encode_header("log", fields)
+        self.file: Output = directory.create(name)
+        try:
+            write_all(self.file, block)
+            self.file.sync()
+            directory.sync()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.file.close()
+            with contextlib.suppress(OSError):
+                directory.remove(name)
+            raise
+        self.chain = decode_header("log", block)[1]
+        self.end = HEADER_SIZE
+        self.count = 0
+        self.failure: Exception | None = None
+        self._always = always
+        self._path = f"{directory.path}/{name}"
+        self._durable = HEADER_SIZE
+        self._write = self.file.write
+        _open_writers.add(self)
+
+    def append(self, increment: bytes | Encoded) -> int:
+        """Append one increment, as a plain pickle or as an `Encoded`.
+
+        When this returns, it survives the death of the process; under ``sync="always"`` that of
+        the machine too.
+
+        Returns
+        -------
+        int
+            The length of the log, in bytes.
+
+        Raises
+        ------
+        DurabilityError
+            The increment is not acknowledged; all before it are stored. It has left no trace,
+            unless it was only the sync that failed: then `count` includes it.
+        """
+        if self.failure is not None:
+            self._refuse(self.failure)
+        if type(increment) is not bytes:
+            return self._append_in_pieces(increment)
+        body = _pack_word(len(increment) << 8 | PICKLE) + increment
+        chain = xxh3_64_intdigest(body, self.chain)
+        data = body + _pack_word(chain)
+        size = len(data)
+        try:
+            done = self._write(data)
+            if done != size:
+                write_all(self.file, data[done:])
+        except BaseException as error:
+            self._cut_back(error)
+            raise
+        self.chain = chain
+        self.end += size
+        self.count += 1
+        if self._always:
+            self._force()
+        return self.end
+
+    def _append_in_pieces(self, increment: Any) -> int:
+        """Append an object with its memory from where it lies."""
+        chain = self.chain
+        end = self.end
+        try:
+            for kind, payload in increment.records():
+                head, check, chain = pieces(kind, payload, chain)
+                for piece in (head, payload, check):
+                    write_all(self.file, piece)
+                end += OVERHEAD + memoryview(payload).nbytes
+        except BaseException as error:
+            self._cut_back(error)
+            raise
+        self.chain = chain
+        self.end = end
+        self.count += 1
+        if self._always:
+            self._force()
+        return end
+
+    def _cut_back(self, error: BaseException) -> None:
+        """Undo what was written of an increment that failed."""
+        try:
+            self.file.truncate(self.end)
+        except OSError as failure:
+            self.failure = failure
+        if isinstance(error, OSError):
+            self._refuse(error)
+
+    def _force(self) -> None:
+        try:
+            self.sync(mark=False)
+        except OSError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        if not isinstance(error, OSError):
+            raise error
+        raise DurabilityError(
+            f"an increment could not be stored in {self._path}: {error}. What was acknowledged "
+            "before is stored. Make room or mend the disk, and run it again; a new checkpoint "
+            "begins a new log."
+        ) from error
+
+    def sync(self, *, mark: bool = True) -> None:
+        """Return when everything appended before the call is on the disk.
+
+        The mark in the header block says so to whoever reads the file; it is on the disk itself
+        after the next sync, which is early enough for evidence.
+        """
+        if self.failure is not None:
+            raise self.failure
+        end = self.end
+        if end == self._durable:
+            return
+        try:
+            self.file.sync()
+            if mark:
+                self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
+        except OSError as error:
+            self.failure = error
+            raise
+        self._durable = end
+
+    def close(self) -> None:
+        """Close the file; what was appended is not forced to the disk by this."""
+        if self in _open_writers:
+            _open_writers.discard(self)
+            self.file.close()
+
+
+class LogReader:
+    """Reads the increments of a log file.
+
+    Attributes
+    ----------
+    fields : dict
+        What the header block says.
+    chain : int
+        The checksum of the last increment read, or of the header block.
+    count : int
+        How many increments were read.
+    offset : int
+        Where the last increment that was read ends.
+    flaw : str or None
+        After the last increment: what is wrong at `flaw_offset`; None at the end of the file.
+    """
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        block = source.read_at(0, HEADER_SIZE)
+        self.fields, self.chain = decode_header("log", block)
+        self.durable = decode_durable(block)
+        self.count = 0
+        self.offset = HEADER_SIZE
+        self.flaw: str | None = None
+        self.flaw_offset = HEADER_SIZE
+
+    def __iter__(self) -> Iterator[Encoded]:
+        records = Records(self._source, self.chain)
+        buffers: list[Any] = []
+        for kind, payload, _ in records:
+            if kind == BUFFER:
+                buffers.append(payload)
+            elif kind == READONLY_BUFFER:
+                buffers.append(bytes(payload))
+            elif kind in (PICKLE, CLOUDPICKLE):
+                self.count += 1
+                self.chain, self.offset = records.chain, records.offset
+                yield Encoded(kind, payload, buffers)
+                buffers = []
+            else:
+                records.flaw = f"a record of kind {kind} does not belong into a log"
+        self.flaw = records.flaw or ("an increment is cut short" if buffers else None)
+        self.flaw_offset = records.offset
+
+    def valid_behind(self) -> int | None:
+        """Return where something valid stands behind the flaw, or None."""
+        return follows(self._source, self.flaw_offset)
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+
+@contextlib.contextmanager
+def open_log(directory: Directory, name: str) -> Iterator[LogReader]:
+    """Open a log for reading, for the length of a ``with`` block."""
+    source = directory.open(name)
+    with closing_quietly(source):
+        yield LogReader(source)
+
+
+# A forked child shares its parent's descriptors; it must never append to the parent's log.
+_open_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    for writer in list(_open_writers):
+        writer.failure = LockedError(
+            f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} is "
+            "a fork of it. Let the parent log, or let the child open a run of its own."
+        )
+        writer.close()
+
+
+os.register_at_fork(after_in_child=_disown)

@@ -1,0 +1,83 @@
+"""What files and directories are called; nobody else makes or reads such a name."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from trax.errors import UsageError
+
+__all__ = ["FileName", "decode_run", "encode_run"]
+
+_FILE = re.compile(r"(checkpoint|log)-(\d{8,})")
+_LONGEST = 200
+
+
+class FileName(NamedTuple):
+    """A file of a run: its kind (``"checkpoint"`` or ``"log"``) and its generation."""
+
+    kind: str
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.generation:08d}"
+
+    @property
+    def temporary(self) -> str:
+        """What a file is called until it is whole."""
+        return f"{self}.tmp"
+
+    @property
+    def broken(self) -> str:
+        """What a damaged file is called once it is set aside."""
+        return f"{self}.broken"
+
+    def torn(self, offset: int) -> str:
+        """Return what the bytes cut from a file at `offset` are kept as."""
+        return f"{self}.torn-{offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> FileName | None:
+        """Return the name of a file that counts, or None for any other file."""
+        match = _FILE.fullmatch(text)
+        return cls(match[1], int(match[2])) if match else None
+
+
+def encode_run(name: str) -> str:
+    """Return the directory name of a run.
+
+    Letters, digits and ``_.-~`` stand for themselves, everything else is percent-encoded as
+    UTF-8, so that two names never share a directory, whatever a file system makes of Unicode.
+
+    Raises
+    ------
+    UsageError
+        Where the name is empty, too long, or looks like a path.
+    """
+    if not isinstance(name, str):
+        raise UsageError(f"a run's name must be a str, not {name!r}")
+    if not name.strip():
+        raise UsageError(f"a run's name must not be empty: {name!r}. Give it a name such as 'run'.")
+    if re.search(r"[/\\\x00-\x1f\x7f]", name) or name in {".", ".."}:
+        raise UsageError(
+            f"{name!r} cannot be a run's name: it looks like a path or has control characters. "
+            "Choose the directory with traxdir= and give the run a plain name."
+        )
+    try:
+        encoded = quote(name, safe="")
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r} cannot be a run's name: it is not valid Unicode") from None
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) > _LONGEST:
+        raise UsageError(
+            f"{name!r} is too long for a run's name: {len(encoded)} bytes as a directory name, "
+            f"at most {_LONGEST} are allowed. Shorten it."
+        )
+    return encoded
+
+
+def decode_run(encoded: str) -> str:
+    """Return the name of the run in a directory made by `encode_run`."""
+    return unquote(encoded)

@@ -1,0 +1,268 @@
+"""Reads a run: the newest checkpoint that holds, then the logs behind it.
+
+Strategy: file names only propose. The newest checkpoint whose every byte holds is the base.
+From the newest log the headers are followed back, each naming the generation and the position
+that it continues from, until the base is reached; logs beside that chain belong to a writer
+that had lost the run. Then the chain is read forwards, each log up to where the next one
+declares its end. Only behind the last one may bytes be missing, and whether they were torn by
+a crash or damaged later is decided by evidence, never by hope.
+
+Nothing is changed here; `Recovery` notes what a writer has to put right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from trax.errors import CorruptionError, FormatVersionError
+from trax.storage.checkpoint import Checkpoint, read_checkpoint
+from trax.storage.codec import Encoded
+from trax.storage.files import Directory
+from trax.storage.frames import HEADER_SIZE, Damage, NewerVersion
+from trax.storage.log import LogReader, open_log
+from trax.storage.names import FileName
+
+__all__ = ["Position", "Recovery", "Torn"]
+
+_WHAT_NEXT = (
+    "Nothing was changed. Put the file back from a copy of the store if there is one; to give the "
+    "run up and begin anew, call the function's fresh(...), or move the run's directory away: the "
+    "files are kept."
+)
+
+
+class Position(NamedTuple):
+    """How far a run has come: the increments since it began, and the checksum of the last."""
+
+    step: int
+    chain: int
+
+
+class Torn(NamedTuple):
+    """The end of the last log that a crash tore: which log, from where, how long, and how."""
+
+    name: FileName
+    offset: int
+    size: int
+    flaw: str
+
+
+class _Head(NamedTuple):
+    """The header of a log that holds: whose continuation it is, and its fields."""
+
+    generation: int
+    after: int
+    position: Position
+    fields: dict[str, Any]
+
+
+class Recovery:
+    """What is stored of a run.
+
+    `increments` must be read to its end before `position`, `last` and `torn` are right.
+
+    Attributes
+    ----------
+    found : bool
+        Whether there is anything.
+    checkpoint : Checkpoint or None
+        The base; None where increments were logged before the first checkpoint.
+    position : Position
+        Where the base stands, and after `increments` where the run stands.
+    last : int
+        The generation of the last log of the chain, 0 if there is none.
+    highest : int
+        The highest generation that any file has.
+    broken : dict of FileName to str
+        Newer checkpoints that do not hold, and why.
+    unborn : list of FileName
+        Logs whose creation was cut short, and which never held anything.
+    torn : Torn or None
+        The torn end of the last log.
+    run : str
+        The identity of the run; empty if nothing was found.
+    """
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self.checkpoint: Checkpoint | None = None
+        self.position = Position(0, 0)
+        self.last = 0
+        self.broken: dict[FileName, str] = {}
+        self.unborn: list[FileName] = []
+        self.torn: Torn | None = None
+        self.run = ""
+        files = sorted(filter(None, map(FileName.parse, directory.list())))
+        self.highest = max((file.generation for file in files), default=0)
+        self._checkpoints = [file for file in files if file.kind == "checkpoint"]
+        self._logs = [file for file in files if file.kind == "log"]
+        self.base = self._find_base()
+        self._chain = self._follow_headers()
+        self.found = bool(self._chain)
+
+    @property
+    def has_increments(self) -> bool:
+        """Whether a log may hold increments, without reading it."""
+        return any(
+            self._size(FileName("log", head.generation)) > HEADER_SIZE for head in self._chain
+        )
+
+    def increments(self) -> Iterator[Encoded]:
+        """Yield what was logged behind the checkpoint, in order."""
+        for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
+            name = FileName("log", head.generation)
+            with open_log(self._directory, str(name)) as reader:
+                yield from self._read(name, reader, following)
+
+    def _find_base(self) -> int:
+        """Read the newest checkpoint that holds; return its generation, or 0."""
+        for name in reversed(self._checkpoints):
+            try:
+                self.checkpoint = read_checkpoint(self._directory, name)
+            except Damage as damage:
+                self.broken[name] = f"{damage} (offset {damage.offset})"
+            except NewerVersion as newer:
+                raise self._newer(name, newer) from None
+            else:
+                fields = self.checkpoint.fields
+                self._check_identity(name, fields)
+                self.position = Position(fields["step"], int(fields["chain"], 16))
+                return name.generation
+        return 0
+
+    def _follow_headers(self) -> list[_Head]:
+        """Return the logs from the base on, oldest first, as the headers declare them."""
+        heads = self._read_heads()
+        chain: list[_Head] = []
+        if self.base and self.base not in heads:
+            name = FileName("log", self.base)
+            raise self._corrupt(name, 0, "this log, which continues the checkpoint, is missing")
+        generation = max(heads, default=0)
+        while generation:
+            if generation not in heads:
+                name = FileName("log", generation)
+                raise self._corrupt(name, 0, "this log is missing; a later one continues it")
+            chain.append(heads[generation])
+            generation = 0 if generation == self.base else heads[generation].after
+        chain.reverse()
+        self._check_start(chain)
+        return chain
+
+    def _read_heads(self) -> dict[int, _Head]:
+        """Read the headers of all logs from the base on."""
+        newest_checkpoint = max((name.generation for name in self._checkpoints), default=0)
+        heads = {}
+        for name in self._logs:
+            if name.generation < self.base:
+                continue
+            try:
+                with open_log(self._directory, str(name)) as reader:
+                    fields = reader.fields
+            except Damage as damage:
+                # A log's header is durable before anything depends on it.
+                if name.generation <= newest_checkpoint or self._size(name) > HEADER_SIZE:
+                    raise self._corrupt(name, damage.offset, damage.reason) from None
+                self.unborn.append(name)
+                continue
+            except NewerVersion as newer:
+                raise self._newer(name, newer) from None
+            self._check_identity(name, fields)
+            after, step, digest = fields["after"]
+            position = Position(step, int(digest, 16))
+            heads[name.generation] = _Head(name.generation, after, position, fields)
+        return heads
+
+    def _check_start(self, chain: list[_Head]) -> None:
+        """Refuse a chain that does not begin at the base."""
+        if not chain:
+            self._refuse_without_base()
+            return
+        first = chain[0]
+        name = FileName("log", first.generation)
+        if first.position != self.position or (not self.base and first.after != 0):
+            if not self.base:
+                self._refuse_without_base()
+                reason = "the checkpoint that this log continues is missing"
+            else:
+                reason = "this log does not continue the checkpoint of its generation"
+            raise self._corrupt(name, 0, reason)
+        if not self.base and first.fields["origin"] == "checkpoint":
+            self._refuse_without_base()
+            if len(chain) > 1 or self._size(name) > HEADER_SIZE:
+                raise self._corrupt(name, 0, "the checkpoint that this log continues is missing")
+            # The run died between its first log and its first checkpoint: it never began.
+            self.unborn.append(name)
+            self.run = ""
+            chain.clear()
+
+    def _refuse_without_base(self) -> None:
+        if not self.base:
+            for name, reason in self.broken.items():
+                raise self._corrupt(name, 0, f"{reason}, and there is no older checkpoint")
+
+    def _read(
+        self, name: FileName, reader: LogReader, following: _Head | None
+    ) -> Iterator[Encoded]:
+        """Yield the increments of one log, up to where the following one begins."""
+        begin = self.position.step
+        self.position = Position(begin, reader.chain)
+        self.last = name.generation
+        if following is None or following.position.step > begin:
+            for encoded in reader:
+                self.position = Position(begin + reader.count, reader.chain)
+                yield encoded
+                if following is not None and self.position.step == following.position.step:
+                    break
+        if following is None:
+            self._judge_end(name, reader)
+        elif self.position != following.position:
+            flaw = reader.flaw or f"it ends before {FileName('log', following.generation)} begins"
+            raise self._corrupt(name, reader.flaw_offset, flaw)
+
+    def _judge_end(self, name: FileName, reader: LogReader) -> None:
+        """Decide by evidence whether the end of the last log was torn or damaged."""
+        flaw, offset = reader.flaw, reader.flaw_offset
+        if reader.offset < reader.durable:
+            flaw = flaw or "the file ends"
+            raise self._corrupt(
+                name, offset, f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
+            )
+        if flaw is None:
+            return
+        # Without a reboot nothing can have reordered what was written.
+        same_boot = bool(self._directory.boot) and reader.fields["boot"] == self._directory.boot
+        if same_boot or reader.fields["sync"] == "always":
+            behind = reader.valid_behind()
+            if behind is not None:
+                raise self._corrupt(name, offset, f"{flaw}, with valid data at offset {behind}")
+        self.torn = Torn(name, reader.offset, reader.size - reader.offset, flaw)
+
+    def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
+        if fields["name"] != self._name:
+            reason = f"it belongs to the run {fields['name']!r}, not to {self._name!r}"
+            raise self._corrupt(name, 0, reason)
+        if fields["generation"] != name.generation:
+            raise self._corrupt(name, 0, f"it is of generation {fields['generation']}")
+        if self.run and fields["run"] != self.run:
+            raise self._corrupt(name, 0, "it belongs to another run of the same name")
+        self.run = fields["run"]
+
+    def _size(self, name: FileName) -> int:
+        source = self._directory.open(str(name))
+        try:
+            return source.size
+        finally:
+            source.close()
+
+    def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
+        path = f"{self._directory.path}/{name}"
+        return CorruptionError(
+            f"{path} is damaged at offset {offset}: {reason}. {_WHAT_NEXT}", path, offset
+        )
+
+    def _newer(self, name: FileName, newer: NewerVersion) -> FormatVersionError:
+        path = f"{self._directory.path}/{name}"
+        message = f"{path} is of {newer}. Nothing was changed. Install the trax that wrote it."
+        return FormatVersionError(message, path, 0)
