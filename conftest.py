@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,24 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 
-from trax import engine
-
 
 @pytest.fixture(autouse=True)
-def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Run in an empty directory, with the default store in it; yield that store's path."""
+def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in an empty directory, with the default store in it; return that store's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRAX_DIR", raising=False)
     monkeypatch.delenv("TRAX_TRUST", raising=False)
-    yield tmp_path / ".trax"
-    engine.close_all()
+    return tmp_path / ".trax"
 
 
 _documents = Sybil(
     parsers=[PythonCodeBlockParser()], patterns=["*.md"], fixtures=["store_here"], name="documents"
 )
 _docstrings = Sybil(
-    parsers=[DocTestParser()], patterns=["*.py"], fixtures=["store_here"], name="docstrings",
+    parsers=[DocTestParser()],
+    patterns=["*.py"],
+    fixtures=["store_here"],
+    name="docstrings",
     excludes=["tests/*"],
 )
 pytest_collect_file = (_documents + _docstrings).pytest()
