@@ -1,13 +1,10 @@
-"""What all tests, doctests and documents share: each runs in an empty directory of its own."""
+"""What all tests and doctests share: each runs in an empty directory of its own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
-from sybil.parsers.rest import DocTestParser
 
 
 @pytest.fixture(autouse=True)
@@ -17,16 +14,3 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("TRAX_DIR", raising=False)
     monkeypatch.delenv("TRAX_TRUST", raising=False)
     return tmp_path / ".trax"
-
-
-_documents = Sybil(
-    parsers=[PythonCodeBlockParser()], patterns=["*.md"], fixtures=["store_here"], name="documents"
-)
-_docstrings = Sybil(
-    parsers=[DocTestParser()],
-    patterns=["*.py"],
-    fixtures=["store_here"],
-    name="docstrings",
-    excludes=["tests/*"],
-)
-pytest_collect_file = (_documents + _docstrings).pytest()

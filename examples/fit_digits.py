@@ -2,7 +2,7 @@
 
 Run it, kill it when you like (``kill -9``), and run it again::
 
-    python fit_digits.py                    # about half a minute
+    python fit_digits.py                    # about a quarter of a minute
     python fit_digits.py --epochs 6000      # later: trains the same network further
 
 Gradients cannot be replayed cheaply, so nothing is logged: ``replay_log=None``. The network,

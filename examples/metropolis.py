@@ -3,7 +3,7 @@
 Run it, kill it when you like (``kill -9``), and run it again::
 
     python metropolis.py                      # about half a minute
-    python metropolis.py --samples 1000000    # later: the same chain, continued
+    python metropolis.py --samples 2000000    # later: the same chain, continued
 
 The model: is a tumour benign? A logistic regression on the breast cancer data of Wisconsin.
 Expensive is the posterior density at a proposed point, so this one number is what the loop
@@ -66,7 +66,7 @@ def sample(chain: Chain, samples: int, seed: int = 1):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=500_000)
+    parser.add_argument("--samples", type=int, default=1_000_000)
 
     chain = sample(samples=parser.parse_args().samples).result()
 

@@ -2,7 +2,7 @@
 
 Run it, kill it when you like (``kill -9``, or pull the plug), and run it again::
 
-    python solar_system.py                  # the better part of a minute
+    python solar_system.py                  # about half a minute
     python solar_system.py --years 1000     # later: goes on from where that one ended
 
 It resumes at the very step at which it was killed, and its last lines and its picture,
