@@ -411,13 +411,16 @@ class Engine:
         if self.status == "open":
             self.status = "closed"
             _open_engines.pop(self._store.run_path(self.name), None)
+            if self._close_observer is not None:
+                self._close_observer()
+        try:
             if self.frame is not None:
                 _frames.pop(id(self.frame), None)
                 self.frame = None
-            if self._close_observer is not None:
-                self._close_observer()
-        if hold is not None:
-            hold.close()
+                self._stop()
+        finally:
+            if hold is not None:
+                hold.close()
 
     def closed_error(self) -> UsageError:
         """Return the error for going on with a run that is closed."""
@@ -426,9 +429,10 @@ class Engine:
             "the function again: it resumes from there."
         )
 
-    def drive(self, frame: FrameType) -> None:
-        """Remember the generator's frame, by which `current` finds this engine."""
+    def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
+        """Remember the generator's frame, by which `current` finds this engine, and its end."""
         self.frame = frame
+        self._stop = stop
         _frames[id(frame)] = self
 
 

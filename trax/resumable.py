@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import wrapt
 
@@ -81,6 +81,9 @@ if TYPE_CHECKING:
     class Resumable(Generic[P, S, I, R]):
         """What `resumable` makes of a function, as a type checker sees it."""
 
+        __name__: str
+        __qualname__: str
+
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
         def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
             """Call the function anew: what is stored is moved aside when the run begins."""
@@ -92,12 +95,29 @@ if TYPE_CHECKING:
         def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
         @overload
         def __get__(
-            self: Resumable[Concatenate[T, Q], Any, I, R], instance: object, owner: type | None, /
+            self: Resumable[Concatenate[T, Q], S, I, S], instance: object, owner: type | None, /
+        ) -> Resumable[Q, T, I, T]: ...
+        @overload
+        def __get__(
+            self: Resumable[Concatenate[T, Q], S, I, R], instance: object, owner: type | None, /
         ) -> Resumable[Q, T, I, R]: ...
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
-        @property
-        def __wrapped__(self) -> Callable[Concatenate[S, P], Generator[I, S, R]]: ...
+    class _Decorator(Protocol):
+        """The result is what the generator returns; the state, where that is nothing."""
+
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], Generator[I, Any, None]], /
+        ) -> Resumable[P, S, I, S]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
+        ) -> Resumable[P, S, I, R]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], Iterator[I]], /
+        ) -> Resumable[P, S, I, S]: ...
 
 else:
     Resumable = _Wrapper
@@ -105,8 +125,14 @@ else:
 
 @overload
 def resumable(
-    function: Callable[Concatenate[S, P], Generator[I, S, R]], /
+    function: Callable[Concatenate[S, P], Generator[I, Any, None]], /
+) -> Resumable[P, S, I, S]: ...
+@overload
+def resumable(
+    function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
 ) -> Resumable[P, S, I, R]: ...
+@overload
+def resumable(function: Callable[Concatenate[S, P], Iterator[I]], /) -> Resumable[P, S, I, S]: ...
 @overload
 def resumable(
     *,
@@ -121,10 +147,7 @@ def resumable(
     sync: Sync = "interval",
     keep: int = 2,
     progress: bool = False,
-) -> Callable[
-    [Callable[Concatenate[S, P], Generator[I, S, R]]],
-    Resumable[P, S, I, R],
-]: ...
+) -> _Decorator: ...
 
 
 def resumable(

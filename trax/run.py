@@ -41,7 +41,6 @@ class Run(Iterator[I], Generic[S, I, R]):
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
         self._engine = engine
         self._start = start
-        self._generator: Any = None  # typeshed hides what only real generators have
         self._send: Callable[[Any], I] = self._first
         self._value: Any = None
         self._accept: Callable[[I], S]
@@ -54,6 +53,8 @@ class Run(Iterator[I], Generic[S, I, R]):
         try:
             increment = self._send(self._value)
         except StopIteration as stop:
+            if self._engine.status == "closed":  # and with it the generator
+                raise self._engine.closed_error() from None
             if self._engine.status == "open":
                 self._engine.finish(stop.value)
             self._send = self._refuse
@@ -96,7 +97,7 @@ class Run(Iterator[I], Generic[S, I, R]):
         """Whether the loop has ended by itself."""
         return self._opened().status == "done"
 
-    def result(self) -> R | S:
+    def result(self) -> R:
         """Drive the loop to its end.
 
         Returns
@@ -105,17 +106,13 @@ class Run(Iterator[I], Generic[S, I, R]):
             What the generator returned, or the final state where it returned None.
         """
         deque(self, maxlen=0)
-        result: R | S = self._engine.result
+        result: R = self._engine.result
         return result
 
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
-        try:
-            if self._generator is not None:
-                self._generator.close()
-        finally:
-            self._send = self._refuse
-            self._engine.close()
+        self._send = self._refuse
+        self._engine.close()
 
     def __enter__(self) -> Run[S, I, R]:
         return self
@@ -142,8 +139,8 @@ class Run(Iterator[I], Generic[S, I, R]):
         engine = self._opened()
         if engine.status != "open":
             return self._refuse(value)
-        self._generator = generator = self._start(engine.state)
-        engine.drive(generator.gi_frame)
+        generator = self._start(engine.state)
+        engine.drive(generator.gi_frame, generator.close)
         self._accept = engine.accept
         self._send = generator.send
         first: I = next(generator)
@@ -158,5 +155,3 @@ class Run(Iterator[I], Generic[S, I, R]):
         if self._engine.status == "open":
             self._engine.abort()
             self._send = self._refuse
-            if self._generator is not None:
-                self._generator.close()

@@ -77,7 +77,7 @@ class Store:
         """Return the names of the files that a run has, and an empty list for no run."""
         try:
             return sorted(os.listdir(self.run_path(name)))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def recover(self, name: str) -> Recovery | None:

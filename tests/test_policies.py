@@ -1,0 +1,88 @@
+"""When a checkpoint is due."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import trax
+from trax.policies import Since
+
+
+def since(**values: Any) -> Since:
+    """Return measurements of a run at step 0, with these changed."""
+    measured = Since(0, 0.0)
+    for name, value in values.items():
+        setattr(measured, name, value)
+    return measured
+
+
+def test_every_steps_counts_from_the_last_checkpoint() -> None:
+    """A checkpoint is due after so many steps, not before."""
+    policy = trax.every_steps(10)
+    assert not policy(since(step=9))
+    assert policy(since(step=10))
+    assert not policy(since(step=19, started_step=10))
+
+
+@pytest.mark.parametrize("duration", [2, 2.0, timedelta(seconds=2)])
+def test_every_seconds_takes_seconds_or_a_timedelta(duration: Any) -> None:
+    """Both ways to write a duration mean the same."""
+    policy = trax.every_seconds(duration)
+    assert not policy(since(now=1.9))
+    assert policy(since(now=2.0))
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True, "10", None])
+def test_every_steps_refuses_what_is_no_number_of_steps(steps: Any) -> None:
+    """A mistake is named when the policy is made, not at the first checkpoint."""
+    with pytest.raises(trax.UsageError, match="every_steps must be a whole number"):
+        trax.every_steps(steps)
+
+
+@pytest.mark.parametrize("duration", [0, -1, math.nan, math.inf, "60", timedelta(0), True])
+def test_every_seconds_refuses_what_is_no_duration(duration: Any) -> None:
+    """A mistake is named when the policy is made."""
+    with pytest.raises(trax.UsageError, match="every_seconds must be a positive number"):
+        trax.every_seconds(duration)
+
+
+def test_policies_combine_with_each_other_and_with_any_callable() -> None:
+    """`|` is due when either is, `&` when both are."""
+    steps, seconds = trax.every_steps(10), trax.every_seconds(5)
+    assert (steps | seconds)(since(step=10, now=0.0))
+    assert (steps | seconds)(since(step=0, now=5.0))
+    assert not (steps & seconds)(since(step=10, now=0.0))
+    assert (steps & (lambda measured: measured.log_bytes > 1))(since(step=10, log_bytes=2))
+
+
+def test_automatic_waits_until_recovery_would_take_long() -> None:
+    """A checkpoint that nothing needs yet is not taken, however cheap it is."""
+    policy = trax.automatic()
+    assert not policy(since(now=1e6, replay_seconds=59.0, checkpoint_seconds=0.001))
+    assert policy(since(now=1e6, replay_seconds=60.0, checkpoint_seconds=0.001))
+
+
+def test_automatic_bounds_the_log() -> None:
+    """A log that outgrows 64 MB and twice the checkpoint is a reason for a checkpoint."""
+    policy = trax.automatic()
+    assert policy(since(now=1e6, log_bytes=64_000_000, checkpoint_bytes=1))
+    assert not policy(since(now=1e6, log_bytes=64_000_000, checkpoint_bytes=40_000_000))
+    assert policy(since(now=1e6, log_bytes=80_000_000, checkpoint_bytes=40_000_000))
+
+
+def test_automatic_costs_the_loop_one_percent() -> None:
+    """An expensive checkpoint waits until a hundred times its cost has passed."""
+    policy = trax.automatic()
+    assert not policy(since(now=199.0, replay_seconds=1e6, checkpoint_seconds=2.0))
+    assert policy(since(now=200.0, replay_seconds=1e6, checkpoint_seconds=2.0))
+
+
+@pytest.mark.parametrize("options", [{"overhead": 0}, {"overhead": 2}, {"recovery_seconds": 0}])
+def test_automatic_refuses_what_makes_no_sense(options: Any) -> None:
+    """A mistake is named when the policy is made."""
+    with pytest.raises(trax.UsageError):
+        trax.automatic(**options)

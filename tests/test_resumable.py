@@ -1,0 +1,602 @@
+"""The decorator: what it accepts, what it refuses, and what a call of the function does."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trax
+
+
+@trax.resumable(create=int, every_steps=10)
+def count(n: int, to: int) -> Generator[int, int, None]:
+    """Count to a number."""
+    while n < to:
+        n = yield n + 1
+
+
+def total(state: int, increment: int) -> int:
+    """Fold an increment into a sum."""
+    return state + increment
+
+
+@trax.resumable(create=int, replay_log=total)
+def add_up(state: int, n: int) -> Iterator[int]:
+    """Add up the numbers below n."""
+    for i in trax.steps(n):
+        yield i
+
+
+def test_a_call_drives_the_loop_to_its_result() -> None:
+    """`result()` is the final state where the generator returns nothing."""
+    assert count(to=25).result() == 25
+
+
+def test_a_for_loop_is_handed_every_increment() -> None:
+    """A run is an iterator over the increments."""
+    assert list(add_up(n=4)) == [0, 1, 2, 3]
+
+
+def test_the_return_value_of_the_generator_is_the_result() -> None:
+    """A finished run gives its stored return value, and the state stays what it was."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, dict[str, int]]:
+        while n < 3:
+            n = yield n + 1
+        return {"answer": n}
+
+    assert loop().result() == {"answer": 3}
+    again = loop()
+    assert again.result() == {"answer": 3}
+    assert again.state == 3
+
+
+def test_a_finished_run_runs_nothing_again() -> None:
+    """The body of the function is not entered once the result is stored."""
+    entered = []
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        entered.append(n)
+        yield n + 1
+
+    assert list(loop()) == [1]
+    run = loop()
+    assert list(run) == []
+    assert (run.result(), run.done, run.step, entered) == (1, True, 1, [0])
+
+
+def test_left_out_create_begins_with_none() -> None:
+    """The state is None until the first increment."""
+
+    @trax.resumable
+    def loop(state: int | None) -> Generator[int, int, None]:
+        assert state is None
+        yield 1
+
+    assert loop().result() == 1
+
+
+def test_create_is_called_with_the_arguments_that_it_names() -> None:
+    """Of the call's arguments create takes those that it has parameters for."""
+
+    def create(b: int, a: int = 0, other: int = 7) -> list[int]:
+        return [a, b, other]
+
+    @trax.resumable(create=create, replay_log=lambda state, increment: state)
+    def loop(state: list[int], a: int, b: int = 2, *, c: int = 3) -> Iterator[int]:
+        yield c
+
+    assert loop(1).result() == [1, 2, 7]
+
+
+def test_replay_log_none_leaves_the_state_to_the_loop() -> None:
+    """The object that create made is the loop's own; nothing is logged for its steps."""
+
+    @trax.resumable(create=dict, replay_log=None, every_steps=100)
+    def train(model: dict[str, int], epochs: int) -> Iterator[str]:
+        for epoch in trax.steps(epochs):
+            model["epoch"] = epoch
+            yield "object that cannot be pickled is only reported"
+
+    with train(epochs=9) as run:
+        for _ in range(5):
+            next(run)
+        assert run.state == {"epoch": 4}
+    again = train(epochs=9)
+    assert (again.resumed_at, again.state) == (5, {"epoch": 4})
+    assert again.result() == {"epoch": 8}
+
+
+def test_replay_log_none_never_pickles_what_is_yielded() -> None:
+    """A yield that only reports may hand out anything."""
+
+    @trax.resumable(create=dict, replay_log=None)
+    def train(model: dict[str, int]) -> Iterator[Any]:
+        yield (part for part in "unpicklable")
+
+    assert train().result() == {}
+
+
+def test_the_name_is_a_template_over_the_arguments() -> None:
+    """There is one run for each value, and load finds each."""
+
+    @trax.resumable(create=int, name="sweep-{seed}-{rate:.2f}")
+    def sweep(n: int, seed: int, rate: float = 0.5) -> Iterator[int]:
+        yield seed * 10
+
+    assert [sweep(seed=seed).result() for seed in (1, 2)] == [10, 20]
+    assert trax.load("sweep-2-0.50") == 20
+    assert sweep.load(seed=1) == 10
+
+
+def test_fresh_moves_the_old_run_aside(store_here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is deleted, nothing happens before the first next, and the place is said."""
+    caplog.set_level(logging.INFO, "trax")
+    count(to=3).result()
+    run = count.fresh(to=5)
+    assert count.load() == 3
+    assert run.result() == 5
+    assert (store_here / "aside" / "count~1").is_dir()
+    assert "aside/count~1" in caplog.text
+    count.fresh(to=1).result()
+    assert (store_here / "aside" / "count~2").is_dir()
+
+
+def test_load_runs_nothing_and_needs_only_what_names_the_run() -> None:
+    """`load` gives the state while the run is open, and a clear error before it began."""
+    with pytest.raises(trax.NotFoundError, match="nothing is stored as 'add_up'"):
+        add_up.load()
+    with add_up(n=10) as run:
+        for _ in range(4):
+            next(run)
+        assert add_up.load() == trax.load("add_up") == 6
+
+
+def test_a_run_can_be_recovered_through_the_core() -> None:
+    """A run is a name in the store, replayed with its own function."""
+    with add_up(n=10) as run:
+        for _ in range(4):
+            next(run)
+    with trax.Trax() as store:
+        assert store.recover("add_up") == 6
+
+
+def test_a_name_of_the_core_can_be_gone_on_with_by_the_decorator() -> None:
+    """What the core stored under a name is the state that the loop begins with."""
+    with trax.Trax() as store:
+        store.checkpoint(count=40)
+    assert list(count(to=42)) == [41, 42]
+
+
+def test_steps_means_in_total() -> None:
+    """A longer run of an argument that may vary goes on; a shorter one does nothing."""
+
+    @trax.resumable(create=int, replay_log=total, varying="n")
+    def loop(state: int, n: int) -> Iterator[int]:
+        for i in trax.steps(n):
+            yield i
+
+    assert loop(n=3).result() == 3
+    assert list(loop(n=5)) == [3, 4]
+    assert loop(n=5).result() == 10
+    assert list(loop(n=2)) == []
+
+
+# -- changed arguments ---------------------------------------------------------------------
+
+
+def test_changed_arguments_are_an_error_that_shows_them_and_the_ways_on() -> None:
+    """The difference is shown; nothing is lost; the former call still goes on."""
+    with add_up(n=5) as run:
+        next(run), next(run)
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        add_up(n=6).result()
+    message = str(caught.value)
+    for part in ("n: 5 -> 6", "add_up-{n}", "varying=('n',)", "add_up.fresh(...)"):
+        assert part in message
+    assert list(add_up(n=5)) == [2, 3, 4]
+
+
+def test_changed_arguments_of_a_finished_run_are_an_error_too() -> None:
+    """A stored result is never given for another question."""
+    add_up(n=5).result()
+    with pytest.raises(trax.ArgumentsChangedError):
+        add_up(n=6).result()
+
+
+def test_equal_arguments_are_the_same_however_they_are_given() -> None:
+    """Defaults, keywords and equal values of other identity are no change."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, data: Any, options: Any = None) -> Iterator[int]:
+        yield 1
+
+    text = "abc"[:2]
+    loop([np.arange(3), text, text], {"x": 1, "y": {"p", "q"}}).result()
+    assert loop(options={"y": {"q", "p"}, "x": 1}, data=[np.arange(3), "ab", "a" + "b"]).done
+
+
+@pytest.mark.parametrize("other", [[1, 3], (1, 2), [1, 2.0], [1, np.int64(2)], {1, 2}, None])
+def test_unequal_arguments_are_told_apart(other: Any) -> None:
+    """Another value is a change, and so is another type."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, data: Any) -> Iterator[int]:
+        yield 1
+
+    loop(data=[1, 2]).result()
+    with pytest.raises(trax.ArgumentsChangedError, match="data"):
+        loop(data=other).result()
+
+
+def test_an_argument_that_cannot_be_compared_is_named_before_anything_runs() -> None:
+    """The way on is `varying`, and then it works."""
+
+    def loop(n: int, lock: Any) -> Iterator[int]:
+        yield 1
+
+    generator = (part for part in "x")
+    with pytest.raises(trax.CodecError, match=r"'lock'.*varying=\('lock',\)"):
+        trax.resumable(create=int)(loop)(generator)
+    assert trax.resumable(create=int, varying="lock")(loop)(generator).result() == 1
+
+
+# -- misuse --------------------------------------------------------------------------------
+
+
+def no_yield(state: int) -> int:
+    return state
+
+
+def no_state() -> Iterator[int]:
+    yield 1
+
+
+def good(state: int, n: int) -> Iterator[int]:
+    yield 1
+
+
+async def asynchronous(state: int) -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        (no_yield, {}, "not a generator function"),
+        (42, {}, "not a generator function"),
+        (asynchronous, {}, "async generator"),
+        (no_state, {}, "no parameter for the state"),
+        (good, {"every_steps": 0}, "every_steps"),
+        (good, {"every_seconds": -1}, "every_seconds"),
+        (good, {"policy": 1}, "policy must be callable"),
+        (good, {"create": 1}, "create must be callable"),
+        (good, {"replay_log": 1}, "replay_log must be callable"),
+        (good, {"create": lambda seed: seed}, "create needs 'seed'"),
+        (good, {"name": "../../x"}, "looks like a path"),
+        (good, {"name": ""}, "must not be empty"),
+        (good, {"name": "a" * 300}, "too long"),
+        (good, {"name": "run-{m}"}, "'m', which is not an argument"),
+        (good, {"name": "run-{"}, "not a template"),
+        (good, {"varying": ("m",)}, "varying names 'm'"),
+        (good, {"sync": "never"}, "sync must be one of"),
+        (good, {"keep": 0}, "keep"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(
+    function: Any, options: dict[str, Any], message: str, store_here: Path
+) -> None:
+    """The decorator itself raises; nothing is stored."""
+    with pytest.raises(trax.UsageError, match=message):
+        trax.resumable(**options)(function)
+    assert not store_here.exists()
+
+
+def test_a_method_without_a_state_parameter_is_refused_when_its_class_is_made() -> None:
+    """`self` is not the state."""
+    with pytest.raises((trax.UsageError, RuntimeError)) as caught:  # wrapped before Python 3.12
+
+        class Simulation:
+            @trax.resumable
+            def run(self) -> Iterator[int]:
+                yield 1
+
+    error = caught.value if isinstance(caught.value, trax.UsageError) else caught.value.__cause__
+    assert "no parameter for the state" in str(error)
+
+
+@pytest.mark.parametrize("part", ["../../x", "a/b", "\0", ""])
+def test_a_template_never_leads_out_of_the_store(part: str, tmp_path: Path) -> None:
+    """A name made of an argument is checked when the call is made."""
+
+    @trax.resumable(create=int, name="{part}")
+    def loop(n: int, part: str) -> Iterator[int]:
+        yield 1
+
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(trax.UsageError, match="a run's name"):
+        loop(part)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_arguments_that_do_not_fit_are_a_type_error_of_the_call() -> None:
+    """As for any function, at the call and not at the first next."""
+    with pytest.raises(TypeError, match="missing a required argument: 'n'"):
+        add_up()  # type: ignore[call-arg]
+
+
+# -- what cannot be stored -----------------------------------------------------------------
+
+
+@dataclass
+class Model:
+    """A state that can be made unpicklable deep inside."""
+
+    layers: list[Any] = field(default_factory=lambda: [{}, {}])
+
+
+def test_an_unpicklable_state_is_said_at_once_with_its_path() -> None:
+    """The path leads to the very object, before any step is done."""
+
+    def create() -> Model:
+        model = Model()
+        model.layers[1]["hook"] = (part for part in "x")
+        return model
+
+    @trax.resumable(create=create, replay_log=None)
+    def loop(model: Model) -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(
+        trax.CodecError, match=r"state\.layers\[1\]\['hook'\] \(builtins\.generator"
+    ):
+        next(loop())
+
+
+def test_a_state_that_turns_unpicklable_is_said_at_the_first_step() -> None:
+    """Not hours later, at the first checkpoint."""
+
+    @trax.resumable(create=Model, replay_log=None, every_steps=1_000_000)
+    def loop(model: Model) -> Iterator[int]:
+        model.layers[0]["hook"] = (part for part in "x")
+        yield 1
+
+    with pytest.raises(trax.CodecError, match=r"state\.layers\[0\]\['hook'\]"):
+        next(loop())
+
+
+class Unloadable:
+    """Pickles, and cannot be loaded."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise RuntimeError("no way back")
+
+    def __getstate__(self) -> Any:
+        return {"x": 1}
+
+
+def test_a_state_that_cannot_be_loaded_is_said_at_the_first_step() -> None:
+    """What is stored is tried in both directions."""
+
+    @trax.resumable
+    def loop(state: Any) -> Iterator[Any]:
+        yield Unloadable()
+
+    with pytest.raises(trax.CodecError, match="no way back"):
+        next(loop())
+    assert loop.load() is None
+
+
+def test_an_unpicklable_increment_leaves_no_trace() -> None:
+    """The steps before it are kept, and the fixed loop goes on behind them."""
+    broken = True
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[Any]) -> Iterator[Any]:
+        for i in trax.steps(5):
+            yield {"value": (part for part in "x")} if broken and i == 3 else i
+
+    with pytest.raises(trax.CodecError, match=r"increment\['value'\]"):
+        loop().result()
+    broken = False
+    run = loop()
+    assert (run.resumed_at, run.result()) == (3, [0, 1, 2, 3, 4])
+
+
+def test_an_increment_whose_replay_raises_leaves_no_trace() -> None:
+    """The increment was folded before it was logged; it would break every later recovery."""
+
+    def fold(state: list[int], increment: int) -> list[int]:
+        if increment == 3 and broken:
+            raise ZeroDivisionError("a bug in replay_log")
+        state.append(increment)
+        return state
+
+    @trax.resumable(create=list, replay_log=fold)
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(5):
+            yield i
+
+    broken = True
+    with pytest.raises(ZeroDivisionError):
+        loop().result()
+    assert loop.load() == [0, 1, 2]
+    broken = False
+    assert loop().result() == [0, 1, 2, 3, 4]
+
+
+def test_what_folding_changes_in_an_increment_is_not_what_is_logged() -> None:
+    """The increment is pickled as it was yielded."""
+
+    def fold(state: int, increment: list[int]) -> int:
+        increment.append(increment[0])
+        return state + sum(increment)
+
+    @trax.resumable(create=int, replay_log=fold)
+    def loop(state: int) -> Iterator[list[int]]:
+        for i in trax.steps(3):
+            yield [i]
+
+    with loop() as run:
+        next(run), next(run)
+        live = run.state
+    assert loop.load() == live
+
+
+def test_an_unreadable_store_is_never_begun_afresh(store_here: Path) -> None:
+    """A damaged run is refused by name and file, and every byte of it stays."""
+    with add_up(n=10) as run:
+        next(run)
+    (checkpoint,) = store_here.glob("runs/add_up/checkpoint-*")
+    damaged = bytearray(checkpoint.read_bytes())
+    damaged[-20] ^= 1
+    checkpoint.write_bytes(damaged)
+    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*")}
+    with pytest.raises(trax.CorruptionError) as caught:
+        add_up(n=10).result()
+    assert caught.value.path == str(checkpoint)
+    assert "fresh" in str(caught.value)
+    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*")} == before
+
+
+def test_a_store_that_is_a_file_is_a_clear_error(store_here: Path) -> None:
+    """It says which path, and nothing is overwritten."""
+    store_here.write_text("precious")
+    with pytest.raises(trax.TraxError, match="not a directory"):
+        count(to=3).result()
+    assert store_here.read_text() == "precious"
+
+
+# -- another replay_log --------------------------------------------------------------------
+
+
+def test_a_log_is_not_replayed_in_another_sense() -> None:
+    """Increments that were states are not folded, and the other way round."""
+
+    def loop(n: int) -> Iterator[int]:
+        for i in trax.steps(9):
+            yield i
+
+    with trax.resumable(create=int)(loop)() as run:
+        next(run), next(run)
+    with pytest.raises(trax.UsageError, match="replay_log left out, and now it is a function"):
+        trax.resumable(create=int, replay_log=total)(loop)().result()
+    assert trax.load("loop") == 1
+
+
+# -- both worlds ---------------------------------------------------------------------------
+
+
+class Simulation:
+    """Methods of all kinds."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    @trax.resumable(create=int, name="sim-{self.rate}")
+    def run(self, state: int, n: int) -> Generator[int, int, None]:
+        """Run it."""
+        while state < n:
+            state = yield state + self.rate
+
+    @trax.resumable(create=int)
+    @classmethod
+    def of_class(cls, state: int, n: int) -> Iterator[str]:
+        yield f"{cls.__name__} {n}"
+
+    @trax.resumable(create=int)
+    @staticmethod
+    def of_nothing(state: int, n: int) -> Iterator[int]:
+        yield state + n
+
+
+def test_methods_classmethods_and_staticmethods() -> None:
+    """`self` and `cls` are bound; the state comes behind them."""
+    assert Simulation(3).run(n=9).result() == 9
+    assert Simulation(3).run.load() == 9
+    of_class: Any = Simulation.of_class  # no type checker sees through both decorators
+    assert of_class(n=2).result() == "Simulation 2"
+    assert Simulation.of_nothing(n=4).result() == 4
+    assert Simulation(3).run.fresh(12).result() == 12
+
+
+def test_another_object_is_another_argument() -> None:
+    """The attributes of self count among the arguments."""
+
+    class Walk:
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        @trax.resumable(create=int)
+        def go(self, state: int) -> Iterator[int]:
+            yield state + self.step
+
+    Walk(1).go().result()
+    with pytest.raises(trax.ArgumentsChangedError, match="self"):
+        Walk(2).go().result()
+
+
+def test_the_function_keeps_what_people_and_tools_ask_it_for() -> None:
+    """Name, docstring, signature, annotations, and that it is a generator function."""
+    assert count.__name__ == "count"
+    assert count.__doc__ == "Count to a number."
+    assert list(inspect.signature(count).parameters) == ["n", "to"]
+    assert inspect.isgeneratorfunction(count)
+    assert Simulation.run.__doc__ == "Run it."
+
+
+def test_the_function_pickles_by_reference() -> None:
+    """So it can be handed to worker processes; and a method with its object."""
+    assert pickle.loads(pickle.dumps(count)) is count
+    assert pickle.loads(pickle.dumps(Simulation(2).run))(n=4).result() == 4
+
+
+SCRIPT = """
+import trax
+
+class World:
+    def __init__(self):
+        self.steps = 0
+    def advance(self, increment):
+        {method}
+        return self
+
+@trax.resumable(create=World, replay_log=World.advance, every_steps=20)
+def simulate(world):
+    while world.steps < 80:
+        world = yield world.steps
+
+run = simulate()
+print(run.resumed_at, type(run.state) is World)
+print(run.result().steps, getattr(run.state, "fixed", None))
+"""
+
+
+def test_fix_and_run_again(tmp_path: Path) -> None:
+    """The state comes back as the script's present class, the fixed method runs, 50 steps stay."""
+    bug = "self.steps += 1 if self.steps < 50 else 1 / 0"
+    fix = "self.steps += 1; self.fixed = True"
+    script = tmp_path / "script.py"
+
+    def run(method: str) -> subprocess.CompletedProcess[str]:
+        script.write_text(SCRIPT.format(method=method))
+        return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+
+    first = run(bug)
+    assert "ZeroDivisionError" in first.stderr
+    second = run(fix)
+    assert second.stdout.split() == ["50", "True", "80", "True"], second.stderr
+    assert "resumed at step 50" in second.stderr
+    assert "the code of replay_log is not what it was" in second.stderr
