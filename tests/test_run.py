@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +185,9 @@ def test_the_person_sees_that_it_resumed() -> None:
     ]
     assert [done.stdout for done in said] == ["", "", ""]
     assert said[0].stderr == ""
-    assert "squares resumed at step 6: checkpoint of step 4 and 2 increments" in said[1].stderr
+    assert (
+        "squares resumed at step 6 (checkpoint of step 4, 2 increments replayed" in said[1].stderr
+    )
     assert "squares is done, at step 9" in said[2].stderr
 
 
@@ -214,6 +218,34 @@ def test_a_custom_policy_sees_what_was_measured() -> None:
 
     loop().result()
     assert asked == [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]
+
+
+def test_steps_before_a_crash_count_towards_the_next_checkpoint(store_here: Path) -> None:
+    """A run that is interrupted more often than its interval is checkpointed all the same."""
+    for _ in range(5):
+        with squares(n=40) as run:
+            take(run, 3)
+    checkpoint = max(store_here.glob("runs/squares/checkpoint-*"))
+    assert b'"step":12' in checkpoint.read_bytes()
+
+
+def test_time_before_a_crash_counts_towards_the_next_checkpoint(store_here: Path) -> None:
+    """The age of the checkpoint is what `every_seconds` means, whoever stored it."""
+
+    @trax.resumable(create=int, every_seconds=timedelta(days=1))
+    def loop(n: int) -> Generator[int, int, None]:
+        while True:
+            n = yield n + 1
+
+    with loop() as run:
+        take(run, 3)
+    checkpoints = list(store_here.glob("runs/loop/checkpoint-*"))
+    with pytest.MonkeyPatch.context() as patch:
+        now = time.time()
+        patch.setattr(time, "time", lambda: now + 86_400)
+        with loop() as run:
+            take(run, 1)
+    assert len(list(store_here.glob("runs/loop/checkpoint-*"))) == len(checkpoints) + 1
 
 
 def test_every_steps_checkpoints_and_keeps_two(store_here: Path) -> None:

@@ -12,6 +12,7 @@ trace), then appended to the log, and only then handed to the caller.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ import time
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax import report
 from trax.arguments import call_with, changed_error, describe, differences
@@ -28,13 +29,17 @@ from trax.errors import CodecError, DurabilityError, StorageError, UsageError
 from trax.options import Options
 from trax.policies import Since
 from trax.replay import Replayed, load, replay, replay_mode
-from trax.storage.codec import Encoded, Encoder, decode, encode
+from trax.storage.codec import LARGE, PROTOCOL, Encoded, Encoder, decode, encode
 from trax.storage.recovery import Recovery
 from trax.storage.store import Hold, Store
+
+if TYPE_CHECKING:
+    from trax.integrations.tqdm import Bar
 
 __all__ = ["Engine", "current"]
 
 _clock = time.monotonic
+_PAUSE = 0.001  # seconds; between two looks at the clock's hands, where steps are fast
 
 
 class Engine:
@@ -62,9 +67,6 @@ class Engine:
     status : {"new", "open", "closed", "done"}
     result : object
         What the loop returned, or the final state, when it is done.
-    accept : callable
-        Takes one increment and returns the state that the generator goes on with. When it
-        returns, the increment may be handed out: it survives the death of the process.
     total : int or None
         How many steps the loop says it has.
     frame : FrameType or None
@@ -98,6 +100,7 @@ class Engine:
         self._store = Store(options.traxdir)
         self._mode = replay_mode(options.replay_log)
         self._hold: Hold | None = None
+        self._replayed_bytes = 0
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
         self.thread = 0
@@ -200,23 +203,25 @@ class Engine:
         self._check_mode(meta, recovery)
         replayed = replay(recovery, self.name, self._create, options.replay_log)
         hold.generations.adopt(recovery)
+        self._replayed_bytes = recovery.log_bytes
         if meta.get("done") and not replayed.replayed and self._is_same_call(meta):
             self._take_result(replayed)
-            self.close()
+            self._release()
             return
         self.state, self._since = replayed.state, Since(replayed.step, _clock())
+        self._since.resume(replayed.replayed, replayed.seconds, replayed.age)
         self.resumed_at = self.step
+        how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
         report.note(
-            f"{self.name} resumed at step {self.step:,}: checkpoint of step "
-            f"{self.step - replayed.replayed:,} and {replayed.replayed:,} increments replayed, in "
-            f"{replayed.seconds:.2f} s ({self._store.path})"
+            f"{self.name} resumed at step {self.step:,} (checkpoint of step "
+            f"{self.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {self._store.path})"
         )
         self._tell_changed_code(meta.get("code", {}))
 
     def _check_mode(self, meta: dict[str, Any], recovery: Recovery) -> None:
         """Refuse to replay increments in another sense than they were logged in."""
         mode = meta.get("replay_log", "unknown")
-        if mode not in ("unknown", self._mode) and recovery.has_increments:
+        if mode not in ("unknown", self._mode) and recovery.log_bytes:
             words = {"none": "None", "replace": "left out", "function": "a function"}
             raise UsageError(
                 f"the log of {self.name!r} was written with replay_log {words[mode]}, and now it "
@@ -243,10 +248,9 @@ class Engine:
     def _prepare(self) -> None:
         """Make ready for increments; the first checkpoint of a run is stored here."""
         assert self._hold is not None
-        self._encode = Encoder()
+        self._encoder = Encoder()
         self._generations = self._hold.generations
         self._append = self._generations.append
-        self.accept = self._accept_unlogged if self._mode == "none" else self._accept_logged
         self._replay_log: Any = self._options.replay_log
         self._policy = getattr(self._options.policy, "due", self._options.policy)
         self._ahead = self._generations.position.step - self.step
@@ -255,14 +259,15 @@ class Engine:
             with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
                 self._parts["replay_log"] = encode(self._replay_log, "replay_log")
         self._warned = False
-        self._observe: Callable[[Engine], None] | None = None
-        self._close_observer: Callable[[], None] | None = None
+        self._bar: Bar | None = None
         if self._options.progress:
             from trax.integrations.tqdm import Bar
 
-            bar = Bar(self.name, self.step)
-            self._observe, self._close_observer = bar.update, bar.close
+            self._bar = Bar()
         self._proven = self.resumed_at is not None
+        self._pause = -math.inf if getattr(self._options.policy, "exact", True) else _PAUSE
+        self._look_at = -math.inf
+        self._sampled = self.step - 1
         if not self._proven:
             self.checkpoint()
         self.thread = threading.get_ident()
@@ -271,62 +276,86 @@ class Engine:
 
     # -- the loop --------------------------------------------------------------------------
 
+    @property
+    def accept(self) -> Callable[[Any], Any]:
+        """What takes one increment and returns the state that the generator goes on with.
+
+        When it returns, the increment may be handed out: it survives the death of the process.
+        """
+        return self._accept_unlogged if self._mode == "none" else self._accept_logged
+
     def _accept_logged(self, increment: Any) -> Any:
         """Log one increment, fold it into the state, and return the new state."""
-        since = self._since
         begun = _clock()
         generations = self._generations
         if generations.suspect:
             self.checkpoint()
-        encoded = self._encode(increment, "increment")
-        state = self._replay_log(self.state, increment)
-        if not self._proven:
-            decode(encoded, "increment")
-            self._prove(state)
-        since.now = _clock()
-        since.replay_seconds += since.now - begun
         try:
-            since.log_bytes = generations.append(encoded)
+            encoded = self._encoder.dumps(increment, PROTOCOL)
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
+            encoded = self._encoder.encode(increment)
+        if len(encoded) >= LARGE:
+            encoded = self._encoder.encode(increment)
+        self.state = state = self._replay_log(self.state, increment)
+        look = begun >= self._look_at
+        if look:
+            self._sample(encoded, begun)
+        try:
+            generations.append(encoded)
         except DurabilityError as error:
-            self._reconsider(state, error)
-        self.state = state
-        since.step += 1
-        if self._policy(since):
-            self._checkpoint_if_possible()
-        if self._observe is not None:
-            self._observe(self)
-        return self.state
+            self._reconsider(error)
+        self._since.step += 1
+        if look:
+            self._look(begun)
+        return state
 
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
         """Count one increment; the state is the loop's own, and the same object as ever."""
-        if not self._proven:
-            self._prove(self.state)
-        since = self._since
-        since.now = _clock()
-        since.replay_seconds = since.now - since.started
-        since.step += 1
-        if self._policy(since):
-            self._checkpoint_if_possible()
-        if self._observe is not None:
-            self._observe(self)
+        self._prove()
+        begun = _clock()
+        self._since.step += 1
+        if begun >= self._look_at:
+            self._since.replay_seconds = begun - self._since.started
+            self._look(begun)
         return self.state
 
-    def _reconsider(self, state: Any, error: DurabilityError) -> None:
+    def _sample(self, encoded: bytes | Encoded, begun: float) -> None:
+        """Measure what replaying increments costs, which is about what storing this one did."""
+        cost = _clock() - begun
+        since = self._since
+        since.replay_seconds += cost * (since.step - self._sampled)
+        self._sampled = since.step
+        if not self._proven:
+            decode(encoded, "increment")
+            self._prove()
+
+    def _look(self, now: float) -> None:
+        """Do what need not be done after every one of many fast steps."""
+        since = self._since
+        since.now = now
+        since.log_bytes = self._replayed_bytes + self._generations.log_bytes
+        self._look_at = now + self._pause
+        if self._policy(since):
+            self._checkpoint_if_possible()
+        if self._bar is not None:
+            self._bar.update(self)
+
+    def _reconsider(self, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
         if self._generations.position.step - self._ahead == self.step:
             raise error  # it was not appended, and leaves no trace
         # Appended, but not known to be on the disk: a checkpoint in new files takes its place.
-        self.state = state
         self._since.step += 1
         try:
             self.checkpoint()
         finally:
             self._since.step -= 1
 
-    def _prove(self, state: Any) -> None:
+    def _prove(self) -> None:
         """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        decode(encode(state, "state"), "state")
-        self._proven = True
+        if not self._proven:
+            decode(encode(self.state, "state"), "state")
+            self._proven = True
 
     def checkpoint(self, result: Any = None, *, done: bool = False) -> None:
         """Store the state as it is now.
@@ -356,6 +385,8 @@ class Engine:
             now = _clock()
             self._since.checkpoint_seconds = now - begun
             self._since.restart(now)
+            self._replayed_bytes = 0
+            self._look_at = -math.inf
 
     def _checkpoint_if_possible(self) -> None:
         """Store a checkpoint that can wait: what stands in the logs is not in danger."""
@@ -394,10 +425,11 @@ class Engine:
 
         Where increments are not logged that takes a checkpoint.
         """
-        self._why_closed = why if self.status != "closed" else self._why_closed
         if self.status != "open" or self._hold is None:
-            self._release()
+            if self.status == "new":
+                self.status = "closed"
             return
+        self._why_closed = why
         if os.getpid() == self._hold.pid and self._mode == "none" and self._since.steps:
             try:
                 self.checkpoint()
@@ -411,8 +443,8 @@ class Engine:
         if self.status == "open":
             self.status = "closed"
             _open_engines.pop(self._store.run_path(self.name), None)
-            if self._close_observer is not None:
-                self._close_observer()
+            if self._bar is not None:
+                self._bar.close(self)
         try:
             if self.frame is not None:
                 _frames.pop(id(self.frame), None)

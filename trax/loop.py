@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from trax import report
 from trax.engine import current
 from trax.errors import UsageError
 
@@ -43,6 +44,10 @@ def steps(total: int) -> range:
         raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
     engine = current("trax.steps()")
     engine.total = total.__index__()
+    if engine.step > engine.total:
+        report.note(
+            f"{engine.name} is at step {engine.step:,}, past the {engine.total:,} asked for"
+        )
     return range(min(engine.step, engine.total), engine.total)
 
 

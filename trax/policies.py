@@ -31,7 +31,7 @@ class Since:
     replay_seconds : float
         How long it would take to replay the log; where nothing is logged, to do the work again.
     log_bytes : int
-        How long the log is.
+        How long the logs are that recovery would read.
     checkpoint_seconds : float
         How long the last checkpoint kept the loop waiting.
     checkpoint_bytes : int
@@ -63,6 +63,13 @@ class Since:
         self.replay_seconds = 0.0
         self.log_bytes = 0
 
+    def resume(self, steps: int, replay_seconds: float, age: float) -> None:
+        """Count what was replayed: the checkpoint is `age` seconds old."""
+        if steps:
+            self.started_step = self.step - steps
+            self.started = self.now - age
+            self.replay_seconds = replay_seconds
+
     @property
     def steps(self) -> int:
         """Increments since then."""
@@ -75,23 +82,36 @@ class Since:
 
 
 class Policy:
-    """A callable that combines with others by ``|`` (either) and ``&`` (both)."""
+    """A callable that combines with others by ``|`` (either) and ``&`` (both).
 
-    __slots__ = ("due",)
+    Parameters
+    ----------
+    due : callable
+        Takes a `Since`, returns whether a checkpoint is due.
+    exact : bool
+        Whether it must be asked after every step, as any callable of the user's is; or once in a
+        millisecond, where the loop has many steps in one.
+    """
 
-    def __init__(self, due: Callable[[Since], bool]) -> None:
+    __slots__ = ("due", "exact")
+
+    def __init__(self, due: Callable[[Since], bool], *, exact: bool = True) -> None:
         self.due = due
+        self.exact = exact
 
     def __call__(self, since: Since) -> bool:
         return self.due(since)
 
     def __or__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return Policy(lambda since: mine(since) or other(since))
+        return Policy(lambda since: mine(since) or other(since), exact=self._exact_with(other))
 
     def __and__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return Policy(lambda since: mine(since) and other(since))
+        return Policy(lambda since: mine(since) and other(since), exact=self._exact_with(other))
+
+    def _exact_with(self, other: Callable[[Since], bool]) -> bool:
+        return self.exact or bool(getattr(other, "exact", True))
 
 
 def every_steps(steps: int) -> Policy:
@@ -127,7 +147,7 @@ def every_seconds(duration: float | timedelta) -> Policy:
     >>> policy = trax.every_seconds(timedelta(minutes=5))
     """
     limit = seconds(duration, "every_seconds")
-    return Policy(lambda since: since.now - since.started >= limit)
+    return Policy(lambda since: since.now - since.started >= limit, exact=False)
 
 
 def automatic(
@@ -168,7 +188,7 @@ def automatic(
             return False
         return since.now - since.started >= since.checkpoint_seconds / overhead
 
-    return Policy(due)
+    return Policy(due, exact=False)
 
 
 def seconds(duration: float | timedelta, what: str) -> float:

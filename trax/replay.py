@@ -43,6 +43,8 @@ class Replayed(Generic[S]):
         How many of them were replayed.
     seconds : float
         How long loading and replaying took.
+    age : float
+        How long ago the checkpoint was stored, in seconds.
     meta : dict
         The checkpoint's meta record; empty where there is no checkpoint.
     recovery : Recovery
@@ -53,6 +55,7 @@ class Replayed(Generic[S]):
     step: int
     replayed: int
     seconds: float
+    age: float
     meta: dict[str, Any]
     recovery: Recovery
 
@@ -106,8 +109,15 @@ def replay(
     else:
         state = _fold(recovery, name, state, replay_log)
     replayed = recovery.position.step - base
+    written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
-        state, meta.get("step", base) + replayed, replayed, time.monotonic() - begun, meta, recovery
+        state=state,
+        step=meta.get("step", base) + replayed,
+        replayed=replayed,
+        seconds=time.monotonic() - begun,
+        age=max(0.0, time.time() - written),
+        meta=meta,
+        recovery=recovery,
     )
 
 

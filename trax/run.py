@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from trax.engine import Engine
 
@@ -40,36 +40,17 @@ class Run(Iterator[I], Generic[S, I, R]):
 
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
         self._engine = engine
-        self._start = start
-        self._send: Callable[[Any], I] = self._first
-        self._value: Any = None
-        self._accept: Callable[[I], S]
-        self._finalizer: Any = None
+        self._loop: Iterator[I] = _drive(engine, start)
+        # The loop and not the run: a for statement lets go of the run and keeps its iterator.
+        weakref.finalize(self._loop, engine.close)
 
-    def __iter__(self) -> Run[S, I, R]:
-        return self
+    def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
+        self._check()
+        return self._loop
 
     def __next__(self) -> I:
-        try:
-            increment = self._send(self._value)
-        except StopIteration as stop:
-            if self._engine.status == "closed":  # and with it the generator
-                raise self._engine.closed_error() from None
-            if self._engine.status == "open":
-                self._engine.finish(stop.value)
-            self._send = self._refuse
-            raise StopIteration from None
-        except BaseException:
-            self._abort()
-            raise
-        try:
-            self._value = self._accept(increment)
-        except BaseException as error:
-            self._abort()
-            if isinstance(error, StopIteration):  # it would look like the loop's end
-                raise RuntimeError("replay_log or policy raised StopIteration") from error
-            raise
-        return increment
+        self._check()
+        return next(self._loop)
 
     @property
     def name(self) -> str:
@@ -105,16 +86,15 @@ class Run(Iterator[I], Generic[S, I, R]):
         object
             What the generator returned, or the final state where it returned None.
         """
-        deque(self, maxlen=0)
+        deque(iter(self), maxlen=0)
         result: R = self._engine.result
         return result
 
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
-        self._send = self._refuse
         self._engine.close()
 
-    def __enter__(self) -> Run[S, I, R]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -131,27 +111,42 @@ class Run(Iterator[I], Generic[S, I, R]):
 
     def _opened(self) -> Engine:
         if self._engine.status == "new":
-            self._finalizer = weakref.finalize(self, self._engine.close)
             self._engine.open()
         return self._engine
 
-    def _first(self, value: Any) -> I:
-        engine = self._opened()
-        if engine.status != "open":
-            return self._refuse(value)
-        generator = self._start(engine.state)
-        engine.drive(generator.gi_frame, generator.close)
-        self._accept = engine.accept
-        self._send = generator.send
-        first: I = next(generator)
-        return first
+    def _check(self) -> None:
+        if self._engine.status == "closed":
+            raise self._engine.closed_error()
 
-    def _refuse(self, value: Any) -> I:  # noqa: ARG002  # stands in for send
-        if self._engine.status == "done":
-            raise StopIteration
-        raise self._engine.closed_error()
 
-    def _abort(self) -> None:
-        if self._engine.status == "open":
-            self._engine.abort()
-            self._send = self._refuse
+def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
+    """Yield the increments of the generator that `start` makes from the state.
+
+    This is a generator rather than a method because resuming one is the cheapest way through a
+    loop; it knows the engine alone, so that it goes when the last reference to it does.
+    """
+    if engine.status == "new":
+        engine.open()
+    if engine.status == "done":
+        return
+    generator = start(engine.state)
+    engine.drive(generator.gi_frame, generator.close)
+    send, accept = generator.send, engine.accept
+    state = None
+    while True:
+        try:
+            increment = send(state)
+        except StopIteration as stop:
+            if engine.status != "open":  # it was closed, and its generator with it
+                raise engine.closed_error() from None
+            engine.finish(stop.value)
+            return
+        except BaseException:
+            engine.abort()
+            raise
+        try:
+            state = accept(increment)
+        except BaseException:
+            engine.abort()
+            raise
+        yield increment

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from trax.errors import UsageError
 
@@ -13,30 +14,35 @@ except ImportError as error:
         "progress=True needs tqdm: pip install 'trax-resumable[progress]', or leave progress out"
     ) from error
 
+if TYPE_CHECKING:
+    from trax.engine import Engine
+
 __all__ = ["Bar"]
+
+_SECONDS_IN_A_FILE = 30.0  # a log file of a batch job is not a screen
 
 
 class Bar:
-    """Shows how far a run is.
+    """Shows how far a run is, from the first step that it is told of."""
 
-    Parameters
-    ----------
-    name : str
-        The run's name.
-    step : int
-        The step at which the bar begins.
-    """
+    def __init__(self) -> None:
+        self._bar: Any = None
 
-    def __init__(self, name: str, step: int) -> None:
-        self._bar: Any = tqdm(desc=name, initial=step, unit="step", dynamic_ncols=True)
-
-    def update(self, engine: Any) -> None:
-        """Show the engine's step and, once the loop has told it, the total."""
-        if self._bar.total != engine.total:
-            self._bar.total = engine.total
-            self._bar.refresh()
+    def update(self, engine: Engine) -> None:
+        """Show the engine's step and, if the loop has told it, the total."""
+        if self._bar is None:
+            self._bar = tqdm(
+                desc=engine.name,
+                initial=engine.step,
+                total=engine.total,
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=0.1 if sys.stderr.isatty() else _SECONDS_IN_A_FILE,
+            )
         self._bar.update(engine.step - self._bar.n)
 
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
+    def close(self, engine: Engine) -> None:
+        """Show the last step and leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.update(engine.step - self._bar.n)
+            self._bar.close()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -22,11 +22,10 @@ import cloudpickle
 from trax.errors import CodecError
 from trax.storage.frames import BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
-__all__ = ["Encoded", "Encoder", "decode", "encode"]
+__all__ = ["LARGE", "PROTOCOL", "Encoded", "Encoder", "decode", "encode"]
 
-_PROTOCOL = 5
-_LARGE = 1 << 15  # bytes; below, copying memory into the pickle is the cheaper way
-_dumps = pickle.dumps
+PROTOCOL = 5
+LARGE = 1 << 15  # bytes; below, copying memory into the pickle is the cheaper way
 
 
 class Encoded(NamedTuple):
@@ -68,23 +67,22 @@ class Encoder:
 
     Small ones are pickled in one piece, which is faster; once one was large, the memory of those
     that follow is kept out of the pickle, until one is small again.
+
+    Attributes
+    ----------
+    dumps : callable
+        ``dumps(increment, PROTOCOL)``: pickle's own function while increments are small, so that
+        the loop pays for nothing else. What it raises, and what it returns that is not smaller
+        than `LARGE`, is for `encode`.
     """
 
     def __init__(self) -> None:
-        self._large = False
+        self.dumps: Callable[[Any, int], bytes | Encoded] = pickle.dumps
 
-    def __call__(self, obj: Any, what: str) -> bytes | Encoded:
-        """Return a plain pickle, or where that is not all, an `Encoded`; `what` is for errors."""
-        if not self._large:
-            try:
-                payload = _dumps(obj, _PROTOCOL)
-            except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-                return _encode_by_value(obj, what)
-            if len(payload) < _LARGE:
-                return payload
-            self._large = True
-        encoded = encode(obj, what)
-        self._large = encoded.nbytes >= _LARGE
+    def encode(self, increment: Any, protocol: int = PROTOCOL) -> bytes | Encoded:  # noqa: ARG002
+        """Return the increment with its memory kept out of the pickle."""
+        encoded = encode(increment, "increment")
+        self.dumps = self.encode if encoded.nbytes >= LARGE else pickle.dumps
         return encoded
 
 
@@ -98,19 +96,19 @@ def encode(obj: Any, what: str) -> Encoded:
     """
     buffers: list[pickle.PickleBuffer] = []
     try:
-        payload = _dumps(obj, _PROTOCOL, buffer_callback=buffers.append)
+        payload = pickle.dumps(obj, PROTOCOL, buffer_callback=buffers.append)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         return _encode_by_value(obj, what)
     try:
         return Encoded(PICKLE, payload, [buffer.raw() for buffer in buffers])
     except BufferError:  # not contiguous: only in one piece
-        return Encoded(PICKLE, _dumps(obj, _PROTOCOL), [])
+        return Encoded(PICKLE, pickle.dumps(obj, PROTOCOL), [])
 
 
 def _encode_by_value(obj: Any, what: str) -> Encoded:
     file = io.BytesIO()
     try:
-        _Pickler(file, _PROTOCOL).dump(obj)
+        _Pickler(file, PROTOCOL).dump(obj)
     except Exception as error:
         culprit, reason = _find_culprit(obj, what, error)
         raise CodecError(
@@ -139,7 +137,7 @@ def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
 
 def _failure(obj: Any) -> Exception | None:
     try:
-        _Pickler(io.BytesIO(), _PROTOCOL).dump(obj)
+        _Pickler(io.BytesIO(), PROTOCOL).dump(obj)
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         return error
     return None

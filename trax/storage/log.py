@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from xxhash import xxh3_64_intdigest
@@ -45,6 +45,8 @@ class LogWriter:
         The length of the file, in bytes.
     count : int
         How many increments it holds.
+    append : callable
+        Appends one increment: `_append`, or `_append_always`.
     failure : Exception or None
         Why nothing more may be appended: after a failed sync the kernel may have dropped what
         it could not write and calls the rest clean, so the file is never trusted again.
@@ -69,13 +71,13 @@ class LogWriter:
         self.end = HEADER_SIZE
         self.count = 0
         self.failure: Exception | None = None
-        self._always = always
+        self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
         self._durable = HEADER_SIZE
-        self._write = self.file.write
+        self._write: Callable[[Any], int] = self.file.write
         _open_writers.add(self)
 
-    def append(self, increment: bytes | Encoded) -> int:
+    def _append(self, increment: bytes | Encoded) -> int:
         """Append one increment, as a plain pickle or as an `Encoded`.
 
         When this returns, it survives the death of the process; under ``sync="always"`` that of
@@ -92,8 +94,6 @@ class LogWriter:
             The increment is not acknowledged; all before it are stored. It has left no trace,
             unless it was only the sync that failed: then `count` includes it.
         """
-        if self.failure is not None:
-            self._refuse(self.failure)
         if type(increment) is not bytes:
             return self._append_in_pieces(increment)
         body = _pack_word(len(increment) << 8 | PICKLE) + increment
@@ -108,17 +108,17 @@ class LogWriter:
             self._cut_back(error)
             raise
         self.chain = chain
-        self.end += size
         self.count += 1
-        if self._always:
-            self._force()
-        return self.end
+        self.end = end = self.end + size
+        return end
 
     def _append_in_pieces(self, increment: Any) -> int:
         """Append an object with its memory from where it lies."""
         chain = self.chain
         end = self.end
         try:
+            if self.failure is not None:
+                raise self.failure
             for kind, payload in increment.records():
                 head, check, chain = pieces(kind, payload, chain)
                 for piece in (head, payload, check):
@@ -128,35 +128,44 @@ class LogWriter:
             self._cut_back(error)
             raise
         self.chain = chain
-        self.end = end
         self.count += 1
-        if self._always:
-            self._force()
+        self.end = end
+        return end
+
+    def _append_always(self, increment: bytes | Encoded) -> int:
+        """Append one increment and force it to the disk."""
+        end = self._append(increment)
+        try:
+            self.sync(mark=False)
+        except OSError as error:
+            raise self._durability_error(error) from error
         return end
 
     def _cut_back(self, error: BaseException) -> None:
         """Undo what was written of an increment that failed."""
-        try:
-            self.file.truncate(self.end)
-        except OSError as failure:
-            self.failure = failure
+        if self.failure is None:
+            try:
+                self.file.truncate(self.end)
+            except OSError as failure:
+                self.fail(failure)
         if isinstance(error, OSError):
-            self._refuse(error)
+            raise self._durability_error(error) from error
 
-    def _force(self) -> None:
-        try:
-            self.sync(mark=False)
-        except OSError as error:
-            self._refuse(error)
-
-    def _refuse(self, error: Exception) -> NoReturn:
-        if not isinstance(error, OSError):
-            raise error
-        raise DurabilityError(
+    def _durability_error(self, error: OSError) -> DurabilityError:
+        return DurabilityError(
             f"an increment could not be stored in {self._path}: {error}. What was acknowledged "
             "before is stored. Make room or mend the disk, and run it again; a new checkpoint "
             "begins a new log."
-        ) from error
+        )
+
+    def fail(self, failure: Exception) -> None:
+        """Take nothing more; every later append raises `failure`."""
+        self.failure = failure
+        self._write = self._refuse
+
+    def _refuse(self, data: Any) -> NoReturn:  # noqa: ARG002  # stands in for write
+        assert self.failure is not None
+        raise self.failure
 
     def sync(self, *, mark: bool = True) -> None:
         """Return when everything appended before the call is on the disk.
@@ -174,7 +183,7 @@ class LogWriter:
             if mark:
                 self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
         except OSError as error:
-            self.failure = error
+            self.fail(error)
             raise
         self._durable = end
 
@@ -253,9 +262,11 @@ _open_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 
 def _disown() -> None:
     for writer in list(_open_writers):
-        writer.failure = LockedError(
-            f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} is "
-            "a fork of it. Let the parent log, or let the child open a run of its own."
+        writer.fail(
+            LockedError(
+                f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} "
+                "is a fork of it. Let the parent log, or let the child open a run of its own."
+            )
         )
         writer.close()
 

@@ -103,11 +103,10 @@ class Recovery:
         self.found = bool(self._chain)
 
     @property
-    def has_increments(self) -> bool:
-        """Whether a log may hold increments, without reading it."""
-        return any(
-            self._size(FileName("log", head.generation)) > HEADER_SIZE for head in self._chain
-        )
+    def log_bytes(self) -> int:
+        """How much there is to replay, without reading it: 0 where it is nothing."""
+        sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
+        return sum(sizes) - HEADER_SIZE * len(sizes)
 
     def increments(self) -> Iterator[Encoded]:
         """Yield what was logged behind the checkpoint, in order."""
