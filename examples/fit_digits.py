@@ -13,6 +13,7 @@ same numbers in them, and ends with the same weights, bit for bit.
 
 import argparse
 import sys
+from collections.abc import Generator
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -46,10 +47,9 @@ class Network:
         hidden, log_p = self(x)
         error = (np.exp(log_p) - np.eye(10)[y]) / len(y)
         gradients = [x.T @ (error @ self.weights[1].T * (hidden > 0)), hidden.T @ error]
-        for weight, momentum, gradient in zip(self.weights, self.momentum, gradients, strict=True):
-            momentum *= 0.9
-            momentum -= rate * gradient
-            weight += momentum
+        for i, gradient in enumerate(gradients):
+            self.momentum[i] = 0.9 * self.momentum[i] - rate * gradient
+            self.weights[i] += self.momentum[i]
         return cross_entropy(log_p, y)
 
 
@@ -58,7 +58,7 @@ def cross_entropy(log_p: np.ndarray, y: np.ndarray) -> float:
 
 
 @trax.resumable(create=Network, replay_log=None, every_seconds=1, varying=("epochs",))
-def fit(network: Network, epochs: int, seed: int = 0):
+def fit(network: Network, epochs: int, seed: int = 0) -> Generator[float, Network, None]:
     for _ in trax.steps(epochs):
         losses = []
         for batch in np.array_split(network.rng.permutation(len(train_y)), 42):

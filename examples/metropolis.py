@@ -12,6 +12,7 @@ draws from it, live and in replay alike: that is why both give the same chain, b
 """
 
 import argparse
+from collections.abc import Generator
 from typing import Self
 
 import numpy as np
@@ -59,7 +60,7 @@ class Chain:
 
 
 @trax.resumable(create=Chain, replay_log=Chain.advance, varying=("samples",), progress=True)
-def sample(chain: Chain, samples: int, seed: int = 1):
+def sample(chain: Chain, samples: int, seed: int = 1) -> Generator[float, Chain, None]:
     for _ in trax.steps(samples):
         chain = yield log_posterior(chain.proposal)
 

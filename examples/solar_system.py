@@ -1,6 +1,6 @@
 """The planets for five hundred years, and no kill -9 can stop them.
 
-Run it, kill it when you like (``kill -9``, or pull the plug), and run it again::
+Run it, kill it when you like (``kill -9``), and run it again::
 
     python solar_system.py                  # about half a minute
     python solar_system.py --years 1000     # later: goes on from where that one ended
@@ -14,6 +14,7 @@ logs. After a kill, `World.advance` applies the logged ones; none is computed ag
 
 import argparse
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import Self
 
@@ -63,7 +64,8 @@ class World:
         to = position - position[:, None]  # [i, j]: from body i to body j
         distance2 = np.einsum("ijk,ijk->ij", to, to)
         np.fill_diagonal(distance2, np.inf)  # nobody attracts itself
-        return np.einsum("ij,ijk->ik", self.gm * distance2**-1.5, to)
+        total: np.ndarray = np.einsum("ij,ijk->ik", self.gm * distance2**-1.5, to)
+        return total
 
     def advance(self, accelerations: np.ndarray) -> Self:
         """Drift half a step, kick, drift half a step: cheap, and the same live and in replay."""
@@ -99,18 +101,19 @@ class World:
     varying=("steps",),
     progress=True,
 )
-def simulate(world: World, steps: int):
+def simulate(world: World, steps: int) -> Generator[np.ndarray, World, None]:
     for _ in trax.steps(steps):
         world = yield world.accelerations()
 
 
 def plot(world: World, path: str) -> None:
-    samples = slice(0, world.step // world.stride + 1)
-    years = np.linspace(0, world.years, samples.stop)
-    error = world.energies[samples] / world.energies[0] - 1
+    samples = world.step // world.stride + 1
+    years = np.arange(samples) * world.stride / len(STAGES) * DT / YEAR
+    error = world.energies[:samples] / world.energies[0] - 1
     tilt = np.radians(84381.448 / 3600)  # of the ecliptic against the equator at J2000.0
     to_ecliptic = np.array([[1, 0], [0, np.cos(tilt)], [0, np.sin(tilt)]])
-    x, y = ((world.track[samples] - world.track[samples, :1]) @ to_ecliptic).T  # from the Sun
+    positions = np.append(world.track[:samples], [world.position], axis=0)
+    x, y = ((positions - positions[:, :1]) @ to_ecliptic).T  # from the Sun
     longitude, distance = np.arctan2(y, x), np.hypot(x, y)
 
     plt.style.use("dark_background")
