@@ -7,6 +7,7 @@ depend on which equal objects happen to be the same one.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import reprlib
@@ -19,14 +20,18 @@ from xxhash import xxh3_128
 
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 
-__all__ = ["Arguments", "call_with", "check_names", "check_template", "describe", "differences"]
+__all__ = [
+    "call_with",
+    "changed_error",
+    "check_names",
+    "check_template",
+    "describe",
+    "describe_where_possible",
+    "differences",
+]
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
-
-
-class Arguments(dict[str, Any]):
-    """The values of a call, by parameter, defaults filled in."""
 
 
 def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -50,13 +55,20 @@ def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
     return described
 
 
-def differences(stored: dict[str, Any], given: dict[str, Any], ignored: Iterable[str]) -> list[str]:
+def describe_where_possible(values: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the same, leaving out what cannot be taken apart."""
+    described = {}
+    for name, value in values.items():
+        with contextlib.suppress(CodecError):
+            described.update(describe({name: value}))
+    return described
+
+
+def differences(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """Return a line for each argument that is not what it was."""
     missing = {"text": "(not given)", "digest": ""}
     lines = []
     for name in dict.fromkeys([*stored, *given]):
-        if name in ignored:
-            continue
         old, new = stored.get(name, missing), given.get(name, missing)
         if old["digest"] != new["digest"]:
             same = " (same text, other content)" if old["text"] == new["text"] else ""

@@ -14,52 +14,43 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
-import threading
 import time
-import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trax import report
-from trax.arguments import call_with, changed_error, describe, differences
-from trax.code import fingerprint
+from trax.active import Active, take_over
+from trax.call import Call
 from trax.errors import CodecError, DurabilityError, StorageError, UsageError
-from trax.options import Options
+from trax.opening import Opened, load_finished, open_held
 from trax.policies import Since
-from trax.replay import Replayed, load, replay, replay_mode
 from trax.storage.codec import LARGE, PROTOCOL, Encoded, Encoder, decode, encode
-from trax.storage.recovery import Recovery
 from trax.storage.store import Hold, Store
 
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
 
-__all__ = ["Engine", "current"]
+__all__ = ["Engine"]
 
 _clock = time.monotonic
-_PAUSE = 0.001  # seconds; between two looks at the clock's hands, where steps are fast
+_PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
 
 
 class Engine:
-    """One call of a decorated function, from recovery to its end.
+    """What happens to the run of one call, from its opening to its end.
 
     Parameters
     ----------
-    options : Options
-        What the decorator was told.
-    name : str
-        The run's name.
-    function : callable
-        The generator function, for its code and its name.
-    arguments : dict
-        The call's arguments, by parameter.
+    call : Call
+        The call.
     fresh : bool
         Whether to move what is stored aside and begin anew.
 
     Attributes
     ----------
+    name : str
+        The run's name.
     state : object
         The state; right once the engine is open.
     resumed_at : int or None
@@ -69,210 +60,90 @@ class Engine:
         What the loop returned, or the final state, when it is done.
     total : int or None
         How many steps the loop says it has.
-    frame : FrameType or None
-        The frame of the generator that is driven, by which `current` finds the engine.
     """
 
-    def __init__(
-        self,
-        options: Options,
-        name: str,
-        function: Callable[..., Any],
-        arguments: dict[str, Any],
-        *,
-        fresh: bool,
-    ) -> None:
-        self.name = name
+    def __init__(self, call: Call, *, fresh: bool = False) -> None:
+        self.name = call.name
         self.state: Any = None
         self.resumed_at: int | None = None
         self.status = "new"
         self.result: Any = None
         self.total: int | None = None
-        self.frame: FrameType | None = None
-        self._options = options
-        self._function = function
-        self._arguments = arguments
-        self._described = describe(
-            {key: value for key, value in arguments.items() if key not in options.varying}
-        )
-        self._varying = describe_where_possible(arguments, options.varying)
+        self._call = call
         self._fresh = fresh
-        self._store = Store(options.traxdir)
-        self._mode = replay_mode(options.replay_log)
+        self._store = Store(call.options.traxdir)
         self._hold: Hold | None = None
-        self._replayed_bytes = 0
+        self._active: Active | None = None
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
-        self.thread = 0
+        call.described  # noqa: B018  # what cannot be compared is said at the call
 
     @property
     def step(self) -> int:
         """Increments since the run began."""
         return self._since.step
 
-    # -- opening ---------------------------------------------------------------------------
-
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
-        self._take_over()
-        if not self._fresh and self._load_finished():
+        key = self._store.run_path(self.name)
+        take_over(key)
+        finished = None if self._fresh else load_finished(self._call, self._store)
+        if finished is not None:
+            self._take(finished)
             return
-        options = self._options
+        options = self._call.options
         self._hold = self._store.hold(
             self.name, sync=options.sync, keep=options.keep, report=report.warn
         )
         try:
-            self._recover()
-            if self.status != "done":
-                self._prepare()
+            self._take(open_held(self._call, self._store, self._hold, fresh=self._fresh))
+            if self.status == "done":
+                self._release()
+            else:
+                self._prepare(self._hold)
+                self._active = Active(key, self)
+                self.status = "open"
         except BaseException:
             self._release()
             raise
 
-    def _take_over(self) -> None:
-        """Close what an earlier call in this thread has left open.
+    def _take(self, opened: Opened) -> None:
+        self.state = opened.state
+        self._replayed_bytes = 0
+        stored = opened.stored
+        if stored is not None:
+            self._since = Since(stored.step, _clock())
+            self._since.resume(stored.replayed, stored.seconds, stored.age)
+            self._replayed_bytes = stored.recovery.log_bytes
+            self.resumed_at = stored.step
+        if opened.done:
+            self.result = opened.result
+            self.status = "done"
 
-        A traceback, or a notebook, can keep an abandoned run alive; it must not lock out the
-        call that goes on with it.
-        """
-        key = self._store.run_path(self.name)
-        reference = _open_engines.get(key)
-        other = reference() if reference else None
-        if (
-            other is not None
-            and other.status == "open"
-            and other.thread == threading.get_ident()
-            and not (other.frame and _is_running(other.frame))
-        ):
-            other.close(why="a later call took it over")
-
-    def _load_finished(self) -> bool:
-        """Take the result of a run that is done; nothing needs to be held for that."""
-        meta = self._store.peek(self.name)
-        if not meta.get("done") or not self._is_same_call(meta):
-            return False
-        replayed = load(self._store, self.name, None, self._options.replay_log)
-        if replayed is None or replayed.replayed or not replayed.meta.get("done"):
-            return False
-        self._take_result(replayed)
-        return True
-
-    def _is_same_call(self, meta: dict[str, Any]) -> bool:
-        self._check_arguments(meta)
-        return not differences(meta.get("varying", {}), self._varying, ())
-
-    def _check_arguments(self, meta: dict[str, Any]) -> None:
-        stored = meta.get("arguments")
-        if stored is None:
-            return
-        lines = differences(stored, self._described, self._options.varying)
-        if lines:
-            function = self._function.__name__
-            raise changed_error(self.name, function, meta.get("step", 0), lines)
-
-    def _take_result(self, replayed: Replayed[Any]) -> None:
-        self.state, self._since = replayed.state, Since(replayed.step, _clock())
-        self.resumed_at = self.step
-        checkpoint = replayed.recovery.checkpoint
-        result = checkpoint.parts.get("result") if checkpoint else None
-        self.result = decode(result, f"the result of {self.name!r}") if result else self.state
-        self.status = "done"
-        report.note(
-            f"{self.name} is done, at step {self.step:,}; its stored result is returned "
-            f"({self._store.path})"
-        )
-
-    def _recover(self) -> None:
-        assert self._hold is not None
-        if self._fresh:
-            aside = self._store.move_aside(self.name)
-            if aside:
-                report.note(f"{self.name} begins anew; what was stored is kept in {aside}")
-        recovery = self._store.recover(self.name)
-        if recovery is not None and recovery.found:
-            self._resume(self._hold, recovery)
-        else:
-            if recovery is not None:
-                self._hold.generations.adopt(recovery)
-            self.state = self._create()
-
-    def _resume(self, hold: Hold, recovery: Recovery) -> None:
-        options = self._options
-        meta = recovery.checkpoint.meta if recovery.checkpoint else {}
-        self._check_arguments(meta)
-        self._check_mode(meta, recovery)
-        replayed = replay(recovery, self.name, self._create, options.replay_log)
-        hold.generations.adopt(recovery)
-        self._replayed_bytes = recovery.log_bytes
-        if meta.get("done") and not replayed.replayed and self._is_same_call(meta):
-            self._take_result(replayed)
-            self._release()
-            return
-        self.state, self._since = replayed.state, Since(replayed.step, _clock())
-        self._since.resume(replayed.replayed, replayed.seconds, replayed.age)
-        self.resumed_at = self.step
-        how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
-        report.note(
-            f"{self.name} resumed at step {self.step:,} (checkpoint of step "
-            f"{self.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {self._store.path})"
-        )
-        self._tell_changed_code(meta.get("code", {}))
-
-    def _check_mode(self, meta: dict[str, Any], recovery: Recovery) -> None:
-        """Refuse to replay increments in another sense than they were logged in."""
-        mode = meta.get("replay_log", "unknown")
-        if mode not in ("unknown", self._mode) and recovery.log_bytes:
-            words = {"none": "None", "replace": "left out", "function": "a function"}
-            raise UsageError(
-                f"the log of {self.name!r} was written with replay_log {words[mode]}, and now it "
-                f"is {words[self._mode]}: it cannot be replayed in that sense. Put replay_log "
-                f"back, or start over with {self._function.__name__}.fresh(...)."
-            )
-
-    def _tell_changed_code(self, stored: dict[str, str]) -> None:
-        for what, digest in self._code().items():
-            if stored.get(what, digest) != digest:
-                report.note(
-                    f"{self.name}: the code of {what.partition(' under ')[0]} is not what it was "
-                    "when the checkpoint was stored; the present code runs"
-                )
-
-    def _code(self) -> dict[str, str]:
-        replay_log = self._options.replay_log if self._mode == "function" else None
-        return fingerprint({self._function.__name__: self._function, "replay_log": replay_log})
-
-    def _create(self) -> Any:
-        create = self._options.create
-        return call_with(create, self._arguments) if create else None
-
-    def _prepare(self) -> None:
+    def _prepare(self, hold: Hold) -> None:
         """Make ready for increments; the first checkpoint of a run is stored here."""
-        assert self._hold is not None
+        options = self._call.options
+        self._generations = hold.generations
         self._encoder = Encoder()
-        self._generations = self._hold.generations
-        self._append = self._generations.append
-        self._replay_log: Any = self._options.replay_log
-        self._policy = getattr(self._options.policy, "due", self._options.policy)
+        self._replay_log: Any = options.replay_log
+        self._policy = getattr(options.policy, "due", options.policy)
+        self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
+        self._look_at = -math.inf
+        self._sampled = self.step - 1
         self._ahead = self._generations.position.step - self.step
         self._parts: dict[str, Encoded] = {}
-        if self._mode == "function":
+        if self._call.mode == "function":
             with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
                 self._parts["replay_log"] = encode(self._replay_log, "replay_log")
         self._warned = False
         self._bar: Bar | None = None
-        if self._options.progress:
+        if options.progress:
             from trax.integrations.tqdm import Bar
 
-            self._bar = Bar()
+            self._bar = Bar(self.name, self.step)
         self._proven = self.resumed_at is not None
-        self._pause = -math.inf if getattr(self._options.policy, "exact", True) else _PAUSE
-        self._look_at = -math.inf
-        self._sampled = self.step - 1
         if not self._proven:
             self.checkpoint()
-        self.thread = threading.get_ident()
-        self.status = "open"
-        _open_engines[self._store.run_path(self.name)] = weakref.ref(self)
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -282,7 +153,7 @@ class Engine:
 
         When it returns, the increment may be handed out: it survives the death of the process.
         """
-        return self._accept_unlogged if self._mode == "none" else self._accept_logged
+        return self._accept_unlogged if self._call.mode == "none" else self._accept_logged
 
     def _accept_logged(self, increment: Any) -> Any:
         """Log one increment, fold it into the state, and return the new state."""
@@ -338,7 +209,7 @@ class Engine:
         if self._policy(since):
             self._checkpoint_if_possible()
         if self._bar is not None:
-            self._bar.update(self)
+            self._bar.update(self.step, self.total)
 
     def _reconsider(self, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
@@ -374,10 +245,10 @@ class Engine:
         meta = {
             "step": self.step,
             "done": done,
-            "replay_log": self._mode,
-            "arguments": self._described,
-            "varying": self._varying,
-            "code": self._code(),
+            "replay_log": self._call.mode,
+            "arguments": self._call.described,
+            "varying": self._call.varying,
+            "code": self._call.code,
         }
         try:
             self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts)
@@ -430,7 +301,7 @@ class Engine:
                 self.status = "closed"
             return
         self._why_closed = why
-        if os.getpid() == self._hold.pid and self._mode == "none" and self._since.steps:
+        if os.getpid() == self._hold.pid and self._call.mode == "none" and self._since.steps:
             try:
                 self.checkpoint()
             except BaseException:
@@ -440,16 +311,14 @@ class Engine:
 
     def _release(self) -> None:
         hold, self._hold = self._hold, None
+        active, self._active = self._active, None
         if self.status == "open":
             self.status = "closed"
-            _open_engines.pop(self._store.run_path(self.name), None)
             if self._bar is not None:
-                self._bar.close(self)
+                self._bar.close(self.step)
         try:
-            if self.frame is not None:
-                _frames.pop(id(self.frame), None)
-                self.frame = None
-                self._stop()
+            if active is not None:
+                active.end()
         finally:
             if hold is not None:
                 hold.close()
@@ -462,49 +331,6 @@ class Engine:
         )
 
     def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
-        """Remember the generator's frame, by which `current` finds this engine, and its end."""
-        self.frame = frame
-        self._stop = stop
-        _frames[id(frame)] = self
-
-
-def describe_where_possible(
-    arguments: dict[str, Any], names: tuple[str, ...]
-) -> dict[str, dict[str, str]]:
-    """Describe arguments that may vary, leaving out those that cannot be taken apart."""
-    described = {}
-    for name in names:
-        try:
-            described.update(describe({name: arguments[name]} if name in arguments else {}))
-        except CodecError:
-            continue
-    return described
-
-
-_open_engines: dict[str, weakref.ref[Engine]] = {}
-_frames: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
-
-
-def _is_running(frame: FrameType) -> bool:
-    found: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public walks the stack as cheaply
-    while found is not None and found is not frame:
-        found = found.f_back
-    return found is not None
-
-
-def current(what: str) -> Engine:
-    """Return the engine of the loop that this is called from, however deep below it.
-
-    The call stack is searched for the frame of a generator that is being driven, so that the
-    loop itself pays nothing for being found.
-    """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public walks the stack as cheaply
-    while frame is not None:
-        engine = _frames.get(id(frame))
-        if engine is not None and engine.frame is frame:
-            return engine
-        frame = frame.f_back
-    raise UsageError(
-        f"{what} was called outside of a loop that trax runs. Call it in the body of a function "
-        "decorated with trax.resumable, or in what that calls in the same thread."
-    )
+        """Say which generator is driven: its frame, and what closes it."""
+        assert self._active is not None
+        self._active.drive(frame, stop)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from trax import report
-from trax.engine import current
+from trax.active import current
 from trax.errors import UsageError
 
 __all__ = ["remaining", "steps"]

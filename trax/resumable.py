@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 import wrapt
 
 from trax.arguments import check_names, check_template
+from trax.call import Call
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
 from trax.options import Options, check_keep, check_sync
@@ -284,7 +285,7 @@ def resumable(
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
-        return how(_Call(options, plain, wrapped, instance, args, kwargs))
+        return how(Call(options, plain, wrapped, instance, args, kwargs))
 
     return _Wrapper(function, call)
 
@@ -334,82 +335,22 @@ def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
         )
 
 
-class _Call:
-    """One call: its arguments by parameter, the name of its run, and how to start its loop."""
-
-    def __init__(
-        self,
-        options: Options,
-        plain: Callable[..., Any],
-        wrapped: Callable[..., Any],
-        instance: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.options = options
-        self.plain = plain
-        self.wrapped = wrapped
-        self.args = args
-        self.kwargs = kwargs
-        self._owner = {}
-        if instance is not None and inspect.ismethod(wrapped):
-            self._owner = {next(iter(inspect.signature(plain).parameters)): instance}
-
-    def start(self, state: Any) -> Generator[Any, Any, Any]:
-        generator: Generator[Any, Any, Any] = self.wrapped(state, *self.args, **self.kwargs)
-        return generator
-
-    def arguments(self, *, partly: bool = False) -> dict[str, Any]:
-        """Return the values of the call by parameter, without the state.
-
-        Raises
-        ------
-        TypeError
-            They do not fit the function.
-        """
-        signature = inspect.signature(self.wrapped)
-        bind = signature.bind_partial if partly else signature.bind
-        bound = bind(None, *self.args, **self.kwargs)
-        bound.apply_defaults()
-        values = dict(list(bound.arguments.items())[1:])
-        for parameter in signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                values.update(values.pop(parameter.name, {}))
-        return {**self._owner, **values}
-
-    def name(self, arguments: dict[str, Any]) -> str:
-        try:
-            name = self.options.name.format(**arguments)
-        except KeyError as error:
-            raise UsageError(
-                f"the run's name {self.options.name!r} needs the argument {error.args[0]!r}"
-            ) from None
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"the run's name {self.options.name!r} cannot be formatted: {error}"
-            ) from error
-        encode_run(name)
-        return name
+def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any]:
+    call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
+    return Run(Engine(call, fresh=fresh), call.start)
 
 
-def _run(call: _Call, *, fresh: bool = False) -> Run[Any, Any, Any]:
-    arguments = call.arguments()
-    name = call.name(arguments)
-    engine = Engine(call.options, name, call.plain, arguments, fresh=fresh)
-    return Run(engine, call.start)
-
-
-def _run_fresh(call: _Call) -> Run[Any, Any, Any]:
+def _run_fresh(call: Call) -> Run[Any, Any, Any]:
     return _run(call, fresh=True)
 
 
-def _load(call: _Call) -> Any:
+def _load(call: Call) -> Any:
     store = Store(call.options.traxdir)
-    name = call.name(call.arguments(partly=True))
-    replayed = load(store, name, None, call.options.replay_log)
+    replayed = load(store, call.name, None, call.options.replay_log)
     if replayed is None:
         raise NotFoundError(
-            f"nothing is stored as {name!r} in {store.path}. Call {call.plain.__name__}(...) to "
-            "begin the run, or check the arguments and the directory."
+            f"nothing is stored as {call.name!r} in {store.path}. Call "
+            f"{call.function.__name__}(...) to begin the run, or check the arguments and the "
+            "directory."
         )
     return replayed.state

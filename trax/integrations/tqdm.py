@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trax.errors import UsageError
 
@@ -14,35 +14,42 @@ except ImportError as error:
         "progress=True needs tqdm: pip install 'trax-resumable[progress]', or leave progress out"
     ) from error
 
-if TYPE_CHECKING:
-    from trax.engine import Engine
-
 __all__ = ["Bar"]
 
-_SECONDS_IN_A_FILE = 30.0  # a log file of a batch job is not a screen
+_SECONDS_IN_A_FILE = 30.0  # the log of a batch job is not a screen
 
 
 class Bar:
-    """Shows how far a run is, from the first step that it is told of."""
+    """Shows how far a run is, from the first time that it is told.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    name : str
+        The run's name.
+    step : int
+        The step at which the bar begins.
+    """
+
+    def __init__(self, name: str, step: int) -> None:
+        self._name = name
+        self._begin = step
         self._bar: Any = None
 
-    def update(self, engine: Engine) -> None:
-        """Show the engine's step and, if the loop has told it, the total."""
+    def update(self, step: int, total: int | None) -> None:
+        """Show the step and, if it is known, the total."""
         if self._bar is None:
             self._bar = tqdm(
-                desc=engine.name,
-                initial=engine.step,
-                total=engine.total,
+                desc=self._name,
+                initial=self._begin,
+                total=total,
                 unit="step",
                 dynamic_ncols=True,
                 mininterval=0.1 if sys.stderr.isatty() else _SECONDS_IN_A_FILE,
             )
-        self._bar.update(engine.step - self._bar.n)
+        self._bar.update(step - self._bar.n)
 
-    def close(self, engine: Engine) -> None:
+    def close(self, step: int) -> None:
         """Show the last step and leave the bar as it is."""
         if self._bar is not None:
-            self._bar.update(engine.step - self._bar.n)
+            self._bar.update(step - self._bar.n)
             self._bar.close()

@@ -1,0 +1,100 @@
+"""Which loops this process is running: found by their run, or from inside them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from trax.errors import UsageError
+
+if TYPE_CHECKING:
+    from trax.engine import Engine
+
+__all__ = ["Active", "current", "take_over"]
+
+_by_run: dict[str, weakref.ref[Active]] = {}
+_by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionary()
+
+
+class Active:
+    """A loop that is running, or would go on if it were asked to.
+
+    Parameters
+    ----------
+    key : str
+        The path of its run.
+    engine : Engine
+        Its engine.
+    """
+
+    def __init__(self, key: str, engine: Engine) -> None:
+        self.engine = engine
+        self.frame: FrameType | None = None
+        self._key = key
+        self._stop: Callable[[], None] | None = None
+        self._thread = threading.get_ident()
+        _by_run[key] = weakref.ref(self)
+
+    def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
+        """Remember the frame of the generator that is driven, and what closes it."""
+        self.frame = frame
+        self._stop = stop
+        _by_frame[id(frame)] = self
+
+    def end(self) -> None:
+        """Forget the loop and close its generator."""
+        _by_run.pop(self._key, None)
+        stop, self._stop = self._stop, None
+        if self.frame is not None:
+            _by_frame.pop(id(self.frame), None)
+            self.frame = None
+        if stop is not None:
+            stop()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether this thread left the loop at a yield: it cannot be going on elsewhere."""
+        return self._thread == threading.get_ident() and not (
+            self.frame is not None and _is_on_the_stack(self.frame)
+        )
+
+
+def take_over(key: str) -> None:
+    """Close what an earlier call in this thread has left open of a run.
+
+    A traceback, or a notebook, can keep an abandoned loop alive; it must not lock out the call
+    that goes on with it.
+    """
+    reference = _by_run.get(key)
+    active = reference() if reference else None
+    if active is not None and active.is_abandoned:
+        active.engine.close(why="a later call took it over")
+
+
+def current(what: str) -> Engine:
+    """Return the engine of the loop that this is called from, however deep below it.
+
+    The call stack is searched for the frame of a generator that is being driven, so that the
+    loop itself pays nothing for being found.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
+    while frame is not None:
+        active = _by_frame.get(id(frame))
+        if active is not None and active.frame is frame:
+            return active.engine
+        frame = frame.f_back
+    raise UsageError(
+        f"{what} was called outside of a loop that trax runs. Call it in the body of a function "
+        "decorated with trax.resumable, or in what that calls in the same thread."
+    )
+
+
+def _is_on_the_stack(wanted: FrameType) -> bool:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
+    while frame is not None and frame is not wanted:
+        frame = frame.f_back
+    return frame is not None

@@ -1,0 +1,136 @@
+"""How a call begins: with a stored result, with what is stored of a run, or with nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trax import report
+from trax.arguments import changed_error, differences
+from trax.call import Call
+from trax.errors import UsageError
+from trax.replay import Replayed, load, replay
+from trax.storage.codec import decode
+from trax.storage.recovery import Recovery
+from trax.storage.store import Hold, Store
+
+__all__ = ["Opened", "load_finished", "open_held"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a call begins with.
+
+    Attributes
+    ----------
+    state : object
+        The state.
+    stored : Replayed or None
+        Where it comes from; None where it was created just now.
+    done : bool
+        Whether the run is done, and there is nothing left to do.
+    result : object
+        Its result, if it is done.
+    """
+
+    state: Any
+    stored: Replayed[Any] | None = None
+    done: bool = False
+    result: Any = None
+
+
+def load_finished(call: Call, store: Store) -> Opened | None:
+    """Return the end of a run that is done; nothing needs to be held for that."""
+    meta = store.peek(call.name)
+    if not meta.get("done") or not _is_same_call(call, meta):
+        return None
+    replayed = load(store, call.name, None, call.options.replay_log)
+    if replayed is None or replayed.replayed or not replayed.meta.get("done"):
+        return None
+    return _finished(call, store, replayed)
+
+
+def open_held(call: Call, store: Store, hold: Hold, *, fresh: bool) -> Opened:
+    """Bring back the state of a run that is held, or create it.
+
+    Raises
+    ------
+    ArgumentsChangedError
+        The run was begun with other arguments.
+    CorruptionError
+        What is stored cannot be recovered.
+    """
+    if fresh:
+        aside = store.move_aside(call.name)
+        if aside:
+            report.note(f"{call.name} begins anew; what was stored is kept in {aside}")
+    recovery = store.recover(call.name)
+    if recovery is not None and recovery.found:
+        return _resume(call, store, hold, recovery)
+    if recovery is not None:
+        hold.generations.adopt(recovery)
+    return Opened(call.create())
+
+
+def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
+    meta = recovery.checkpoint.meta if recovery.checkpoint else {}
+    _check_arguments(call, meta)
+    _check_mode(call, meta, recovery)
+    replayed = replay(recovery, call.name, call.create, call.options.replay_log)
+    hold.generations.adopt(recovery)
+    if meta.get("done") and not replayed.replayed and _is_same_call(call, meta):
+        return _finished(call, store, replayed)
+    how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
+    report.note(
+        f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
+        f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
+    )
+    _tell_changed_code(call, meta.get("code", {}))
+    return Opened(replayed.state, replayed)
+
+
+def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
+    checkpoint = replayed.recovery.checkpoint
+    stored = checkpoint.parts.get("result") if checkpoint else None
+    result = decode(stored, f"the result of {call.name!r}") if stored else replayed.state
+    report.note(
+        f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
+        f"({store.path})"
+    )
+    return Opened(replayed.state, replayed, done=True, result=result)
+
+
+def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
+    _check_arguments(call, meta)
+    return not differences(meta.get("varying", {}), call.varying)
+
+
+def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
+    stored = meta.get("arguments")
+    if stored is None:  # the core wrote it, and knows no arguments
+        return
+    kept = {name: value for name, value in stored.items() if name not in call.options.varying}
+    lines = differences(kept, call.described)
+    if lines:
+        raise changed_error(call.name, call.function.__name__, meta.get("step", 0), lines)
+
+
+def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
+    """Refuse to replay increments in another sense than they were logged in."""
+    mode = meta.get("replay_log", "unknown")
+    if mode not in ("unknown", call.mode) and recovery.log_bytes:
+        words = {"none": "None", "replace": "left out", "function": "a function"}
+        raise UsageError(
+            f"the log of {call.name!r} was written with replay_log {words[mode]}, and now it "
+            f"is {words[call.mode]}: it cannot be replayed in that sense. Put replay_log "
+            f"back, or start over with {call.function.__name__}.fresh(...)."
+        )
+
+
+def _tell_changed_code(call: Call, stored: dict[str, str]) -> None:
+    for what, digest in call.code.items():
+        if stored.get(what, digest) != digest:
+            report.note(
+                f"{call.name}: the code of {what.partition(' under ')[0]} is not what it was "
+                "when the checkpoint was stored; the present code runs"
+            )
