@@ -206,7 +206,11 @@ class _Held:
             if recovery is not None:
                 if recovery.checkpoint:
                     self._meta = recovery.checkpoint.meta
-                    self._parts = recovery.checkpoint.parts
+                    self._parts = {
+                        name: part
+                        for name, part in recovery.checkpoint.parts.items()
+                        if name not in ("state", "result")
+                    }
                     self._step = self._meta.get("step", 0) - recovery.position.step
                 for _ in recovery.increments():
                     pass
@@ -218,9 +222,8 @@ class _Held:
     def checkpoint(self, state: Encoded) -> None:
         generations = self.hold.generations
         step = self._step + generations.position.step
-        parts = {**self._parts, "state": state}
-        parts.pop("result", None)
-        generations.checkpoint({**self._meta, "step": step, "done": False}, parts)
+        meta = {**self._meta, "step": step, "done": False}
+        generations.checkpoint(meta, {"state": state, **self._parts})
 
 
 def _close_all(held: dict[str, _Held]) -> None:

@@ -96,21 +96,13 @@ if TYPE_CHECKING:
         def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
         @overload
         def __get__(
-            self: Resumable[Concatenate[T, Q], S, I, S], instance: object, owner: type | None, /
-        ) -> Resumable[Q, T, I, T]: ...
-        @overload
-        def __get__(
-            self: Resumable[Concatenate[T, Q], S, I, R], instance: object, owner: type | None, /
+            self: Resumable[Concatenate[T, Q], Any, I, R], instance: object, owner: type | None, /
         ) -> Resumable[Q, T, I, R]: ...
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     class _Decorator(Protocol):
-        """The result is what the generator returns; the state, where that is nothing."""
+        """What `resumable` returns when it is called with options."""
 
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, P], Generator[I, Any, None]], /
-        ) -> Resumable[P, S, I, S]: ...
         @overload
         def __call__(
             self, function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
@@ -118,16 +110,12 @@ if TYPE_CHECKING:
         @overload
         def __call__(
             self, function: Callable[Concatenate[S, P], Iterator[I]], /
-        ) -> Resumable[P, S, I, S]: ...
+        ) -> Resumable[P, S, I, None]: ...
 
 else:
     Resumable = _Wrapper
 
 
-@overload
-def resumable(
-    function: Callable[Concatenate[S, P], Generator[I, Any, None]], /
-) -> Resumable[P, S, I, S]: ...
 @overload
 def resumable(
     function: Callable[Concatenate[S, P], Generator[I, Any, R]], /

@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 from trax.engine import Engine
 
@@ -78,7 +78,11 @@ class Run(Iterator[I], Generic[S, I, R]):
         """Whether the loop has ended by itself."""
         return self._opened().status == "done"
 
-    def result(self) -> R:
+    @overload
+    def result(self: Run[S, I, None]) -> S: ...
+    @overload
+    def result(self) -> R: ...
+    def result(self) -> Any:
         """Drive the loop to its end.
 
         Returns
@@ -87,8 +91,7 @@ class Run(Iterator[I], Generic[S, I, R]):
             What the generator returned, or the final state where it returned None.
         """
         deque(iter(self), maxlen=0)
-        result: R = self._engine.result
-        return result
+        return self._engine.result
 
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""

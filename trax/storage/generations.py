@@ -164,8 +164,10 @@ class Generations:
         DurabilityError
             The same, and the log cannot be trusted either.
         """
+        self._check_process()
         failed = self._finish_log()
-        if not self._last:
+        is_first = not self._last
+        if is_first:
             self._origin = "checkpoint"
         try:
             self._open_log()
@@ -174,7 +176,11 @@ class Generations:
             fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
             fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
             size = write_checkpoint(self._directory, name, fields, meta, parts)
-        except OSError as error:
+        except BaseException as error:
+            if is_first:
+                self._forget_log()
+            if not isinstance(error, OSError):
+                raise
             kind = DurabilityError if failed else StorageError
             raise kind(
                 f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
@@ -224,11 +230,7 @@ class Generations:
 
     def _open_log(self) -> LogWriter:
         """Begin the next generation at the present position."""
-        if os.getpid() != self._pid:
-            raise LockedError(
-                f"the run {self._name!r} is held by process {self._pid}, of which this process is "
-                "a fork. Let that one go on with it, or open another run here."
-            )
+        self._check_process()
         position = self.position
         generation = self._highest + 1
         fields = self._fields(generation)
@@ -257,6 +259,25 @@ class Generations:
             with contextlib.suppress(OSError):
                 old.close()
         return log
+
+    def _forget_log(self) -> None:
+        """Give up a first log whose checkpoint never came about: nothing may build on it."""
+        with self._switching:
+            log, self._log = self._log, None
+        if log is not None:
+            with contextlib.suppress(OSError):
+                log.close()
+        self._last = 0
+        self._start = Position(0, 0)
+        self._origin = "create"
+        self.append = self._append_first
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise LockedError(
+                f"the run {self._name!r} is held by process {self._pid}, of which this process is "
+                "a fork. Let that one go on with it, or open another run here."
+            )
 
     def _finish_log(self) -> Exception | None:
         """Make the log durable before the next one continues it; return what prevents that."""

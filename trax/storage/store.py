@@ -67,7 +67,7 @@ class Store:
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
         if traxdir is None:
             traxdir = os.environ.get("TRAX_DIR") or ".trax"
-        self.path = os.path.abspath(os.path.expanduser(os.fspath(traxdir)))
+        self.path = os.path.realpath(os.path.expanduser(os.fspath(traxdir)))
 
     def run_path(self, name: str) -> str:
         """Return where the files of a run are, or would be."""

@@ -1,0 +1,107 @@
+"""What a person sees of the package: names, types, errors, and what the import costs."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any, assert_type
+
+import pytest
+
+import trax
+from trax import errors
+
+
+class World:
+    """A state."""
+
+    x = 0.0
+
+    @classmethod
+    def at_rest(cls, seed: int = 0) -> World:
+        return cls()
+
+    def advance(self, increment: float) -> World:
+        self.x += increment
+        return self
+
+
+@trax.resumable(create=World.at_rest, replay_log=World.advance)
+def simulate(world: World, steps: int, seed: int = 0) -> Generator[float, World, None]:
+    for _ in trax.steps(steps):
+        yield 0.5
+
+
+@trax.resumable
+def returns(state: int | None, n: int) -> Generator[int, int, str]:
+    yield n
+    return "the end"
+
+
+@trax.resumable(create=int)
+def iterates(state: int) -> Iterator[bytes]:
+    yield b""
+
+
+class Holder:
+    """Has a method."""
+
+    @trax.resumable(create=World)
+    def method(self, world: World, n: int) -> Generator[World, World, World]:
+        yield world
+        return world
+
+
+def test_an_editor_knows_the_types() -> None:
+    """State, increment and result; mypy checks these lines, running them does nothing more."""
+    run = simulate(steps=3)
+    assert_type(run, trax.Run[World, float, None])
+    assert_type(run.state, World)
+    assert_type(next(iter(run)), float)
+    assert_type(run.result(), World)
+    assert_type(simulate.fresh(steps=3), trax.Run[World, float, None])
+    assert_type(simulate.load(), World)
+    assert_type(returns(3).result(), str)
+    assert_type(iterates().result(), int)
+    assert_type(Holder().method(n=1), trax.Run[World, World, World])
+
+
+def test_everything_public_is_listed_and_documented() -> None:
+    """`__all__` is complete, sorted, and each name has a docstring."""
+    assert trax.__all__ == sorted(trax.__all__)
+    for name in trax.__all__:
+        if name != "__version__":
+            assert getattr(trax, name).__doc__, name
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_errors_are_one_family_and_survive_pickling(name: str) -> None:
+    """A worker process can hand them to its parent."""
+    kind: Any = getattr(trax, name)
+    assert issubclass(kind, trax.TraxError)
+    is_about_file = name in ("CorruptionError", "FormatVersionError")
+    error = kind("message", "path", 7) if is_about_file else kind("message")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert str(again) == "message"
+    if is_about_file:
+        assert (again.path, again.offset) == ("path", 7)
+
+
+def test_the_import_is_light() -> None:
+    """It pulls in none of the heavy modules that only some users need."""
+    script = (
+        "import sys, cloudpickle, wrapt\n"
+        "before = set(sys.modules)\n"
+        "import trax\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    heavy = {"numpy", "tqdm", "matplotlib", "asyncio", "sklearn", "multiprocessing", "hypothesis"}
+    imported = done.stdout.split()
+    assert "trax" in imported
+    assert not heavy & set(imported)
