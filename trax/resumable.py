@@ -29,7 +29,6 @@ __all__ = ["Resumable", "resumable"]
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
-T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
@@ -96,15 +95,15 @@ if TYPE_CHECKING:
         def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
         @overload
         def __get__(
-            self: Resumable[Concatenate[T, Q], Any, I, R], instance: object, owner: type | None, /
-        ) -> Resumable[Q, T, I, R]: ...
+            self: Resumable[Concatenate[Any, Q], Any, I, R], instance: object, owner: type | None, /
+        ) -> Resumable[Q, Any, I, R]: ...  # mypy cannot tell the type of a method's state
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     class _Decorator(Protocol):
         """What `resumable` returns when it is called with options."""
 
-        @overload
-        def __call__(
+        @overload  # the first that fits is meant: a generator is an iterator too
+        def __call__(  # type: ignore[overload-overlap]
             self, function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
         ) -> Resumable[P, S, I, R]: ...
         @overload
@@ -117,11 +116,13 @@ else:
 
 
 @overload
-def resumable(
+def resumable(  # type: ignore[overload-overlap]
     function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
 ) -> Resumable[P, S, I, R]: ...
 @overload
-def resumable(function: Callable[Concatenate[S, P], Iterator[I]], /) -> Resumable[P, S, I, S]: ...
+def resumable(
+    function: Callable[Concatenate[S, P], Iterator[I]], /
+) -> Resumable[P, S, I, None]: ...
 @overload
 def resumable(
     *,
