@@ -152,6 +152,32 @@ def test_a_closed_run_says_so() -> None:
         run.result()
 
 
+def test_a_run_that_is_closed_in_its_own_loop_does_not_look_finished() -> None:
+    """The for statement is told; a silent end would pass for the real one."""
+    run = squares(n=6)
+    with pytest.raises(trax.UsageError, match="over at step 1: it was closed"):  # noqa: PT012
+        for _ in run:
+            run.close()
+
+
+def test_an_error_lets_go_of_the_run_at_once() -> None:
+    """Also where the Run itself is kept, as a traceback does."""
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[Any]) -> Iterator[Any]:
+        yield 1
+        yield (part for part in "unpicklable")
+
+    run = loop()
+    with pytest.raises(trax.CodecError):
+        run.result()
+    with trax.Trax() as store:
+        store.log(loop=2)
+    with pytest.raises(trax.UsageError, match="over at step 1: it ended with an exception"):
+        next(run)
+    assert loop.load() == [1, 2]
+
+
 def test_closing_runs_the_finally_blocks_of_the_loop() -> None:
     """As closing any generator does."""
     ended = []
