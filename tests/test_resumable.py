@@ -285,6 +285,9 @@ async def asynchronous(state: int) -> Any:
         (good, {"create": 1}, "create must be callable"),
         (good, {"replay_log": 1}, "replay_log must be callable"),
         (good, {"create": lambda seed: seed}, "create needs 'seed'"),
+        (good, {"create": lambda state: state}, "create needs 'state'"),
+        (good, {"name": "run-{state}"}, "'state', which is not an argument"),
+        (good, {"varying": "state"}, "varying names 'state'"),
         (good, {"name": "../../x"}, "looks like a path"),
         (good, {"name": ""}, "must not be empty"),
         (good, {"name": "a" * 300}, "too long"),
@@ -482,6 +485,47 @@ def test_a_store_that_is_a_file_is_a_clear_error(store_here: Path) -> None:
 # -- another replay_log --------------------------------------------------------------------
 
 
+def test_a_finished_run_says_that_its_code_has_changed(caplog: pytest.LogCaptureFixture) -> None:
+    """The stored result is that of the former code, and `fresh` is the way to the new one."""
+
+    def make(source: str) -> Any:
+        names: dict[str, Any] = {}
+        exec(f"def loop(n):\n    yield n + {source}", names)
+        names["loop"].__module__ = __name__
+        return trax.resumable(create=int)(names["loop"])
+
+    make("1")().result()
+    with caplog.at_level(logging.INFO, "trax"):
+        assert make("2")().result() == 1
+    assert "the code of loop is not what it was" in caplog.text
+    assert "loop.fresh(...)" in caplog.text
+
+
+def test_an_open_file_in_the_state_is_refused(tmp_path: Path) -> None:
+    """It would come back as something else."""
+    with (tmp_path / "file").open("w") as file:
+
+        @trax.resumable(create=lambda: {"log": file}, replay_log=None)
+        def loop(state: Any) -> Iterator[int]:
+            yield 1
+
+        with pytest.raises(trax.CodecError, match=r"state\['log'\] \(_io\.TextIOWrapper\)"):
+            next(loop())
+
+
+def test_the_name_that_is_proposed_keeps_the_template() -> None:
+    """And proposes nothing of which no name can be made."""
+
+    @trax.resumable(create=int, name="lor-{seed}")
+    def loop(state: int, seed: int, dt: float, data: Any) -> Iterator[int]:
+        yield 1
+
+    loop(3, 0.1, [1]).result()
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        loop(3, 0.2, [2]).result()
+    assert "name='lor-{seed}-{dt}';" in str(caught.value)
+
+
 def test_a_log_is_not_replayed_in_another_sense() -> None:
     """Increments that were states are not folded, and the other way round."""
 
@@ -530,6 +574,13 @@ def test_methods_classmethods_and_staticmethods() -> None:
     assert of_class(n=2).result() == "Simulation 2"
     assert Simulation.of_nothing(n=4).result() == 4
     assert Simulation(3).run.fresh(12).result() == 12
+
+
+def test_a_method_called_through_its_class_is_the_same_call() -> None:
+    """`self` counts among the arguments and for the name, however it is given."""
+    run: Any = Simulation.run
+    assert run(Simulation(3), n=9).result() == 9
+    assert Simulation(3).run(n=9).done
 
 
 def test_another_object_is_another_argument() -> None:

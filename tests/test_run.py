@@ -320,6 +320,34 @@ def test_a_damaged_newest_checkpoint_changes_nothing(
     assert squares(n=20).result() == [i * i for i in range(20)]
 
 
+def test_unfinished_files_of_a_killed_process_are_cleared_away(store_here: Path) -> None:
+    """A checkpoint that was being written when the process died is of no use to anybody."""
+    with squares(n=20) as run:
+        take(run, 3)
+    left = store_here / "runs/squares/checkpoint-00000009.tmp"
+    left.write_bytes(b"half a checkpoint")
+    with squares(n=20) as run:
+        take(run, 1)
+    assert not left.exists()
+
+
+def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) -> None:
+    """Not in the store, and where folding makes a new state, not in memory either."""
+
+    @trax.resumable(create=int, replay_log=lambda state, increment: state + 1)
+    def loop(state: int) -> Iterator[int]:
+        while True:
+            yield 1
+
+    run = loop()
+    take(run, 3)
+    # Closed under its hands: every write fails from here on.
+    run._engine._generations._log.file.close()  # type: ignore[union-attr]
+    with pytest.raises((trax.DurabilityError, ValueError)):
+        next(run)
+    assert (run.state, run.step, loop.load()) == (3, 3, 3)
+
+
 def test_a_fork_of_the_process_cannot_write_to_its_parents_run() -> None:
     """The child is refused; the parent goes on undisturbed, and keeps its lock."""
     with squares(n=9) as run:

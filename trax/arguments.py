@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import re
 import reprlib
 import string
 import struct
@@ -30,6 +31,9 @@ __all__ = [
     "differences",
 ]
 
+# A change between numbers or words, of which a name can be made.
+_PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
@@ -51,7 +55,7 @@ def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
                 f"the argument {name!r} cannot be compared with that of a later call: {error}. "
                 f"If it may differ from call to call, say varying=({name!r},)."
             ) from error
-        described[name] = {"text": _repr.repr(value), "digest": digest}
+        described[name] = {"text": _ADDRESS.sub("", _repr.repr(value)), "digest": digest}
     return described
 
 
@@ -64,28 +68,34 @@ def describe_where_possible(values: dict[str, Any]) -> dict[str, dict[str, str]]
     return described
 
 
-def differences(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
-    """Return a line for each argument that is not what it was."""
+def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+    """Return, for each argument that is not what it was, a text that shows it."""
     missing = {"text": "(not given)", "digest": ""}
-    lines = []
+    found = {}
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
         if old["digest"] != new["digest"]:
-            same = " (same text, other content)" if old["text"] == new["text"] else ""
-            lines.append(f"{name}: {old['text']} -> {new['text']}{same}")
-    return lines
+            same = " (other content)" if old["text"] == new["text"] else ""
+            found[name] = f"{old['text']} -> {new['text']}{same}"
+    return found
 
 
-def changed_error(run: str, function: str, step: int, lines: list[str]) -> ArgumentsChangedError:
+def changed_error(
+    run: str, template: str, function: str, changed: dict[str, str]
+) -> ArgumentsChangedError:
     """Return the error for a run that is called with other arguments, with the ways on."""
-    names = [line.partition(":")[0] for line in lines]
-    template = run + "".join(f"-{{{name}}}" for name in names)
+    lines = "".join(f"\n  {name}: {text}" for name, text in changed.items())
+    ways = [
+        f"allow the change, with varying={tuple(changed)!r}",
+        f"start over, with {function}.fresh(...)",
+    ]
+    plain = [name for name, text in changed.items() if _PLAIN.fullmatch(text)]
+    if plain:
+        longer = template + "".join(f"-{{{name}}}" for name in plain)
+        ways.insert(0, f"keep a run for each value, with name={longer!r}")
     return ArgumentsChangedError(
-        f"the run {run!r} is stored at step {step:,} with other arguments:\n  "
-        + "\n  ".join(lines)
-        + f"\nCall it as before to go on; or keep a run for each value, with name={template!r}; "
-        f"or allow the change, with varying={tuple(names)!r}; or start over, with "
-        f"{function}.fresh(...)."
+        f"the run {run!r} is stored with other arguments:{lines}\n"
+        f"Call it as before to go on; or {'; or '.join(ways)}."
     )
 
 

@@ -49,7 +49,7 @@ class Call:
         self._args = args
         self._kwargs = kwargs
         self._owner = {}
-        if instance is not None and inspect.ismethod(bound):
+        if instance is not None:
             self._owner = {next(iter(inspect.signature(function).parameters)): instance}
 
     @cached_property

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from trax import report
 from trax.active import Active, take_over
 from trax.call import Call
-from trax.errors import CodecError, DurabilityError, StorageError, UsageError
+from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
 from trax.policies import Since
 from trax.storage.codec import LARGE, PROTOCOL, Encoded, Encoder, decode, encode
@@ -167,14 +167,15 @@ class Engine:
             encoded = self._encoder.encode(increment)
         if len(encoded) >= LARGE:
             encoded = self._encoder.encode(increment)
-        self.state = state = self._replay_log(self.state, increment)
+        state = self._replay_log(self.state, increment)
         look = begun >= self._look_at
         if look:
-            self._sample(encoded, begun)
+            self._sample(encoded, state, begun)
         try:
             generations.append(encoded)
         except DurabilityError as error:
-            self._reconsider(error)
+            self._reconsider(state, error)
+        self.state = state
         self._since.step += 1
         if look:
             self._look(begun)
@@ -182,7 +183,8 @@ class Engine:
 
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
         """Count one increment; the state is the loop's own, and the same object as ever."""
-        self._prove()
+        if not self._proven:
+            self._prove(self.state)
         begun = _clock()
         self._since.step += 1
         if begun >= self._look_at:
@@ -190,7 +192,7 @@ class Engine:
             self._look(begun)
         return self.state
 
-    def _sample(self, encoded: bytes | Encoded, begun: float) -> None:
+    def _sample(self, encoded: bytes | Encoded, state: Any, begun: float) -> None:
         """Measure what replaying increments costs, which is about what storing this one did."""
         cost = _clock() - begun
         since = self._since
@@ -198,7 +200,7 @@ class Engine:
         self._sampled = since.step
         if not self._proven:
             decode(encoded, "increment")
-            self._prove()
+            self._prove(state)
 
     def _look(self, now: float) -> None:
         """Do what need not be done after every one of many fast steps."""
@@ -211,22 +213,22 @@ class Engine:
         if self._bar is not None:
             self._bar.update(self.step, self.total)
 
-    def _reconsider(self, error: DurabilityError) -> None:
+    def _reconsider(self, state: Any, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
         if self._generations.position.step - self._ahead == self.step:
             raise error  # it was not appended, and leaves no trace
         # Appended, but not known to be on the disk: a checkpoint in new files takes its place.
+        self.state = state
         self._since.step += 1
         try:
             self.checkpoint()
         finally:
             self._since.step -= 1
 
-    def _prove(self) -> None:
+    def _prove(self, state: Any) -> None:
         """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        if not self._proven:
-            decode(encode(self.state, "state"), "state")
-            self._proven = True
+        decode(encode(state, "state"), "state")
+        self._proven = True
 
     def checkpoint(self, result: Any = None, *, done: bool = False) -> None:
         """Store the state as it is now.
@@ -278,16 +280,18 @@ class Engine:
         """Store that the loop has ended by itself, and what it returned."""
         try:
             self.checkpoint(value, done=True)
-        except BaseException:
-            self.abort()
+        except BaseException as error:
+            self.abort(error)
             raise
         self.result = self.state if value is None else value
         self.close()
         self.status = "done"
 
-    def abort(self) -> None:
+    def abort(self, error: BaseException) -> None:
         """Close after an exception: what is stored is what was handed out, and stays so."""
         if self.status == "open":
+            if isinstance(error, TraxError):
+                error.add_note(f"trax: in the run {self.name!r}, after step {self.step:,}")
             self._why_closed = "it ended with an exception"
             self._release()
 
@@ -304,8 +308,8 @@ class Engine:
         if os.getpid() == self._hold.pid and self._call.mode == "none" and self._since.steps:
             try:
                 self.checkpoint()
-            except BaseException:
-                self.abort()
+            except BaseException as error:
+                self.abort(error)
                 raise
         self._release()
 

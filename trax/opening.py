@@ -85,7 +85,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
         f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
     )
-    _tell_changed_code(call, meta.get("code", {}))
+    _tell_changed_code(call, meta, "the present code runs")
     return Opened(replayed.state, replayed)
 
 
@@ -97,6 +97,8 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"
     )
+    stays = f"the result is that of the code before: {call.function.__name__}.fresh(...) runs anew"
+    _tell_changed_code(call, replayed.meta, stays)
     return Opened(replayed.state, replayed, done=True, result=result)
 
 
@@ -112,7 +114,7 @@ def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
     kept = {name: value for name, value in stored.items() if name not in call.options.varying}
     lines = differences(kept, call.described)
     if lines:
-        raise changed_error(call.name, call.function.__name__, meta.get("step", 0), lines)
+        raise changed_error(call.name, call.options.name, call.function.__name__, lines)
 
 
 def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
@@ -127,10 +129,11 @@ def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
         )
 
 
-def _tell_changed_code(call: Call, stored: dict[str, str]) -> None:
+def _tell_changed_code(call: Call, meta: dict[str, Any], consequence: str) -> None:
+    stored = meta.get("code", {})
     for what, digest in call.code.items():
         if stored.get(what, digest) != digest:
             report.note(
                 f"{call.name}: the code of {what.partition(' under ')[0]} is not what it was "
-                "when the checkpoint was stored; the present code runs"
+                f"when the checkpoint was stored; {consequence}"
             )

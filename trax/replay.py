@@ -101,7 +101,8 @@ def replay(
         state = None
     else:
         raise NotFoundError(
-            f"the run {name!r} has increments but no checkpoint that they follow: give create="
+            f"the run {name!r} has increments but no checkpoint that they follow. Recover it with "
+            "Trax(...).recover(name, create=..., replay_log=...), as it was begun."
         )
     base = recovery.position.step
     if replay_log is REPLACE:

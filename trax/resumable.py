@@ -37,7 +37,10 @@ _HOW = "trax: how"
 
 
 class _Ways:
-    """The two other ways to call a decorated function."""
+    """The two other ways to call a decorated function, and how it looks at a prompt."""
+
+    def __repr__(self) -> str:
+        return f"<resumable {self.__qualname__}>"  # type: ignore[attr-defined]
 
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function anew: what is stored is moved aside when the run begins."""
@@ -241,7 +244,7 @@ def resumable(
             progress=progress,
         )
     plain = _check_function(function)
-    parameters = list(inspect.signature(plain).parameters)
+    parameters = _argument_names(function, plain)
     for what, option in (("create", create), ("replay_log", replay_log), ("policy", policy)):
         if option is not None and not callable(option):
             raise UsageError(f"{what} must be callable, not {option!r}")
@@ -256,7 +259,7 @@ def resumable(
         if argument not in parameters:
             raise UsageError(
                 f"varying names {argument!r}, which is not an argument of {plain.__name__}; there "
-                f"are {', '.join(parameters[1:]) or 'none'}"
+                f"are {', '.join(parameters) or 'none'}"
             )
     options = Options(
         name=plain.__name__ if name is None else name,
@@ -308,6 +311,15 @@ def _check_function(function: Any) -> Callable[..., Any]:
     checked: Callable[..., Any] = plain
     _check_parameters(checked, 1)
     return checked
+
+
+def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:
+    """Return the parameters but that of the state; all, where only the class will tell which."""
+    names = list(inspect.signature(plain).parameters)
+    owner = plain.__qualname__.rpartition(".")[0]
+    if isinstance(function, staticmethod) or not owner or owner.endswith("<locals>"):
+        return names[1:]
+    return names
 
 
 def _check_parameters(plain: Callable[..., Any], needed: int) -> None:

@@ -144,12 +144,12 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
                 raise engine.closed_error() from None
             engine.finish(stop.value)
             return
-        except BaseException:
-            engine.abort()
+        except BaseException as error:
+            engine.abort(error)
             raise
         try:
             state = accept(increment)
-        except BaseException:
-            engine.abort()
+        except BaseException as error:
+            engine.abort(error)
             raise
         yield increment

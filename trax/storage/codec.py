@@ -50,6 +50,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     """cloudpickle, except that what has a name that leads to it is stored by that name."""
 
     def reducer_override(self, obj: Any) -> Any:
+        # cloudpickle would store these, and give back something else.
+        if isinstance(obj, (io.TextIOWrapper, memoryview)):
+            raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
         if isinstance(obj, (type, FunctionType)) and _is_importable(obj):
             return NotImplemented
         return super().reducer_override(obj)

@@ -182,7 +182,7 @@ class LocalDirectory:
         try:
             if os.fstat(fd).st_size > length:
                 os.ftruncate(fd, length)
-            os.fsync(fd)
+            _force(fd)
         finally:
             os.close(fd)
 
@@ -207,7 +207,8 @@ def make_directory(path: str) -> None:
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        make_directory(path)
+        os.mkdir(path, 0o700)
+        sync_directory(os.path.dirname(path))
     else:
         sync_directory(os.path.dirname(path))
 

@@ -119,14 +119,16 @@ class Generations:
             )
         for name in recovery.unborn:
             directory.rename(str(name), name.torn(0))
+        for text in directory.list():
+            if FileName.is_temporary(text):
+                directory.remove(text)
         if recovery.torn:
             name, offset, size, flaw = recovery.torn
             self._save_aside(name, offset)
             directory.cut(str(name), offset)
             self._report(
-                f"{directory.path}/{name} was torn at offset {offset} ({flaw}): its last "
-                f"{size} bytes, never acknowledged as forced to the disk, are kept as "
-                f"{name.torn(offset)}."
+                f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
+                f"from there, which are no whole increment, are kept as {name.torn(offset)}."
             )
         elif recovery.last:
             # What the next log will declare as its beginning must be on the disk before it is.

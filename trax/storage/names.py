@@ -38,6 +38,11 @@ class FileName(NamedTuple):
         return f"{self}.torn-{offset}"
 
     @classmethod
+    def is_temporary(cls, text: str) -> bool:
+        """Return whether this is a file that was never finished."""
+        return text.endswith(".tmp") and cls.parse(text[:-4]) is not None
+
+    @classmethod
     def parse(cls, text: str) -> FileName | None:
         """Return the name of a file that counts, or None for any other file."""
         match = _FILE.fullmatch(text)
@@ -62,7 +67,8 @@ def encode_run(name: str) -> str:
     if re.search(r"[/\\\x00-\x1f\x7f]", name) or name in {".", ".."}:
         raise UsageError(
             f"{name!r} cannot be a run's name: it looks like a path or has control characters. "
-            "Choose the directory with traxdir= and give the run a plain name."
+            "Choose the directory with traxdir= and give the run a plain name; of an argument that "
+            "is a pathlib.Path, name= can take a part, as in 'run-{path.stem}'."
         )
     try:
         encoded = quote(name, safe="")

@@ -141,8 +141,9 @@ class Recovery:
         generation = max(heads, default=0)
         while generation:
             if generation not in heads:
-                name = FileName("log", generation)
-                raise self._corrupt(name, 0, "this log is missing; a later one continues it")
+                self._refuse_without_base()
+                reason = "it is missing, and so is any checkpoint that stands in for it"
+                raise self._corrupt(FileName("log", generation), 0, reason)
             chain.append(heads[generation])
             generation = 0 if generation == self.base else heads[generation].after
         chain.reverse()
@@ -240,12 +241,11 @@ class Recovery:
 
     def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
         if fields["name"] != self._name:
-            reason = f"it belongs to the run {fields['name']!r}, not to {self._name!r}"
-            raise self._corrupt(name, 0, reason)
+            raise self._misplaced(name, f"the run {fields['name']!r}, not to {self._name!r}")
         if fields["generation"] != name.generation:
-            raise self._corrupt(name, 0, f"it is of generation {fields['generation']}")
+            raise self._misplaced(name, f"generation {fields['generation']}")
         if self.run and fields["run"] != self.run:
-            raise self._corrupt(name, 0, "it belongs to another run of the same name")
+            raise self._misplaced(name, "another run of the same name")
         self.run = fields["run"]
 
     def _size(self, name: FileName) -> int:
@@ -259,6 +259,15 @@ class Recovery:
         path = f"{self._directory.path}/{name}"
         return CorruptionError(
             f"{path} is damaged at offset {offset}: {reason}. {_WHAT_NEXT}", path, offset
+        )
+
+    def _misplaced(self, name: FileName, owner: str) -> CorruptionError:
+        path = f"{self._directory.path}/{name}"
+        return CorruptionError(
+            f"{path} was moved or renamed: it belongs to {owner}. Nothing was changed. Move it "
+            "back to where it was, and read the run under its own name.",
+            path,
+            0,
         )
 
     def _newer(self, name: FileName, newer: NewerVersion) -> FormatVersionError:

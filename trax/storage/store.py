@@ -84,9 +84,10 @@ class Store:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
         with _storage_errors("reading", path):
+            if os.path.lexists(self.path):
+                make_directory(self.path)  # or say why it is none
             if not os.path.lexists(path):
                 return None
-            make_directory(self.path)
             return Recovery(LocalDirectory(path), name)
 
     def peek(self, name: str) -> dict[str, Any]:
