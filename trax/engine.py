@@ -298,14 +298,15 @@ class Engine:
     def close(self, why: str = "it was closed") -> None:
         """Close at a yield boundary; what has been handed out is kept.
 
-        Where increments are not logged that takes a checkpoint.
+        Where increments are not logged, or the log has failed, that takes a checkpoint.
         """
         if self.status != "open" or self._hold is None:
             if self.status == "new":
                 self.status = "closed"
             return
         self._why_closed = why
-        if os.getpid() == self._hold.pid and self._call.mode == "none" and self._since.steps:
+        unlogged = self._call.mode == "none" and self._since.steps
+        if os.getpid() == self._hold.pid and (unlogged or self._generations.suspect):
             try:
                 self.checkpoint()
             except BaseException as error:

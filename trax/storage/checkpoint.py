@@ -134,7 +134,7 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
         objects: list[Encoded] = []
         buffers: list[Any] = []
         whole = False
-        for kind, payload, offset in records:
+        for kind, _, payload, offset in records:
             if kind == META:
                 meta = json.loads(payload)
             elif kind == BUFFER:
@@ -159,7 +159,7 @@ def read_meta(directory: Directory, name: FileName) -> dict[str, Any]:
     with closing_quietly(source):
         fields, chain = decode_header("checkpoint", source.read_at(0, HEADER_SIZE))
         records = Records(source, chain)
-        for kind, payload, _ in records:
+        for kind, _, payload, _ in records:
             if kind == META:
                 return {**fields, **json.loads(payload)}
             break

@@ -10,6 +10,7 @@ lies and comes back as memory of its own, writable as it was.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import sys
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
-from trax.storage.frames import BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
+from trax.storage.frames import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
 __all__ = ["LARGE", "PROTOCOL", "Encoded", "Encoder", "decode", "encode"]
 
@@ -37,9 +38,11 @@ class Encoded(NamedTuple):
 
     def records(self) -> Iterator[tuple[int, Any]]:
         """Yield the kind and the payload of each record that stores the object."""
+        begins = BEGINS
         for buffer in self.buffers:
-            yield (READONLY_BUFFER if memoryview(buffer).readonly else BUFFER), buffer
-        yield self.kind, self.payload
+            yield (READONLY_BUFFER if memoryview(buffer).readonly else BUFFER) | begins, buffer
+            begins = 0
+        yield self.kind | begins, self.payload
 
     @property
     def nbytes(self) -> int:
@@ -154,7 +157,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{index}]", value) for index, value in enumerate(obj))
     elif isinstance(obj, FunctionType):
         for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            yield f" closure {name}", cell.cell_contents
+            with contextlib.suppress(ValueError):  # still empty
+                yield f" closure {name}", cell.cell_contents
     if not isinstance(obj, type):
         yield from ((f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items())
         for kind in type(obj).__mro__:

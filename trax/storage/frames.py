@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 __all__ = [
+    "BEGINS",
     "BUFFER",
     "CLOUDPICKLE",
     "DURABLE_OFFSET",
@@ -43,7 +44,9 @@ __all__ = [
 
 FORMAT_VERSION = 1
 
-# Kinds of records. An object is any number of buffers, then its pickle.
+# Kinds of records. An object is any number of buffers, then its pickle; a flag marks the record
+# that an object begins with.
+BEGINS = 0x80
 PICKLE = 1
 CLOUDPICKLE = 2
 BUFFER = 3
@@ -67,7 +70,7 @@ assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
 
 _WINDOW = 1 << 18  # bytes read at a time
-_SEARCH_LIMIT = 1 << 24  # bytes behind a bad record in which a valid one is looked for
+_CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
 
 
 class Damage(Exception):  # noqa: N818  # a finding; what is raised to the user is an error
@@ -92,9 +95,10 @@ class Source(Protocol):
 
 
 class Record(NamedTuple):
-    """One valid record: its kind, its payload, and where it begins in the file."""
+    """One valid record: its kind, whether an object begins with it, its payload, its offset."""
 
     kind: int
+    begins: bool
     payload: bytes | bytearray
     offset: int
 
@@ -151,7 +155,8 @@ class Records:
     """The valid records of a file, in order, from behind its header block.
 
     Iteration ends at the end of the file or at the first byte that is not a valid record.
-    Then `offset` is that place and `flaw` says what is wrong there (None: nothing is).
+    Then `offset` is that place and `flaw` says what is wrong there (None: nothing is). The file
+    ends for them where it did when they began; it may be growing.
 
     Parameters
     ----------
@@ -166,19 +171,19 @@ class Records:
         self.chain = chain
         self.flaw: str | None = None
         self._source = source
-        self._size = source.size
+        self.size = source.size
         self._window = bytearray()
         self._start = 0
 
     def __iter__(self) -> Iterator[Record]:
-        while self.flaw is None and self.offset < self._size:
+        while self.flaw is None and self.offset < self.size:
             record = self._next()
             if record is not None:
                 yield record
 
     def _next(self) -> Record | None:
         offset = self.offset
-        room = self._size - offset - OVERHEAD
+        room = self.size - offset - OVERHEAD
         if room < 0:
             self.flaw = "a record is cut short"
             return None
@@ -187,7 +192,7 @@ class Records:
             self.flaw = "a record is cut short"
             return None
         (word,) = _unpack_word(head)
-        kind, length = word & 0xFF, word >> 8
+        kind, length = word & 0x7F, word >> 8
         if kind not in _KINDS:
             self.flaw = f"{kind} is no kind of record"
             return None
@@ -205,7 +210,7 @@ class Records:
             return None
         self.chain = chain
         self.offset = offset + length + OVERHEAD
-        return Record(kind, framed[8 : 8 + length], offset)
+        return Record(kind, bool(word & BEGINS), framed[8 : 8 + length], offset)
 
     def _peek(self, offset: int, size: int) -> bytearray:
         start = offset - self._start
@@ -217,29 +222,45 @@ class Records:
         return self._window[start : start + size]
 
 
-def follows(source: Source, offset: int) -> int | None:
-    """Return where a valid record begins behind the bad one at `offset`, or None.
+def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int | None:
+    """Return where a valid record stands behind the bad one at `offset`, or None.
 
     A record is seeded with the checksum that stands just before it, so it can be recognised
     wherever it is. Writing never leaves a gap, so a valid record behind a bad one means either
     that the disk reordered unforced writes or that bytes changed after they were written.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    offset, size : int
+        Where the bad record begins, and where the file ends.
+    beginning : bool
+        Whether only the first record of an object counts.
     """
-    tail = source.read_at(offset, min(source.size - offset, _SEARCH_LIMIT))
-    significant = max(1, (len(tail).bit_length() + 7) // 8)
+    significant = max(1, ((size - offset).bit_length() + 7) // 8)
+    kinds = b"[%c-%c]" if beginning else b"[\x01-\x06%c-%c]"
     heads = re.compile(
-        b"(?=[%c-%c].{%d}\0{%d})" % (PICKLE, END, significant, 7 - significant), re.DOTALL
+        b"(?="
+        + kinds % (BEGINS | PICKLE, BEGINS | END)
+        + b".{%d}\0{%d})" % (significant, 7 - significant),
+        re.DOTALL,
     )
-    budget = 64 * _SEARCH_LIMIT
-    with memoryview(tail) as view:
-        for match in heads.finditer(tail, 8):
-            at = match.start()
-            length = _unpack_word(tail, at)[0] >> 8
-            if length > len(tail) - at - OVERHEAD:
+    budget = 64 * _CHUNK + 4 * (size - offset)  # bytes hashed: even hostile files cost little
+    for start in range(offset, size, _CHUNK):
+        # Each chunk has the checksum before its first record, and the whole head of its last.
+        chunk = source.read_at(start, min(_CHUNK + OVERHEAD, size - start))
+        for match in heads.finditer(chunk, 8):
+            at = start + match.start()
+            length = _unpack_word(chunk, match.start())[0] >> 8
+            if length > size - at - OVERHEAD:
                 continue
-            chain = xxh3_64_intdigest(view[at : at + 8 + length], _unpack_word(tail, at - 8)[0])
-            if chain == _unpack_word(tail, at + 8 + length)[0]:
-                return offset + at
-            budget -= length
+            budget -= length + OVERHEAD
             if budget < 0:
-                break
+                return None
+            framed = source.read_at(at - 8, length + 8 + OVERHEAD)
+            with memoryview(framed) as view:
+                chain = xxh3_64_intdigest(view[8 : 16 + length], _unpack_word(framed)[0])
+            if chain == _unpack_word(framed, 16 + length)[0]:
+                return at
     return None

@@ -181,6 +181,8 @@ class Generations:
         except BaseException as error:
             if is_first:
                 self._forget_log()
+            elif failed and self._log is not None:
+                self._log.fail(failed)
             if not isinstance(error, OSError):
                 raise
             kind = DurabilityError if failed else StorageError
@@ -221,7 +223,7 @@ class Generations:
             if log is None:
                 return
             try:
-                if self._sync != "os" and log.failure is None:
+                if self._sync != "os" and not isinstance(log.failure, LockedError):
                     log.sync()
                 log.close()
             except OSError as error:

@@ -14,6 +14,7 @@ from trax.errors import DurabilityError, LockedError
 from trax.storage.codec import Encoded
 from trax.storage.files import Directory, Input, Output, closing_quietly, write_all
 from trax.storage.frames import (
+    BEGINS,
     BUFFER,
     CLOUDPICKLE,
     DURABLE_OFFSET,
@@ -30,6 +31,9 @@ from trax.storage.frames import (
     follows,
     pieces,
 )
+
+_WHOLE = BEGINS | PICKLE
+_OBJECT = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER)
 
 __all__ = ["LogReader", "LogWriter", "open_log"]
 
@@ -96,7 +100,7 @@ class LogWriter:
         """
         if type(increment) is not bytes:
             return self._append_in_pieces(increment)
-        body = _pack_word(len(increment) << 8 | PICKLE) + increment
+        body = _pack_word(len(increment) << 8 | _WHOLE) + increment
         chain = xxh3_64_intdigest(body, self.chain)
         data = body + _pack_word(chain)
         size = len(data)
@@ -203,6 +207,8 @@ class LogReader:
         What the header block says.
     chain : int
         The checksum of the last increment read, or of the header block.
+    size : int
+        The length of the file; it may be growing.
     count : int
         How many increments were read.
     offset : int
@@ -216,6 +222,7 @@ class LogReader:
         block = source.read_at(0, HEADER_SIZE)
         self.fields, self.chain = decode_header("log", block)
         self.durable = decode_durable(block)
+        self.size = source.size
         self.count = 0
         self.offset = HEADER_SIZE
         self.flaw: str | None = None
@@ -223,29 +230,26 @@ class LogReader:
 
     def __iter__(self) -> Iterator[Encoded]:
         records = Records(self._source, self.chain)
+        self.size = records.size
         buffers: list[Any] = []
-        for kind, payload, _ in records:
-            if kind == BUFFER:
+        for kind, begins, payload, _ in records:
+            if begins == bool(buffers) or kind not in _OBJECT:
+                records.flaw = "a record does not belong here"
+            elif kind == BUFFER:
                 buffers.append(payload)
             elif kind == READONLY_BUFFER:
                 buffers.append(bytes(payload))
-            elif kind in (PICKLE, CLOUDPICKLE):
+            else:
                 self.count += 1
                 self.chain, self.offset = records.chain, records.offset
                 yield Encoded(kind, payload, buffers)
                 buffers = []
-            else:
-                records.flaw = f"a record of kind {kind} does not belong into a log"
         self.flaw = records.flaw or ("an increment is cut short" if buffers else None)
         self.flaw_offset = records.offset
 
-    def valid_behind(self) -> int | None:
-        """Return where something valid stands behind the flaw, or None."""
-        return follows(self._source, self.flaw_offset)
-
-    @property
-    def size(self) -> int:
-        return self._source.size
+    def valid_behind(self, *, beginning: bool) -> int | None:
+        """Return where something valid stands behind the flaw, or None; see `follows`."""
+        return follows(self._source, self.flaw_offset, self.size, beginning=beginning)
 
 
 @contextlib.contextmanager

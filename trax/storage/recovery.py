@@ -49,9 +49,10 @@ class Torn(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The header of a log that holds: whose continuation it is, and its fields."""
+    """The header of a log that holds: how long the log is, or was, and what it continues."""
 
     generation: int
+    length: int
     after: int
     position: Position
     fields: dict[str, Any]
@@ -138,7 +139,7 @@ class Recovery:
         if self.base and self.base not in heads:
             name = FileName("log", self.base)
             raise self._corrupt(name, 0, "this log, which continues the checkpoint, is missing")
-        generation = max(heads, default=0)
+        generation = self._newest_that_matters(heads)
         while generation:
             if generation not in heads:
                 self._refuse_without_base()
@@ -150,6 +151,19 @@ class Recovery:
         self._check_start(chain)
         return chain
 
+    def _newest_that_matters(self, heads: dict[int, _Head]) -> int:
+        """Return the newest log that holds something, or that the base or nothing stands on.
+
+        Whoever began an empty one has died or failed before it mattered; where it says that the
+        log before it ends is not a reason to give up what that log holds.
+        """
+        generation = max(heads, default=0)
+        while generation != self.base and generation in heads and heads[generation].after:
+            if heads[generation].length > HEADER_SIZE:
+                break
+            generation = heads[generation].after
+        return generation
+
     def _read_heads(self) -> dict[int, _Head]:
         """Read the headers of all logs from the base on."""
         newest_checkpoint = max((name.generation for name in self._checkpoints), default=0)
@@ -160,6 +174,7 @@ class Recovery:
             try:
                 with open_log(self._directory, str(name)) as reader:
                     fields = reader.fields
+                    length = max(reader.size, reader.durable)
             except Damage as damage:
                 # A log's header is durable before anything depends on it.
                 if name.generation <= newest_checkpoint or self._size(name) > HEADER_SIZE:
@@ -171,7 +186,7 @@ class Recovery:
             self._check_identity(name, fields)
             after, step, digest = fields["after"]
             position = Position(step, int(digest, 16))
-            heads[name.generation] = _Head(name.generation, after, position, fields)
+            heads[name.generation] = _Head(name.generation, length, after, position, fields)
         return heads
 
     def _check_start(self, chain: list[_Head]) -> None:
@@ -234,7 +249,8 @@ class Recovery:
         # Without a reboot nothing can have reordered what was written.
         same_boot = bool(self._directory.boot) and reader.fields["boot"] == self._directory.boot
         if same_boot or reader.fields["sync"] == "always":
-            behind = reader.valid_behind()
+            # Each increment was forced before the next one began; its own records were not.
+            behind = reader.valid_behind(beginning=not same_boot)
             if behind is not None:
                 raise self._corrupt(name, offset, f"{flaw}, with valid data at offset {behind}")
         self.torn = Torn(name, reader.offset, reader.size - reader.offset, flaw)
