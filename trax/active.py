@@ -43,6 +43,7 @@ class Active:
         """Remember the frame of the generator that is driven, and what closes it."""
         self.frame = frame
         self._stop = stop
+        self._thread = threading.get_ident()
         _by_frame[id(frame)] = self
 
     def end(self) -> None:
@@ -58,9 +59,7 @@ class Active:
     @property
     def is_abandoned(self) -> bool:
         """Whether this thread left the loop at a yield: it cannot be going on elsewhere."""
-        return self._thread == threading.get_ident() and not (
-            self.frame is not None and _is_on_the_stack(self.frame)
-        )
+        return self._thread == threading.get_ident() and not self.engine.is_running()
 
 
 def take_over(key: str) -> None:
@@ -91,10 +90,3 @@ def current(what: str) -> Engine:
         f"{what} was called outside of a loop that trax runs. Call it in the body of a function "
         "decorated with trax.resumable, or in what that calls in the same thread."
     )
-
-
-def _is_on_the_stack(wanted: FrameType) -> bool:
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
-    while frame is not None and frame is not wanted:
-        frame = frame.f_back
-    return frame is not None

@@ -8,17 +8,21 @@ depend on which equal objects happen to be the same one.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import inspect
 import os
 import re
 import reprlib
 import string
-import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from pathlib import PurePath
+from types import FunctionType, ModuleType
 from typing import Any
 
 from xxhash import xxh3_128
 
+from trax.code import content
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 
 __all__ = [
@@ -154,13 +158,13 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _digest(value: Any) -> str:
+def _digest(value: Any, above: tuple[int, ...] = ()) -> str:
     digest = xxh3_128()
-    _feed(digest.update, value, [])
+    _feed(digest.update, value, above)
     return digest.hexdigest()
 
 
-def _feed(update: Callable[[Any], None], value: Any, above: list[int]) -> None:
+def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> None:
     """Feed the structure of a value; `above` are the objects that it lies in."""
 
     def head(kind: str, size: int) -> None:
@@ -171,38 +175,63 @@ def _feed(update: Callable[[Any], None], value: Any, above: list[int]) -> None:
         head(kind, len(view))
         update(view)
 
+    inside = (*above, id(value))
+
     def each(values: Iterable[Any]) -> None:
         for part in values:
-            _feed(update, part, [*above, id(value)])
+            _feed(update, part, inside)
 
+    def unordered(values: Iterable[Any]) -> None:
+        for digest in sorted(_digest(part, inside) for part in values):
+            leaf("part", digest.encode())
+
+    kind = type(value)
     if id(value) in above:
-        leaf("cycle", struct.pack("<I", above[::-1].index(id(value))))
-    elif value is None or type(value) in (bool, int, float, complex):
-        leaf(type(value).__name__, repr(value).encode())
-    elif type(value) is str:
+        head("cycle", above[::-1].index(id(value)))
+    elif kind is int:
+        leaf("int", hex(value).encode())
+    elif value is None or kind in (bool, float, complex):
+        leaf(kind.__name__, repr(value).encode())
+    elif kind is str:
         leaf("str", value.encode("utf-8", "surrogatepass"))
-    elif type(value) in (bytes, bytearray):
-        leaf(type(value).__name__, value)
-    elif isinstance(value, os.PathLike):
+    elif kind in (bytes, bytearray):
+        leaf(kind.__name__, value)
+    elif isinstance(value, PurePath):
         leaf("path", os.fsencode(value))
-    elif type(value) in (tuple, list):
-        head(type(value).__name__, len(value))
+    elif kind in (tuple, list):
+        head(kind.__name__, len(value))
         each(value)
-    elif type(value) in (set, frozenset):
-        head(type(value).__name__, len(value))
-        each(sorted(_digest(part) for part in value))
-    elif type(value) is dict:
+    elif kind in (set, frozenset):
+        head(kind.__name__, len(value))
+        unordered(value)
+    elif kind is dict:
         head("dict", len(value))
-        each(sorted((_digest(key), _digest(part)) for key, part in value.items()))
-    elif isinstance(value, type) or (inspect.isroutine(value) and hasattr(value, "__qualname__")):
+        unordered(value.items())
+    elif isinstance(value, ModuleType):
+        leaf("module", value.__name__.encode())
+    elif isinstance(value, type) or inspect.isroutine(value):
         leaf("name", f"{value.__module__}.{value.__qualname__}".encode())
-        each([value.__self__] if inspect.ismethod(value) else [])
+        each(_distinctions(value))
     else:
-        reduced = value.__reduce_ex__(4)
+        reduce = copyreg.dispatch_table.get(kind)
+        reduced = reduce(value) if reduce else value.__reduce_ex__(4)
         head("object", 1)
         if isinstance(reduced, str):
-            each([type(value), reduced])
+            each([kind, reduced])
         else:
             function, args, *rest = reduced
             state, items, pairs = [*rest, None, None, None][:3]
-            each([function, args, state, list(items or ()), dict(pairs or ())])
+            each([function, args, state, list(items or ())])
+            each([list(pairs)] if isinstance(value, OrderedDict) else [dict(pairs or ())])
+
+
+def _distinctions(routine: Any) -> list[Any]:
+    """Return what else makes a function what it is, where its name does not lead to it."""
+    owner = getattr(routine, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType):
+        return [owner]
+    if isinstance(routine, FunctionType) and "<" in routine.__qualname__:
+        cells = [cell.cell_contents for cell in routine.__closure__ or ()]
+        code = repr(content(routine.__code__))
+        return [code, routine.__defaults__, routine.__kwdefaults__, cells]
+    return []

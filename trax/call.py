@@ -75,6 +75,11 @@ class Call:
             ) from None
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise UsageError(f"the run's name {template!r} cannot be formatted: {error}") from error
+        if " object at 0x" in name:
+            raise UsageError(
+                f"the run's name {template!r} would be {name!r}, another one in every process. Use "
+                "arguments that are numbers or words, or attributes of them, as in '{model.size}'."
+            )
         encode_run(name)
         return name
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-__all__ = ["fingerprint"]
+__all__ = ["content", "fingerprint"]
 
 
 def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str, str]:
@@ -24,14 +24,15 @@ def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str,
         code = getattr(getattr(function, "__func__", function), "__code__", None)
         if isinstance(code, CodeType):
             found[f"{name} under Python {version}"] = xxh3_64_hexdigest(
-                repr(_content(code)).encode()
+                repr(content(code)).encode()
             )
     return found
 
 
-def _content(code: CodeType) -> tuple[Any, ...]:
+def content(code: CodeType) -> tuple[Any, ...]:
+    """Return what a piece of bytecode does, without where it was written."""
     constants = [
-        _content(value) if isinstance(value, CodeType) else _stable(value)
+        content(value) if isinstance(value, CodeType) else _stable(value)
         for value in code.co_consts
     ]
     return code.co_code, code.co_names, code.co_varnames, constants

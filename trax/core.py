@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -63,6 +64,7 @@ class Trax:
         self._held: dict[str, _Held] = {}
         self._guard = threading.RLock()
         self._closed = False
+        self._busy = False
         self._finalizer = weakref.finalize(self, _close_all, self._held)
 
     def checkpoint(self, /, **values: Any) -> None:
@@ -84,7 +86,7 @@ class Trax:
             The disk refused; the checkpoint and the log that were there are still the truth.
         """
         encoded = {name: encode(value, name) for name, value in values.items()}
-        with self._guard:
+        with self._alone():
             for name, state in encoded.items():
                 self._hold(name).checkpoint(state)
 
@@ -110,7 +112,7 @@ class Trax:
             failed, `checkpoint` begins a new log.
         """
         encoded = {name: encode(value, name) for name, value in values.items()}
-        with self._guard:
+        with self._alone():
             for name, increment in encoded.items():
                 self._hold(name).hold.generations.append(increment)
 
@@ -146,13 +148,13 @@ class Trax:
         """
         with self._guard:
             replayed = load_run(self._store, name, create, replay_log)
-            if create is not None and (replayed is None or not replayed.recovery.checkpoint):
+            if create is not None and replayed is None:
                 held = self._hold(name)
                 # Another process may have been first, until this one held the name.
                 replayed = load_run(self._store, name, create, replay_log)
-                if replayed is None or not replayed.recovery.checkpoint:
+                if replayed is None:
                     # Stored, it is the same in every later process, whatever create() gives.
-                    first = create() if replayed is None else replayed.state
+                    first = create()
                     held.checkpoint(encode(first, name))
                     return first
             if replayed is None:
@@ -182,6 +184,21 @@ class Trax:
 
     def __repr__(self) -> str:
         return f"Trax({self._store.path!r})"
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads waiting, and a signal handler in this one out."""
+        with self._guard:
+            if self._busy:
+                raise UsageError(
+                    "log() or checkpoint() was called while one of them was under way in this very "
+                    "thread, as by a signal handler. Let the handler set a flag instead."
+                )
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
 
     def _hold(self, name: str) -> _Held:
         if self._closed:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -25,7 +26,8 @@ from trax.call import Call
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
 from trax.policies import Since
-from trax.storage.codec import LARGE, PROTOCOL, Encoded, Encoder, decode, encode
+from trax.storage.codec import PROTOCOL, Encoded, decode, encode
+from trax.storage.frames import CLOUDPICKLE
 from trax.storage.store import Hold, Store
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _clock = time.monotonic
+_LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
 _PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
 
 
@@ -60,6 +63,10 @@ class Engine:
         What the loop returned, or the final state, when it is done.
     total : int or None
         How many steps the loop says it has.
+    counted : bool
+        Whether the loop has asked for the steps that remain.
+    is_running : callable
+        Whether a step is being done just now; the driver knows.
     """
 
     def __init__(self, call: Call, *, fresh: bool = False) -> None:
@@ -69,6 +76,8 @@ class Engine:
         self.status = "new"
         self.result: Any = None
         self.total: int | None = None
+        self.counted = False
+        self.is_running: Callable[[], bool] = lambda: False
         self._call = call
         self._fresh = fresh
         self._store = Store(call.options.traxdir)
@@ -93,10 +102,14 @@ class Engine:
             return
         options = self._call.options
         self._hold = self._store.hold(
-            self.name, sync=options.sync, keep=options.keep, report=report.warn
+            self.name,
+            sync=options.sync,
+            keep=options.keep,
+            report=report.warn,
+            fresh=self._fresh,
         )
         try:
-            self._take(open_held(self._call, self._store, self._hold, fresh=self._fresh))
+            self._take(open_held(self._call, self._store, self._hold))
             if self.status == "done":
                 self._release()
             else:
@@ -124,7 +137,6 @@ class Engine:
         """Make ready for increments; the first checkpoint of a run is stored here."""
         options = self._call.options
         self._generations = hold.generations
-        self._encoder = Encoder()
         self._replay_log: Any = options.replay_log
         self._policy = getattr(options.policy, "due", options.policy)
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
@@ -134,7 +146,9 @@ class Engine:
         self._parts: dict[str, Encoded] = {}
         if self._call.mode == "function":
             with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
-                self._parts["replay_log"] = encode(self._replay_log, "replay_log")
+                encoded = encode(self._replay_log, "replay_log")
+                if encoded.nbytes < _LARGE_FUNCTION:
+                    self._parts["replay_log"] = encoded
         self._warned = False
         self._bar: Bar | None = None
         if options.progress:
@@ -161,12 +175,11 @@ class Engine:
         generations = self._generations
         if generations.suspect:
             self.checkpoint()
+        # In one piece: folding may change the memory that a buffer would only refer to.
         try:
-            encoded = self._encoder.dumps(increment, PROTOCOL)
+            encoded: bytes | Encoded = pickle.dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
-            encoded = self._encoder.encode(increment)
-        if len(encoded) >= LARGE:
-            encoded = self._encoder.encode(increment)
+            encoded = encode(increment, "increment")
         state = self._replay_log(self.state, increment)
         look = begun >= self._look_at
         if look:
@@ -199,6 +212,11 @@ class Engine:
         since.replay_seconds += cost * (since.step - self._sampled)
         self._sampled = since.step
         if not self._proven:
+            if state is None and self.state is not None:
+                raise UsageError(
+                    "replay_log returned None: it must return the state, also where it changes it "
+                    "in place, as in 'state.append(increment); return state'"
+                )
             decode(encoded, "increment")
             self._prove(state)
 
@@ -227,8 +245,14 @@ class Engine:
 
     def _prove(self, state: Any) -> None:
         """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        decode(encode(state, "state"), "state")
+        encoded = encode(state, "state")
+        decode(encoded, "state")
         self._proven = True
+        if encoded.kind == CLOUDPICKLE:
+            report.note(
+                f"{self.name}: the state holds a function or a class that no name leads to; it is "
+                "stored with its code, and keeps that when the script changes"
+            )
 
     def checkpoint(self, result: Any = None, *, done: bool = False) -> None:
         """Store the state as it is now.
@@ -251,6 +275,7 @@ class Engine:
             "arguments": self._call.described,
             "varying": self._call.varying,
             "code": self._call.code,
+            "function": self._call.function.__qualname__,
         }
         try:
             self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts)
@@ -284,7 +309,7 @@ class Engine:
             self.abort(error)
             raise
         self.result = self.state if value is None else value
-        self.close()
+        self._release()
         self.status = "done"
 
     def abort(self, error: BaseException) -> None:
@@ -304,6 +329,11 @@ class Engine:
             if self.status == "new":
                 self.status = "closed"
             return
+        if self.is_running():
+            raise UsageError(
+                f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
+                "in the body of the loop that drives it, or let it raise."
+            )
         self._why_closed = why
         unlogged = self._call.mode == "none" and self._since.steps
         if os.getpid() == self._hold.pid and (unlogged or self._generations.suspect):
@@ -313,6 +343,14 @@ class Engine:
                 self.abort(error)
                 raise
         self._release()
+
+    def let_go(self) -> None:
+        """Close what nobody can go on with any more; in the middle of a step, without saving it."""
+        if self.status == "open" and self.is_running():
+            self._active = None
+            self._release()
+        elif self.status == "open":
+            self.close()
 
     def _release(self) -> None:
         hold, self._hold = self._hold, None

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from trax import report
 from trax.active import current
+from trax.engine import Engine
 from trax.errors import UsageError
 
 __all__ = ["remaining", "steps"]
@@ -42,7 +43,7 @@ def steps(total: int) -> range:
     """
     if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
         raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
-    engine = current("trax.steps()")
+    engine = _counting("trax.steps()")
     engine.total = total.__index__()
     if engine.step > engine.total:
         report.note(
@@ -77,8 +78,25 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     >>> total_length(words=["to", "be", "or"]).result()
     6
     """
-    engine = current("trax.remaining()")
+    if isinstance(items, (set, frozenset)):
+        raise UsageError(
+            "remaining() needs items in an order that is the same every time: sort them"
+        )
+    engine = _counting("trax.remaining()")
     if isinstance(items, Sequence):
         engine.total = len(items)
         return items[engine.step :]
     return islice(items, engine.step, None)
+
+
+def _counting(what: str) -> Engine:
+    """Return the engine of the loop, for the one call that counts its steps."""
+    engine = current(what)
+    if engine.counted:
+        raise UsageError(
+            f"{what} was called a second time in {engine.name!r}. It counts the increments of the "
+            "whole run: call it once, and make one loop of nested ones, as in "
+            "remaining(itertools.product(a, b))."
+        )
+    engine.counted = True
+    return engine

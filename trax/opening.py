@@ -50,7 +50,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
     return _finished(call, store, replayed)
 
 
-def open_held(call: Call, store: Store, hold: Hold, *, fresh: bool) -> Opened:
+def open_held(call: Call, store: Store, hold: Hold) -> Opened:
     """Bring back the state of a run that is held, or create it.
 
     Raises
@@ -60,10 +60,8 @@ def open_held(call: Call, store: Store, hold: Hold, *, fresh: bool) -> Opened:
     CorruptionError
         What is stored cannot be recovered.
     """
-    if fresh:
-        aside = store.move_aside(call.name)
-        if aside:
-            report.note(f"{call.name} begins anew; what was stored is kept in {aside}")
+    if hold.aside:
+        report.note(f"{call.name} begins anew; what was stored is kept in {hold.aside}")
     recovery = store.recover(call.name)
     if recovery is not None and recovery.found:
         return _resume(call, store, hold, recovery)
@@ -74,6 +72,7 @@ def open_held(call: Call, store: Store, hold: Hold, *, fresh: bool) -> Opened:
 
 def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     meta = recovery.checkpoint.meta if recovery.checkpoint else {}
+    _check_function(call, meta)
     _check_arguments(call, meta)
     _check_mode(call, meta, recovery)
     replayed = replay(recovery, call.name, call.create, call.options.replay_log)
@@ -103,8 +102,21 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
 
 
 def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
+    _check_function(call, meta)
     _check_arguments(call, meta)
     return not differences(meta.get("varying", {}), call.varying)
+
+
+def _check_function(call: Call, meta: dict[str, Any]) -> None:
+    """Refuse a run of another function that happens to have the same name."""
+    mine = call.function.__qualname__
+    theirs = meta.get("function", mine)
+    if theirs != mine and not call.options.is_named:
+        raise UsageError(
+            f"the run {call.name!r} was written by {theirs}, and this is {mine}. Give this one a "
+            f"name of its own, as in name={mine.replace('.<locals>', '')!r}; or, if it is the same "
+            f"function moved, say so with name={call.name!r}."
+        )
 
 
 def _check_arguments(call: Call, meta: dict[str, Any]) -> None:

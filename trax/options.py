@@ -19,6 +19,7 @@ class Options:
     """How a decorated function is run; see `trax.resumable` for what each means."""
 
     name: str
+    is_named: bool
     create: Callable[..., Any] | None
     replay_log: Callable[[Any, Any], Any] | None
     policy: Callable[[Since], bool]

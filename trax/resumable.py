@@ -263,6 +263,7 @@ def resumable(
             )
     options = Options(
         name=plain.__name__ if name is None else name,
+        is_named=name is not None,
         create=create,
         replay_log=replay_log,
         policy=_choose_policy(every_steps, every_seconds, policy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -40,17 +41,18 @@ class Run(Iterator[I], Generic[S, I, R]):
 
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
         self._engine = engine
-        self._loop: Iterator[I] = _drive(engine, start)
-        # The loop and not the run: a for statement lets go of the run and keeps its iterator.
-        weakref.finalize(self._loop, engine.close)
+        self._start = start
+        self._loop: Generator[I, None, None] = self._new_loop()
 
     def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
         self._check()
+        loop: Any = self._loop  # typeshed hides what only real generators have
+        if loop.gi_frame is None and self._engine.status == "new":
+            self._loop = self._new_loop()  # it could not be opened, and may be by now
         return self._loop
 
     def __next__(self) -> I:
-        self._check()
-        return next(self._loop)
+        return next(iter(self))
 
     @property
     def name(self) -> str:
@@ -91,6 +93,8 @@ class Run(Iterator[I], Generic[S, I, R]):
             What the generator returned, or the final state where it returned None.
         """
         deque(iter(self), maxlen=0)
+        if self._engine.status != "done":
+            raise self._engine.closed_error()
         return self._engine.result
 
     def close(self) -> None:
@@ -117,9 +121,21 @@ class Run(Iterator[I], Generic[S, I, R]):
             self._engine.open()
         return self._engine
 
+    def _new_loop(self) -> Generator[I, None, None]:
+        loop = _drive(self._engine, self._start)
+        self._engine.is_running = functools.partial(_is_running, weakref.ref(loop))
+        # The loop and not the run: a for statement lets go of the run and keeps its iterator.
+        weakref.finalize(loop, self._engine.let_go)
+        return loop
+
     def _check(self) -> None:
         if self._engine.status == "closed":
             raise self._engine.closed_error()
+
+
+def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
+    generator: Any = loop()
+    return generator is not None and generator.gi_running
 
 
 def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
@@ -128,28 +144,27 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
     This is a generator rather than a method because resuming one is the cheapest way through a
     loop; it knows the engine alone, so that it goes when the last reference to it does.
     """
-    if engine.status == "new":
-        engine.open()
-    if engine.status == "done":
-        return
-    generator = start(engine.state)
-    engine.drive(generator.gi_frame, generator.close)
-    send, accept = generator.send, engine.accept
-    state = None
-    while True:
-        try:
-            increment = send(state)
-        except StopIteration as stop:
-            if engine.status != "open":  # it was closed, and its generator with it
-                raise engine.closed_error() from None
-            engine.finish(stop.value)
+    try:
+        if engine.status == "new":
+            engine.open()
+        if engine.status == "done":
             return
-        except BaseException as error:
-            engine.abort(error)
-            raise
-        try:
+        generator = start(engine.state)
+        engine.drive(generator.gi_frame, generator.close)
+        send, accept = generator.send, engine.accept
+        state = None
+        while True:
+            try:
+                increment = send(state)
+            except StopIteration as stop:
+                if engine.status != "open":  # it was closed, and its generator with it
+                    raise engine.closed_error() from None
+                engine.finish(stop.value)
+                return
             state = accept(increment)
-        except BaseException as error:
-            engine.abort(error)
-            raise
-        yield increment
+            yield increment
+    except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
+        raise
+    except BaseException as error:
+        engine.abort(error)
+        raise

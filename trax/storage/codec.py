@@ -14,7 +14,7 @@ import contextlib
 import io
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -23,10 +23,9 @@ import cloudpickle
 from trax.errors import CodecError
 from trax.storage.frames import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
-__all__ = ["LARGE", "PROTOCOL", "Encoded", "Encoder", "decode", "encode"]
+__all__ = ["PROTOCOL", "Encoded", "decode", "encode"]
 
 PROTOCOL = 5
-LARGE = 1 << 15  # bytes; below, copying memory into the pickle is the cheaper way
 
 
 class Encoded(NamedTuple):
@@ -66,30 +65,6 @@ def _is_importable(obj: Any) -> bool:
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is obj
-
-
-class Encoder:
-    """Pickles one increment after another; the pickle of each is complete in itself.
-
-    Small ones are pickled in one piece, which is faster; once one was large, the memory of those
-    that follow is kept out of the pickle, until one is small again.
-
-    Attributes
-    ----------
-    dumps : callable
-        ``dumps(increment, PROTOCOL)``: pickle's own function while increments are small, so that
-        the loop pays for nothing else. What it raises, and what it returns that is not smaller
-        than `LARGE`, is for `encode`.
-    """
-
-    def __init__(self) -> None:
-        self.dumps: Callable[[Any, int], bytes | Encoded] = pickle.dumps
-
-    def encode(self, increment: Any, protocol: int = PROTOCOL) -> bytes | Encoded:  # noqa: ARG002
-        """Return the increment with its memory kept out of the pickle."""
-        encoded = encode(increment, "increment")
-        self.dumps = self.encode if encoded.nbytes >= LARGE else pickle.dumps
-        return encoded
 
 
 def encode(obj: Any, what: str) -> Encoded:

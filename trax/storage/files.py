@@ -9,6 +9,7 @@ written what is about to be read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -161,6 +162,8 @@ class LocalDirectory:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        found = os.stat(path)
+        self._identity = found.st_dev, found.st_ino
 
     @property
     def boot(self) -> str:
@@ -171,6 +174,7 @@ class LocalDirectory:
         return os.listdir(self.path)
 
     def create(self, name: str) -> _LocalOutput:
+        self._check_identity()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
         return _LocalOutput(os.open(self._at(name), flags, 0o600))
 
@@ -190,10 +194,18 @@ class LocalDirectory:
         os.rename(self._at(old), self._at(new))
 
     def remove(self, name: str) -> None:
+        self._check_identity()
         os.remove(self._at(name))
 
     def sync(self) -> None:
         sync_directory(self.path)
+
+    def _check_identity(self) -> None:
+        """Refuse to write among the files of a run that has taken this one's place."""
+        found = os.stat(self.path)
+        if (found.st_dev, found.st_ino) != self._identity:
+            reason = "the directory was moved or replaced while it was in use"
+            raise OSError(errno.ESTALE, reason, self.path)
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -207,7 +219,9 @@ def make_directory(path: str) -> None:
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mkdir(path, 0o700)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
         sync_directory(os.path.dirname(path))
     else:
         sync_directory(os.path.dirname(path))

@@ -245,20 +245,24 @@ class Generations:
             "boot": self._directory.boot,
         }
         name = str(FileName("log", generation))
+        self._highest = generation  # also if it fails: what is left of it is never used again
         try:
             log = LogWriter(self._directory, name, fields, always=self._sync == "always")
         except FileExistsError:
             raise LockedError(
                 f"the run {self._name!r} in {self._directory.path} was taken over by another "
-                f"process: it has begun {name}. Nothing of what this process logged before that is "
-                "lost. Let only one process run it."
+                f"process: it has begun {name}, and goes on from where it found the run. What this "
+                "process logged after that is no part of it. Let only one process run it."
             ) from None
+        append = log.append
         with self._switching:
-            old, self._log = self._log, log
-            self.append = log.append
-        self._start = position
-        self._last = self._highest = generation
-        self.suspect = False
+            # No call between these: an interrupt comes before all of them or after.
+            old = self._log
+            self._log = log
+            self.append = append
+            self._start = position
+            self._last = generation
+            self.suspect = False
         if old is not None:
             with contextlib.suppress(OSError):
                 old.close()

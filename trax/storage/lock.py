@@ -54,8 +54,9 @@ class Lock:
                     raise LockedError(_describe(what, holder)) from None
                 raise
         _held.add(self)
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk nobody is told who it is
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
 
     def release(self) -> None:
         """Let others hold the run; calling it again does nothing."""

@@ -77,7 +77,7 @@ class LogWriter:
         self.failure: Exception | None = None
         self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
-        self._durable = HEADER_SIZE
+        self._durable = self._marked = HEADER_SIZE
         self._write: Callable[[Any], int] = self.file.write
         _open_writers.add(self)
 
@@ -180,12 +180,12 @@ class LogWriter:
         if self.failure is not None:
             raise self.failure
         end = self.end
-        if end == self._durable:
-            return
         try:
-            self.file.sync()
-            if mark:
+            if end != self._durable:
+                self.file.sync()
+            if mark and end != self._marked:
                 self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
+                self._marked = end
         except OSError as error:
             self.fail(error)
             raise

@@ -35,10 +35,19 @@ _SYNC_SECONDS = 0.5
 
 
 class Hold:
-    """A run that is held for writing, until it is closed."""
+    """A run that is held for writing, until it is closed.
 
-    def __init__(self, lock: Lock, generations: Generations, sync: Sync) -> None:
+    Attributes
+    ----------
+    generations : Generations
+        Its files.
+    aside : str or None
+        Where those are that were moved aside for it.
+    """
+
+    def __init__(self, lock: Lock, generations: Generations, sync: Sync, aside: str | None) -> None:
         self.generations = generations
+        self.aside = aside
         self._lock = lock
         self.pid = os.getpid()
         self._ticker = Ticker(_SYNC_SECONDS, generations.sync) if sync == "interval" else None
@@ -79,6 +88,8 @@ class Store:
             return sorted(os.listdir(self.run_path(name)))
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise StorageError(f"the run {name!r} cannot be read: {error}") from error
 
     def recover(self, name: str) -> Recovery | None:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
@@ -100,8 +111,16 @@ class Store:
         except (Damage, NewerVersion, OSError):
             return {}
 
-    def hold(self, name: str, *, sync: Sync, keep: int, report: Callable[[str], None]) -> Hold:
-        """Hold a run for writing.
+    def hold(
+        self,
+        name: str,
+        *,
+        sync: Sync,
+        keep: int,
+        report: Callable[[str], None],
+        fresh: bool = False,
+    ) -> Hold:
+        """Hold a run for writing; for a fresh start, move its files aside first.
 
         Raises
         ------
@@ -114,29 +133,29 @@ class Store:
             lock_path = os.path.join(self.path, "locks", encoded)
             lock = Lock(lock_path, f"the run {name!r} in {self.path}")
             try:
+                aside = self._move_aside(name) if fresh else None
                 make_directory(self.run_path(name))
                 directory = LocalDirectory(self.run_path(name))
                 generations = Generations(directory, name, sync=sync, keep=keep, report=report)
-                return Hold(lock, generations, sync)
+                return Hold(lock, generations, sync, aside)
             except BaseException:
                 lock.release()
                 raise
 
-    def move_aside(self, name: str) -> str | None:
+    def _move_aside(self, name: str) -> str | None:
         """Move the files of a run that is held to ``aside``; return where they are now."""
         old = self.run_path(name)
-        with _storage_errors("moving aside", old):
-            if not os.path.isdir(old) or not os.listdir(old):
-                return None
-            aside = os.path.join(self.path, "aside")
-            make_directory(aside)
-            number = 1
-            while os.path.lexists(new := os.path.join(aside, f"{encode_run(name)}~{number}")):
-                number += 1
-            os.rename(old, new)
-            sync_directory(aside)
-            make_directory(old)
-            return new
+        if not os.path.isdir(old) or not os.listdir(old):
+            return None
+        aside = os.path.join(self.path, "aside")
+        make_directory(aside)
+        number = 1
+        while os.path.lexists(new := os.path.join(aside, f"{encode_run(name)}~{number}")):
+            number += 1
+        os.rename(old, new)
+        sync_directory(aside)
+        sync_directory(os.path.dirname(old))
+        return new
 
     def _prepare(self) -> None:
         make_directory(self.path)
