@@ -87,3 +87,28 @@ def test_helpers_work_in_what_the_loop_calls() -> None:
     with loop() as run:
         next(run)
     assert list(loop()) == [1, 2, 3]
+
+
+def test_the_steps_of_a_run_are_counted_once() -> None:
+    """Nested counting would leave out steps without a word."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        for _ in trax.steps(2):
+            for _ in trax.remaining("ab"):
+                yield 1
+
+    with pytest.raises(trax.UsageError, match="a second time"):
+        loop().result()
+
+
+def test_remaining_refuses_what_has_no_order() -> None:
+    """A set has another order in every process."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        for _ in trax.remaining({"a", "b"}):
+            yield 1
+
+    with pytest.raises(trax.UsageError, match="sort them"):
+        loop().result()

@@ -7,6 +7,7 @@ import logging
 import pickle
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,6 +229,49 @@ def test_equal_arguments_are_the_same_however_they_are_given() -> None:
     assert loop(options={"y": {"q", "p"}, "x": 1}, data=[np.arange(3), "ab", "a" + "b"]).done
 
 
+def cell(n: int) -> Any:
+    """Return a function that differs from its siblings in its closure alone."""
+    return lambda: n
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda x: x**2, lambda x: x**3),
+        (lambda x, k=1: x, lambda x, k=2: x),
+        (cell(1), cell(2)),
+        ({"a": 1}.get, {"a": 2}.get),
+        (np.random.default_rng(1), np.random.default_rng(2)),
+        (OrderedDict(a=1, b=2), OrderedDict(b=2, a=1)),
+    ],
+)
+def test_functions_and_objects_are_told_apart_by_what_they_are(one: Any, other: Any) -> None:
+    """The same call goes on; another function or another content is a change."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, data: Any) -> Iterator[int]:
+        yield 1
+
+    loop(one).result()
+    assert loop(one).done
+    with pytest.raises(trax.ArgumentsChangedError):
+        loop(other).result()
+
+
+def test_an_argument_may_contain_itself() -> None:
+    """A cycle is a structure like any other."""
+    data: dict[str, Any] = {"list": [1]}
+    data["self"] = data
+    data["list"].append(data)
+
+    @trax.resumable(create=int)
+    def loop(n: int, data: Any) -> Iterator[int]:
+        yield 1
+
+    loop(data).result()
+    assert loop(data).done
+
+
 @pytest.mark.parametrize("other", [[1, 3], (1, 2), [1, 2.0], [1, np.int64(2)], {1, 2}, None])
 def test_unequal_arguments_are_told_apart(other: Any) -> None:
     """Another value is a change, and so is another type."""
@@ -332,6 +376,37 @@ def test_a_template_never_leads_out_of_the_store(part: str, tmp_path: Path) -> N
     with pytest.raises(trax.UsageError, match="a run's name"):
         loop(part)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_name_that_differs_in_every_process_is_refused() -> None:
+    """The run would silently begin anew each time."""
+
+    @trax.resumable(create=int, name="run-{model}")
+    def loop(n: int, model: Any) -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(trax.UsageError, match="another one in every process"):
+        loop(object())
+
+
+def test_a_run_of_another_function_is_not_taken_for_ones_own() -> None:
+    """Two methods of the same name need names of their own."""
+
+    class One:
+        @trax.resumable(create=int)
+        @staticmethod
+        def run(n: int) -> Iterator[int]:
+            yield 1
+
+    class Two:
+        @trax.resumable(create=int)
+        @staticmethod
+        def run(n: int) -> Iterator[int]:
+            yield 2
+
+    One.run().result()
+    with pytest.raises(trax.UsageError, match=r"was written by .*One\.run, and this is .*Two\.run"):
+        Two.run().result()
 
 
 def test_arguments_that_do_not_fit_are_a_type_error_of_the_call() -> None:
@@ -440,22 +515,36 @@ def test_an_increment_whose_replay_raises_leaves_no_trace() -> None:
     assert loop().result() == [0, 1, 2, 3, 4]
 
 
-def test_what_folding_changes_in_an_increment_is_not_what_is_logged() -> None:
-    """The increment is pickled as it was yielded."""
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_what_folding_changes_in_an_increment_is_not_what_is_logged(size: int) -> None:
+    """The increment is pickled as it was yielded, however large it is."""
 
-    def fold(state: int, increment: list[int]) -> int:
-        increment.append(increment[0])
-        return state + sum(increment)
+    def fold(state: Any, increment: Any) -> Any:
+        increment += state
+        return increment
 
-    @trax.resumable(create=int, replay_log=fold)
-    def loop(state: int) -> Iterator[list[int]]:
-        for i in trax.steps(3):
-            yield [i]
+    @trax.resumable(create=lambda: np.zeros(size), replay_log=fold)
+    def loop(state: Any) -> Iterator[Any]:
+        for i in trax.steps(4):
+            yield np.full(size, float(i))
 
     with loop() as run:
-        next(run), next(run)
-        live = run.state
-    assert loop.load() == live
+        for _ in range(3):
+            next(run)
+        live = run.state.copy()
+    assert (loop.load() == live).all()
+
+
+def test_a_replay_log_that_forgets_to_return_is_told() -> None:
+    """At the first step, and nothing is stored of it."""
+
+    @trax.resumable(create=list, replay_log=list.append)
+    def loop(state: list[int]) -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(trax.UsageError, match="replay_log returned None"):
+        next(loop())
+    assert loop.load() == []
 
 
 def test_an_unreadable_store_is_never_begun_afresh(store_here: Path) -> None:

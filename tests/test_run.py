@@ -178,6 +178,52 @@ def test_an_error_lets_go_of_the_run_at_once() -> None:
     assert loop.load() == [1, 2]
 
 
+def test_a_run_that_was_locked_can_be_asked_again() -> None:
+    """The natural loop that waits until the other one is done."""
+    run = squares(n=4)
+    with trax.Trax() as store:
+        store.checkpoint(squares=[])
+        with pytest.raises(trax.LockedError):
+            run.result()
+        with pytest.raises(trax.LockedError):
+            list(run)
+    assert run.result() == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("mode", ["close", "other thread"])
+def test_a_step_that_is_half_done_is_not_stored(mode: str) -> None:
+    """Where the state is the loop's own, only between two steps is it whole."""
+
+    @trax.resumable(create=lambda: {"a": 0, "b": 0}, replay_log=None)
+    def loop(state: dict[str, int]) -> Iterator[int]:
+        for i in trax.steps(5):
+            state["a"] += 1
+            if i == 3 and mode == "close":
+                run.close()
+            elif i == 3:
+                thread = threading.Thread(target=try_to_close)
+                thread.start()
+                thread.join()
+                raise KeyError
+            state["b"] += 1
+            yield i
+
+    refused: list[BaseException] = []
+
+    def try_to_close() -> None:
+        try:
+            run.close()
+        except trax.UsageError as error:
+            refused.append(error)
+
+    run = loop()
+    with pytest.raises((trax.UsageError, KeyError)):
+        run.result()
+    stored = loop.load()
+    assert stored["a"] == stored["b"]
+    assert mode == "close" or len(refused) == 1
+
+
 def test_closing_runs_the_finally_blocks_of_the_loop() -> None:
     """As closing any generator does."""
     ended = []
