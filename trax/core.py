@@ -16,6 +16,7 @@ from trax.options import check_keep, check_sync
 from trax.replay import REPLACE, STORED
 from trax.replay import load as load_run
 from trax.storage.codec import Encoded, encode
+from trax.storage.names import encode_run
 from trax.storage.store import Hold, Store, Sync
 
 __all__ = ["Trax", "load"]
@@ -85,6 +86,8 @@ class Trax:
         StorageError
             The disk refused; the checkpoint and the log that were there are still the truth.
         """
+        for name in values:
+            encode_run(name)
         encoded = {name: encode(value, name) for name, value in values.items()}
         with self._alone():
             for name, state in encoded.items():
@@ -111,6 +114,8 @@ class Trax:
             The disk refused; what was logged before is still stored. Where it was a sync that
             failed, `checkpoint` begins a new log.
         """
+        for name in values:
+            encode_run(name)
         encoded = {name: encode(value, name) for name, value in values.items()}
         with self._alone():
             for name, increment in encoded.items():
@@ -240,7 +245,8 @@ class _Held:
         generations = self.hold.generations
         step = self._step + generations.position.step
         meta = {**self._meta, "step": step, "done": False}
-        generations.checkpoint(meta, {"state": state, **self._parts})
+        # What a person stores need not follow from what was there.
+        generations.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 
 
 def _close_all(held: dict[str, _Held]) -> None:

@@ -278,7 +278,7 @@ class Engine:
             "function": self._call.function.__qualname__,
         }
         try:
-            self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts)
+            self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts, derived=True)
         finally:
             now = _clock()
             self._since.checkpoint_seconds = now - begun

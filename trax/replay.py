@@ -173,8 +173,8 @@ def load(
 ) -> Replayed[Any] | None:
     """Read a run without holding it; None where nothing is stored.
 
-    The run may be written meanwhile: where a file that was about to be read has just been pruned,
-    there is a newer checkpoint, and the reading begins anew.
+    The run may be written meanwhile. Where a file that was about to be read has just been pruned,
+    or a checkpoint may have come that what was read does not lead to, the reading begins anew.
     """
     while True:
         seen = store.files(name)
@@ -182,7 +182,9 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            return replay(recovery, name, create, replay_log)
+            replayed = replay(recovery, name, create, replay_log)
+            if not recovery.is_ambiguous or store.files(name) == seen:
+                return replayed
         except (FileNotFoundError, CorruptionError):
             if store.files(name) == seen:
                 raise

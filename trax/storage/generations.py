@@ -155,8 +155,20 @@ class Generations:
             ) from error
         return self.append(increment)
 
-    def checkpoint(self, meta: dict[str, Any], parts: Mapping[str, Encoded]) -> int:
+    def checkpoint(
+        self, meta: dict[str, Any], parts: Mapping[str, Encoded], *, derived: bool
+    ) -> int:
         """Store a checkpoint of the present position; return its size in bytes.
+
+        Parameters
+        ----------
+        meta : dict
+            What is stored about the parts, as JSON.
+        parts : mapping of str to Encoded
+            The pickles.
+        derived : bool
+            Whether the checkpoint before and its log lead to the same state. If not, they cannot
+            stand in for this one.
 
         Raises
         ------
@@ -172,7 +184,7 @@ class Generations:
         if is_first:
             self._origin = "checkpoint"
         try:
-            self._open_log()
+            self._open_log(derived=derived)
             name = FileName("checkpoint", self._last)
             fields = self._fields(name.generation)
             fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
@@ -232,7 +244,7 @@ class Generations:
                     "Run it again to check what is stored."
                 ) from error
 
-    def _open_log(self) -> LogWriter:
+    def _open_log(self, *, derived: bool = True) -> LogWriter:
         """Begin the next generation at the present position."""
         self._check_process()
         position = self.position
@@ -241,6 +253,7 @@ class Generations:
         fields |= {
             "after": [self._last, position.step, f"{position.chain:016x}"],
             "origin": self._origin,
+            "derived": derived,
             "sync": self._sync,
             "boot": self._directory.boot,
         }
@@ -249,6 +262,7 @@ class Generations:
         try:
             log = LogWriter(self._directory, name, fields, always=self._sync == "always")
         except FileExistsError:
+            self._highest = generation - 1  # it is theirs, and every later attempt meets it again
             raise LockedError(
                 f"the run {self._name!r} in {self._directory.path} was taken over by another "
                 f"process: it has begun {name}, and goes on from where it found the run. What this "

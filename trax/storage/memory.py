@@ -53,7 +53,10 @@ class _Output:
 class _Input:
     def __init__(self, content: bytearray) -> None:
         self._content = content
-        self.size = len(content)
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
 
     def read_at(self, offset: int, size: int) -> bytearray:
         return self._content[offset : offset + size]
@@ -117,7 +120,7 @@ class MemoryDirectory:
         return _Output(self, file)
 
     def open(self, name: str) -> _Input:
-        return _Input(bytearray(self.contents[self._find(name)]))
+        return _Input(self.contents[self._find(name)])
 
     def cut(self, name: str, length: int) -> None:
         file = self._find(name)

@@ -10,7 +10,7 @@ from trax.errors import UsageError
 
 __all__ = ["FileName", "decode_run", "encode_run"]
 
-_FILE = re.compile(r"(checkpoint|log)-(\d{8,})")
+_FILE = re.compile(r"(checkpoint|log)-([0-9]{8}|[1-9][0-9]{8,})")
 _LONGEST = 200
 
 

@@ -52,6 +52,7 @@ class _Head(NamedTuple):
     """The header of a log that holds: how long the log is, or was, and what it continues."""
 
     generation: int
+    chain: int
     length: int
     after: int
     position: Position
@@ -99,9 +100,15 @@ class Recovery:
         self.highest = max((file.generation for file in files), default=0)
         self._checkpoints = [file for file in files if file.kind == "checkpoint"]
         self._logs = [file for file in files if file.kind == "log"]
+        self._empty: list[_Head] = []
         self.base = self._find_base()
         self._chain = self._follow_headers()
         self.found = bool(self._chain)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a log was read whose checkpoint, if one came, would be another beginning."""
+        return not all(head.fields["derived"] for head in self._chain[1:])
 
     @property
     def log_bytes(self) -> int:
@@ -115,6 +122,10 @@ class Recovery:
             name = FileName("log", head.generation)
             with open_log(self._directory, str(name)) as reader:
                 yield from self._read(name, reader, following)
+        for head in self._empty:
+            if (head.after, head.position) == (self.last, self.position):
+                self.last = head.generation
+                self.position = Position(self.position.step, head.chain)
 
     def _find_base(self) -> int:
         """Read the newest checkpoint that holds; return its generation, or 0."""
@@ -139,7 +150,8 @@ class Recovery:
         if self.base and self.base not in heads:
             name = FileName("log", self.base)
             raise self._corrupt(name, 0, "this log, which continues the checkpoint, is missing")
-        generation = self._newest_that_matters(heads)
+        self._check_derivation(heads)
+        generation = self._set_empty_apart(heads)
         while generation:
             if generation not in heads:
                 self._refuse_without_base()
@@ -151,16 +163,26 @@ class Recovery:
         self._check_start(chain)
         return chain
 
-    def _newest_that_matters(self, heads: dict[int, _Head]) -> int:
-        """Return the newest log that holds something, or that the base or nothing stands on.
+    def _check_derivation(self, heads: dict[int, _Head]) -> None:
+        """Refuse to replace a broken checkpoint by what does not lead to the same state."""
+        for name, reason in self.broken.items():
+            head = heads.get(name.generation)
+            if head is None or not head.fields["derived"]:
+                raise self._corrupt(
+                    name, 0, f"{reason}, and what is older does not lead to the same state"
+                )
 
-        Whoever began an empty one has died or failed before it mattered; where it says that the
-        log before it ends is not a reason to give up what that log holds.
+    def _set_empty_apart(self, heads: dict[int, _Head]) -> int:
+        """Set the empty logs at the end apart; return the newest log that holds something.
+
+        Whoever began an empty one may have died or failed before it mattered. Where it says that
+        the log before it ends is then no reason to give up what that log holds.
         """
         generation = max(heads, default=0)
         while generation != self.base and generation in heads and heads[generation].after:
             if heads[generation].length > HEADER_SIZE:
                 break
+            self._empty.insert(0, heads[generation])
             generation = heads[generation].after
         return generation
 
@@ -174,6 +196,7 @@ class Recovery:
             try:
                 with open_log(self._directory, str(name)) as reader:
                     fields = reader.fields
+                    chain = reader.chain
                     length = max(reader.size, reader.durable)
             except Damage as damage:
                 # A log's header is durable before anything depends on it.
@@ -186,7 +209,7 @@ class Recovery:
             self._check_identity(name, fields)
             after, step, digest = fields["after"]
             position = Position(step, int(digest, 16))
-            heads[name.generation] = _Head(name.generation, length, after, position, fields)
+            heads[name.generation] = _Head(name.generation, chain, length, after, position, fields)
         return heads
 
     def _check_start(self, chain: list[_Head]) -> None:

@@ -1,0 +1,909 @@
+"""One run, held for writing: what is acknowledged is kept, whatever machine and disk do."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import (
+    NAME,
+    FaultyDirectory,
+    Writer,
+    changed,
+    flipped,
+    read,
+    run_script,
+    states_of,
+    with_next_boot,
+    write,
+)
+
+from trax import CorruptionError, DurabilityError, LockedError, StorageError
+from trax.storage.checkpoint import read_checkpoint
+from trax.storage.codec import encode
+from trax.storage.files import LocalDirectory
+from trax.storage.frames import HEADER_SIZE
+from trax.storage.generations import Generations
+from trax.storage.log import open_log
+from trax.storage.memory import MemoryDirectory, Operation, crash_images
+from trax.storage.names import FileName
+from trax.storage.recovery import Recovery
+
+ARRAYS = pytest.mark.parametrize("arrays", [False, True], ids=["numbers", "arrays"])
+SYNCS = pytest.mark.parametrize("sync", ["always", "interval", "os"])
+
+
+# -- writing and reading -------------------------------------------------------------------
+
+
+@ARRAYS
+@SYNCS
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("", 0),
+        ("a", 1),
+        ("c", 0),
+        ("aaa", 3),
+        ("caaa", 3),
+        ("aacaa", 4),
+        ("ccc", 0),
+        ("acacac", 3),
+        ("aa|aa|aa", 6),
+        ("aca|cac|a|a", 5),
+        ("a|||a", 2),
+        ("aceae|e|ca", 3),
+        ("asacsas", 3),
+    ],
+)
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_every_step_comes_back(
+    where: str, text: str, step: int, sync: str, arrays: bool, tmp_path: Path
+) -> None:
+    """Whatever the order of increments, checkpoints, syncs and processes."""
+    directory = MemoryDirectory() if where == "memory" else LocalDirectory(str(tmp_path))
+    writer = write(directory, text, sync=sync, arrays=arrays)
+    assert writer.step == writer.acknowledged == read(directory) == step
+    assert writer.said == []
+    writer.generations.close()
+    assert read(directory) == step
+
+
+def test_the_first_log_is_begun_by_the_first_increment() -> None:
+    """Holding a run alone writes nothing."""
+    directory = MemoryDirectory()
+    writer = write(directory, "")
+    assert directory.list() == []
+    assert writer.generations.log_bytes == 0
+    writer.append()
+    assert directory.list() == ["log-00000001"]
+    assert writer.generations.log_bytes == len(directory.files()["log-00000001"])
+
+
+def test_a_writer_never_adds_to_a_file_of_another() -> None:
+    """Each process begins the next generation; the files before it stay as they were."""
+    directory = MemoryDirectory()
+    write(directory, "aca").generations.close()
+    before = directory.files()
+    write(directory, "aa").generations.close()
+    after = directory.files()
+    assert {name: after[name] for name in before} == before
+    assert sorted(set(after) - set(before)) == ["log-00000003"]
+
+
+def test_each_log_declares_where_the_one_before_it_ends() -> None:
+    """The generation, the step, and the checksum of the last record."""
+    directory = MemoryDirectory()
+    write(directory, "aaca|aa")
+    fields = {}
+    ends = {}
+    for generation in (1, 2, 3):
+        name = FileName("log", generation)
+        with open_log(directory, str(name)) as reader:
+            list(reader)
+            fields[generation], ends[generation] = reader.fields, reader.chain
+    assert [fields[number]["after"] for number in (1, 2, 3)] == [
+        [0, 0, f"{0:016x}"],
+        [1, 2, f"{ends[1]:016x}"],
+        [2, 3, f"{ends[2]:016x}"],
+    ]
+    assert [fields[number]["origin"] for number in (1, 2, 3)] == ["create"] * 3
+    assert len({fields[number]["run"] for number in (1, 2, 3)}) == 1
+
+
+def test_a_file_says_who_wrote_it() -> None:
+    """The run, its name, and the versions, in the header block."""
+    directory = MemoryDirectory()
+    write(directory, "aca", sync="os")
+    log = {
+        "run",
+        "name",
+        "generation",
+        "trax",
+        "python",
+        "after",
+        "origin",
+        "derived",
+        "sync",
+        "boot",
+    }
+    with open_log(directory, "log-00000002") as reader:
+        assert set(reader.fields) == log
+        assert (reader.fields["sync"], reader.fields["boot"]) == ("os", "boot-1")
+    fields = read_checkpoint(directory, FileName("checkpoint", 2)).fields
+    assert set(fields) >= {"run", "name", "generation", "trax", "python", "cloudpickle", "step"}
+
+
+# -- a power cut ---------------------------------------------------------------------------
+
+# Two checkpoints and more, increments before the first, several logs, two takeovers.
+SCENARIO = "aacaaca|aasaacsa|sacaa"
+
+
+class Witness(Writer):
+    """Remembers at which operation how many increments could not be lost any more."""
+
+    def __init__(self, directory: MemoryDirectory, **options: Any) -> None:
+        self.memory = directory
+        self.promises = [(0, 0)]
+        super().__init__(directory, **options)
+        self.promise()
+
+    def promise(self) -> None:
+        self.promises.append((len(self.memory.operations), self.step))
+
+
+def scenario(sync: str, arrays: bool) -> tuple[MemoryDirectory, list[int]]:
+    """Play the scenario; return the directory, and for every prefix what must survive it."""
+    directory = MemoryDirectory()
+    promises = [(0, 0)]
+    writer = Witness(directory, sync=sync, arrays=arrays)
+    for letter in SCENARIO:
+        if letter == "|":
+            promises += writer.promises
+            writer = Witness(directory, sync=sync, arrays=arrays)
+        else:
+            writer.play(letter)
+            if sync == "always" or letter in "cs":
+                writer.promise()
+    promises += writer.promises
+    promised = [
+        max(step for operation, step in promises if operation <= count)
+        for count in range(len(directory.operations) + 1)
+    ]
+    assert promised[-1] >= 10
+    return directory, promised
+
+
+def go_on(directory: MemoryDirectory, found: int, *, arrays: bool) -> None:
+    """Go on with a run as the next process would, and read it again after each thing done."""
+    writer = Writer(directory, sync="always", arrays=arrays)
+    assert writer.step == found
+    assert read(directory) == found
+    writer.play("a")
+    assert read(directory) == found + 1
+    writer.play("ca")
+    assert read(directory) == found + 2
+
+
+@pytest.mark.parametrize(
+    ("sync", "arrays", "least"),
+    [
+        ("always", False, 400),
+        ("always", True, 3000),
+        ("interval", False, 900),
+        ("interval", True, 4000),
+        ("os", False, 900),
+    ],
+)
+def test_after_a_power_cut_nothing_is_lost_that_was_promised(
+    sync: str, arrays: bool, least: int
+) -> None:
+    """At every operation, whatever of the unforced writes and names has arrived on the disk."""
+    directory, promised = scenario(sync, arrays)
+    images = set()
+    for count, floor in enumerate(promised):
+        for files in crash_images(directory.operations[:count]):
+            image = tuple(sorted(files.items())), floor
+            if image in images:
+                continue
+            images.add(image)
+            after = with_next_boot(files)
+            found = read(after)
+            assert found >= floor, f"after {count} operations, {found} of {floor} steps"
+            if not arrays or len(images) % 10 == 0:
+                go_on(after, found, arrays=arrays)
+    assert len(images) >= least
+
+
+@pytest.mark.parametrize(("sync", "arrays"), [("always", False), ("interval", True), ("os", False)])
+def test_after_a_kill_nothing_is_lost_at_all(sync: str, arrays: bool) -> None:
+    """Everything that was written is there, in order, and the last write may be cut anywhere."""
+    directory = MemoryDirectory()
+    writer = Witness(directory, sync=sync, arrays=arrays)
+    for letter in SCENARIO.replace("|", ""):
+        writer.play(letter)
+        writer.promise()
+    images = 0
+    for count, operation in enumerate(directory.operations):
+        floor = max(step for done, step in writer.promises if done <= count)
+        for size in range(len(operation.data)) if operation.kind == "write" else [0]:
+            killed = MemoryDirectory()
+            for done in directory.operations[:count]:
+                killed.apply(done)
+            if size:
+                killed.apply(operation._replace(data=operation.data[:size]))
+            assert floor <= read(killed) <= floor + 1
+            if size < 2:
+                go_on(killed, read(killed), arrays=arrays)
+            images += 1
+    assert images > 5_000
+
+
+def as_operations(files: dict[str, bytes]) -> Iterator[Operation]:
+    """Yield what makes these files, and makes them durable."""
+    for number, (name, content) in enumerate(files.items()):
+        yield Operation("create", number, name=name)
+        yield Operation("write", number, 0, content)
+        yield Operation("sync", number)
+    yield Operation("sync directory")
+
+
+@pytest.mark.parametrize(("arrays", "stride"), [(False, 11), (True, 61)], ids=["numbers", "arrays"])
+def test_a_power_cut_while_another_one_is_recovered_from_loses_nothing(
+    arrays: bool, stride: int
+) -> None:
+    """What the first one left is put right, gone on with, and cut off again at every operation."""
+    directory, promised = scenario("interval", arrays)
+    images = 0
+    for count in range(0, len(promised), stride):
+        for files in itertools.islice(crash_images(directory.operations[:count]), 1, None, stride):
+            second = with_next_boot(files)
+            writer = Writer(second, sync="always", arrays=arrays)
+            recovered = writer.step
+            writer.play("aca")
+            operations = [*as_operations(files), *second.operations]
+            for later in range(len(operations) - len(second.operations), len(operations) + 1):
+                for again in itertools.islice(crash_images(operations[:later]), later % 7, None, 7):
+                    found = read(MemoryDirectory(again, boot="the boot after that"))
+                    assert promised[count] <= found <= recovered + 2
+                    images += 1
+    assert images > 1_000
+
+
+# -- a disk that is full or broken ---------------------------------------------------------
+
+
+@ARRAYS
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_a_full_disk_costs_only_the_increment_that_does_not_fit(sync: str, arrays: bool) -> None:
+    """What was acknowledged stays, and with room again it goes on in the same log."""
+    for room in range(0, 120, 7):
+        directory = FaultyDirectory()
+        writer = write(directory, "caa", sync=sync, arrays=arrays)
+        directory.room = room
+        with pytest.raises(DurabilityError, match="No space left"):
+            writer.play("a" * 10)
+        directory.heal()
+        assert read(directory) == writer.acknowledged == writer.step
+        writer.append()
+        assert read(directory) == writer.acknowledged == writer.step
+        assert sorted(directory.inner.files()) == ["checkpoint-00000001", "log-00000001"]
+
+
+@ARRAYS
+def test_a_disk_too_full_for_a_checkpoint_keeps_the_old_one(arrays: bool) -> None:
+    """The temporary file is dropped, it goes on on the old checkpoint and the logs."""
+    directory = FaultyDirectory()
+    writer = write(directory, "aaca", arrays=arrays)
+    size = len(directory.inner.files()["checkpoint-00000002"])
+    for room in (0, HEADER_SIZE, HEADER_SIZE + 50, HEADER_SIZE + size - 1):
+        directory.room = room
+        with pytest.raises(StorageError, match="No space left") as caught:
+            writer.checkpoint()
+        assert not isinstance(caught.value, DurabilityError)
+        assert "Make room" in str(caught.value)
+        assert not [name for name in directory.inner.list() if name.endswith(".tmp")]
+        assert max(name for name in directory.inner.list() if "checkpoint" in name)[-1] == "2"
+        directory.heal()
+        writer.append()
+        assert read(directory) == writer.step
+    writer.play("ca")
+    assert read(directory) == writer.step == 8
+    assert read(with_next_boot(directory.inner.files())) == writer.step
+
+
+def test_a_log_that_cannot_be_begun_is_an_error_and_can_be_tried_again() -> None:
+    """The first increment says so; with room it is appended."""
+    directory = FaultyDirectory()
+    writer = Writer(directory)
+    directory.room = 100
+    with pytest.raises(DurabilityError, match="a log could not be begun"):
+        writer.append()
+    directory.heal()
+    writer.play("aa")
+    assert read(directory) == 2
+
+
+def test_a_failing_sync_in_the_background_calls_for_a_checkpoint_in_new_files() -> None:
+    """The log is suspect; the new checkpoint and the new log are what counts from then on."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caasaa")
+    assert not writer.generations.suspect
+    directory.fail("sync", errno.EIO, times=1)
+    writer.generations.sync()
+    assert writer.generations.suspect
+    writer.checkpoint()
+    assert not writer.generations.suspect
+    assert "syncing the log failed" in writer.said[0]
+    assert "take its place" in writer.said[0]
+    writer.play("as")
+    assert read(directory) == 5
+    # What the failed sync should have forced has never arrived on the disk.
+    for files in crash_images(directory.on_disk()):
+        assert read(with_next_boot(files)) == 5
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_a_sync_that_succeeds_after_one_that_failed_is_not_trusted(sync: str) -> None:
+    """Linux calls the pages clean: nothing more is acknowledged in that file."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caa", sync=sync)
+    directory.fail("sync", errno.EIO, times=1)
+    if sync == "always":
+        with pytest.raises(DurabilityError):
+            writer.append()
+    else:
+        writer.generations.sync()
+    writer.generations.sync()
+    for _ in range(2):
+        with pytest.raises(DurabilityError, match="a new checkpoint begins a new log"):
+            writer.append()
+    writer.play("ca")
+    assert read(directory) == writer.step
+    for files in crash_images(directory.on_disk()):
+        assert read(with_next_boot(files)) >= (writer.step if sync == "always" else writer.step - 1)
+
+
+def test_a_failing_sync_at_a_checkpoint_does_not_keep_it_from_being_stored() -> None:
+    """The state is complete in itself and needs nothing of the bad log."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caa")
+    directory.fail("sync", errno.EIO, times=1)
+    writer.play("ca")
+    assert "syncing the log failed" in writer.said[0]
+    assert read(directory) == 3
+
+
+def with_a_failed_sync(directory: FaultyDirectory, sync: str) -> Writer:
+    """Return a writer whose log of two increments could not be forced to the disk."""
+    writer = write(directory, "casa", sync=sync)
+    directory.fail("sync", errno.EIO, times=1)
+    if sync == "always":
+        with pytest.raises(DurabilityError):
+            writer.append()
+    else:
+        writer.generations.sync()
+    directory.heal()
+    return writer
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_a_power_cut_while_a_failed_sync_is_made_up_for_loses_nothing_that_was_forced(
+    sync: str,
+) -> None:
+    """Between the failure and the new checkpoint the forced part of the bad log is the truth."""
+    directory = FaultyDirectory()
+    writer = with_a_failed_sync(directory, sync)
+    failed = len(directory.inner.operations)
+    writer.checkpoint()
+    for count in range(failed, len(directory.inner.operations) + 1):
+        for files in crash_images(directory.on_disk(count)):
+            assert read(with_next_boot(files)) >= (2 if sync == "always" else 1)
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [("create", 1), ("write", 1), ("sync", 1), ("rename", 0), ("sync directory", 1)],
+)
+def test_where_the_checkpoint_fails_too_durability_is_lost_and_said(
+    kind: str, after: int, sync: str
+) -> None:
+    """Nothing more is acknowledged until a checkpoint in new files has succeeded."""
+    directory = FaultyDirectory()
+    writer = with_a_failed_sync(directory, sync)
+    directory.fail(kind, errno.EIO, after=after)
+    with pytest.raises(DurabilityError, match="a checkpoint could not be stored"):
+        writer.checkpoint()
+    directory.heal()
+    with pytest.raises(DurabilityError):
+        writer.append()
+    assert read(directory) >= 2
+    for files in crash_images(directory.on_disk()):
+        assert read(with_next_boot(files)) >= (2 if sync == "always" else 1)
+    writer.play("ca")
+    assert read(directory) == writer.acknowledged
+    for files in crash_images(directory.on_disk()):
+        assert read(with_next_boot(files)) >= writer.acknowledged - (sync == "interval")
+
+
+def test_closing_says_that_the_disk_refused() -> None:
+    """The last chance to say so, whether the sync failed now or in the background before."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caa")
+    directory.fail("sync", errno.EIO, times=1)
+    with pytest.raises(DurabilityError, match="could not be forced to the disk"):
+        writer.generations.close()
+    writer.generations.close()
+
+    directory = FaultyDirectory()
+    writer = write(directory, "caa")
+    directory.fail("sync", errno.EIO, times=1)
+    writer.generations.sync()
+    with pytest.raises(DurabilityError, match="could not be forced to the disk"):
+        writer.generations.close()
+
+
+def test_closing_forces_what_was_appended() -> None:
+    """Except where the person asked for nothing to be forced."""
+    for sync in ("always", "interval", "os"):
+        directory = MemoryDirectory()
+        write(directory, "caa", sync=sync).generations.close()
+        found = {read(with_next_boot(files)) for files in crash_images(directory.operations)}
+        assert found == ({0, 1, 2} if sync == "os" else {2})
+
+
+class Person:
+    """Somebody whose disk fails: goes on where that is possible, starts again where it is not."""
+
+    def __init__(self, directory: FaultyDirectory, sync: str) -> None:
+        self.directory = directory
+        self.sync = sync
+        self.acknowledged = 0
+        self.attempted = 0
+        self.writer: Writer | None = None
+
+    def play(self, text: str) -> None:
+        for letter in text:
+            try:
+                self.act(letter)
+            except StorageError:
+                pass
+            except OSError:  # in reading, before anything is held; the store names it
+                assert self.writer is None
+
+    def act(self, letter: str) -> None:
+        if letter == "|":
+            self.writer = None
+        if self.writer is None:
+            self.writer = Writer(self.directory, sync=self.sync)
+            assert self.writer.acknowledged >= self.acknowledged
+            self.attempted = max(self.attempted, self.writer.step)
+        if letter == "|":
+            return
+        self.attempted = max(self.attempted, self.writer.step + (letter == "a"))
+        self.writer.play(letter)
+        self.acknowledged = self.writer.acknowledged
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+def test_whichever_call_of_the_disk_fails_what_was_acknowledged_is_kept(
+    error: int, lasting: bool, sync: str
+) -> None:
+    """The run goes on as soon as the disk is well again; under always a power cut costs nothing."""
+    text = "caasaca|acaa"
+    calls = 0
+    images = 0
+    for number in itertools.count(1):
+        directory = FaultyDirectory()
+        directory.fault = lambda call, kind, number=number: (  # type: ignore[misc]
+            error if call == number or (lasting and call > number) else 0
+        )
+        person = Person(directory, sync)
+        person.play(text)
+        if len(directory.calls) < number:
+            break
+        directory.heal()
+        assert person.acknowledged <= read(directory) <= person.attempted, number
+        if sync == "always":
+            for files in crash_images(directory.on_disk()):
+                assert read(with_next_boot(files)) >= person.acknowledged, number
+                images += 1
+        person.play("|acaca")
+        assert read(directory) == person.acknowledged >= 3, number
+        calls += 1
+    assert calls > 60
+    assert images > (100 if sync == "always" else -1)
+
+
+# -- damaged and torn files ----------------------------------------------------------------
+
+
+def test_a_damaged_newest_checkpoint_is_made_up_for_and_set_aside() -> None:
+    """The one before it and both logs give the state; the bad file is kept, and it is said."""
+    directory = MemoryDirectory()
+    write(directory, "aacaacaa")
+    files = directory.files()
+    name = "checkpoint-00000003"
+    bad = flipped(files[name], len(files[name]) // 2)
+    directory = MemoryDirectory(changed(files, name, bad))
+    writer = Writer(directory)
+    assert writer.step == 6
+    assert directory.files()[f"{name}.broken"] == bad
+    assert name not in directory.list()
+    assert len(writer.said) == 1
+    assert f"<memory>/{name} is damaged: " in writer.said[0]
+    assert f"kept as {name}.broken" in writer.said[0]
+    assert "\n" not in writer.said[0]
+    writer.play("acaca")
+    assert read(directory) == writer.step == 9
+    assert directory.files()[f"{name}.broken"] == bad
+    assert Writer(directory).said == []
+
+
+def test_reading_alone_sets_nothing_aside() -> None:
+    """Only who holds the run puts it right."""
+    directory = MemoryDirectory()
+    write(directory, "aacaacaa")
+    name = "checkpoint-00000003"
+    directory = MemoryDirectory(changed(directory.files(), name, b"?"))
+    assert read(directory) == 6
+    assert directory.operations == []
+
+
+@ARRAYS
+def test_a_torn_tail_is_kept_aside_and_cut_and_said(arrays: bool) -> None:
+    """At every length: the bytes are saved, the log ends with its last whole increment."""
+    directory = MemoryDirectory()
+    write(directory, "caa", arrays=arrays)
+    whole = directory.files()
+    name = "log-00000001"
+    longer = MemoryDirectory()
+    write(longer, "caaa", arrays=arrays)
+    end = len(whole[name])
+    size = len(longer.files()[name]) - end
+    for length in range(1, size):
+        torn = longer.files()[name][: end + length]
+        directory = MemoryDirectory(changed(longer.files(), name, torn))
+        writer = Writer(directory, arrays=arrays)
+        assert writer.step == 2
+        assert directory.files()[f"{name}.torn-{end}"] == torn[end:]
+        assert len(directory.files()[name]) == end
+        (said,) = writer.said
+        assert f"<memory>/{name} was torn at offset {end} (" in said
+        assert f" {length} bytes" in said
+        assert f"kept as {name}.torn-{end}" in said
+        assert "\n" not in said
+        writer.play("aa")
+        assert read(directory) == 4
+        assert Writer(directory, arrays=arrays).said == []
+
+
+def test_what_was_torn_is_on_the_disk_before_it_is_cut() -> None:
+    """First the copy is forced, then the log is cut and forced, then the names."""
+    directory = MemoryDirectory()
+    write(directory, "caa")
+    name = "log-00000001"
+    files = changed(directory.files(), name, directory.files()[name] + b"torn")
+    directory = MemoryDirectory(files)
+    Writer(directory)
+    kinds = [operation.kind for operation in directory.operations]
+    assert kinds == ["create", "write", "sync", "truncate", "sync", "sync directory"]
+
+
+def test_the_last_log_is_forced_before_the_next_one_continues_it() -> None:
+    """What the next log declares as its beginning must be on the disk before it is."""
+    directory = MemoryDirectory()
+    write(directory, "caa", sync="os")
+    done = len(directory.operations)
+    writer = Writer(directory, sync="os")
+    assert [operation.kind for operation in directory.operations[done:]] == [
+        "sync",
+        "sync directory",
+    ]
+    for files in crash_images(directory.operations):
+        assert read(with_next_boot(files)) == 2
+    writer.append()
+
+
+def test_a_log_that_was_not_born_is_put_aside() -> None:
+    """Its name is not used again, and the run goes on behind it."""
+    directory = MemoryDirectory()
+    write(directory, "caa")
+    directory = MemoryDirectory({**directory.files(), "log-00000002": b"\x89tra"})
+    writer = Writer(directory)
+    assert writer.step == 2
+    assert directory.files()["log-00000002.torn-0"] == b"\x89tra"
+    assert "log-00000002" not in directory.list()
+    writer.play("aca")
+    assert read(directory) == 4
+
+
+def test_a_checkpoint_that_was_being_written_does_not_stay_forever() -> None:
+    """Each kill could leave a file of the size of the state; who takes over clears it away."""
+    directory = MemoryDirectory()
+    write(directory, "caac")
+    names = [operation.name for operation in directory.operations]
+    begun = names.index("checkpoint-00000002.tmp")  # where it is created
+    for operations in (begun + 1, begun + 3):
+        killed = MemoryDirectory()
+        for operation in directory.operations[:operations]:
+            killed.apply(operation)
+        assert "checkpoint-00000002.tmp" in killed.list()
+        write(killed, "aca")
+        assert not [name for name in killed.list() if name.endswith(".tmp")]
+        assert read(killed) == 4
+
+
+def test_a_run_that_cannot_be_read_is_not_begun_anew() -> None:
+    """A writer is refused as a reader is, and everything stays as it is."""
+    directory = MemoryDirectory()
+    write(directory, "aacaacaa")
+    files = directory.files()
+    for name in ("log-00000003", "log-00000002"):
+        damaged = {**files, name: b"?", "checkpoint-00000003": b"?"}
+        directory = MemoryDirectory(damaged)
+        with pytest.raises(CorruptionError):
+            Writer(directory)
+        assert directory.operations == []
+
+
+# -- pruning -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 5])
+def test_the_newest_checkpoints_and_their_logs_are_kept(keep: int) -> None:
+    """`keep` of them, and every log from the oldest of these on; what is older is removed."""
+    directory = MemoryDirectory()
+    writer = write(directory, "ca" * 9, keep=keep)
+    kept = range(9 - keep + 1, 10)
+    assert sorted(map(str, directory.list())) == sorted(
+        str(FileName(kind, generation)) for kind in ("checkpoint", "log") for generation in kept
+    )
+    assert read(directory) == writer.step
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_with_all_but_the_oldest_kept_checkpoint_damaged_the_state_is_the_same(keep: int) -> None:
+    """That is what they are kept for; logs without a checkpoint between them are kept too."""
+    directory = MemoryDirectory()
+    writer = write(directory, "acaaca|aca|a|acaca", keep=keep)
+    files = directory.files()
+    checkpoints = sorted(name for name in files if name.startswith("checkpoint"))
+    assert len(checkpoints) >= keep
+    for name in checkpoints[len(checkpoints) - keep + 1 :]:
+        files = changed(files, name, flipped(files[name], 1100))
+    assert read(MemoryDirectory(files)) == writer.step
+    assert write(MemoryDirectory(files), "aca").step == writer.step + 2
+
+
+def test_a_checkpoint_that_was_found_damaged_is_not_counted() -> None:
+    """Only good ones are; so the one that made up for it stays until there are enough others."""
+    directory = MemoryDirectory()
+    write(directory, "cacaca", keep=2)
+    newest = "checkpoint-00000003"
+    directory = MemoryDirectory(changed(directory.files(), newest, b"?"))
+    write(directory, "ca", keep=2)
+    kept = [name for name in directory.list() if name.startswith("checkpoint")]
+    assert sorted(kept) == [
+        "checkpoint-00000002",
+        "checkpoint-00000003.broken",
+        "checkpoint-00000004",
+    ]
+    files = directory.files()
+    assert read(MemoryDirectory(changed(files, "checkpoint-00000004", b"?"))) == 4
+
+
+def test_nothing_is_removed_before_the_new_checkpoint_counts() -> None:
+    """Its name is on the disk before the first file goes, and the oldest goes first."""
+    directory = MemoryDirectory()
+    write(directory, "cacaca", keep=1)
+    kinds = [operation.kind for operation in directory.operations]
+    for index, kind in enumerate(kinds):
+        if kind == "remove" and kinds[index - 1] != "remove":
+            assert kinds[index - 2 : index] == ["rename", "sync directory"]
+    removed = [operation.name for operation in directory.operations if operation.kind == "remove"]
+    assert removed == [
+        "checkpoint-00000001",
+        "log-00000001",
+        "checkpoint-00000002",
+        "log-00000002",
+    ]
+
+
+def test_a_file_that_cannot_be_removed_is_no_reason_to_fail() -> None:
+    """The checkpoint counts all the same, and the next one tries again."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caca")
+    directory.fail("remove", errno.EACCES)
+    writer.play("ca")
+    assert read(directory) == 3
+    assert len(directory.inner.list()) == 6
+    directory.heal()
+    writer.play("ca")
+    assert len(directory.inner.list()) == 4
+
+
+def test_what_was_set_aside_is_never_removed() -> None:
+    """Pruning removes only what it could have made good use of."""
+    others = ("log-00000001.torn-1024", "checkpoint-00000001.broken", "notes.txt")
+    directory = MemoryDirectory(dict.fromkeys(others, b"precious"))
+    write(directory, "caacaacaacaa", keep=1)
+    assert set(others) < set(directory.list())
+
+
+# -- two writers ---------------------------------------------------------------------------
+
+
+@SYNCS
+def test_of_two_writers_only_one_goes_on(sync: str) -> None:
+    """Without any lock: who begins the next generation has the run, the other is told."""
+    directory = MemoryDirectory()
+    first = write(directory, "caa", sync=sync)
+    second = Writer(directory, sync=sync)
+    second.append()
+    for _ in range(2):
+        with pytest.raises(LockedError, match=r"was taken over by another process.*log-00000002"):
+            first.checkpoint()
+    second.play("aca")
+    assert read(directory) == second.step == 5
+
+
+def test_two_writers_that_begin_at_once_are_told_apart_by_the_first_file() -> None:
+    """Also where there was nothing before."""
+    directory = MemoryDirectory()
+    first, second = Writer(directory), Writer(directory)
+    second.append()
+    with pytest.raises(LockedError):
+        first.append()
+    with pytest.raises(LockedError):
+        first.checkpoint()
+    assert read(directory) == 1
+
+
+@ARRAYS
+def test_what_a_writer_appends_after_it_lost_the_run_is_not_part_of_it(arrays: bool) -> None:
+    """The chain that the headers declare leaves its log where the other one took over."""
+    directory = MemoryDirectory()
+    zombie = write(directory, "caa", arrays=arrays)
+    second = Writer(directory, arrays=arrays)
+    second.append()
+    zombie.generations.append(encode("from beyond", "increment"))
+    zombie.generations.append(encode("from beyond", "increment"))
+    assert read(directory) == 3
+    second.play("a")
+    zombie.generations.append(encode("from beyond", "increment"))
+    second.play("ca")
+    assert read(directory) == second.step == 5
+    files = directory.files()
+    newest = max(name for name in files if name.startswith("checkpoint"))
+    assert read(MemoryDirectory(changed(files, newest, b"?"))) == 5
+    assert write(directory, "aca", arrays=arrays).step == 7
+
+
+def test_a_checkpoint_of_a_zombie_that_arrives_late_harms_nobody() -> None:
+    """It is of a step that both agree on, so it may as well count."""
+    directory = MemoryDirectory()
+    write(directory, "caaca")
+    kinds = [operation.kind for operation in directory.operations]
+    late = MemoryDirectory()
+    for operation in directory.operations[: len(kinds) - 1 - kinds[::-1].index("rename")]:
+        late.apply(operation)
+    second = Generations(late, NAME, sync="interval", keep=2, report=print)
+    recovery = Recovery(late, NAME)
+    assert len(states_of(recovery)) == 2
+    late.rename("checkpoint-00000002.tmp", "checkpoint-00000002")
+    second.adopt(recovery)
+    second.append(encode(2, "increment"))
+    assert read(late) == 3
+    assert write(late, "aca").step == 5
+    assert read(late) == 5
+
+
+def test_a_log_beside_the_chain_is_not_read() -> None:
+    """The header of the next log says which one it continues; another one has lost."""
+    directory = MemoryDirectory()
+    write(directory, "caa")
+    mine = MemoryDirectory(directory.files())
+    theirs = MemoryDirectory(directory.files())
+    write(theirs, "aaa")
+    write(mine, "")
+    # A directory that is copied while it is written can have both.
+    beside = theirs.files()["log-00000002"]
+    other = Generations(mine, NAME, sync="os", keep=2, report=print)
+    recovery = Recovery(mine, NAME)
+    list(recovery.increments())
+    other.adopt(recovery)
+    mine.names["log-00000002"] = len(mine.contents)
+    mine.contents[len(mine.contents)] = bytearray(beside)
+    other._highest = 2
+    other.append(encode(2, "increment"))
+    assert "log-00000003" in mine.list()
+    assert read(mine) == 3
+
+
+# -- forks ---------------------------------------------------------------------------------
+
+
+def test_a_forked_child_can_neither_append_nor_store_a_checkpoint() -> None:
+    """It is told who holds the run; the parent goes on undisturbed."""
+    script = """
+import os
+from trax import LockedError
+from trax.storage.codec import encode
+from trax.storage.files import LocalDirectory
+from trax.storage.generations import Generations
+
+generations = Generations(LocalDirectory(os.getcwd()), "run", sync="os", keep=2, report=print)
+for begun in (False, True):
+    if begun:
+        generations.append(encode(0, "increment"))
+    child = os.fork()
+    if not child:
+        for act in (
+            lambda: generations.append(encode(7, "increment")),
+            lambda: generations.checkpoint({}, {}, derived=True),
+        ):
+            try:
+                act()
+            except LockedError as error:
+                assert str(os.getppid()) in str(error)
+            else:
+                os._exit(1)
+        generations.sync()
+        generations.close()
+        os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+generations.append(encode(1, "increment"))
+generations.close()
+"""
+    assert run_script(script).stdout == "7\n7\n"
+    assert read(LocalDirectory(str(Path.cwd()))) == 2
+
+
+def test_a_child_that_was_forked_during_a_sync_is_refused_and_does_not_wait() -> None:
+    """The thread that syncs is not in the child and will never be done there."""
+    script = """
+import os, signal, threading
+from trax import LockedError
+from trax.storage.codec import encode
+from trax.storage.generations import Generations
+from trax.storage.memory import MemoryDirectory
+
+begun, done = threading.Event(), threading.Event()
+
+class Slow(MemoryDirectory):
+    slow = False
+    def apply(self, operation):
+        if self.slow and operation.kind == "sync":
+            begun.set()
+            done.wait()
+        super().apply(operation)
+
+directory = Slow()
+generations = Generations(directory, "run", sync="interval", keep=2, report=print)
+generations.append(encode(0, "increment"))
+directory.slow = True
+thread = threading.Thread(target=generations.sync)
+thread.start()
+begun.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends a child that waits forever
+    try:
+        generations.checkpoint({}, {}, derived=True)
+    except LockedError:
+        os._exit(7)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done.set()
+thread.join()
+"""
+    assert run_script(script).stdout == "7\n"

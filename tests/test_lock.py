@@ -1,0 +1,226 @@
+"""Who holds a run: one process at a time, and nothing to clean up after it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import run_script, start_script
+
+from trax import LockedError, UntrustedError
+from trax.storage.lock import Lock
+
+HOLD = """
+import sys
+from trax.storage.lock import Lock
+lock = Lock("lock", "the run 'x'")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def take() -> Lock:
+    """Take the lock of this test."""
+    return Lock("lock", "the run 'x'")
+
+
+def hold(script: str = HOLD, *arguments: str) -> subprocess.Popen[str]:
+    """Start a process that holds the lock; return when it does."""
+    process = start_script(script, *arguments)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_lock_is_held_until_it_is_released() -> None:
+    """Then somebody else can have it; releasing it again does nothing."""
+    first = take()
+    with pytest.raises(LockedError):
+        take()
+    first.release()
+    second = take()
+    first.release()
+    with pytest.raises(LockedError):
+        take()
+    second.release()
+
+
+def test_the_error_says_who_holds_it_since_when() -> None:
+    """Process, host, time and command of another one; and what can be done."""
+    with hold(HOLD, "--with", "an argument") as holder:
+        with pytest.raises(LockedError) as caught:
+            take()
+        holder.kill()
+    message = str(caught.value)
+    assert f"the run 'x' is held by process {holder.pid} on {socket.gethostname()} since" in message
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", message)
+    assert re.search(r"\(command: python\S* \S*script-\w+\.py --with an argument\)", message)
+    assert "Wait until it ends, or end it" in message
+    assert "trax.load()" in message
+
+
+def test_the_error_says_where_it_is_this_very_process() -> None:
+    """Then there is nobody to wait for."""
+    lock = take()
+    with pytest.raises(LockedError, match=r"held by this very process since .*close\(\) the other"):
+        take()
+    lock.release()
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"\xff", b"[]", b"null", b"x" * 10_000])
+def test_a_note_that_cannot_be_read_does_not_hide_the_error(note: bytes) -> None:
+    """It may be being written at this moment."""
+    lock = take()
+    Path("lock").write_bytes(note)
+    with pytest.raises(LockedError, match="the run 'x' is held by another process"):
+        take()
+    lock.release()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None], ids=str)
+def test_a_holder_that_ends_leaves_nothing_to_clean_up(end: signal.Signals | None) -> None:
+    """Whether it is killed or not, the next one has the lock at once."""
+    with hold() as holder:
+        with pytest.raises(LockedError):
+            take()
+        if end is None:
+            holder.communicate("")
+        else:
+            holder.send_signal(end)
+        holder.wait()
+        take().release()
+
+
+CHILDREN = {
+    "fork": """
+if not os.fork():
+    print("child", flush=True)
+    sys.stdin.read()
+    print("child ends", flush=True)
+    os._exit(0)
+""",
+    "two forks": """
+if not os.fork():
+    if not os.fork():
+        print("child", flush=True)
+        sys.stdin.read()
+        print("child ends", flush=True)
+    os._exit(0)
+""",
+    "another program": """
+text = "print('child', flush=True); input(); print('child ends', flush=True)"
+subprocess.Popen([sys.executable, "-c", text], close_fds=False)
+""",
+}
+
+
+@pytest.mark.parametrize("child", CHILDREN.values(), ids=CHILDREN)
+def test_a_child_that_outlives_the_holder_does_not_keep_the_lock(child: str) -> None:
+    """A pool of workers is no reason to call a run held whose process is dead."""
+    script = f"""
+import os, signal, subprocess, sys
+from trax.storage.lock import Lock
+lock = Lock("lock", "the run 'x'")
+{child}
+sys.stdout.flush()
+signal.pause()
+"""
+    with start_script(script) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "child\n"
+        with pytest.raises(LockedError, match=f"process {holder.pid} on"):
+            take()
+        holder.kill()
+        holder.wait()
+        lock = take()
+        holder.stdin.write("\n")
+        holder.stdin.close()
+        assert holder.stdout.readline() == "child ends\n"  # it has lived until now
+        lock.release()
+
+
+def test_a_forked_child_does_not_release_the_lock_of_its_parent() -> None:
+    """Neither by releasing it, nor by ending."""
+    script = """
+import os
+from trax import LockedError
+from trax.storage.lock import Lock
+lock = Lock("lock", "the run 'x'")
+child = os.fork()
+if not child:
+    lock.release()
+    try:
+        Lock("lock", "the run 'x'")
+    except LockedError:
+        os._exit(7)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+try:
+    Lock("lock", "the run 'x'")
+except LockedError as error:
+    print("this very process" in str(error))
+"""
+    assert run_script(script).stdout == "7\nTrue\n"
+
+
+def test_other_descriptors_of_the_file_do_not_matter() -> None:
+    """Closing one, as a look into the file does, releases nothing."""
+    lock = take()
+    Path("lock").read_bytes()
+    with pytest.raises(LockedError):
+        take()
+    lock.release()
+
+
+def test_a_lock_that_could_not_be_noted_is_not_held() -> None:
+    """On a full disk there is an error; with room again, the same process gets the lock."""
+    script = """
+import os, resource
+from trax.storage.lock import Lock
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+try:
+    lock = Lock("lock", "the run 'x'")
+except OSError:
+    print("no room")
+else:
+    lock.release()
+    print("held all the same")
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+Lock("lock", "the run 'x'").release()
+print("held")
+"""
+    assert run_script(script).stdout in ("no room\nheld\n", "held all the same\nheld\n")
+
+
+@pytest.mark.parametrize(
+    "put_there",
+    [
+        lambda path: path.symlink_to("elsewhere"),
+        lambda path: os.mkfifo(path, 0o600),
+        lambda path: path.touch(0o666) or path.chmod(0o666),
+    ],
+    ids=["link", "FIFO", "writable by all"],
+)
+def test_a_lock_file_is_trusted_as_any_other(put_there: Callable[[Path], None]) -> None:
+    """Nothing is followed, nothing waits, nothing is written."""
+    put_there(Path("lock"))
+    with pytest.raises(UntrustedError):
+        take()
+    assert not Path("elsewhere").exists()
+
+
+def test_a_lock_file_is_private_and_emptied() -> None:
+    """Only its owner can read who holds a run, and after the release nobody does."""
+    lock = take()
+    assert os.stat("lock").st_mode & 0o777 == 0o600
+    assert f'"pid": {os.getpid()}' in Path("lock").read_text()
+    lock.release()
+    assert Path("lock").read_bytes() == b""

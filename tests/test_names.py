@@ -1,0 +1,137 @@
+"""What files and directories are called, and which names are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trax import UsageError
+from trax.storage.names import FileName, decode_run, encode_run
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\"), min_size=1, max_size=30)
+
+
+def accepted(name: str) -> str | None:
+    """Return the directory name of a run, or None where the name is refused."""
+    try:
+        return encode_run(name)
+    except UsageError:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("simulate", "simulate"),
+        ("lorenz-42_a.b~1", "lorenz-42_a.b~1"),
+        ("two words", "two%20words"),
+        ("50%", "50%25"),
+        ("Erdős", "Erd%C5%91s"),
+        ("a:b*c?", "a%3Ab%2Ac%3F"),
+        (".hidden", "%2Ehidden"),
+        ("...", "%2E.."),
+    ],
+)
+def test_a_run_is_called_what_a_person_would_recognise(name: str, encoded: str) -> None:
+    """Letters, digits and a few signs stand for themselves, the rest is percent-encoded."""
+    assert encode_run(name) == encoded
+    assert decode_run(encoded) == name
+
+
+@given(NAMES)
+def test_a_name_comes_back(name: str) -> None:
+    """Every name that is accepted can be read off its directory."""
+    encoded = accepted(name)
+    assert encoded is None or decode_run(encoded) == name
+
+
+@given(NAMES, NAMES)
+def test_two_names_never_share_a_directory(one: str, other: str) -> None:
+    """Names that differ are directories that differ."""
+    if one != other and accepted(one) is not None:
+        assert accepted(one) != accepted(other)
+
+
+@given(st.text(max_size=30))
+def test_no_name_leaves_the_store(name: str) -> None:
+    """The directory of a run is a child of the directory of runs, and hidden from nobody."""
+    encoded = accepted(name)
+    if encoded is not None:
+        assert Path("/runs", encoded).parent == Path("/runs")
+        assert encoded.isascii()
+        assert encoded not in ("", ".", "..")
+        assert not encoded.startswith(".")
+        assert len(encoded) <= 200
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "must not be empty"),
+        ("  ", "must not be empty"),
+        (".", "looks like a path"),
+        ("..", "looks like a path"),
+        ("../../x", "looks like a path"),
+        ("/etc/passwd", "looks like a path"),
+        ("a\\b", "looks like a path"),
+        ("a\0b", "control characters"),
+        ("a\nb", "control characters"),
+        ("\ud800", "not valid Unicode"),
+        ("x" * 201, "too long"),
+        ("é" * 40, "too long"),
+        (7, "must be a str"),
+    ],
+    ids=repr,
+)
+def test_a_name_that_cannot_work_is_refused(name: str, reason: str) -> None:
+    """The error is a `UsageError`, and shows the name."""
+    with pytest.raises(UsageError, match=reason) as caught:
+        encode_run(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_the_names_of_the_files_of_a_run() -> None:
+    """Whole, being written, damaged, and cut off."""
+    name = FileName("checkpoint", 7)
+    assert str(name) == "checkpoint-00000007"
+    assert name.temporary == "checkpoint-00000007.tmp"
+    assert name.broken == "checkpoint-00000007.broken"
+    assert FileName("log", 123456789).torn(5) == "log-123456789.torn-5"
+
+
+@given(st.sampled_from(["log", "checkpoint"]), st.integers(0, 10**12))
+def test_a_file_name_comes_back(kind: str, generation: int) -> None:
+    """Also behind the first hundred million generations."""
+    name = FileName(kind, generation)
+    assert FileName.parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "log",
+        "log-1",
+        "log-00000001.tmp",
+        "log-00000001.torn-5",
+        "log-00000001\n",
+        "checkpoint-00000001.broken",
+        "xlog-00000001",
+        "log--0000001",
+        "log-000000001",  # a digit more than it would be written with
+        "log-\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661",  # digits, but not ours
+        ".gitignore",
+    ],
+)
+def test_any_other_file_does_not_count(text: str) -> None:
+    """What was set aside, is not finished, or is somebody else's is never read."""
+    assert FileName.parse(text) is None
+
+
+def test_files_sort_by_generation() -> None:
+    """Also where the number has outgrown its eight digits."""
+    names = [FileName("log", generation) for generation in (99_999_999, 100_000_000, 9)]
+    assert sorted(names) == [names[2], names[0], names[1]]

@@ -1,0 +1,236 @@
+"""One directory of runs: holding, peeking, moving aside, and the sync in the background."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trax import LockedError, StorageError, UntrustedError, UsageError
+from trax.storage.background import Ticker
+from trax.storage.codec import encode
+from trax.storage.files import LocalDirectory
+from trax.storage.frames import HEADER_SIZE
+from trax.storage.log import open_log
+from trax.storage.store import Hold, Store, Sync
+
+
+def hold(store: Store, name: str = "run", sync: Sync = "os") -> Hold:
+    """Hold a run."""
+    return store.hold(name, sync=sync, keep=2, report=print)
+
+
+# -- holding -------------------------------------------------------------------------------
+
+
+def test_a_held_run_has_a_lock_and_a_directory(store_here: Path) -> None:
+    """And is free again when the hold is closed; closing again does nothing."""
+    store = Store()
+    held = hold(store)
+    with pytest.raises(LockedError, match=f"the run 'run' in {store_here} is held by"):
+        hold(store)
+    assert sorted(path.name for path in store_here.iterdir()) == [".gitignore", "locks", "runs"]
+    assert store.run_path("run") == str(store_here / "runs" / "run")
+    held.close()
+    held.close()
+    hold(store).close()
+
+
+def test_reading_makes_nothing(store_here: Path) -> None:
+    """Neither directory nor lock."""
+    store = Store()
+    assert store.files("run") == []
+    assert store.recover("run") is None
+    assert store.peek("run") == {}
+    assert not store_here.exists()
+
+
+def test_a_name_is_checked_before_anything_is_made(store_here: Path) -> None:
+    """Whoever asks."""
+    store = Store()
+    actions: list[Callable[[str], object]] = [
+        store.files,
+        store.recover,
+        store.peek,
+        store.run_path,
+        lambda name: hold(store, name),
+    ]
+    for action in actions:
+        with pytest.raises(UsageError):
+            action("../run")
+    assert not store_here.exists()
+
+
+@pytest.mark.parametrize("place", [".", "runs", "locks", "runs/run"])
+def test_a_file_in_the_place_of_a_directory_is_an_error(place: str, store_here: Path) -> None:
+    """Of trax, and it names the place."""
+    hold(Store()).close()
+    path = store_here / place
+    path.rename(store_here.parent / "away")
+    path.parent.mkdir(exist_ok=True)
+    path.touch(0o600)
+    with pytest.raises((UntrustedError, StorageError)) as caught:
+        hold(Store())
+    assert str(path) in str(caught.value)
+
+
+def test_a_hold_that_could_not_be_made_holds_nothing(store_here: Path) -> None:
+    """The lock is released; mended, the run can be held."""
+    hold(Store()).close()
+    directory = store_here / "runs" / "run"
+    directory.chmod(0o777)
+    with pytest.raises(UntrustedError):
+        hold(Store())
+    directory.chmod(0o700)
+    hold(Store()).close()
+
+
+# -- peeking -------------------------------------------------------------------------------
+
+
+def test_the_newest_checkpoint_can_be_peeked_at(store_here: Path) -> None:
+    """Without reading its parts; what is damaged or not there is empty."""
+    store = Store()
+    held = hold(store)
+    for step in range(3):
+        parts = {"state": encode(step, "state")}
+        held.generations.checkpoint({"step": step, "done": True}, parts, derived=True)
+    held.close()
+    assert store.peek("run").items() >= {"step": 2, "done": True, "name": "run"}.items()
+    newest = max((store_here / "runs" / "run").glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[: HEADER_SIZE + 10])
+    assert store.peek("run") == {}
+
+
+# -- moving aside --------------------------------------------------------------------------
+
+
+def test_for_a_fresh_start_a_run_is_moved_aside_as_it_is(store_here: Path) -> None:
+    """Under a number, so that nothing is ever overwritten; where nothing is, nothing is moved."""
+    store = Store()
+    held = store.hold("run", sync="os", keep=2, report=print, fresh=True)
+    assert held.aside is None
+    for number in (1, 2):
+        held.generations.append(encode(number, "increment"))
+        held.close()
+        before = {path.name: path.read_bytes() for path in Path(store.run_path("run")).iterdir()}
+        held = store.hold("run", sync="os", keep=2, report=print, fresh=True)
+        assert held.aside == str(store_here / "aside" / f"run~{number}")
+        assert {path.name: path.read_bytes() for path in Path(held.aside).iterdir()} == before
+        assert store.files("run") == []
+    held.close()
+
+
+def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:
+    """First the lock, then the move."""
+    held = hold(Store())
+    held.generations.append(encode(1, "increment"))
+    with pytest.raises(LockedError):
+        Store().hold("run", sync="os", keep=2, report=print, fresh=True)
+    assert Store().files("run") == ["log-00000001"]
+    held.close()
+
+
+# -- the sync in the background ------------------------------------------------------------
+
+
+def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under ``sync="interval"`` without anybody asking, and it is marked in the log."""
+    forced = threading.Event()
+    marked = threading.Event()
+    pwrite = os.pwrite
+
+    def watch_force(fd: int) -> None:
+        os.fsync(fd)
+        forced.set()
+
+    def watch_pwrite(fd: int, data: bytes, offset: int) -> int:
+        assert forced.is_set() or offset == 0  # the note in the lock file is at 0
+        done = pwrite(fd, data, offset)
+        if offset:
+            marked.set()
+        return done
+
+    store = Store()
+    held = hold(store, sync="interval")
+    held.generations.append(encode(1, "increment"))
+    monkeypatch.setattr("trax.storage.files._force", watch_force)
+    monkeypatch.setattr("os.pwrite", watch_pwrite)
+    assert marked.wait(60)
+    with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:
+        assert reader.durable == reader.size
+    held.close()
+
+
+@pytest.mark.parametrize("sync", ["always", "os"])
+def test_otherwise_there_is_no_thread(sync: Sync) -> None:
+    """Where nothing is to be done in the background, nothing is."""
+    before = threading.active_count()
+    held = hold(Store(), sync=sync)
+    assert threading.active_count() == before
+    held.close()
+
+
+def test_a_ticker_acts_until_it_is_stopped() -> None:
+    """Again and again; when `stop` returns, nothing is under way and nothing will come."""
+    ticks = 0
+    enough = threading.Event()
+
+    def act() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 3:
+            enough.set()
+
+    ticker = Ticker(0, act)
+    assert enough.wait(60)
+    ticker.stop()
+    seen = ticks
+    assert seen >= 3
+    assert not ticker._thread.is_alive()
+    assert ticks == seen
+    ticker.stop()
+
+
+def test_stopping_waits_for_what_is_under_way() -> None:
+    """So a file is not closed while it is being forced."""
+    begun, may_end, stopped = threading.Event(), threading.Event(), threading.Event()
+
+    def act() -> None:
+        begun.set()
+        assert may_end.wait(60)
+        assert not stopped.is_set()
+
+    ticker = Ticker(0, act)
+    assert begun.wait(60)
+
+    def stop() -> None:
+        ticker.stop()
+        stopped.set()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert not stopped.is_set()
+    may_end.set()
+    thread.join()
+    assert stopped.is_set()
+    assert not ticker._thread.is_alive()
+
+
+def test_a_ticker_can_stop_itself() -> None:
+    """It does not wait for itself."""
+    ended = threading.Event()
+
+    def act() -> None:
+        ready.wait(60)
+        ticker.stop()
+        ended.set()
+
+    ready = threading.Event()
+    ticker = Ticker(0, act)
+    ready.set()
+    assert ended.wait(60)
+    ticker._thread.join()
