@@ -38,8 +38,8 @@ from trax.storage.recovery import Recovery
 
 NAME = "run"
 
-# A slow machine is no failure.
-settings.register_profile("trax", deadline=None)
+# A slow machine is no failure; nothing is written beside the tests.
+settings.register_profile("trax", deadline=None, database=None)
 settings.load_profile("trax")
 
 
