@@ -39,7 +39,7 @@ class Trax:
         when the operating system likes. Whatever it is, what `log` has stored survives the death
         of the process; ``"always"`` survives a power cut too. Checkpoints are always forced.
     keep : int
-        How many checkpoints are kept, so that an older one can stand in for a damaged one.
+        How many checkpoints are kept.
 
     Examples
     --------
@@ -70,6 +70,10 @@ class Trax:
 
     def checkpoint(self, /, **values: Any) -> None:
         """Store the state of each name, and clear its log.
+
+        What is stored need not follow from the log that it clears, so nothing older can stand in
+        for it should the file be damaged: that is a `CorruptionError` then. A loop's checkpoints,
+        which `resumable` stores, do follow.
 
         Parameters
         ----------
