@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import trax
+from trax.storage import files
 
 
 @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment], every_steps=4)
@@ -392,6 +394,32 @@ def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) ->
     with pytest.raises((trax.DurabilityError, ValueError)):
         next(run)
     assert (run.state, run.step, loop.load()) == (3, 3, 3)
+
+
+def test_a_background_sync_that_fails_is_made_up_for(
+    store_here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A complete new checkpoint and a new log take the place of what cannot be trusted any more."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(9):
+            yield i
+
+    with loop() as run:
+        take(run, 3)
+        logs = set(store_here.glob("runs/loop/log-*"))
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "_force", fail)
+            run._engine._generations.sync()
+        assert take(run, 2) == [3, 4]
+        assert set(store_here.glob("runs/loop/log-*")) > logs
+    assert "a new checkpoint and a new log take its place" in caplog.text
+    assert loop.load() == [0, 1, 2, 3, 4]
+    assert loop().result() == list(range(9))
 
 
 def test_a_fork_of_the_process_cannot_write_to_its_parents_run() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _clock = time.monotonic
+_dumps = pickle.dumps
 _LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
 _PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
 
@@ -137,6 +138,7 @@ class Engine:
         """Make ready for increments; the first checkpoint of a run is stored here."""
         options = self._call.options
         self._generations = hold.generations
+        self._generations.on_suspect = self._look_at_once
         self._replay_log: Any = options.replay_log
         self._policy = getattr(options.policy, "due", options.policy)
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
@@ -172,20 +174,19 @@ class Engine:
     def _accept_logged(self, increment: Any) -> Any:
         """Log one increment, fold it into the state, and return the new state."""
         begun = _clock()
-        generations = self._generations
-        if generations.suspect:
+        look = begun >= self._look_at
+        if look and self._generations.suspect:
             self.checkpoint()
         # In one piece: folding may change the memory that a buffer would only refer to.
         try:
-            encoded: bytes | Encoded = pickle.dumps(increment, PROTOCOL)
+            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
             encoded = encode(increment, "increment")
         state = self._replay_log(self.state, increment)
-        look = begun >= self._look_at
         if look:
             self._sample(encoded, state, begun)
         try:
-            generations.append(encoded)
+            self._generations.append(encoded)
         except DurabilityError as error:
             self._reconsider(state, error)
         self.state = state
@@ -219,6 +220,9 @@ class Engine:
                 )
             decode(encoded, "increment")
             self._prove(state)
+
+    def _look_at_once(self) -> None:
+        self._look_at = -math.inf
 
     def _look(self, now: float) -> None:
         """Do what need not be done after every one of many fast steps."""
@@ -364,6 +368,7 @@ class Engine:
                 active.end()
         finally:
             if hold is not None:
+                hold.generations.on_suspect = _do_nothing
                 hold.close()
 
     def closed_error(self) -> UsageError:
@@ -377,3 +382,6 @@ class Engine:
         """Say which generator is driven: its frame, and what closes it."""
         assert self._active is not None
         self._active.drive(frame, stop)
+
+
+def _do_nothing() -> None: ...

@@ -57,6 +57,8 @@ class Generations:
         Appends one increment, see `LogWriter.append`; it changes with the log.
     suspect : bool
         Whether a background sync failed, so that a new checkpoint must take the log's place.
+    on_suspect : callable
+        Is called, in the background, when that happens.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Generations:
         self._log: LogWriter | None = None
         self.append: Callable[[bytes | Encoded], int] = self._append_first
         self.suspect = False
+        self.on_suspect: Callable[[], None] = lambda: None
         self._closed = False
         self._pid = os.getpid()
         # Appending is the caller's alone; this guards against the background sync.
@@ -218,6 +221,7 @@ class Generations:
                     self._log.sync()
                 except OSError:
                     self.suspect = True
+                    self.on_suspect()
 
     def close(self) -> None:
         """Force what was appended to the disk and close the files.
