@@ -7,14 +7,25 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from trax.errors import UsageError
 
-if TYPE_CHECKING:
-    from trax.engine import Engine
+__all__ = ["Active", "Engine", "current", "take_over"]
 
-__all__ = ["Active", "current", "take_over"]
+
+class Engine(Protocol):
+    """As much of a loop's engine as its helpers need; see `trax.engine.Engine`."""
+
+    name: str
+    total: int | None
+    counted: bool
+    is_running: Callable[[], bool]
+
+    @property
+    def step(self) -> int: ...
+    def close(self, why: str) -> None: ...
+
 
 _by_run: dict[str, weakref.ref[Active]] = {}
 _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionary()
@@ -71,7 +82,7 @@ def take_over(key: str) -> None:
     reference = _by_run.get(key)
     active = reference() if reference else None
     if active is not None and active.is_abandoned:
-        active.engine.close(why="a later call took it over")
+        active.engine.close("a later call took it over")
 
 
 def current(what: str) -> Engine:

@@ -7,8 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from trax import report
-from trax.active import current
-from trax.engine import Engine
+from trax.active import Engine, current
 from trax.errors import UsageError
 
 __all__ = ["remaining", "steps"]

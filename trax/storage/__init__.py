@@ -9,6 +9,7 @@ Each module has one noun and imports only from those above it::
     codec        objects <-> pickles and their buffers
     log          one log file: writer and reader
     checkpoint   one checkpoint file: writer and reader
+    recovery     reads a run: the newest checkpoint that holds, then the logs
     lock         who holds a run
     generations  one run: append, checkpoint, recover, prune
     store        one directory of runs
