@@ -16,12 +16,13 @@ Increment number i is known to everybody, and the state is the list of all incre
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,19 @@ def run_script(text: str, *arguments: str, check: bool = True) -> subprocess.Com
     return done
 
 
-def start_script(text: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a script; what it prints and reads are pipes."""
-    return subprocess.Popen(
+@contextlib.contextmanager
+def start_script(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a script for the length of a block; what it prints and reads are pipes."""
+    with subprocess.Popen(
         [sys.executable, write_script(text), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def write_script(text: str) -> str:

@@ -369,6 +369,21 @@ print(open("file").read())
     assert run_script(script).stdout == "refused at 10\nwhole|next\n"
 
 
+def test_a_directory_that_took_the_place_of_another_is_left_alone(tmp_path: Path) -> None:
+    """A writer whose run was moved aside must not write among the files of the new one."""
+    for path in (tmp_path / "run", tmp_path / "new"):
+        make_directory(str(path))
+        put(LocalDirectory(str(path)), "old", b"content")
+    directory = LocalDirectory(str(tmp_path / "run"))
+    (tmp_path / "run").rename(tmp_path / "aside")
+    (tmp_path / "new").rename(tmp_path / "run")
+    for act in (directory.create, directory.remove):
+        with pytest.raises(OSError, match="moved or replaced") as caught:
+            act("old")
+        assert caught.value.errno == errno.ESTALE
+    assert LocalDirectory(str(tmp_path / "run")).list() == ["old"]
+
+
 class Syncs(list[str]):
     """The paths that were really forced to the disk, in order."""
 

@@ -642,6 +642,45 @@ def test_a_checkpoint_that_was_being_written_does_not_stay_forever() -> None:
         assert read(killed) == 4
 
 
+def checkpoint_alone(writer: Writer) -> None:
+    """Store a checkpoint whose state need not follow from the log before it."""
+    state = encode(list(range(writer.step)), "state")
+    writer.generations.checkpoint({"step": writer.step}, {"state": state}, derived=False)
+
+
+def test_nothing_older_stands_in_for_a_checkpoint_that_does_not_follow_from_it() -> None:
+    """Damaged, it is an error by name for readers and writers, and nothing is changed."""
+    directory = MemoryDirectory()
+    writer = write(directory, "aacaa")
+    checkpoint_alone(writer)
+    writer.play("aa")
+    assert read(directory) == 6
+    name = "checkpoint-00000003"
+    damaged = MemoryDirectory(changed(directory.files(), name, b"?"))
+    for begin in (read, Writer):
+        with pytest.raises(CorruptionError, match=rf"{name} .*does not lead to the same state"):
+            begin(damaged)
+    assert damaged.operations == []
+    # With another one behind it that follows from it, it is not needed any more.
+    writer.play("ca")
+    assert read(MemoryDirectory(changed(directory.files(), "checkpoint-00000004", b"?"))) == 7
+    assert read(MemoryDirectory(changed(directory.files(), name, b"?"))) == 7
+
+
+def test_such_a_checkpoint_that_could_not_be_stored_changes_nothing() -> None:
+    """The one before it and the logs are the state, also with increments behind the attempt."""
+    directory = FaultyDirectory()
+    writer = write(directory, "aaca")
+    directory.fail("rename", errno.EIO, times=1)
+    with pytest.raises(StorageError):
+        checkpoint_alone(writer)
+    assert read(directory) == 3
+    writer.play("aa")
+    assert read(directory) == 5
+    assert write(directory, "aca").step == 7
+    assert read(directory) == 7
+
+
 def test_a_run_that_cannot_be_read_is_not_begun_anew() -> None:
     """A writer is refused as a reader is, and everything stays as it is."""
     directory = MemoryDirectory()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,13 @@ def take() -> Lock:
     return Lock("lock", "the run 'x'")
 
 
-def hold(script: str = HOLD, *arguments: str) -> subprocess.Popen[str]:
-    """Start a process that holds the lock; return when it does."""
-    process = start_script(script, *arguments)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+@contextlib.contextmanager
+def hold(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Have another process hold the lock for the length of a block."""
+    with start_script(HOLD, *arguments) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
 
 
 def test_a_lock_is_held_until_it_is_released() -> None:
@@ -53,10 +55,8 @@ def test_a_lock_is_held_until_it_is_released() -> None:
 
 def test_the_error_says_who_holds_it_since_when() -> None:
     """Process, host, time and command of another one; and what can be done."""
-    with hold(HOLD, "--with", "an argument") as holder:
-        with pytest.raises(LockedError) as caught:
-            take()
-        holder.kill()
+    with hold("--with", "an argument") as holder, pytest.raises(LockedError) as caught:
+        take()
     message = str(caught.value)
     assert f"the run 'x' is held by process {holder.pid} on {socket.gethostname()} since" in message
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", message)
