@@ -4,7 +4,8 @@ A store is written by a text such as ``"aacaa|a"``, one letter for each thing th
 
 ====  ============================================================================
 a     append the next increment
-c     store a checkpoint
+c     store a checkpoint, as a loop does
+C     store a checkpoint whose state need not follow from the log before it
 s     force the log to the disk, as the background does
 \\|    the process is killed, and another one goes on
 e     the process ends, and another one goes on
@@ -127,10 +128,11 @@ class Writer:
         self.generations.append(encode(increment(step, arrays=self.arrays), "increment"))
         self.acknowledged = step + 1
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, derived: bool = True) -> None:
         step = self.step
         state = [increment(number, arrays=self.arrays) for number in range(step)]
-        self.generations.checkpoint({"step": step}, {"state": encode(state, "state")}, derived=True)
+        parts = {"state": encode(state, "state")}
+        self.generations.checkpoint({"step": step}, parts, derived=derived)
         self.acknowledged = step
 
     def kill(self) -> None:
@@ -139,7 +141,12 @@ class Writer:
             self.generations._log.close()
 
     def play(self, text: str) -> None:
-        actions = {"a": self.append, "c": self.checkpoint, "s": self.generations.sync}
+        actions: dict[str, Callable[[], None]] = {
+            "a": self.append,
+            "c": self.checkpoint,
+            "C": lambda: self.checkpoint(derived=False),
+            "s": self.generations.sync,
+        }
         for letter in text:
             actions[letter]()
 

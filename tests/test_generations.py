@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import (
     NAME,
     FaultyDirectory,
@@ -242,6 +244,36 @@ def test_after_a_kill_nothing_is_lost_at_all(sync: str, arrays: bool) -> None:
                 go_on(killed, read(killed), arrays=arrays)
             images += 1
     assert images > 5_000
+
+
+@given(
+    st.text("aacCs|", max_size=20),
+    st.sampled_from(["always", "interval", "os"]),
+    st.integers(1, 3),
+    st.booleans(),
+    st.data(),
+)
+def test_any_history_can_be_cut_off_anywhere(
+    text: str, sync: str, keep: int, arrays: bool, data: st.DataObject
+) -> None:
+    """Whatever a run has been through, what was promised at the power cut is there behind it."""
+    directory = MemoryDirectory()
+    promises = [(0, 0)]
+    for part in text.split("|"):
+        writer = Witness(directory, sync=sync, keep=keep, arrays=arrays)
+        for letter in part:
+            writer.play(letter)
+            if sync == "always" or letter in "cCs":
+                writer.promise()
+        promises += writer.promises
+    assert read(directory) == writer.step
+    count = data.draw(st.integers(0, len(directory.operations)))
+    promised = max(step for operation, step in promises if operation <= count)
+    for files in itertools.islice(crash_images(directory.operations[:count]), 0, None, 3):
+        after = with_next_boot(files)
+        found = read(after)
+        assert promised <= found <= writer.step
+        go_on(after, found, arrays=arrays)
 
 
 def as_operations(files: dict[str, bytes]) -> Iterator[Operation]:
@@ -642,18 +674,10 @@ def test_a_checkpoint_that_was_being_written_does_not_stay_forever() -> None:
         assert read(killed) == 4
 
 
-def checkpoint_alone(writer: Writer) -> None:
-    """Store a checkpoint whose state need not follow from the log before it."""
-    state = encode(list(range(writer.step)), "state")
-    writer.generations.checkpoint({"step": writer.step}, {"state": state}, derived=False)
-
-
 def test_nothing_older_stands_in_for_a_checkpoint_that_does_not_follow_from_it() -> None:
     """Damaged, it is an error by name for readers and writers, and nothing is changed."""
     directory = MemoryDirectory()
-    writer = write(directory, "aacaa")
-    checkpoint_alone(writer)
-    writer.play("aa")
+    writer = write(directory, "aacaaCaa")
     assert read(directory) == 6
     name = "checkpoint-00000003"
     damaged = MemoryDirectory(changed(directory.files(), name, b"?"))
@@ -673,12 +697,14 @@ def test_such_a_checkpoint_that_could_not_be_stored_changes_nothing() -> None:
     writer = write(directory, "aaca")
     directory.fail("rename", errno.EIO, times=1)
     with pytest.raises(StorageError):
-        checkpoint_alone(writer)
+        writer.play("C")
     assert read(directory) == 3
     writer.play("aa")
+    assert Recovery(directory, NAME).is_ambiguous  # one could have come while it was read
     assert read(directory) == 5
     assert write(directory, "aca").step == 7
     assert read(directory) == 7
+    assert not Recovery(directory, NAME).is_ambiguous
 
 
 def test_a_run_that_cannot_be_read_is_not_begun_anew() -> None:

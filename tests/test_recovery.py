@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import (
     NAME,
     Writer,
@@ -212,6 +214,31 @@ def test_what_could_be_read_can_be_gone_on_with(name: str, arrays: bool) -> None
         writer.play("ca")
         assert read(directory) == step + 3
         assert write(directory, "a", arrays=arrays).step == step + 4
+
+
+@given(
+    st.text("aacCs|e", min_size=1, max_size=20),
+    st.sampled_from(["always", "interval", "os"]),
+    st.booleans(),
+    st.sampled_from(BOOTS),
+    st.data(),
+)
+def test_any_history_can_be_damaged_anywhere(
+    text: str, sync: str, arrays: bool, boot: str, data: st.DataObject
+) -> None:
+    """One damaged byte, or one file cut short: never a wrong state, and only a tail is lost."""
+    directory = MemoryDirectory()
+    step = write(directory, text, sync=sync, arrays=arrays).step
+    files = directory.files()
+    if not files:
+        return
+    name = data.draw(st.sampled_from(sorted(files)))
+    offset = data.draw(st.integers(0, len(files[name]) - 1))
+    bits = data.draw(st.integers(0, 255))
+    damaged = flipped(files[name], offset, bits) if bits else files[name][:offset]
+    found = outcome(MemoryDirectory(changed(files, name, damaged), boot=boot))
+    last = max(other for other in files if other.startswith("log"))
+    assert found in (step, "CorruptionError") or (name == last and isinstance(found, int))
 
 
 def test_a_store_on_the_disk_is_read_as_carefully(tmp_path: Path) -> None:
