@@ -22,7 +22,7 @@ from trax.storage.frames import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BU
 
 def stored(obj: Any) -> Any:
     """Return what comes back: each buffer through the memory that a file is read into."""
-    kind, payload, buffers = encode(obj, "obj")
+    kind, payload, buffers, _ = encode(obj, "obj")
     read = [bytes(b) if memoryview(b).readonly else bytearray(b) for b in buffers]
     return decode(Encoded(kind, bytearray(payload), read), "obj")
 

@@ -737,7 +737,7 @@ def test_a_sync_that_fails_in_the_background_is_said_at_the_next_log(
         store.checkpoint(text="a")
         store.log(text="b")
         with monkeypatch.context() as patch:
-            patch.setattr("trax.storage.files._force", fail)
+            patch.setattr("trax.storage.files.force", fail)
             store._held["text"].hold.generations.sync()
         for _ in range(2):
             with pytest.raises(trax.DurabilityError, match="a new checkpoint begins a new log"):

@@ -400,7 +400,7 @@ def test_a_sync_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Each of them forces the one file or directory that it is about."""
     path = str(tmp_path / "store" / "run")
     syncs = Syncs()
-    monkeypatch.setattr("trax.storage.files._force", syncs.watch(os.fsync))
+    monkeypatch.setattr("trax.storage.files.force", syncs.watch(os.fsync))
     monkeypatch.setattr("os.fsync", syncs.watch(os.fsync))
     make_directory(str(tmp_path / "store"))
     make_directory(path)

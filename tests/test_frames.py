@@ -293,9 +293,9 @@ def test_a_record_says_whether_an_object_begins_with_it() -> None:
 
 def test_an_unknown_kind_is_no_record() -> None:
     """Even where its checksum holds."""
-    found, reader = parse(framed([(7, b"from nowhere")]))
+    found, reader = parse(framed([(9, b"from nowhere")]))
     assert found == []
-    assert reader.flaw == "7 is no kind of record"
+    assert reader.flaw == "9 is no kind of record"
 
 
 def test_a_length_is_believed_only_as_far_as_the_file_goes() -> None:

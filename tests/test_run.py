@@ -413,7 +413,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
         take(run, 3)
         logs = set(store_here.glob("runs/loop/log-*"))
         with monkeypatch.context() as patch:
-            patch.setattr(files, "_force", fail)
+            patch.setattr(files, "force", fail)
             run._engine._generations.sync()
         assert take(run, 2) == [3, 4]
         assert set(store_here.glob("runs/loop/log-*")) > logs

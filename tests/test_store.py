@@ -157,7 +157,7 @@ def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPat
     store = Store()
     held = hold(store, sync="interval")
     held.generations.append(encode(1, "increment"))
-    monkeypatch.setattr("trax.storage.files._force", watch_force)
+    monkeypatch.setattr("trax.storage.files.force", watch_force)
     monkeypatch.setattr("os.pwrite", watch_pwrite)
     assert marked.wait(60)
     with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:

@@ -20,7 +20,7 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.loop import remaining, steps
+from trax.loop import open, remaining, steps
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.resumable import Resumable, resumable
 from trax.run import Run
@@ -47,6 +47,7 @@ __all__ = [
     "every_seconds",
     "every_steps",
     "load",
+    "open",
     "remaining",
     "resumable",
     "steps",

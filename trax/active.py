@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 from trax.errors import UsageError
 
@@ -24,6 +25,7 @@ class Engine(Protocol):
 
     @property
     def step(self) -> int: ...
+    def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
     def close(self, why: str) -> None: ...
 
 

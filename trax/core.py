@@ -16,6 +16,7 @@ from trax.options import check_keep, check_sync
 from trax.replay import REPLACE, STORED
 from trax.replay import load as load_run
 from trax.storage.codec import Encoded, encode
+from trax.storage.frames import CONTEXT, encode_context
 from trax.storage.names import encode_run
 from trax.storage.store import Hold, Store, Sync
 
@@ -240,6 +241,8 @@ class _Held:
                     self._step = self._meta.get("step", 0) - recovery.position.step
                 for _ in recovery.increments():
                     pass
+                context = encode_context(recovery.context.items())
+                self._parts["context"] = Encoded(CONTEXT, context, [])
                 self.hold.generations.adopt(recovery)
         except BaseException:
             self.hold.close()
@@ -248,7 +251,7 @@ class _Held:
     def checkpoint(self, state: Encoded) -> None:
         generations = self.hold.generations
         step = self._step + generations.position.step
-        meta = {**self._meta, "step": step, "done": False}
+        meta = {**self._meta, "step": step, "done": False, "generators": {}}
         # What a person stores need not follow from what was there.
         generations.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 

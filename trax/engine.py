@@ -18,14 +18,16 @@ import pickle
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from trax import report
 from trax.active import Active, take_over
 from trax.call import Call
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
+from trax.output import Outputs
 from trax.policies import Since
+from trax.positions import Positions
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.frames import CLOUDPICKLE
 from trax.storage.store import Hold, Store
@@ -84,6 +86,7 @@ class Engine:
         self._store = Store(call.options.traxdir)
         self._hold: Hold | None = None
         self._active: Active | None = None
+        self._outputs: Outputs | None = None
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
         call.described  # noqa: B018  # what cannot be compared is said at the call
@@ -130,6 +133,13 @@ class Engine:
             self._since.resume(stored.replayed, stored.seconds, stored.age)
             self._replayed_bytes = stored.recovery.log_bytes
             self.resumed_at = stored.step
+        self._positions = Positions(self._call, stored)
+        lost = self._positions.begin(done=opened.done)
+        if lost and not opened.done:
+            report.warn(
+                f"{self.name} drew random numbers from {', '.join(lost)}, which is not there any "
+                "more: what it draws from another generator is not what it would have drawn"
+            )
         if opened.done:
             self.result = opened.result
             self.status = "done"
@@ -139,6 +149,15 @@ class Engine:
         options = self._call.options
         self._generations = hold.generations
         self._generations.on_suspect = self._look_at_once
+        self._outputs = Outputs(
+            self._store.path,
+            self._positions.recovered,
+            always=options.sync == "always",
+            note=hold.generations.note,
+            follow=self._positions.add,
+        )
+        self._generations.before_sync = self._outputs.sync
+        self._watched = self._positions.watched
         self._replay_log: Any = options.replay_log
         self._policy = getattr(options.policy, "due", options.policy)
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
@@ -157,6 +176,7 @@ class Engine:
             from trax.integrations.tqdm import Bar
 
             self._bar = Bar(self.name, self.step)
+        self._unsettled = 2
         self._proven = self.resumed_at is not None
         if not self._proven:
             self.checkpoint()
@@ -175,18 +195,23 @@ class Engine:
         """Log one increment, fold it into the state, and return the new state."""
         begun = _clock()
         look = begun >= self._look_at
-        if look and self._generations.suspect:
-            self.checkpoint()
         # In one piece: folding may change the memory that a buffer would only refer to.
         try:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
             encoded = encode(increment, "increment")
+        context = b""
+        for seen, word in self._watched:
+            if seen[0] != word:
+                context = self._positions.delta()
+                break
         state = self._replay_log(self.state, increment)
+        if self._positions.inner:
+            context += self._positions.folded()
         if look:
             self._sample(encoded, state, begun)
         try:
-            self._generations.append(encoded)
+            self._generations.append(encoded, context)
         except DurabilityError as error:
             self._reconsider(state, error)
         self.state = state
@@ -219,6 +244,13 @@ class Engine:
                     "in place, as in 'state.append(increment); return state'"
                 )
             decode(encoded, "increment")
+            drawn = self._positions.drawn_outside()
+            if drawn:
+                raise UsageError(
+                    f"replay_log drew random numbers from {', '.join(drawn)}: in a recovery they "
+                    "would be others. Draw them in the loop and yield them; or draw from a "
+                    "generator in the state."
+                )
             self._prove(state)
 
     def _look_at_once(self) -> None:
@@ -232,15 +264,33 @@ class Engine:
         self._look_at = now + self._pause
         if self._policy(since):
             self._checkpoint_if_possible()
+        if self._unsettled:
+            self._settle_in()
         if self._bar is not None:
             self._bar.update(self.step, self.total)
 
+    def _settle_in(self) -> None:
+        """In the first two steps, look for random numbers that could not be drawn again."""
+        self._unsettled -= 1
+        self._look_at = -math.inf
+        self._positions.notice_imports()
+        assert self._active is not None
+        strays = self._positions.strays(self._active.frame, self.state)
+        if strays:
+            report.warn(
+                f"{self.name} keeps a random generator in the local variable {', '.join(strays)}; "
+                "a resumed loop would make it anew and draw the same numbers again. Keep it in the "
+                "state, take it as an argument, or name it with rng="
+            )
+
     def _reconsider(self, state: Any, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
-        if self._generations.position.step - self._ahead == self.step:
-            raise error  # it was not appended, and leaves no trace
-        # Appended, but not known to be on the disk: a checkpoint in new files takes its place.
+        appended = self._generations.position.step - self._ahead - self.step
+        if not appended and not self._generations.suspect:
+            raise error  # it leaves no trace
+        # The log is not to be trusted: a checkpoint in new files takes the increment's place.
         self.state = state
+        self._ahead += appended - 1
         self._since.step += 1
         try:
             self.checkpoint()
@@ -269,7 +319,10 @@ class Engine:
             The disk refused; the checkpoint before and the logs are still the truth.
         """
         begun = _clock()
-        parts = {"state": encode(self.state, "state"), **self._parts}
+        positions = self._positions
+        taken = positions.take()
+        parts = {"state": positions.encode_state(self.state), **self._parts}
+        where, parts["context"] = positions.describe(taken)
         if result is not None:
             parts["result"] = encode(result, "result")
         meta = {
@@ -280,9 +333,11 @@ class Engine:
             "varying": self._call.varying,
             "code": self._call.code,
             "function": self._call.function.__qualname__,
+            **where,
         }
         try:
             self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts, derived=True)
+            positions.keep(taken)
         finally:
             now = _clock()
             self._since.checkpoint_seconds = now - begun
@@ -369,7 +424,23 @@ class Engine:
         finally:
             if hold is not None:
                 hold.generations.on_suspect = _do_nothing
-                hold.close()
+                self._end(hold)
+
+    def _end(self, hold: Hold) -> None:
+        """Close the files; a fork of the process that holds the run leaves them alone."""
+        outputs = self._outputs
+        if outputs is not None and hold.pid == os.getpid():
+            outputs.end(self._positions.last)
+        try:
+            hold.close()
+        finally:
+            if outputs is not None:
+                outputs.close()
+
+    def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
+        """Open an output file; see `trax.open`."""
+        assert self._outputs is not None
+        return self._outputs.open(path, mode, **options)
 
     def closed_error(self) -> UsageError:
         """Return the error for going on with a run that is closed."""

@@ -9,6 +9,7 @@ from trax import report
 from trax.arguments import changed_error, differences
 from trax.call import Call
 from trax.errors import UsageError
+from trax.output import cut_back
 from trax.replay import Replayed, load, replay
 from trax.storage.codec import decode
 from trax.storage.recovery import Recovery
@@ -76,6 +77,8 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     _check_arguments(call, meta)
     _check_mode(call, meta, recovery)
     replayed = replay(recovery, call.name, call.create, call.options.replay_log)
+    if not meta.get("done"):
+        cut_back(store.path, recovery.context)
     hold.generations.adopt(recovery)
     if meta.get("done") and not replayed.replayed and _is_same_call(call, meta):
         return _finished(call, store, replayed)

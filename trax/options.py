@@ -28,6 +28,7 @@ class Options:
     sync: Sync
     keep: int
     progress: bool
+    rng: tuple[Any, ...] | None
 
 
 def check_sync(sync: Any) -> Sync:

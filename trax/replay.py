@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from trax.context import FOLDED
 from trax.errors import CodecError, CorruptionError, NotFoundError
-from trax.storage.codec import decode
+from trax.sources import Inner
+from trax.storage.codec import decode, decode_finding
+from trax.storage.frames import decode_context
 from trax.storage.recovery import Recovery
 from trax.storage.store import Store
 
@@ -49,6 +52,8 @@ class Replayed(Generic[S]):
         The checkpoint's meta record; empty where there is no checkpoint.
     recovery : Recovery
         What was read.
+    inner : Inner
+        The random generators in the state, where they stood.
     """
 
     state: S
@@ -58,6 +63,7 @@ class Replayed(Generic[S]):
     age: float
     meta: dict[str, Any]
     recovery: Recovery
+    inner: Inner
 
 
 def replay_mode(replay_log: Callable[..., Any] | None) -> str:
@@ -93,8 +99,13 @@ def replay(
     mode = meta.get("replay_log", "unknown")
     if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
         replay_log = _stored(recovery, name, mode)
+    inner = Inner({})
     if checkpoint:
-        state = decode(checkpoint.parts["state"], f"the state of the run {name!r}")
+        places = meta.get("generators", {})
+        what = f"the state of the run {name!r}"
+        state, found = decode_finding(checkpoint.parts["state"], what, places.values())
+        inner = Inner(dict(zip(map(int, places), found, strict=True)))
+        inner.restore(recovery.context)
     elif create is not None:
         state = create()
     elif replay_log is REPLACE:
@@ -108,7 +119,7 @@ def replay(
     if replay_log is REPLACE:
         state = _last(recovery, name, state)
     else:
-        state = _fold(recovery, name, state, replay_log)
+        state = _fold(recovery, name, state, replay_log, inner)
     replayed = recovery.position.step - base
     written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
@@ -119,6 +130,7 @@ def replay(
         age=max(0.0, time.time() - written),
         meta=meta,
         recovery=recovery,
+        inner=inner,
     )
 
 
@@ -128,8 +140,13 @@ def _last(recovery: Recovery, name: str, state: Any) -> Any:
 
 
 def _fold(
-    recovery: Recovery, name: str, state: Any, replay_log: Callable[[Any, Any], Any] | None
+    recovery: Recovery,
+    name: str,
+    state: Any,
+    replay_log: Callable[[Any, Any], Any] | None,
+    inner: Inner,
 ) -> Any:
+    draws = False
     for encoded in recovery.increments():
         if replay_log is None:
             raise CodecError(
@@ -137,6 +154,9 @@ def _fold(
                 "with: give replay_log="
             )
         increment = decode(encoded, f"an increment of the run {name!r}")
+        draws = bool(inner.objects) and FOLDED in decode_context(encoded.context)
+        if draws:  # from where the generators stood, and they go on from where that leaves them
+            inner.restore(recovery.context)
         try:
             state = replay_log(state, increment)
         except Exception as error:
@@ -144,6 +164,8 @@ def _fold(
                 f"trax: raised by replay_log at step {recovery.position.step} of {name!r}"
             )
             raise
+    if not draws:
+        inner.restore(recovery.context)
     return state
 
 

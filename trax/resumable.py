@@ -21,6 +21,7 @@ from trax.policies import every_seconds as _every_seconds
 from trax.policies import every_steps as _every_steps
 from trax.replay import REPLACE, load
 from trax.run import Run
+from trax.sources import check_rng
 from trax.storage.names import encode_run
 from trax.storage.store import Store, Sync
 
@@ -140,6 +141,7 @@ def resumable(
     sync: Sync = "interval",
     keep: int = 2,
     progress: bool = False,
+    rng: Any = (),
 ) -> _Decorator: ...
 
 
@@ -158,6 +160,7 @@ def resumable(
     sync: Sync = "interval",
     keep: int = 2,
     progress: bool = False,
+    rng: Any = (),
 ) -> Any:
     """Make the loop of a generator function survive.
 
@@ -202,6 +205,11 @@ def resumable(
         How many checkpoints are kept, so that an older one can stand in for a damaged one.
     progress : bool
         Whether to draw a progress bar, with tqdm.
+    rng : random generator, list of them, or None
+        Random generators that the loop draws from, beside those that are found: the global ones of
+        `random`, `numpy.random` and `torch`, those in the state, and those that are an argument, an
+        attribute of one, or a variable of the function's module. A resumed loop draws from all of
+        them what it would have drawn. None: random numbers are left alone.
 
     Returns
     -------
@@ -242,6 +250,7 @@ def resumable(
             sync=sync,
             keep=keep,
             progress=progress,
+            rng=rng,
         )
     plain = _check_function(function)
     parameters = _argument_names(function, plain)
@@ -272,6 +281,7 @@ def resumable(
         sync=check_sync(sync),
         keep=check_keep(keep),
         progress=progress,
+        rng=check_rng(rng),
     )
     if progress:
         import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing

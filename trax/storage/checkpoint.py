@@ -18,6 +18,7 @@ from trax.storage.files import Directory, Output, closing_quietly, write_all
 from trax.storage.frames import (
     BUFFER,
     CLOUDPICKLE,
+    CONTEXT,
     END,
     HEADER_SIZE,
     META,
@@ -49,7 +50,7 @@ class Checkpoint:
     meta : dict
         What the layer above wrote about the parts, as JSON.
     parts : dict of str to Encoded
-        The pickles.
+        The pickles, and the context.
     """
 
     fields: dict[str, Any]
@@ -141,7 +142,7 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
                 buffers.append(payload)
             elif kind == READONLY_BUFFER:
                 buffers.append(bytes(payload))
-            elif kind in (PICKLE, CLOUDPICKLE):
+            elif kind in (PICKLE, CLOUDPICKLE, CONTEXT):
                 objects.append(Encoded(kind, payload, buffers))
                 buffers = []
             elif kind == END:

@@ -14,30 +14,41 @@ import contextlib
 import io
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import cloudpickle
 
 from trax.errors import CodecError
-from trax.storage.frames import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
+from trax.storage.frames import (
+    BEGINS,
+    BUFFER,
+    CLOUDPICKLE,
+    CONTEXT,
+    PICKLE,
+    READONLY_BUFFER,
+)
 
-__all__ = ["PROTOCOL", "Encoded", "decode", "encode"]
+__all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
 
 PROTOCOL = 5
 
 
 class Encoded(NamedTuple):
-    """An object as bytes: the kind of pickle, the pickle, and its buffers in order."""
+    """An object as bytes: the kind of pickle, the pickle, its buffers in order, its context."""
 
     kind: int
     payload: Any
     buffers: list[Any]
+    context: bytes | bytearray = b""
 
     def records(self) -> Iterator[tuple[int, Any]]:
         """Yield the kind and the payload of each record that stores the object."""
         begins = BEGINS
+        if self.context:
+            yield CONTEXT | begins, self.context
+            begins = 0
         for buffer in self.buffers:
             yield (READONLY_BUFFER if memoryview(buffer).readonly else BUFFER) | begins, buffer
             begins = 0
@@ -75,28 +86,46 @@ def encode(obj: Any, what: str) -> Encoded:
     CodecError
         Where neither pickle nor cloudpickle can; it names the part that is to blame.
     """
-    buffers: list[pickle.PickleBuffer] = []
-    try:
-        payload = pickle.dumps(obj, PROTOCOL, buffer_callback=buffers.append)
-    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        return _encode_by_value(obj, what)
-    try:
-        return Encoded(PICKLE, payload, [buffer.raw() for buffer in buffers])
-    except BufferError:  # not contiguous: only in one piece
-        return Encoded(PICKLE, pickle.dumps(obj, PROTOCOL), [])
+    return encode_finding(obj, what, ())[0]
 
 
-def _encode_by_value(obj: Any, what: str) -> Encoded:
+def encode_finding(obj: Any, what: str, kinds: tuple[type, ...]) -> tuple[Encoded, dict[int, Any]]:
+    """Pickle one object; return as well the objects in it that are of certain kinds.
+
+    Each is returned under the number by which `decode_finding` finds it in the copy: a pickle
+    numbers what it has stored, and loading it numbers the same objects alike.
+    """
     file = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=buffers.append)
+    kind = PICKLE
     try:
-        _Pickler(file, PROTOCOL).dump(obj)
+        pickler.dump(obj)
+        views = [buffer.raw() for buffer in buffers]
+    except BufferError:  # not contiguous: only in one piece
+        file, views = io.BytesIO(), []
+        pickler = pickle.Pickler(file, PROTOCOL)
+        pickler.dump(obj)
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        file, views, kind = io.BytesIO(), [], CLOUDPICKLE
+        pickler = _dump_by_value(obj, what, file)
+    found = {}
+    if kinds:
+        found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
+    return Encoded(kind, file.getvalue(), views), found
+
+
+def _dump_by_value(obj: Any, what: str, file: io.BytesIO) -> Any:
+    pickler = _Pickler(file, PROTOCOL)
+    try:
+        pickler.dump(obj)
     except Exception as error:
         culprit, reason = _find_culprit(obj, what, error)
         raise CodecError(
             f"{culprit} cannot be stored: {reason}. Keep it out of what is stored (make it anew "
             "inside the loop, or leave it out in __getstate__)."
         ) from error
-    return Encoded(CLOUDPICKLE, file.getvalue(), [])
+    return pickler
 
 
 def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
@@ -151,6 +180,17 @@ def decode(encoded: bytes | Encoded, what: str) -> Any:
         return pickle.loads(encoded.payload, buffers=encoded.buffers)
     except Exception as error:
         raise CodecError(f"{what} cannot be loaded: {_explain(error)}") from error
+
+
+def decode_finding(encoded: Encoded, what: str, numbers: Iterable[int]) -> tuple[Any, list[Any]]:
+    """Load an object, and return as well the parts of it that `encode_finding` numbered."""
+    unpickler = pickle.Unpickler(io.BytesIO(encoded.payload), buffers=encoded.buffers)
+    try:
+        obj = unpickler.load()
+        memo = unpickler.memo.copy()
+    except Exception as error:
+        raise CodecError(f"{what} cannot be loaded: {_explain(error)}") from error
+    return obj, [memo[number] for number in numbers]
 
 
 def _explain(error: Exception) -> str:

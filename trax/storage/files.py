@@ -105,12 +105,12 @@ def write_all(output: Output, data: Any) -> None:
 if sys.platform == "darwin":
     import fcntl
 
-    def _force(fd: int) -> None:
+    def force(fd: int) -> None:
         # On macOS fsync only hands the data to the drive, which may keep it in its cache.
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
 
 else:
-    _force = getattr(os, "fdatasync", os.fsync)
+    force = getattr(os, "fdatasync", os.fsync)
 
 
 class _LocalOutput:
@@ -127,7 +127,7 @@ class _LocalOutput:
         os.pwrite(self._file.fileno(), data, offset)
 
     def sync(self) -> None:
-        _force(self._file.fileno())
+        force(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -186,7 +186,7 @@ class LocalDirectory:
         try:
             if os.fstat(fd).st_size > length:
                 os.ftruncate(fd, length)
-            _force(fd)
+            force(fd)
         finally:
             os.close(fd)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -21,11 +21,13 @@ __all__ = [
     "BEGINS",
     "BUFFER",
     "CLOUDPICKLE",
+    "CONTEXT",
     "DURABLE_OFFSET",
     "END",
     "FORMAT_VERSION",
     "HEADER_SIZE",
     "META",
+    "NOTE",
     "OVERHEAD",
     "PICKLE",
     "READONLY_BUFFER",
@@ -34,8 +36,10 @@ __all__ = [
     "Record",
     "Records",
     "Source",
+    "decode_context",
     "decode_durable",
     "decode_header",
+    "encode_context",
     "encode_durable",
     "encode_header",
     "follows",
@@ -44,8 +48,8 @@ __all__ = [
 
 FORMAT_VERSION = 1
 
-# Kinds of records. An object is any number of buffers, then its pickle; a flag marks the record
-# that an object begins with.
+# Kinds of records. An object is at most one context, any number of buffers, then its pickle; a
+# flag marks the record that an object begins with. A note is a context that stands alone.
 BEGINS = 0x80
 PICKLE = 1
 CLOUDPICKLE = 2
@@ -53,7 +57,9 @@ BUFFER = 3
 READONLY_BUFFER = 4
 META = 5
 END = 6
-_KINDS = frozenset((PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, META, END))
+CONTEXT = 7
+NOTE = 8
+_KINDS = frozenset(range(PICKLE, NOTE + 1))
 
 _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
@@ -68,6 +74,8 @@ DURABLE_OFFSET = HEADER_SIZE - 24  # the durable mark, then the block's own chec
 _CHECK_OFFSET = HEADER_SIZE - 8
 assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
+
+_ENTRY = struct.Struct("<HI")  # of a context: length of the key, length of the value
 
 _WINDOW = 1 << 18  # bytes read at a time
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
@@ -139,6 +147,28 @@ def decode_durable(block: bytes | bytearray) -> int:
     """Return the length in the durable mark; 0 where the mark itself is torn."""
     length, check = _PAIR.unpack_from(block, DURABLE_OFFSET)
     return length if check == xxh3_64_intdigest(_pack_word(length)) else 0
+
+
+def encode_context(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return keys and their values as the payload of a context."""
+    encoded: list[bytes] = []
+    for key, value in entries:
+        name = key.encode()
+        encoded += (_ENTRY.pack(len(name), len(value)), name, value)
+    return b"".join(encoded)
+
+
+def decode_context(payload: bytes | bytearray) -> dict[str, bytes]:
+    """Return what `encode_context` was given."""
+    entries = {}
+    begin = 0
+    while begin < len(payload):
+        key_length, value_length = _ENTRY.unpack_from(payload, begin)
+        middle = begin + _ENTRY.size + key_length
+        key = payload[begin + _ENTRY.size : middle].decode()
+        begin = middle + value_length
+        entries[key] = bytes(payload[middle:begin])
+    return entries
 
 
 def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
@@ -239,10 +269,10 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
         Whether only the first record of an object counts.
     """
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
-    kinds = b"[%c-%c]" if beginning else b"[\x01-\x06%c-%c]"
+    kinds = b"[%c-%c]" if beginning else b"[\x01-\x08%c-%c]"
     heads = re.compile(
         b"(?="
-        + kinds % (BEGINS | PICKLE, BEGINS | END)
+        + kinds % (BEGINS | PICKLE, BEGINS | NOTE)
         + b".{%d}\0{%d})" % (significant, 7 - significant),
         re.DOTALL,
     )

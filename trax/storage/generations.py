@@ -55,6 +55,9 @@ class Generations:
     ----------
     append : callable
         Appends one increment, see `LogWriter.append`; it changes with the log.
+    before_sync : callable
+        Forces to the disk what the log speaks of and must be there before it, such as files
+        outside of the store; raises `OSError`.
     suspect : bool
         Whether a background sync failed, so that a new checkpoint must take the log's place.
     on_suspect : callable
@@ -82,7 +85,8 @@ class Generations:
         self._origin = "create"
         self._good: list[int] = []  # checkpoints that this process has seen to be whole
         self._log: LogWriter | None = None
-        self.append: Callable[[bytes | Encoded], int] = self._append_first
+        self.append: Callable[..., int] = self._append_first
+        self.before_sync: Callable[[], None] = lambda: None
         self.suspect = False
         self.on_suspect: Callable[[], None] = lambda: None
         self._closed = False
@@ -149,14 +153,35 @@ class Generations:
             write_all(output, tail)
             output.sync()
 
-    def _append_first(self, increment: bytes | Encoded) -> int:
+    def _append_first(self, increment: bytes | Encoded, context: bytes = b"") -> int:
+        self._begin_log()
+        return self.append(increment, context)
+
+    def note(self, context: bytes) -> None:
+        """Store a context that belongs to no increment, durably; see `LogWriter.note`."""
+        if self._log is None:
+            self._begin_log()
+        assert self._log is not None
+        self._force_the_rest()
+        with self._switching:
+            self._log.note(context)
+
+    def _force_the_rest(self) -> None:
+        try:
+            self.before_sync()
+        except OSError as error:
+            raise DurabilityError(
+                f"what the log in {self._directory.path} speaks of could not be forced to the "
+                f"disk: {error}. {_ROOM}"
+            ) from error
+
+    def _begin_log(self) -> None:
         try:
             self._open_log()
         except OSError as error:
             raise DurabilityError(
                 f"a log could not be begun in {self._directory.path}: {error}. {_ROOM}"
             ) from error
-        return self.append(increment)
 
     def checkpoint(
         self, meta: dict[str, Any], parts: Mapping[str, Encoded], *, derived: bool
@@ -182,6 +207,7 @@ class Generations:
             The same, and the log cannot be trusted either.
         """
         self._check_process()
+        self._force_the_rest()
         failed = self._finish_log()
         is_first = not self._last
         if is_first:
@@ -218,6 +244,7 @@ class Generations:
         with self._switching:
             if self._log is not None and self._log.failure is None:
                 try:
+                    self.before_sync()
                     self._log.sync()
                 except OSError:
                     self.suspect = True
@@ -240,6 +267,7 @@ class Generations:
                 return
             try:
                 if self._sync != "os" and not isinstance(log.failure, LockedError):
+                    self.before_sync()
                     log.sync()
                 log.close()
             except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from xxhash import xxh3_64_intdigest
@@ -17,8 +17,10 @@ from trax.storage.frames import (
     BEGINS,
     BUFFER,
     CLOUDPICKLE,
+    CONTEXT,
     DURABLE_OFFSET,
     HEADER_SIZE,
+    NOTE,
     OVERHEAD,
     PICKLE,
     READONLY_BUFFER,
@@ -33,7 +35,8 @@ from trax.storage.frames import (
 )
 
 _WHOLE = BEGINS | PICKLE
-_OBJECT = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER)
+_FIRST = BEGINS | CONTEXT
+_OBJECT = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, CONTEXT, NOTE)
 
 __all__ = ["LogReader", "LogWriter", "open_log"]
 
@@ -81,8 +84,8 @@ class LogWriter:
         self._write: Callable[[Any], int] = self.file.write
         _open_writers.add(self)
 
-    def _append(self, increment: bytes | Encoded) -> int:
-        """Append one increment, as a plain pickle or as an `Encoded`.
+    def _append(self, increment: bytes | Encoded, context: bytes = b"") -> int:
+        """Append one increment, as a plain pickle or as an `Encoded`, with its context.
 
         When this returns, it survives the death of the process; under ``sync="always"`` that of
         the machine too.
@@ -99,10 +102,16 @@ class LogWriter:
             unless it was only the sync that failed: then `count` includes it.
         """
         if type(increment) is not bytes:
-            return self._append_in_pieces(increment)
-        body = _pack_word(len(increment) << 8 | _WHOLE) + increment
-        chain = xxh3_64_intdigest(body, self.chain)
-        data = body + _pack_word(chain)
+            return self._append_in_pieces(increment._replace(context=context))  # type: ignore[union-attr]
+        before, chain, kind = b"", self.chain, _WHOLE
+        if context:
+            before = _pack_word(len(context) << 8 | _FIRST) + context
+            chain = xxh3_64_intdigest(before, chain)
+            before += _pack_word(chain)
+            kind = PICKLE
+        body = _pack_word(len(increment) << 8 | kind) + increment
+        chain = xxh3_64_intdigest(body, chain)
+        data = before + body + _pack_word(chain)
         size = len(data)
         try:
             done = self._write(data)
@@ -116,14 +125,34 @@ class LogWriter:
         self.end = end = self.end + size
         return end
 
-    def _append_in_pieces(self, increment: Any) -> int:
+    def note(self, context: bytes) -> None:
+        """Store a context that belongs to no increment, and force it and its mark to the disk.
+
+        Raises
+        ------
+        DurabilityError
+            It may not be stored; the increments before are.
+        """
+        self._write_records([(NOTE | BEGINS, context)])
+        try:
+            self.sync()
+            self.file.sync()
+        except OSError as error:
+            raise self._durability_error(error) from error
+
+    def _append_in_pieces(self, increment: Encoded) -> int:
         """Append an object with its memory from where it lies."""
+        self._write_records(increment.records())
+        self.count += 1
+        return self.end
+
+    def _write_records(self, records: Iterable[tuple[int, Any]]) -> None:
         chain = self.chain
         end = self.end
         try:
             if self.failure is not None:
                 raise self.failure
-            for kind, payload in increment.records():
+            for kind, payload in records:
                 head, check, chain = pieces(kind, payload, chain)
                 for piece in (head, payload, check):
                     write_all(self.file, piece)
@@ -132,13 +161,11 @@ class LogWriter:
             self._cut_back(error)
             raise
         self.chain = chain
-        self.count += 1
         self.end = end
-        return end
 
-    def _append_always(self, increment: bytes | Encoded) -> int:
+    def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
-        end = self._append(increment)
+        end = self._append(increment, context)
         try:
             self.sync(mark=False)
         except OSError as error:
@@ -212,7 +239,7 @@ class LogReader:
     count : int
         How many increments were read.
     offset : int
-        Where the last increment that was read ends.
+        Where the last increment, or note, that was read ends.
     flaw : str or None
         After the last increment: what is wrong at `flaw_offset`; None at the end of the file.
     """
@@ -229,22 +256,27 @@ class LogReader:
         self.flaw_offset = HEADER_SIZE
 
     def __iter__(self) -> Iterator[Encoded]:
+        """Yield the increments, and the notes between them, whose kind is `NOTE`."""
         records = Records(self._source, self.chain)
         self.size = records.size
+        context: bytes | bytearray = b""
         buffers: list[Any] = []
         for kind, begins, payload, _ in records:
-            if begins == bool(buffers) or kind not in _OBJECT:
+            if begins == bool(buffers or context) or kind not in _OBJECT:
                 records.flaw = "a record does not belong here"
+            elif kind == CONTEXT:
+                context = payload
             elif kind == BUFFER:
                 buffers.append(payload)
             elif kind == READONLY_BUFFER:
                 buffers.append(bytes(payload))
             else:
-                self.count += 1
+                self.count += kind != NOTE
                 self.chain, self.offset = records.chain, records.offset
-                yield Encoded(kind, payload, buffers)
-                buffers = []
-        self.flaw = records.flaw or ("an increment is cut short" if buffers else None)
+                yield Encoded(kind, payload, buffers, context)
+                context, buffers = b"", []
+        whole = not (buffers or context)
+        self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
 
     def valid_behind(self, *, beginning: bool) -> int | None:

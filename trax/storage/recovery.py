@@ -19,11 +19,13 @@ from trax.errors import CorruptionError, FormatVersionError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.files import Directory
-from trax.storage.frames import HEADER_SIZE, Damage, NewerVersion
+from trax.storage.frames import HEADER_SIZE, NOTE, Damage, NewerVersion, decode_context
 from trax.storage.log import LogReader, open_log
 from trax.storage.names import FileName
 
-__all__ = ["Position", "Recovery", "Torn"]
+__all__ = ["OUTPUT", "Position", "Recovery", "Torn"]
+
+OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
 _WHAT_NEXT = (
     "Nothing was changed. Put the file back from a copy of the store if there is one; to give the "
@@ -72,6 +74,8 @@ class Recovery:
         The base; None where increments were logged before the first checkpoint.
     position : Position
         Where the base stands, and after `increments` where the run stands.
+    context : dict of str to bytes
+        What else stood where at that position.
     last : int
         The generation of the last log of the chain, 0 if there is none.
     highest : int
@@ -91,6 +95,7 @@ class Recovery:
         self._name = name
         self.checkpoint: Checkpoint | None = None
         self.position = Position(0, 0)
+        self.context: dict[str, bytes] = {}
         self.last = 0
         self.broken: dict[FileName, str] = {}
         self.unborn: list[FileName] = []
@@ -140,6 +145,8 @@ class Recovery:
                 fields = self.checkpoint.fields
                 self._check_identity(name, fields)
                 self.position = Position(fields["step"], int(fields["chain"], 16))
+                if "context" in self.checkpoint.parts:
+                    self.context = decode_context(self.checkpoint.parts["context"].payload)
                 return name.generation
         return 0
 
@@ -247,17 +254,47 @@ class Recovery:
         begin = self.position.step
         self.position = Position(begin, reader.chain)
         self.last = name.generation
-        if following is None or following.position.step > begin:
-            for encoded in reader:
-                self.position = Position(begin + reader.count, reader.chain)
-                yield encoded
-                if following is not None and self.position.step == following.position.step:
-                    break
+        records = iter(reader)
+        while following is None or self._is_before(following.position):
+            end = reader.offset
+            encoded = next(records, None)
+            if encoded is None:
+                break
+            if following is None and self._may_lead(reader):
+                flaw = "the output files of a step may not have reached the disk before it did"
+                self.torn = Torn(name, end, reader.size - end, flaw)
+                return
+            self.position = Position(begin + reader.count, reader.chain)
+            if encoded.kind == NOTE:
+                self.context |= decode_context(encoded.payload)
+                continue
+            if encoded.context:
+                self.context |= decode_context(encoded.context)
+            yield encoded
         if following is None:
             self._judge_end(name, reader)
         elif self.position != following.position:
             flaw = reader.flaw or f"it ends before {FileName('log', following.generation)} begins"
             raise self._corrupt(name, reader.flaw_offset, flaw)
+
+    def _is_before(self, position: Position) -> bool:
+        return self.position != position and self.position.step <= position.step
+
+    def _may_lead(self, reader: LogReader) -> bool:
+        """Return whether the last record may have outlived what its step wrote to output files.
+
+        Those files are forced to the disk before the log is; but without being asked, a system
+        writes in any order, and only after a reboot does that matter.
+        """
+        return (
+            reader.offset > reader.durable
+            and reader.fields["sync"] != "always"
+            and not self._is_same_boot(reader)
+            and any(key.startswith(OUTPUT) for key in self.context)
+        )
+
+    def _is_same_boot(self, reader: LogReader) -> bool:
+        return bool(self._directory.boot) and reader.fields["boot"] == self._directory.boot
 
     def _judge_end(self, name: FileName, reader: LogReader) -> None:
         """Decide by evidence whether the end of the last log was torn or damaged."""
@@ -270,7 +307,7 @@ class Recovery:
         if flaw is None:
             return
         # Without a reboot nothing can have reordered what was written.
-        same_boot = bool(self._directory.boot) and reader.fields["boot"] == self._directory.boot
+        same_boot = self._is_same_boot(reader)
         if same_boot or reader.fields["sync"] == "always":
             # Each increment was forced before the next one began; its own records were not.
             behind = reader.valid_behind(beginning=not same_boot)

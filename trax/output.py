@@ -1,0 +1,252 @@
+"""Output files that are part of a run: their lengths are stored with every step.
+
+Strategy: an output file only grows. Before a step is logged, what it has written is flushed
+and the file's length goes into the step's context; before a log is forced to the disk, the files
+are. So a file always holds at least what the stored steps have written, and on resuming it is
+cut back to just that. A file's length is stored, durably, before anything is written to it
+for the first time.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import stat
+import struct
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from trax import report
+from trax.context import Parts, values
+from trax.errors import CorruptionError, DurabilityError, StorageError, UsageError
+from trax.storage.files import force, sync_directory
+from trax.storage.frames import encode_context
+from trax.storage.recovery import OUTPUT
+
+__all__ = ["Outputs", "cut_back"]
+
+_LENGTH = struct.Struct("<Q")
+_MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
+
+
+class _Output:
+    """One file, as something whose position is followed."""
+
+    seen = memoryview(bytes(8)).cast("Q")
+    word = -1  # written to or not, it is looked at after every step
+
+    def __init__(self, path: str, fd: int, *, always: bool) -> None:
+        self.path = path
+        self.file: IO[Any] | None = None
+        self._fd = fd
+        self._always = always
+        self._forced = -1
+        self._failure: OSError | None = None
+
+    def parts(self) -> Parts:
+        """Flush what was written, and return the file's length."""
+        try:
+            if self.file is not None and not self.file.closed:
+                self.file.flush()
+            if self._always or self._failure is not None:
+                self.sync()
+            return (_LENGTH.pack(os.fstat(self._fd).st_size),)
+        except OSError as error:
+            raise DurabilityError(
+                f"what the step wrote to {self.path} could not be stored: {error}. The step is not "
+                "stored either. Make room or mend the disk, and run it again."
+            ) from error
+
+    def sync(self) -> None:
+        """Return when the file is on the disk; after a failure it never is."""
+        if self._failure is not None:
+            raise self._failure
+        length = os.fstat(self._fd).st_size
+        if length != self._forced:
+            try:
+                force(self._fd)
+            except OSError as error:
+                self._failure = error
+                raise
+            self._forced = length
+
+    def end(self, parts: Parts) -> None:
+        """Close the file, and cut off what no stored step has written."""
+        with contextlib.suppress(OSError):
+            if self.file is not None:
+                self.file.close()
+            (length,) = _LENGTH.unpack(parts[0])
+            if os.fstat(self._fd).st_size > length:
+                os.ftruncate(self._fd, length)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Outputs:
+    """The output files of a run that is open.
+
+    Parameters
+    ----------
+    store : str
+        The path of the store, which relative paths are stored relative to.
+    recovered : mapping of str to bytes
+        The context that the run was recovered to.
+    always : bool
+        Whether every step is forced to the disk.
+    note : callable
+        Stores a context at once.
+    follow : callable
+        Takes a name and something to follow from now on.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        recovered: Mapping[str, bytes],
+        *,
+        always: bool,
+        note: Callable[[bytes], None],
+        follow: Callable[[str, Any], None],
+    ) -> None:
+        self._store = store
+        self._recovered = recovered
+        self._always = always
+        self._note = note
+        self._follow = follow
+        self._outputs: dict[str, _Output] = {}
+
+    def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
+        """Open a file of this run to write to it; see `trax.open`."""
+        if mode not in _MODES:
+            raise UsageError(
+                f"trax.open() writes at the end of a file: mode is one of {sorted(_MODES)}, not "
+                f"{mode!r}. To read, use the built-in open()."
+            )
+        path = os.fspath(path)
+        if not isinstance(path, str):
+            raise UsageError(f"trax.open() takes a path as text, not {path!r}")
+        output = self._outputs.get(name := self._name(path))
+        if output is None:
+            output = self._begin(name, os.path.abspath(path), mode)
+        else:
+            self._check_again(output, mode)
+        file: IO[Any] = builtins.open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
+        output.file = file
+        return file
+
+    def sync(self) -> None:
+        """Return when all files are on the disk."""
+        for output in list(self._outputs.values()):
+            output.sync()
+
+    def end(self, last: Callable[[str], Parts]) -> None:
+        """Close the files; `last` tells the position of each that was stored last."""
+        for name, output in self._outputs.items():
+            output.end(last(name))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        while self._outputs:
+            self._outputs.popitem()[1].close()
+
+    def _name(self, path: str) -> str:
+        if not os.path.isabs(path):
+            path = os.path.relpath(path, self._store)
+        return OUTPUT + os.path.normpath(path)
+
+    def _begin(self, name: str, path: str, mode: str) -> _Output:
+        is_new = not list(values(self._recovered, name))
+        if is_new:
+            if mode[0] == "x" and os.path.lexists(path):
+                raise FileExistsError(f"{path} exists, and is no output file of this run")
+            keeps = mode[0] == "a" and os.path.exists(path)
+            length = os.stat(path).st_size if keeps else 0
+            self._note(encode_context([(f"{name}#0", _LENGTH.pack(length))]))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise UsageError(f"{path} is not a regular file: it cannot be cut back")
+            if is_new and mode[0] == "w":
+                os.ftruncate(fd, 0)
+            sync_directory(os.path.dirname(path))
+            output = self._outputs[name] = _Output(path, fd, always=self._always)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._follow(name, output)
+        return output
+
+    @staticmethod
+    def _check_again(output: _Output, mode: str) -> None:
+        if output.file is not None and not output.file.closed:
+            raise UsageError(
+                f"{output.path} is open already: use the file that trax.open() returned, or close "
+                "that first"
+            )
+        if mode[0] != "a":
+            raise UsageError(
+                f"{output.path} was opened before in this run, and an output file only grows: open "
+                f"it once before the loop, or every time with mode 'a' instead of {mode!r}"
+            )
+
+
+def cut_back(store: str, context: Mapping[str, bytes]) -> None:
+    """Make the output files end where a context says that they did.
+
+    Nothing is changed before all of them are found to be there and long enough.
+
+    Raises
+    ------
+    CorruptionError
+        One is missing or too short.
+    """
+    found = []
+    for key, value in context.items():
+        if key.startswith(OUTPUT):
+            path = os.path.normpath(os.path.join(store, key[len(OUTPUT) : -len("#0")]))
+            (length,) = _LENGTH.unpack(value)
+            found.append((path, length, _length(path, length)))
+    for path, length, present in found:
+        try:
+            if present:
+                _cut(path, length)
+        except OSError as error:
+            raise StorageError(
+                f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
+                "Nothing that is stored was changed: mend that, and run it again."
+            ) from error
+        if present > length:
+            report.note(
+                f"{path} was cut back from {present:,} to {length:,} bytes: what was behind is of "
+                "a step that is done again"
+            )
+
+
+def _length(path: str, needed: int) -> int:
+    try:
+        present = os.stat(path).st_size
+    except OSError as error:
+        present, reason = 0, error.strerror
+    else:
+        reason = f"it has {present:,} bytes"
+    if present < needed:
+        raise CorruptionError(
+            f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
+            "behind the run's back. Nothing was changed. Put the file back as it was; or start "
+            "over, with the function's fresh(...).",
+            path,
+            present,
+        )
+    return present
+
+
+def _cut(path: str, length: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_size > length:
+            os.ftruncate(fd, length)
+        force(fd)  # before a log is that says so
+    finally:
+        os.close(fd)

@@ -1,0 +1,307 @@
+"""Where random generators stand, seen without slowing a loop that draws nothing.
+
+Strategy: the state of a generator is a tuple of parts, of which a step stores those that have
+changed: of a Mersenne Twister nearly always its position, a few bytes, and its 624 words only
+after they were made anew. Whether anything was drawn shows in one machine word of the
+generator's own memory that every draw changes. Where that word lies is found when a generator is
+first seen, by looking for its public state; where it is not found, or where something can be
+drawn that the word does not show, the parts themselves are compared.
+
+Values come from the standard library's `random`, from NumPy and from PyTorch; only those of
+them that the program has imported are looked at.
+"""
+
+from __future__ import annotations
+
+import _random
+import ctypes
+import pickle
+import random
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+__all__ = ["Generator", "canonical", "defaults", "is_generator", "kinds", "watch"]
+
+_NEVER = -1  # no word has this value: there is no telling without comparing the parts
+_UNSEEN = memoryview(bytes(8)).cast("Q")
+
+_WORDS = 624
+_BYTES = 4 * _WORDS
+_PLACE = struct.Struct("<i?d")  # of a Mersenne Twister: index, and a normal number kept for later
+_PCG = struct.Struct("<16s?I")  # state, and half a number kept for later
+_TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
+_TORCH_SIZE = 5056  # of the CPU's generator; that of a GPU is a seed and an offset
+
+
+class Generator(Protocol):
+    """A random generator whose position is stored.
+
+    Attributes
+    ----------
+    seen : memoryview
+        Its first item is the word that every draw changes.
+    word : int
+        What that was when `parts` was last asked for; `_NEVER` where a draw may not change it.
+    """
+
+    seen: memoryview
+    word: int
+
+    def parts(self) -> tuple[bytes, ...]:
+        """Return the state as it is now."""
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        """Set the state to what `parts` returned."""
+
+
+class _Python:
+    """A `random.Random`."""
+
+    def __init__(self, generator: random.Random) -> None:
+        self._generator = generator
+        state = generator.getstate()[1]
+        found = _find(generator, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
+        self._memory = found
+        self.seen = _UNSEEN if found is None else found[:8].cast("Q")
+        self.word = _NEVER
+
+    def parts(self) -> tuple[bytes, ...]:
+        if self._memory is None:
+            _, numbers, gauss = self._generator.getstate()
+            words, index = struct.pack(f"<{_WORDS}I", *numbers[:-1]), numbers[-1]
+        else:
+            gauss = self._generator.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
+            self.word = self.seen[0] if gauss is None else _NEVER
+            state = bytes(self._memory)  # all at once: other threads may be drawing
+            words = state[4:]
+            (index,) = struct.unpack_from("<i", state)
+        return words, _PLACE.pack(index, gauss is not None, gauss or 0.0)
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        words, place = parts
+        index, is_kept, gauss = _PLACE.unpack(place)
+        state = (*struct.unpack(f"<{_WORDS}I", words), index)
+        self._generator.setstate((3, state, gauss if is_kept else None))
+
+
+class _Twister:
+    """NumPy's Mersenne Twister, with the normal number that an old `RandomState` keeps."""
+
+    def __init__(self, bits: Any, owner: Any = None) -> None:
+        self._bits = bits
+        self._owner = owner
+        state = bits.state["state"]
+        place = struct.pack("<i", state["pos"])
+        address = bits.ctypes.state_address
+        memory = _memory(address, _BYTES + 4)
+        if bytes(memory) == state["key"].astype("<u4").tobytes() + place:
+            self._memory: memoryview | None = memory
+            self.seen = memory[_BYTES - 4 :].cast("Q")
+        else:
+            self._memory = None
+            self.seen = _UNSEEN
+        self._gauss = None if owner is None else _find_gauss(owner)
+        self.word = _NEVER
+
+    def parts(self) -> tuple[bytes, ...]:
+        kept = self._kept()
+        if self._memory is None:
+            state = self._bits.state["state"]
+            return state["key"].astype("<u4").tobytes(), _PLACE.pack(state["pos"], *kept)
+        self.word = _NEVER if kept[0] else self.seen[0]
+        state = bytes(self._memory)  # all at once: other threads may be drawing
+        (index,) = struct.unpack_from("<i", state, _BYTES)
+        return state[:_BYTES], _PLACE.pack(index, *kept)
+
+    def _kept(self) -> tuple[bool, float]:
+        if self._owner is None:
+            return False, 0.0
+        if self._gauss is not None:
+            has_gauss, gauss = struct.unpack_from("<ixxxxd", self._gauss)
+            return bool(has_gauss), gauss
+        state = self._owner.get_state(legacy=False)
+        return bool(state["has_gauss"]), state["gauss"]
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        import numpy as np
+
+        words, place = parts
+        index, is_kept, gauss = _PLACE.unpack(place)
+        state = {
+            "bit_generator": "MT19937",
+            "state": {"key": np.frombuffer(words, "<u4").astype(np.uint32), "pos": index},
+        }
+        if self._owner is None:
+            self._bits.state = state
+        else:
+            self._owner.set_state({**state, "has_gauss": int(is_kept), "gauss": gauss})
+
+
+class _Pcg:
+    """NumPy's PCG64, which `numpy.random.default_rng` makes, and its variant."""
+
+    def __init__(self, bits: Any) -> None:
+        self._bits = bits
+        state = bits.state["state"]["state"].to_bytes(16, "little")
+        (address,) = struct.unpack("P", _memory(bits.ctypes.state_address, 8))
+        found = _memory(address, 16)
+        self.seen = found[:8].cast("Q") if bytes(found) == state else _UNSEEN
+        self.word = _NEVER
+
+    def parts(self) -> tuple[bytes, ...]:
+        state = self._bits.state
+        inner, is_kept = state["state"], bool(state["has_uint32"])
+        if self.seen is not _UNSEEN:
+            self.word = _NEVER if is_kept else self.seen[0]
+        number = inner["state"].to_bytes(16, "little")
+        return _PCG.pack(number, is_kept, state["uinteger"]), inner["inc"].to_bytes(16, "little")
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        number, is_kept, half = _PCG.unpack(parts[0])
+        self._bits.state = {
+            "bit_generator": type(self._bits).__name__,
+            "state": {
+                "state": int.from_bytes(number, "little"),
+                "inc": int.from_bytes(parts[1], "little"),
+            },
+            "has_uint32": int(is_kept),
+            "uinteger": half,
+        }
+
+
+class _Torch:
+    """A generator of PyTorch."""
+
+    seen = _UNSEEN
+    word = _NEVER
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+
+    def parts(self) -> tuple[bytes, ...]:
+        state = self._generator.get_state().numpy().tobytes()
+        if len(state) != _TORCH_SIZE:
+            return (state,)
+        words = _TORCH_WORDS
+        return state[words], state[: words.start] + state[words.stop :]
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        import torch
+
+        state = parts[-1]
+        if len(parts) > 1:
+            state = state[: _TORCH_WORDS.start] + parts[0] + state[_TORCH_WORDS.start :]
+        self._generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+
+class _Opaque:
+    """Any other: its public state as a pickle."""
+
+    seen = _UNSEEN
+    word = _NEVER
+
+    def __init__(self, get: Callable[[], Any], set_: Callable[[Any], None]) -> None:
+        self._get = get
+        self._set = set_
+
+    def parts(self) -> tuple[bytes, ...]:
+        return (pickle.dumps(self._get(), 5),)
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        self._set(pickle.loads(parts[0]))
+
+
+def _memory(address: int, size: int) -> memoryview:
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+
+def _own_memory(obj: Any, size: int) -> memoryview | None:
+    """Return the first bytes of an object, where its identity is where it lies."""
+    return _memory(id(obj), size) if sys.implementation.name == "cpython" else None
+
+
+def _find(generator: random.Random, content: bytes) -> memoryview | None:
+    """Return the memory of a generator in which its state lies as `content`."""
+    memory = _own_memory(generator, _random.Random.__basicsize__)
+    begin = -1 if memory is None else bytes(memory).find(content)
+    return None if memory is None or begin < 0 else memory[begin : begin + len(content)]
+
+
+def _find_gauss(owner: Any) -> memoryview | None:
+    """Return the memory of a `RandomState` in which it keeps a normal number, and whether."""
+    from numpy.random import MT19937, RandomState
+
+    probe = RandomState(MT19937(0))
+    size = RandomState.__basicsize__
+    memory, probed = _own_memory(owner, size), _own_memory(probe, size)
+    if memory is None or probed is None:
+        return None
+    found = []
+    for has_gauss in (0, 1):
+        gauss = {"has_gauss": has_gauss, "gauss": 1.2345678901234567e-5}
+        probe.set_state({**probe.get_state(legacy=False), **gauss})
+        found.append(bytes(probed).find(struct.pack("<ixxxxd", *gauss.values())))
+    begin = found[0]
+    return memory[begin : begin + 16] if begin >= 0 and found[1] == begin else None
+
+
+def canonical(generator: Any) -> Any:
+    """Return the object that holds the state: of NumPy's `Generator` its bit generator."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None and isinstance(generator, numpy.Generator):
+        return generator.bit_generator
+    return generator
+
+
+def kinds() -> tuple[type, ...]:
+    """Return the types of generators that the program can have made."""
+    found: list[type] = [random.Random]
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator)
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "Generator"):
+        found.append(torch.Generator)
+    return tuple(found)
+
+
+def is_generator(value: Any) -> bool:
+    """Return whether this is a random generator that has a state."""
+    return isinstance(value, kinds()) and not isinstance(value, random.SystemRandom)
+
+
+def watch(generator: Any) -> Generator:
+    """Return what reads and restores the position of a generator."""
+    generator = canonical(generator)
+    if isinstance(generator, random.Random):
+        if type(generator).getstate is random.Random.getstate:
+            return _Python(generator)
+        return _Opaque(generator.getstate, generator.setstate)
+    if hasattr(generator, "get_state"):
+        if type(generator).__module__.partition(".")[0] == "torch":
+            return _Torch(generator)
+        bits = generator._bit_generator  # noqa: SLF001  # there is no public way from a RandomState
+        if type(bits).__name__ == "MT19937":
+            return _Twister(bits, generator)
+        return _Opaque(lambda: generator.get_state(legacy=False), generator.set_state)
+    if type(generator).__name__ == "MT19937":
+        return _Twister(generator)
+    if type(generator).__name__ in ("PCG64", "PCG64DXSM"):
+        return _Pcg(generator)
+    return _Opaque(lambda: generator.state, lambda state: setattr(generator, "state", state))
+
+
+def defaults() -> Iterator[tuple[str, Any]]:
+    """Yield the global generators of what is imported, by the names that they are stored under."""
+    yield "random", random._inst  # noqa: SLF001
+    if "numpy.random" in sys.modules:
+        from numpy.random import mtrand
+
+        yield "numpy.random", mtrand._rand  # noqa: SLF001
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "default_generator"):
+        yield "torch", torch.default_generator
+        for number, generator in enumerate(torch.cuda.default_generators):
+            yield f"torch.cuda {number}", generator

@@ -1,0 +1,153 @@
+"""Which random generators belong to a run, and under which names they are stored."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from types import FrameType
+from typing import Any
+
+from trax.context import values
+from trax.errors import UsageError
+from trax.randomness import canonical, defaults, is_generator, watch
+
+__all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer", "restore"]
+
+INNER = "state "  # what the names of generators in the state begin with
+
+
+def check_rng(rng: Any) -> tuple[Any, ...] | None:
+    """Return what was named with ``rng=`` as a tuple; None turns all of this off."""
+    if rng is None:
+        return None
+    named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
+    for generator in named:
+        if not is_generator(generator):
+            raise UsageError(
+                "rng takes random generators that have a state (random.Random, "
+                "numpy.random.Generator or RandomState, torch.Generator), a list of them, or None "
+                f"to leave random numbers alone; not {generator!r}"
+            )
+    return named
+
+
+def outer(
+    named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the generators outside of the state that a loop can draw from, with their names.
+
+    They are the global ones, those that were `named`, and those that are an argument, an
+    attribute of one, or a variable of the function's module or closure.
+    """
+    seen: set[int] = set()
+    for name, value in _candidates(named, arguments, inspect.unwrap(function)):
+        if is_generator(value) and id(canonical(value)) not in seen:
+            seen.add(id(canonical(value)))
+            yield name, canonical(value)
+
+
+def _candidates(
+    named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
+) -> Iterator[tuple[str, Any]]:
+    yield from defaults()
+    for number, generator in enumerate(named):
+        yield f"rng {number}", generator
+    for name, value in arguments.items():
+        yield f"argument {name}", value
+        for attribute, inner in getattr(value, "__dict__", {}).items():
+            yield f"argument {name}.{attribute}", inner
+    variables = inspect.getclosurevars(function).nonlocals
+    for name, value in {**getattr(function, "__globals__", {}), **variables}.items():
+        yield f"variable {name}", value
+
+
+def import_for(name: str) -> None:
+    """Import the library whose global generator has this name, if it is one of theirs."""
+    library = name.split(maxsplit=1)[0]
+    if library in ("numpy.random", "torch", "torch.cuda"):
+        module = importlib.import_module(library)
+        if library == "torch.cuda":
+            module.init()
+
+
+def restore(generator: Any, name: str, context: Mapping[str, bytes]) -> bool:
+    """Set a generator to where a context says that it stood; return whether it says so."""
+    parts = tuple(values(context, name))
+    if parts:
+        watch(generator).restore(parts)
+    return bool(parts)
+
+
+class Inner:
+    """The random generators in a state, each under a number that it keeps.
+
+    Parameters
+    ----------
+    objects : mapping of int to object
+        Those that are known, by number.
+    """
+
+    def __init__(self, objects: Mapping[int, Any]) -> None:
+        self.objects = {number: canonical(value) for number, value in objects.items()}
+        self._next = max(self.objects, default=-1) + 1
+        self._loaded = [
+            (name, generator := watch(value), generator.parts())
+            for name, value in self.named().items()
+        ]
+
+    def named(self) -> dict[str, Any]:
+        """Return the generators by their names in a context."""
+        return {f"{INNER}{number}": value for number, value in self.objects.items()}
+
+    def renew(self, found: Mapping[int, Any]) -> dict[str, int]:
+        """Take what was found in the state as it is now; return the places found, by number."""
+        numbers = {id(value): number for number, value in self.objects.items()}
+        self.objects = {}
+        places = {}
+        for place, value in found.items():
+            generator = canonical(value)
+            if not is_generator(generator):
+                continue
+            if id(generator) not in numbers:
+                numbers[id(generator)] = self._next
+                self._next += 1
+            number = numbers[id(generator)]
+            if number not in self.objects:
+                self.objects[number] = generator
+                places[str(number)] = place
+        return places
+
+    def restore(self, context: Mapping[str, bytes]) -> None:
+        """Set the generators of a state that was loaded to where a context says they stood."""
+        for name, generator, loaded in self._loaded:
+            said = [context.get(f"{name}#{n}", part) for n, part in enumerate(loaded)]
+            generator.restore(tuple(said))
+
+
+class Strays:
+    """Finds generators that a loop keeps in a local variable from one step to the next.
+
+    A resumed loop would make such a generator anew, and draw the same numbers again.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[Any, tuple[bytes, ...]]] = {}
+
+    def look(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
+        """Look at the variables after a step; from the second look on, return the strays.
+
+        `known` are the identities of the generators that are followed.
+        """
+        before, self._before = self._before, {}
+        strays = {}
+        for name, value in frame.f_locals.items() if frame is not None else ():
+            generator = canonical(value) if is_generator(value) else None
+            if generator is None or id(generator) in known:
+                continue
+            parts = watch(generator).parts()
+            self._before[name] = generator, parts
+            if name in before and before[name][0] is generator and before[name][1] != parts:
+                strays[name] = generator
+        return strays
