@@ -20,7 +20,7 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.loop import remaining, steps
+from trax.loop import Step, remaining, step, steps
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.resumable import Resumable, resumable
 from trax.run import Run
@@ -37,6 +37,7 @@ __all__ = [
     "Resumable",
     "Run",
     "Since",
+    "Step",
     "StorageError",
     "Trax",
     "TraxError",
@@ -49,5 +50,6 @@ __all__ = [
     "load",
     "remaining",
     "resumable",
+    "step",
     "steps",
 ]

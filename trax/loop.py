@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from trax import report
 from trax.active import Engine, current
 from trax.errors import UsageError
 
-__all__ = ["remaining", "steps"]
+__all__ = ["Step", "remaining", "step", "steps"]
 
 T = TypeVar("T")
 
@@ -86,6 +87,64 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
         engine.total = len(items)
         return items[engine.step :]
     return islice(items, engine.step, None)
+
+
+class Step(int):
+    """The number of a step, and a key for what is done in it elsewhere.
+
+    It is the whole number in everything, and stored as what it is, so that a state that holds one
+    comes back the same; ``int(step)`` takes less room.
+
+    Attributes
+    ----------
+    key : str
+        A UUID: the same whenever this step of this run is done, and for no other step or run.
+    """
+
+    key: str
+
+    def __new__(cls, number: int, key: str) -> Self:
+        step = super().__new__(cls, number)
+        step.key = key
+        return step
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str]]:
+        return type(self), (int(self), self.key)
+
+
+def step() -> Step:
+    """Return the number of the step that is being done, with a key for calls to the outside.
+
+    A step that was interrupted is done again, and what it did elsewhere is then done twice. Whoever
+    is called can tell the second time by the key, for it is the same in every process that does
+    this step of this run. After ``fresh(...)`` it is another run, with other keys.
+
+    Returns
+    -------
+    Step
+        A whole number, 0 for the first step: the increments before it. Its `key` is a UUID.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs.
+
+    Examples
+    --------
+    >>> import trax
+    >>> paid = {}  # stands for a server that ignores a key that it has seen
+    >>> @trax.resumable(create=int, replay_log=lambda total, amount: total + amount)
+    ... def pay(total, amounts):
+    ...     for amount in trax.remaining(amounts):
+    ...         paid.setdefault(trax.step().key, amount)
+    ...         total = yield amount
+    >>> pay(amounts=[10, 20]).result()
+    30
+    >>> list(paid.values())
+    [10, 20]
+    """
+    engine = current("trax.step()")
+    return Step(engine.step, str(uuid.uuid5(uuid.UUID(engine.run_id), str(engine.step))))
 
 
 def _counting(what: str) -> Engine:

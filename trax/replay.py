@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trax.errors import CodecError, CorruptionError, NotFoundError
+from trax.migration import Migration
 from trax.storage.codec import decode
 from trax.storage.recovery import Recovery
 from trax.storage.store import Store
 
-__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode"]
+__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode", "stored_version"]
 
 S = TypeVar("S")
 
@@ -49,6 +50,8 @@ class Replayed(Generic[S]):
         The checkpoint's meta record; empty where there is no checkpoint.
     recovery : Recovery
         What was read.
+    migrated_from : int or None
+        The version that the stored state was of, if that is not the present one.
     """
 
     state: S
@@ -58,6 +61,7 @@ class Replayed(Generic[S]):
     age: float
     meta: dict[str, Any]
     recovery: Recovery
+    migrated_from: int | None = None
 
 
 def replay_mode(replay_log: Callable[..., Any] | None) -> str:
@@ -72,6 +76,9 @@ def replay(
     name: str,
     create: Callable[[], Any] | None,
     replay_log: Callable[[Any, Any], Any] | None,
+    *,
+    renames: Mapping[str, str] | None = None,
+    migration: Migration | None = None,
 ) -> Replayed[Any]:
     """Read a recovery to its end and fold it into a state.
 
@@ -86,15 +93,22 @@ def replay(
         any checkpoint.
     replay_log : callable or None
         ``replay_log(state, increment) -> state``; or `STORED`.
+    renames : mapping of str to str, optional
+        Where classes and functions are now, by where they were.
+    migration : Migration, optional
+        What brings a state forward that is of an older version. The state of the checkpoint is,
+        before anything is replayed on it; or the last increment, where that is the state.
     """
     begun = time.monotonic()
     checkpoint = recovery.checkpoint
     meta = checkpoint.meta if checkpoint else {}
+    version = stored_version(meta)
+    forward = migration.since(version) if migration else None
     mode = meta.get("replay_log", "unknown")
     if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
-        replay_log = _stored(recovery, name, mode)
+        replay_log = _stored(recovery, name, mode, renames)
     if checkpoint:
-        state = decode(checkpoint.parts["state"], f"the state of the run {name!r}")
+        state = decode(checkpoint.parts["state"], f"the state of the run {name!r}", renames)
     elif create is not None:
         state = create()
     elif replay_log is REPLACE:
@@ -106,9 +120,13 @@ def replay(
         )
     base = recovery.position.step
     if replay_log is REPLACE:
-        state = _last(recovery, name, state)
+        state = _last(recovery, name, state, renames)
+        if forward and (checkpoint or recovery.position.step > base):
+            state = forward(state)
     else:
-        state = _fold(recovery, name, state, replay_log)
+        if forward and checkpoint:
+            state = forward(state)
+        state = _fold(recovery, name, state, replay_log, renames)
     replayed = recovery.position.step - base
     written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
@@ -119,16 +137,27 @@ def replay(
         age=max(0.0, time.time() - written),
         meta=meta,
         recovery=recovery,
+        migrated_from=version if forward else None,
     )
 
 
-def _last(recovery: Recovery, name: str, state: Any) -> Any:
+def stored_version(meta: dict[str, Any]) -> int:
+    """Return which version of its script a checkpoint says that it is of."""
+    version: int = meta.get("version", 1)
+    return version
+
+
+def _last(recovery: Recovery, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
     newest = deque(recovery.increments(), maxlen=1)
-    return decode(newest[0], f"an increment of the run {name!r}") if newest else state
+    return decode(newest[0], f"an increment of the run {name!r}", renames) if newest else state
 
 
 def _fold(
-    recovery: Recovery, name: str, state: Any, replay_log: Callable[[Any, Any], Any] | None
+    recovery: Recovery,
+    name: str,
+    state: Any,
+    replay_log: Callable[[Any, Any], Any] | None,
+    renames: Mapping[str, str] | None,
 ) -> Any:
     for encoded in recovery.increments():
         if replay_log is None:
@@ -136,7 +165,7 @@ def _fold(
                 f"the run {name!r} has increments in its log, and no replay_log to replay them "
                 "with: give replay_log="
             )
-        increment = decode(encoded, f"an increment of the run {name!r}")
+        increment = decode(encoded, f"an increment of the run {name!r}", renames)
         try:
             state = replay_log(state, increment)
         except Exception as error:
@@ -147,7 +176,9 @@ def _fold(
     return state
 
 
-def _stored(recovery: Recovery, name: str, mode: str) -> Callable[[Any, Any], Any] | None:
+def _stored(
+    recovery: Recovery, name: str, mode: str, renames: Mapping[str, str] | None
+) -> Callable[[Any, Any], Any] | None:
     """Return the function that the run was written with, or None where it has none."""
     if mode == "replace":
         return REPLACE
@@ -159,7 +190,7 @@ def _stored(recovery: Recovery, name: str, mode: str) -> Callable[[Any, Any], An
 
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # only where there is something to replay must it be loadable
-            loaded.append(decode(encoded, f"the replay_log of the run {name!r}"))
+            loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
         return loaded[0](state, increment)
 
     return replay_log
@@ -170,8 +201,11 @@ def load(
     name: str,
     create: Callable[[], Any] | None,
     replay_log: Callable[[Any, Any], Any] | None,
+    *,
+    renames: Mapping[str, str] | None = None,
+    migration: Migration | None = None,
 ) -> Replayed[Any] | None:
-    """Read a run without holding it; None where nothing is stored.
+    """Read a run without holding it; None where nothing is stored. See `replay`.
 
     The run may be written meanwhile. Where a file that was about to be read has just been pruned,
     or a checkpoint may have come that what was read does not lead to, the reading begins anew.
@@ -182,7 +216,9 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            replayed = replay(recovery, name, create, replay_log)
+            replayed = replay(
+                recovery, name, create, replay_log, renames=renames, migration=migration
+            )
             if not recovery.is_ambiguous or store.files(name) == seen:
                 return replayed
         except (FileNotFoundError, CorruptionError):
