@@ -201,6 +201,22 @@ def test_a_newer_version_is_never_opened_by_an_older_script(steps: int, store_he
     assert stored(store_here) == before
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_the_version_is_compared_before_the_arguments(done: bool) -> None:
+    """A newer script often has other arguments, and to change them would be the wrong way on."""
+
+    def loop(n: int, k: int) -> Iterator[int]:
+        yield k
+
+    interrupted(trax.resumable(create=int, version=2)(loop)(1), 1)
+    if done:
+        trax.resumable(create=int, version=2)(loop)(1).result()
+    with pytest.raises(UsageError, match="run the newer script"):
+        trax.resumable(create=int)(loop)(2).result()
+    with pytest.raises(trax.ArgumentsChangedError):
+        trax.resumable(create=int, version=2)(loop)(2).result()
+
+
 def test_a_migration_that_raises_changes_nothing(store_here: Path) -> None:
     """The exception is passed on with a note; the fixed function is called for the same state."""
 

@@ -31,6 +31,7 @@ from trax.storage.renames import present_name
         ("pkg.m.A", {"pkg": "p", "pkg.m": "q.r"}, "q.r.A"),
         ("m.AB", {"m.A": "n.B"}, "m.AB"),
         ("m.A", {"m.A": "m.B", "m.B": "m.A"}, "m.B"),
+        ("m.A", {"m.A": "m.B", "m.B": "m.C"}, "m.B"),
     ],
 )
 def test_the_longest_name_that_fits_counts(
@@ -124,7 +125,7 @@ def test_a_missing_name_is_found_behind_those_that_are_there(
     [
         ("new.Comet", "AttributeError: module 'new' has no attribute 'Comet'"),
         ("newer.World", "ModuleNotFoundError: No module named 'newer'"),
-        ("needy.World", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("pkg.needy.World", "ModuleNotFoundError: No module named 'no_such_library'"),
     ],
 )
 def test_a_new_name_that_is_not_there_is_named(
@@ -135,7 +136,8 @@ def test_a_new_name_that_is_not_there_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It says which rename led there, and what is missing, if that is something else."""
-    (tmp_path / "needy.py").write_text("import no_such_library")
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "needy.py").write_text("import no_such_library")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(CodecError) as caught:
         decode(moved[0], "state", {"old.World": target})
@@ -225,21 +227,22 @@ class Planet:
 
 AFTER = """
 import trax
-from planets import Kick, Planet
+import planets
 
 RENAMES = {"__main__.World": "planets.Planet", "__main__": "planets"}
 
-@trax.resumable(create=Planet, replay_log=Planet.advance, every_steps=4, renames=OPTION)
+@trax.resumable(create=planets.Planet, replay_log=planets.Planet.advance, every_steps=4,
+                renames=OPTION)
 def simulate(world):
     for i in trax.steps(10):
-        world = yield Kick(i)
+        world = yield planets.Kick(i)
 
 if OPTION:
     assert simulate.load().total == trax.load("simulate", renames=RENAMES).total == 15
-    assert type(trax.Trax(renames=RENAMES).recover("simulate")) is Planet
+    assert type(trax.Trax(renames=RENAMES).recover("simulate")) is planets.Planet
 run = simulate()
 assert run.resumed_at == 6
-print(run.result().total, type(run.state) is Planet)
+print(run.result().total, type(run.state) is planets.Planet)
 """
 
 
@@ -271,3 +274,22 @@ def test_the_result_of_a_run_goes_through_renames(monkeypatch: pytest.MonkeyPatc
     new = module(monkeypatch, "new", World="")
     renamed: Any = trax.resumable(create=int, renames={"old": "new"})(loop)
     assert type(renamed().result()) is new.World
+
+
+def test_an_increment_that_is_the_state_goes_through_renames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where replay_log is left out; what is stored next has the present name."""
+    module(monkeypatch, "old", World="")
+
+    def loop(world: Any) -> Generator[Any, Any, None]:
+        for _ in trax.steps(3):
+            world = yield sys.modules["new" if "new" in sys.modules else "old"].World()
+
+    with trax.resumable(loop)() as run:
+        next(run)
+    monkeypatch.delitem(sys.modules, "old")
+    new = module(monkeypatch, "new", World="")
+    later: Any = trax.resumable(renames={"old.World": "new.World"})(loop)
+    assert type(later.load()) is type(later().result()) is new.World
+    assert type(trax.load("loop")) is new.World
