@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -282,9 +282,9 @@ def test_an_increment_that_is_the_state_goes_through_renames(
     """Where replay_log is left out; what is stored next has the present name."""
     module(monkeypatch, "old", World="")
 
-    def loop(world: Any) -> Generator[Any, Any, None]:
+    def loop(world: Any) -> Iterator[Any]:
         for _ in trax.steps(3):
-            world = yield sys.modules["new" if "new" in sys.modules else "old"].World()
+            yield sys.modules["new" if "new" in sys.modules else "old"].World()
 
     with trax.resumable(loop)() as run:
         next(run)
