@@ -185,6 +185,8 @@ def test_a_version_without_a_way_to_it_is_an_error(store_here: Path) -> None:
             assert part in message
     assert stored(store_here) == before
     assert as_function(version=1)().result()["seen"] == list(range(10))
+    assert as_function(version=2).fresh().result()["seen"] == list(range(10))
+    assert as_function(version=2)().done
 
 
 @pytest.mark.parametrize("steps", [6, 10])
