@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, assert_type
 
 import pytest
@@ -45,6 +45,11 @@ def iterates(state: int) -> Iterator[bytes]:
     yield b""
 
 
+@trax.resumable(create=int, renames={"m.A": "n.B"}, version=2, migrate=lambda state, _: state)
+def versioned(state: int) -> Iterator[bytes]:
+    yield b""
+
+
 class Holder:
     """Has a method."""
 
@@ -65,6 +70,8 @@ def test_an_editor_knows_the_types() -> None:
     assert_type(simulate.load(), World)
     assert_type(returns(3).result(), str)
     assert_type(iterates().result(), int)
+    assert_type(versioned().result(), int)
+    assert_type(trax.step, Callable[[], trax.Step])
     assert_type(Holder().method(n=1), trax.Run[Any, World, World])
 
 

@@ -340,6 +340,15 @@ async def asynchronous(state: int) -> Any:
         (good, {"varying": ("m",)}, "varying names 'm'"),
         (good, {"sync": "never"}, "sync must be one of"),
         (good, {"keep": 0}, "keep"),
+        (good, {"renames": "m.A"}, "renames must be a mapping"),
+        (good, {"renames": {"m.A": 1}}, "renames has 1,"),
+        (good, {"renames": {"m.f.<locals>.A": "m.A"}}, "which is no name with its module"),
+        (good, {"renames": {"m.A": "m:A"}}, "renames has 'm:A'"),
+        (good, {"version": 0}, "version must be a whole number"),
+        (good, {"version": True}, "version must be a whole number"),
+        (good, {"version": "2"}, "version must be a whole number"),
+        (good, {"version": 2, "migrate": 1}, "migrate must be callable"),
+        (good, {"migrate": lambda state, version: state}, "Give version=2"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(

@@ -20,7 +20,8 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.loop import open, remaining, steps
+from trax.loop import Step, remaining, step, steps
+from trax.output import open
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.resumable import Resumable, resumable
 from trax.run import Run
@@ -37,6 +38,7 @@ __all__ = [
     "Resumable",
     "Run",
     "Since",
+    "Step",
     "StorageError",
     "Trax",
     "TraxError",
@@ -50,5 +52,6 @@ __all__ = [
     "open",
     "remaining",
     "resumable",
+    "step",
     "steps",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from trax.arguments import call_with, describe, describe_where_possible
 from trax.code import fingerprint
 from trax.errors import UsageError
+from trax.migration import Migration
 from trax.options import Options
 from trax.replay import replay_mode
 from trax.storage.names import encode_run
@@ -96,6 +97,12 @@ class Call:
         return describe_where_possible(
             {k: value for k, value in self.arguments.items() if k in varying}
         )
+
+    @property
+    def migration(self) -> Migration:
+        """What brings a state of an older version forward."""
+        options = self.options
+        return Migration(self.name, self.function.__name__, options.version, options.migrate)
 
     @property
     def mode(self) -> str:

@@ -6,14 +6,14 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trax import report
 from trax.errors import NotFoundError, UsageError
-from trax.options import check_keep, check_sync
-from trax.replay import REPLACE, STORED
+from trax.options import check_keep, check_renames, check_sync
+from trax.replay import REPLACE, STORED, Replayed
 from trax.replay import load as load_run
 from trax.storage.codec import Encoded, encode
 from trax.storage.frames import CONTEXT, encode_context
@@ -41,6 +41,8 @@ class Trax:
         of the process; ``"always"`` survives a power cut too. Checkpoints are always forced.
     keep : int
         How many checkpoints are kept.
+    renames : mapping of str to str, optional
+        Where classes and functions are now, for `recover`; see `resumable`.
 
     Examples
     --------
@@ -59,7 +61,9 @@ class Trax:
         *,
         sync: Sync = "interval",
         keep: int = 2,
+        renames: Mapping[str, str] | None = None,
     ) -> None:
+        self._renames = check_renames(renames)
         self._store = Store(traxdir)
         self._sync: Sync = check_sync(sync)
         self._keep = check_keep(keep)
@@ -155,13 +159,15 @@ class Trax:
             Nothing is stored and there is no `create`.
         CorruptionError
             What is stored is damaged, and no older checkpoint gives the state.
+        CodecError
+            A class or function is not where it was; `renames` can say where it is.
         """
         with self._guard:
-            replayed = load_run(self._store, name, create, replay_log)
+            replayed = self._load(name, create, replay_log)
             if create is not None and replayed is None:
                 held = self._hold(name)
                 # Another process may have been first, until this one held the name.
-                replayed = load_run(self._store, name, create, replay_log)
+                replayed = self._load(name, create, replay_log)
                 if replayed is None:
                     # Stored, it is the same in every later process, whatever create() gives.
                     first = create()
@@ -194,6 +200,11 @@ class Trax:
 
     def __repr__(self) -> str:
         return f"Trax({self._store.path!r})"
+
+    def _load(
+        self, name: str, create: Callable[[], Any] | None, replay_log: Callable[[Any, Any], Any]
+    ) -> Replayed[Any] | None:
+        return load_run(self._store, name, create, replay_log, renames=self._renames)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -266,6 +277,7 @@ def load(
     *,
     traxdir: str | os.PathLike[str] | None = None,
     replay_log: Callable[[Any, Any], Any] = STORED,
+    renames: Mapping[str, str] | None = None,
 ) -> Any:
     """Return the stored state of a run, without running or holding anything.
 
@@ -278,14 +290,16 @@ def load(
     replay_log : callable, optional
         ``replay_log(state, increment) -> state``; by default the function that the run was
         written with.
+    renames : mapping of str to str, optional
+        Where classes and functions are now; see `resumable`.
 
     Raises
     ------
     NotFoundError
         Nothing is stored under this name.
     CodecError
-        The log cannot be replayed: a class or function is not where it was, or increments were
-        logged through `Trax`, which does not know how they are to be replayed.
+        A class or function is not where it was, or increments were logged through `Trax`, which
+        does not know how they are to be replayed.
 
     Examples
     --------
@@ -299,7 +313,7 @@ def load(
     3
     """
     store = Store(traxdir)
-    replayed = load_run(store, name, None, replay_log)
+    replayed = load_run(store, name, None, replay_log, renames=check_renames(renames))
     if replayed is None:
         raise NotFoundError(
             f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."

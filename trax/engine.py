@@ -96,6 +96,11 @@ class Engine:
         """Increments since the run began."""
         return self._since.step
 
+    @property
+    def run_id(self) -> str:
+        """The run's identity, which is on the disk before its first step."""
+        return self._generations.run
+
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
         key = self._store.run_path(self.name)
@@ -127,12 +132,14 @@ class Engine:
     def _take(self, opened: Opened) -> None:
         self.state = opened.state
         self._replayed_bytes = 0
+        self._migrated = False
         stored = opened.stored
         if stored is not None:
             self._since = Since(stored.step, _clock())
             self._since.resume(stored.replayed, stored.seconds, stored.age)
             self._replayed_bytes = stored.recovery.log_bytes
             self.resumed_at = stored.step
+            self._migrated = stored.migrated_from is not None
         self._positions = Positions(self._call, stored)
         lost = self._positions.begin(done=opened.done)
         if lost and not opened.done:
@@ -178,7 +185,11 @@ class Engine:
             self._bar = Bar(self.name, self.step)
         self._unsettled = 2
         self._proven = self.resumed_at is not None
-        if not self._proven:
+        if self._migrated:
+            # No log mixes versions, and an older checkpoint cannot stand in for this one.
+            self._prove(self.state)
+            self.checkpoint(derived=False)
+        elif not self._proven:
             self.checkpoint()
 
     # -- the loop --------------------------------------------------------------------------
@@ -308,7 +319,7 @@ class Engine:
                 "stored with its code, and keeps that when the script changes"
             )
 
-    def checkpoint(self, result: Any = None, *, done: bool = False) -> None:
+    def checkpoint(self, result: Any = None, *, done: bool = False, derived: bool = True) -> None:
         """Store the state as it is now.
 
         Raises
@@ -334,9 +345,11 @@ class Engine:
             "code": self._call.code,
             "function": self._call.function.__qualname__,
             **where,
+            "version": self._call.options.version,
         }
         try:
-            self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts, derived=True)
+            size = self._generations.checkpoint(meta, parts, derived=derived)
+            self._since.checkpoint_bytes = size
             positions.keep(taken)
         finally:
             now = _clock()

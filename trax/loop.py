@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
+from typing import Self, TypeVar
 
 from trax import report
 from trax.active import Engine, current
 from trax.errors import UsageError
 
-__all__ = ["open", "remaining", "steps"]
+__all__ = ["Step", "remaining", "step", "steps"]
 
 T = TypeVar("T")
 
@@ -89,65 +89,62 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     return islice(items, engine.step, None)
 
 
-@overload
-def open(
-    path: str | os.PathLike[str],
-    mode: Literal["w", "a", "x", "wt", "at", "xt"] = "w",
-    *,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-) -> TextIO: ...
-@overload
-def open(path: str | os.PathLike[str], mode: Literal["wb", "ab", "xb"]) -> BinaryIO: ...
+class Step(int):
+    """The number of a step, and a key for what is done in it elsewhere.
 
+    It is the whole number in everything, and stored as what it is, so that a state that holds one
+    comes back the same; ``int(step)`` takes less room.
 
-def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[Any]:
-    """Open an output file that is part of the run: it holds what the stored steps have written.
-
-    What a step writes to it counts when its increment does. After a crash the file is cut back to
-    what the steps that are stored had written, and the loop goes on writing there: nothing is
-    missing and nothing is there twice. So the file only grows; the loop opens it again when it
-    resumes, and goes on at its end whatever the mode is.
-
-    Parameters
+    Attributes
     ----------
-    path : str or os.PathLike
-        The file. A relative path is stored relative to the store, so that both can be moved.
-    mode : {"w", "a", "x"}, with "t" or "b"
-        What happens to a file that is there when the run opens it for the first time: it is
-        emptied, gone on with, or an error. Opened again in the same process it must be ``"a"``.
-    encoding, errors, newline : str, optional
-        As for the built-in function `open`.
+    key : str
+        A UUID: the same whenever this step of this run is done, and for no other step or run.
+    """
+
+    key: str
+
+    def __new__(cls, number: int, key: str) -> Self:
+        step = super().__new__(cls, number)
+        step.key = key
+        return step
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str]]:
+        return type(self), (int(self), self.key)
+
+
+def step() -> Step:
+    """Return the number of the step that is being done, with a key for calls to the outside.
+
+    A step that was interrupted is done again, and what it did elsewhere is then done twice. Whoever
+    is called can tell the second time by the key, for it is the same in every process that does
+    this step of this run. After ``fresh(...)`` it is another run, with other keys.
 
     Returns
     -------
-    file object
-        What the built-in `open` returns. What it has buffered is flushed at every step.
+    Step
+        A whole number, 0 for the first step: the increments before it. Its `key` is a UUID.
 
     Raises
     ------
     UsageError
-        Outside of a loop that trax runs, or where the file is open already.
-    OSError
-        As from the built-in `open`.
+        Outside of a loop that trax runs.
 
     Examples
     --------
     >>> import trax
-    >>> @trax.resumable(create=int)
-    ... def squares(n, below):
-    ...     with trax.open("squares.txt") as file:
-    ...         while n < below:
-    ...             print(n * n, file=file)
-    ...             n = yield n + 1
-    >>> squares(below=4).result()
-    4
-    >>> from pathlib import Path
-    >>> Path("squares.txt").read_text().split()
-    ['0', '1', '4', '9']
+    >>> paid = {}  # stands for a server that ignores a key that it has seen
+    >>> @trax.resumable(create=int, replay_log=lambda total, amount: total + amount)
+    ... def pay(total, amounts):
+    ...     for amount in trax.remaining(amounts):
+    ...         paid.setdefault(trax.step().key, amount)
+    ...         total = yield amount
+    >>> pay(amounts=[10, 20]).result()
+    30
+    >>> list(paid.values())
+    [10, 20]
     """
-    return current("trax.open()").open_output(path, mode, **options)
+    engine = current("trax.step()")
+    return Step(engine.step, str(uuid.uuid5(uuid.UUID(engine.run_id), str(engine.step))))
 
 
 def _counting(what: str) -> Engine:

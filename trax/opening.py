@@ -10,7 +10,7 @@ from trax.arguments import changed_error, differences
 from trax.call import Call
 from trax.errors import UsageError
 from trax.output import cut_back
-from trax.replay import Replayed, load, replay
+from trax.replay import Replayed, load, replay, stored_version
 from trax.storage.codec import decode
 from trax.storage.recovery import Recovery
 from trax.storage.store import Hold, Store
@@ -45,7 +45,14 @@ def load_finished(call: Call, store: Store) -> Opened | None:
     meta = store.peek(call.name)
     if not meta.get("done") or not _is_same_call(call, meta):
         return None
-    replayed = load(store, call.name, None, call.options.replay_log)
+    replayed = load(
+        store,
+        call.name,
+        None,
+        call.options.replay_log,
+        renames=call.options.renames,
+        migration=call.migration,
+    )
     if replayed is None or replayed.replayed or not replayed.meta.get("done"):
         return None
     return _finished(call, store, replayed)
@@ -74,9 +81,17 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
 def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     meta = recovery.checkpoint.meta if recovery.checkpoint else {}
     _check_function(call, meta)
+    _check_version(call, meta)
     _check_arguments(call, meta)
     _check_mode(call, meta, recovery)
-    replayed = replay(recovery, call.name, call.create, call.options.replay_log)
+    replayed = replay(
+        recovery,
+        call.name,
+        call.create,
+        call.options.replay_log,
+        renames=call.options.renames,
+        migration=call.migration,
+    )
     if not meta.get("done"):
         cut_back(store.path, recovery.context)
     hold.generations.adopt(recovery)
@@ -87,6 +102,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
         f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
     )
+    _tell_migrated(call, replayed)
     _tell_changed_code(call, meta, "the present code runs")
     return Opened(replayed.state, replayed)
 
@@ -94,11 +110,13 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     checkpoint = replayed.recovery.checkpoint
     stored = checkpoint.parts.get("result") if checkpoint else None
-    result = decode(stored, f"the result of {call.name!r}") if stored else replayed.state
+    what = f"the result of {call.name!r}"
+    result = decode(stored, what, call.options.renames) if stored else replayed.state
     report.note(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"
     )
+    _tell_migrated(call, replayed)
     stays = f"the result is that of the code before: {call.function.__name__}.fresh(...) runs anew"
     _tell_changed_code(call, replayed.meta, stays)
     return Opened(replayed.state, replayed, done=True, result=result)
@@ -106,6 +124,7 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
 
 def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
     _check_function(call, meta)
+    _check_version(call, meta)
     _check_arguments(call, meta)
     return not differences(meta.get("varying", {}), call.varying)
 
@@ -120,6 +139,11 @@ def _check_function(call: Call, meta: dict[str, Any]) -> None:
             f"name of its own, as in name={mine.replace('.<locals>', '')!r}; or, if it is the same "
             f"function moved, say so with name={call.name!r}."
         )
+
+
+def _check_version(call: Call, meta: dict[str, Any]) -> None:
+    """Refuse a version that nothing leads from, before its arguments are looked at."""
+    call.migration.since(stored_version(meta))
 
 
 def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
@@ -141,6 +165,14 @@ def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
             f"the log of {call.name!r} was written with replay_log {words[mode]}, and now it "
             f"is {words[call.mode]}: it cannot be replayed in that sense. Put replay_log "
             f"back, or start over with {call.function.__name__}.fresh(...)."
+        )
+
+
+def _tell_migrated(call: Call, replayed: Replayed[Any]) -> None:
+    if replayed.migrated_from is not None:
+        report.note(
+            f"{call.name} was migrated from version {replayed.migrated_from} to version "
+            f"{call.options.version}"
         )
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trax.context import FOLDED
 from trax.errors import CodecError, CorruptionError, NotFoundError
+from trax.migration import Migration
 from trax.sources import Inner
 from trax.storage.codec import decode, decode_finding
 from trax.storage.frames import decode_context
 from trax.storage.recovery import Recovery
 from trax.storage.store import Store
 
-__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode"]
+__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode", "stored_version"]
 
 S = TypeVar("S")
 
@@ -54,6 +55,8 @@ class Replayed(Generic[S]):
         What was read.
     inner : Inner
         The random generators in the state, where they stood.
+    migrated_from : int or None
+        The version that the stored state was of, if that is not the present one.
     """
 
     state: S
@@ -64,6 +67,7 @@ class Replayed(Generic[S]):
     meta: dict[str, Any]
     recovery: Recovery
     inner: Inner
+    migrated_from: int | None = None
 
 
 def replay_mode(replay_log: Callable[..., Any] | None) -> str:
@@ -78,6 +82,9 @@ def replay(
     name: str,
     create: Callable[[], Any] | None,
     replay_log: Callable[[Any, Any], Any] | None,
+    *,
+    renames: Mapping[str, str] | None = None,
+    migration: Migration | None = None,
 ) -> Replayed[Any]:
     """Read a recovery to its end and fold it into a state.
 
@@ -92,18 +99,26 @@ def replay(
         any checkpoint.
     replay_log : callable or None
         ``replay_log(state, increment) -> state``; or `STORED`.
+    renames : mapping of str to str, optional
+        Where classes and functions are now, by where they were.
+    migration : Migration, optional
+        What brings a state forward that is of an older version. The state of the checkpoint is,
+        before anything is replayed on it; or the last increment, where that is the state.
     """
     begun = time.monotonic()
     checkpoint = recovery.checkpoint
     meta = checkpoint.meta if checkpoint else {}
+    version = stored_version(meta)
+    forward = migration.since(version) if migration else None
     mode = meta.get("replay_log", "unknown")
     if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
-        replay_log = _stored(recovery, name, mode)
+        replay_log = _stored(recovery, name, mode, renames)
     inner = Inner({})
     if checkpoint:
         places = meta.get("generators", {})
         what = f"the state of the run {name!r}"
-        state, found = decode_finding(checkpoint.parts["state"], what, places.values())
+        encoded = checkpoint.parts["state"]
+        state, found = decode_finding(encoded, what, list(places.values()), renames)
         inner = Inner(dict(zip(map(int, places), found, strict=True)))
         inner.restore(recovery.context)
     elif create is not None:
@@ -117,9 +132,13 @@ def replay(
         )
     base = recovery.position.step
     if replay_log is REPLACE:
-        state = _last(recovery, name, state)
+        state = _last(recovery, name, state, renames)
+        if forward and (checkpoint or recovery.position.step > base):
+            state = forward(state)
     else:
-        state = _fold(recovery, name, state, replay_log, inner)
+        if forward and checkpoint:
+            state = forward(state)
+        state = _fold(recovery, name, state, replay_log, renames, inner)
     replayed = recovery.position.step - base
     written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
@@ -131,12 +150,19 @@ def replay(
         meta=meta,
         recovery=recovery,
         inner=inner,
+        migrated_from=version if forward else None,
     )
 
 
-def _last(recovery: Recovery, name: str, state: Any) -> Any:
+def stored_version(meta: dict[str, Any]) -> int:
+    """Return which version of its script a checkpoint says that it is of."""
+    version: int = meta.get("version", 1)
+    return version
+
+
+def _last(recovery: Recovery, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
     newest = deque(recovery.increments(), maxlen=1)
-    return decode(newest[0], f"an increment of the run {name!r}") if newest else state
+    return decode(newest[0], f"an increment of the run {name!r}", renames) if newest else state
 
 
 def _fold(
@@ -144,6 +170,7 @@ def _fold(
     name: str,
     state: Any,
     replay_log: Callable[[Any, Any], Any] | None,
+    renames: Mapping[str, str] | None,
     inner: Inner,
 ) -> Any:
     draws = False
@@ -153,7 +180,7 @@ def _fold(
                 f"the run {name!r} has increments in its log, and no replay_log to replay them "
                 "with: give replay_log="
             )
-        increment = decode(encoded, f"an increment of the run {name!r}")
+        increment = decode(encoded, f"an increment of the run {name!r}", renames)
         draws = bool(inner.objects) and FOLDED in decode_context(encoded.context)
         if draws:  # from where the generators stood, and they go on from where that leaves them
             inner.restore(recovery.context)
@@ -169,7 +196,9 @@ def _fold(
     return state
 
 
-def _stored(recovery: Recovery, name: str, mode: str) -> Callable[[Any, Any], Any] | None:
+def _stored(
+    recovery: Recovery, name: str, mode: str, renames: Mapping[str, str] | None
+) -> Callable[[Any, Any], Any] | None:
     """Return the function that the run was written with, or None where it has none."""
     if mode == "replace":
         return REPLACE
@@ -181,7 +210,7 @@ def _stored(recovery: Recovery, name: str, mode: str) -> Callable[[Any, Any], An
 
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # only where there is something to replay must it be loadable
-            loaded.append(decode(encoded, f"the replay_log of the run {name!r}"))
+            loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
         return loaded[0](state, increment)
 
     return replay_log
@@ -192,8 +221,11 @@ def load(
     name: str,
     create: Callable[[], Any] | None,
     replay_log: Callable[[Any, Any], Any] | None,
+    *,
+    renames: Mapping[str, str] | None = None,
+    migration: Migration | None = None,
 ) -> Replayed[Any] | None:
-    """Read a run without holding it; None where nothing is stored.
+    """Read a run without holding it; None where nothing is stored. See `replay`.
 
     The run may be written meanwhile. Where a file that was about to be read has just been pruned,
     or a checkpoint may have come that what was read does not lead to, the reading begins anew.
@@ -204,7 +236,9 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            replayed = replay(recovery, name, create, replay_log)
+            replayed = replay(
+                recovery, name, create, replay_log, renames=renames, migration=migration
+            )
             if not recovery.is_ambiguous or store.files(name) == seen:
                 return replayed
         except (FileNotFoundError, CorruptionError):

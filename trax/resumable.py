@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -15,7 +15,7 @@ from trax.arguments import check_names, check_template
 from trax.call import Call
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
-from trax.options import Options, check_keep, check_sync
+from trax.options import Options, check_keep, check_renames, check_sync, check_version
 from trax.policies import Policy, Since, automatic
 from trax.policies import every_seconds as _every_seconds
 from trax.policies import every_steps as _every_steps
@@ -142,6 +142,9 @@ def resumable(
     keep: int = 2,
     progress: bool = False,
     rng: Any = (),
+    renames: Mapping[str, str] | None = None,
+    version: int = 1,
+    migrate: Callable[[Any, int], Any] | None = None,
 ) -> _Decorator: ...
 
 
@@ -161,6 +164,9 @@ def resumable(
     keep: int = 2,
     progress: bool = False,
     rng: Any = (),
+    renames: Mapping[str, str] | None = None,
+    version: int = 1,
+    migrate: Callable[[Any, int], Any] | None = None,
 ) -> Any:
     """Make the loop of a generator function survive.
 
@@ -210,6 +216,19 @@ def resumable(
         `random`, `numpy.random` and `torch`, those in the state, and those that are an argument, an
         attribute of one, or a variable of the function's module. A resumed loop draws from all of
         them what it would have drawn. None: random numbers are left alone.
+    renames : mapping of str to str, optional
+        Where classes and functions are now that stored objects refer to, by where they were when
+        these were stored, as in ``{"old.module.Class": "new.module.Class"}``. A class takes its
+        methods along, and a module all that is in it; where several names fit, the longest counts.
+    version : int
+        Which version the state is of. Count it up when what is stored by the former script is not
+        what the loop needs now.
+    migrate : callable, optional
+        ``migrate(state, from_version) -> state``: brings the state of an older version forward.
+        It is called with the state of the checkpoint, before the log is replayed on it by the
+        present `replay_log`, which must then understand old increments, too; or with the newest
+        state, where the increment is the state. The result is stored at once. A run that is done is
+        migrated in memory each time, and what its loop returned stays as it is.
 
     Returns
     -------
@@ -221,7 +240,8 @@ def resumable(
     Raises
     ------
     UsageError
-        At once, where an option or the function cannot work.
+        At once, where an option or the function cannot work. When the run is opened, where it was
+        stored by a newer version, or by an older one and there is no `migrate`.
 
     Examples
     --------
@@ -251,10 +271,14 @@ def resumable(
             keep=keep,
             progress=progress,
             rng=rng,
+            renames=renames,
+            version=version,
+            migrate=migrate,
         )
     plain = _check_function(function)
     parameters = _argument_names(function, plain)
-    for what, option in (("create", create), ("replay_log", replay_log), ("policy", policy)):
+    callables = {"create": create, "replay_log": replay_log, "policy": policy, "migrate": migrate}
+    for what, option in callables.items():
         if option is not None and not callable(option):
             raise UsageError(f"{what} must be callable, not {option!r}")
     if create is not None:
@@ -282,6 +306,9 @@ def resumable(
         keep=check_keep(keep),
         progress=progress,
         rng=check_rng(rng),
+        renames=check_renames(renames),
+        version=check_version(version, migrate),
+        migrate=migrate,
     )
     if progress:
         import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
@@ -358,7 +385,15 @@ def _run_fresh(call: Call) -> Run[Any, Any, Any]:
 
 def _load(call: Call) -> Any:
     store = Store(call.options.traxdir)
-    replayed = load(store, call.name, None, call.options.replay_log)
+    options = call.options
+    replayed = load(
+        store,
+        call.name,
+        None,
+        options.replay_log,
+        renames=options.renames,
+        migration=call.migration,
+    )
     if replayed is None:
         raise NotFoundError(
             f"nothing is stored as {call.name!r} in {store.path}. Call "

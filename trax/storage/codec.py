@@ -14,7 +14,7 @@ import contextlib
 import io
 import pickle
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from trax.storage.frames import (
     PICKLE,
     READONLY_BUFFER,
 )
+from trax.storage.renames import Finder
 
 __all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
 
@@ -172,33 +173,82 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
                     yield f".{name}", getattr(obj, name)
 
 
-def decode(encoded: bytes | Encoded, what: str) -> Any:
-    """Load an object whose checksums hold; `what` names it in errors."""
+def decode(encoded: bytes | Encoded, what: str, renames: Mapping[str, str] | None = None) -> Any:
+    """Load an object whose checksums hold.
+
+    Parameters
+    ----------
+    encoded : bytes or Encoded
+        The object; bytes are a pickle without buffers.
+    what : str
+        Names it in errors.
+    renames : mapping of str to str, optional
+        Where classes and functions are now, by where they were; see `present_name`.
+
+    Raises
+    ------
+    CodecError
+        It names the class or function that cannot be found, where that is the reason.
+    """
     try:
+        if renames:
+            return _finder(encoded, renames).load()
         if isinstance(encoded, bytes):
             return pickle.loads(encoded)
         return pickle.loads(encoded.payload, buffers=encoded.buffers)
     except Exception as error:
-        raise CodecError(f"{what} cannot be loaded: {_explain(error)}") from error
+        reason = _explain(error, _find_missing(encoded, renames or {}, error))
+        raise CodecError(f"{what} cannot be loaded: {reason}") from error
 
 
-def decode_finding(encoded: Encoded, what: str, numbers: Iterable[int]) -> tuple[Any, list[Any]]:
+def decode_finding(
+    encoded: Encoded, what: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
+) -> tuple[Any, list[Any]]:
     """Load an object, and return as well the parts of it that `encode_finding` numbered."""
-    unpickler = pickle.Unpickler(io.BytesIO(encoded.payload), buffers=encoded.buffers)
+    if not numbers:
+        return decode(encoded, what, renames), []
+    finder = _finder(encoded, renames or {})
     try:
-        obj = unpickler.load()
-        memo = unpickler.memo.copy()
+        obj = finder.load()
     except Exception as error:
-        raise CodecError(f"{what} cannot be loaded: {_explain(error)}") from error
+        reason = _explain(error, finder.missing)
+        raise CodecError(f"{what} cannot be loaded: {reason}") from error
+    memo = finder.memo.copy()
     return obj, [memo[number] for number in numbers]
 
 
-def _explain(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, (AttributeError, ImportError)):
-        text += (
-            ". A class or function that it refers to is not where it was when it was stored. Run "
-            "the script that defines it (a name in __main__ belongs to that script), or put the "
-            "class back under its old name"
-        )
-    return f"{text}."
+def _finder(encoded: bytes | Encoded, renames: Mapping[str, str]) -> Finder:
+    if isinstance(encoded, bytes):
+        return Finder(encoded, [], renames)
+    return Finder(encoded.payload, encoded.buffers, renames)
+
+
+def _find_missing(
+    encoded: bytes | Encoded, renames: Mapping[str, str], error: Exception
+) -> tuple[str, str] | None:
+    """Load it again, which is slower, to learn which name cannot be found."""
+    if not isinstance(error, (AttributeError, ImportError)):
+        return None
+    finder = _finder(encoded, renames)
+    with contextlib.suppress(Exception):
+        finder.load()
+    return finder.missing
+
+
+def _explain(error: Exception, missing: tuple[str, str] | None) -> str:
+    reason = f"{type(error).__name__}: {error}".rstrip(".")
+    if missing is None:
+        return f"{reason}."
+    old, new = missing
+    if new != old:
+        return f"{old} should be {new} now, says renames, and that is not there ({reason})."
+    script = " Names in __main__ are those of the script that runs, and another one stored this."
+    return (
+        f"{old} is not where it was when it was stored ({reason}).{script * _is_in_main(old)} If "
+        f"it was moved or renamed, give renames={{{old!r}: 'new.module.{old.rpartition('.')[2]}'}} "
+        "to resumable(...), trax.load(...) or Trax(...); or put it back under its old name."
+    )
+
+
+def _is_in_main(name: str) -> bool:
+    return name.startswith("__main__.")

@@ -53,6 +53,8 @@ class Generations:
 
     Attributes
     ----------
+    run : str
+        The run's identity, 32 hexadecimal digits: drawn when it begins, and in every file since.
     append : callable
         Appends one increment, see `LogWriter.append`; it changes with the log.
     before_sync : callable
@@ -78,7 +80,7 @@ class Generations:
         self._sync = sync
         self._keep = keep
         self._report = report
-        self._run = uuid.uuid4().hex
+        self.run = uuid.uuid4().hex
         self._start = Position(0, 0)  # where the log in `_log` begins
         self._last = 0  # the generation that the next log continues
         self._highest = 0
@@ -109,7 +111,7 @@ class Generations:
     def adopt(self, recovery: Recovery) -> None:
         """Go on where a recovery, read to its end, left off, and put right what it noted."""
         if recovery.run:
-            self._run = recovery.run
+            self.run = recovery.run
         self._start = recovery.position
         self._last, self._highest = recovery.last, recovery.highest
         self._good = [recovery.base] if recovery.checkpoint else []
@@ -346,7 +348,7 @@ class Generations:
 
     def _fields(self, generation: int) -> dict[str, Any]:
         return {
-            "run": self._run,
+            "run": self.run,
             "name": self._name,
             "generation": generation,
             "trax": __version__,

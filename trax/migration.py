@@ -1,0 +1,76 @@
+"""How the state of an older version of a script is brought forward to the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trax.errors import UsageError
+
+__all__ = ["Migration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The way to the present version of a run's state.
+
+    Attributes
+    ----------
+    name : str
+        The run, for messages.
+    function : str
+        The decorated function, for messages.
+    version : int
+        The present version.
+    migrate : callable or None
+        ``migrate(state, from_version) -> state``.
+    """
+
+    name: str
+    function: str
+    version: int
+    migrate: Callable[[Any, int], Any] | None
+
+    def since(self, stored: int) -> Callable[[Any], Any] | None:
+        """Return what brings a state of a stored version forward; None where there is no need.
+
+        Raises
+        ------
+        UsageError
+            There is no way from the stored version to the present one.
+        """
+        if stored == self.version:
+            return None
+        if stored > self.version:
+            raise UsageError(
+                f"the run {self.name!r} was written by version {stored} of {self.function}, this "
+                f"script has {self.version}: run the newer script"
+            )
+        migrate = self.migrate
+        if migrate is None:
+            raise UsageError(
+                f"the run {self.name!r} was written by version {stored} of {self.function}, this "
+                f"script has {self.version}, and nothing leads from one to the other. Give "
+                f"resumable migrate=, a function of the state and of the {stored} that it is "
+                f"from, which returns the state of version {self.version}; or set version="
+                f"{stored} if the state is still the same; or start over with "
+                f"{self.function}.fresh(...)."
+            )
+        return lambda state: self._apply(migrate, state, stored)
+
+    def _apply(self, migrate: Callable[[Any, int], Any], state: Any, stored: int) -> Any:
+        try:
+            new = migrate(state, stored)
+        except Exception as error:
+            error.add_note(
+                f"trax: raised by migrate, from version {stored} to {self.version} of "
+                f"{self.name!r}; nothing was changed"
+            )
+            raise
+        if new is None and state is not None:
+            raise UsageError(
+                "migrate returned None: it must return the state, also where it changes it in "
+                "place, as in 'state.spin = 0.0; return state'"
+            )
+        return new
