@@ -17,10 +17,14 @@ EVERY = 500
 KILLS = 25
 
 WORKER = """
-import hashlib, os, struct, sys
+import hashlib, os, random, struct, sys
+from pathlib import Path
 import numpy as np
 import trax
 
+random.seed(1)
+np.random.seed(2)
+aside = np.random.default_rng(3)
 STEPS, EVERY, MODE = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
 
@@ -29,7 +33,8 @@ def tell(kind, step):
 
 
 def begin():
-    return {"step": 0, "list": [], "dict": {}, "array": np.zeros(100)}
+    rng = np.random.default_rng(4)
+    return {"step": 0, "list": [], "dict": {}, "array": np.zeros(100), "rng": rng}
 
 
 def advance(state, increment):
@@ -42,20 +47,36 @@ def advance(state, increment):
     return state
 
 
+def open_files():
+    global text, binary
+    text, binary = trax.open("out.txt"), trax.open("out.bin", "ab")
+
+
 def compute(state):
     step = state["step"]
     tell(b"x", step)
-    return step, (state["array"][step % 100] * 3 + step) % 1.7 + state["dict"].get(step % 97, 0) % 1
+    value = (state["array"][step % 100] * 3 + step) % 1.7 + state["dict"].get(step % 97, 0) % 1
+    value += random.gauss(0, 1) + np.random.standard_normal()
+    value += aside.random() + state["rng"].random()
+    line = f"{step} {value!r}\\n"
+    text.write(line[:5])
+    if step % 50 == 0:
+        text.flush()
+    text.write(line[5:])
+    binary.write(struct.pack("<d", value) * (step % 3))
+    return step, value
 
 
 @trax.resumable(create=begin, replay_log=advance, every_steps=EVERY)
 def function(state):
+    open_files()
     while state["step"] < STEPS:
         state = yield compute(state)
 
 
 @trax.resumable(create=begin, every_steps=EVERY)
 def replace(state):
+    open_files()
     while state["step"] < STEPS:
         new = {**state, "list": [*state["list"]], "dict": {**state["dict"]},
                "array": state["array"].copy()}
@@ -64,6 +85,7 @@ def replace(state):
 
 @trax.resumable(create=begin, replay_log=None, every_steps=EVERY)
 def none(state):
+    open_files()
     while state["step"] < STEPS:
         advance(state, compute(state))
         yield state["step"] - 1
@@ -76,6 +98,9 @@ for _ in run:
 state = run.state
 digest = hashlib.sha256(repr((state["step"], state["list"], state["dict"])).encode())
 digest.update(state["array"].tobytes())
+digest.update(Path("out.txt").read_bytes())
+digest.update(Path("out.bin").read_bytes())
+digest.update(repr((random.random(), np.random.random(), state["rng"].random())).encode())
 print(digest.hexdigest(), file=sys.stderr)
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from trax.storage.frames import encode_context
+from trax.storage.frames import entry_head
 
 __all__ = ["FOLDED", "Context", "Tracked", "values"]
 
@@ -46,8 +46,32 @@ def values(context: Mapping[str, bytes], name: str) -> Iterator[bytes]:
         number += 1
 
 
+class _Item:
+    """Something tracked: what it is called, and where it stood when that was last stored."""
+
+    __slots__ = ("name", "stored", "tracked")
+
+    def __init__(self, name: str, tracked: Tracked, stored: Parts) -> None:
+        self.name = name
+        self.tracked = tracked
+        self.stored = stored
+
+    def changes(self, parts: Parts) -> list[bytes]:
+        """Return the encoded entries for those parts that are not what was stored."""
+        encoded: list[bytes] = []
+        for number, part in enumerate(parts):
+            if self.stored[number : number + 1] != (part,):
+                encoded += (entry_head(f"{self.name}#{number}", len(part)), part)
+        return encoded
+
+
 class Context:
     """Follows what is tracked, by name.
+
+    Parameters
+    ----------
+    changed : set of str
+        The names of those that have changed in this run already.
 
     Attributes
     ----------
@@ -60,64 +84,68 @@ class Context:
     def __init__(self, changed: set[str]) -> None:
         self.watched: list[tuple[memoryview, int]] = []
         self.changed = changed
-        self.tracked: dict[str, Tracked] = {}
-        self._stored: dict[str, Parts] = {}
+        self._items: list[_Item] = []
 
-    def add(self, name: str, tracked: Tracked, *, stored: bool = True) -> None:
-        """Follow one more; `stored` says whether a checkpoint will have its present position."""
+    @property
+    def names(self) -> list[str]:
+        """What is followed."""
+        return [item.name for item in self._items]
+
+    def add(self, name: str, tracked: Tracked, stored: Parts | None = None) -> None:
+        """Follow one more; `stored` is its position as it is stored, if not the present one."""
         parts = tracked.parts()
-        self.tracked[name] = tracked
-        self._stored[name] = parts if stored else ()
-        self.watched.append((tracked.seen, tracked.word if stored else -1))
+        if stored is None:
+            stored = parts
+        self._items.append(_Item(name, tracked, stored))
+        self.watched.append((tracked.seen, tracked.word if parts == stored else -1))
 
     def drop(self, name: str) -> None:
         """Follow one less."""
-        place = list(self.tracked).index(name)
-        del self.watched[place], self.tracked[name], self._stored[name]
+        place = self.names.index(name)
+        del self._items[place], self.watched[place]
 
     def delta(self) -> bytes:
         """Return what has changed since the last time, encoded."""
-        entries = []
-        for place, (name, tracked) in enumerate(self.tracked.items()):
-            if tracked.seen[0] == self.watched[place][1]:
-                continue
-            parts = tracked.parts()
-            self.watched[place] = tracked.seen, tracked.word
-            entries += self._compare(name, parts)
-            self._stored[name] = parts
-        return encode_context(entries)
+        encoded = []
+        for place, (seen, word) in enumerate(self.watched):
+            if seen[0] != word:
+                item = self._items[place]
+                parts = item.tracked.parts()
+                self.watched[place] = seen, item.tracked.word
+                if parts != item.stored:
+                    encoded += item.changes(parts)
+                    self._store(item, parts)
+        return b"".join(encoded)
 
     def moved(self, prefix: str) -> bool:
         """Return whether one whose name begins so is not where it was when last stored."""
         return any(
-            tracked.parts() != self._stored[name]
-            for name, tracked in self.tracked.items()
-            if name.startswith(prefix)
+            item.tracked.parts() != item.stored
+            for item in self._items
+            if item.name.startswith(prefix)
         )
 
     def last(self) -> dict[str, Parts]:
         """Return where everything stood when it was last stored."""
-        return dict(self._stored)
+        return {item.name: item.stored for item in self._items}
 
     def take(self) -> dict[str, Parts]:
         """Return where everything stands, for a checkpoint."""
-        taken = {}
-        for name, tracked in self.tracked.items():
-            taken[name] = tracked.parts()
-            self._compare(name, taken[name])
-        return taken
+        return {item.name: item.tracked.parts() for item in self._items}
+
+    def changed_by(self, taken: dict[str, Parts]) -> set[str]:
+        """Return what will have ever changed once a checkpoint has what was taken."""
+        moved = {i.name for i in self._items if i.stored and i.stored != taken[i.name]}
+        return self.changed | moved
 
     def keep(self, taken: dict[str, Parts]) -> None:
         """Remember that a checkpoint has what `take` returned."""
-        self._stored |= taken
+        for item in self._items:
+            parts = taken[item.name]
+            if parts != item.stored:
+                self._store(item, parts)
 
-    def _compare(self, name: str, parts: Parts) -> list[tuple[str, bytes]]:
-        """Return the entries of a context for those parts that are not what was stored."""
-        stored = self._stored[name]
-        if stored and parts != stored:
-            self.changed.add(name)
-        return [
-            (f"{name}#{number}", part)
-            for number, part in enumerate(parts)
-            if stored[number : number + 1] != (part,)
-        ]
+    def _store(self, item: _Item, parts: Parts) -> None:
+        if item.stored:
+            self.changed.add(item.name)
+        item.stored = parts

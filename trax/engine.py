@@ -191,6 +191,19 @@ class Engine:
             self.checkpoint(derived=False)
         elif not self._proven:
             self.checkpoint()
+        elif self._replayed_bytes:
+            self._check_replayed()
+
+    def _check_replayed(self) -> None:
+        """Look for generators that came into the state after its checkpoint."""
+        self._positions.encode_state(self.state)
+        if self._positions.newborn:
+            report.warn(
+                f"{self.name}: replay_log has put a random generator into the state since the "
+                "checkpoint, and what was drawn from it is not known: what it draws now may not be "
+                "what it would have drawn. Let create= make it, or name it with rng="
+            )
+            self.checkpoint()
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -211,6 +224,8 @@ class Engine:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
             encoded = encode(increment, "increment")
+        if look and self._unsettled:
+            self._positions.notice_imports()
         context = b""
         for seen, word in self._watched:
             if seen[0] != word:
@@ -284,7 +299,8 @@ class Engine:
         """In the first two steps, look for random numbers that could not be drawn again."""
         self._unsettled -= 1
         self._look_at = -math.inf
-        self._positions.notice_imports()
+        if self._positions.newborn:
+            self._checkpoint_if_possible()
         assert self._active is not None
         strays = self._positions.strays(self._active.frame, self.state)
         if strays:
@@ -310,7 +326,7 @@ class Engine:
 
     def _prove(self, state: Any) -> None:
         """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        encoded = encode(state, "state")
+        encoded = self._positions.encode_state(state)
         decode(encoded, "state")
         self._proven = True
         if encoded.kind == CLOUDPICKLE:

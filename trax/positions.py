@@ -6,6 +6,7 @@ output files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -63,7 +64,7 @@ class Positions:
         """
         if self._is_off:
             return []
-        drawn = self._drawn()
+        drawn = _generators(self._context.changed)
         for name in drawn:
             import_for(name)
         call = self._call
@@ -72,7 +73,7 @@ class Positions:
             if name in drawn or not done:
                 restore(generator, name, self.recovered)
             self._follow(name, generator)
-        self._follow_inner()
+        self._follow_inner(self._inner.stored(self.recovered))
         return sorted(name for name in drawn - found.keys() if not name.startswith(INNER))
 
     # -- at every step ---------------------------------------------------------------------
@@ -94,8 +95,13 @@ class Positions:
     def notice_imports(self) -> None:
         """Follow the global generators of what was imported after the run was opened."""
         for name, generator in () if self._is_off else defaults():
-            if name not in self._context.tracked:
-                self._follow(name, generator, stored=False)
+            if name not in self._context.names:
+                self._follow(name, generator, ())
+
+    @property
+    def newborn(self) -> bool:
+        """Whether there are generators in the state, as it was last encoded, not yet followed."""
+        return not self._inner.named().keys() <= {*self._context.names}
 
     def strays(self, frame: FrameType | None, state: Any) -> list[str]:
         """Return the local variables whose generators a resumed loop would make anew."""
@@ -129,9 +135,10 @@ class Positions:
         self._places = self._inner.renew(found)
         return encoded
 
-    def take(self, *, last: bool = False) -> dict[str, Parts]:
-        """Return where everything stands now, or stood at the last step."""
-        return self._context.last() if last else self._context.take()
+    def take(self) -> dict[str, Parts]:
+        """Return where everything stands now."""
+        self.notice_imports()
+        return self._context.take()
 
     def describe(self, taken: dict[str, Parts]) -> tuple[dict[str, Any], Encoded]:
         """Return what a checkpoint stores of positions: in its meta record, and as a part."""
@@ -143,31 +150,33 @@ class Positions:
         for name, parts in taken.items():
             entries |= {f"{name}#{number}": part for number, part in enumerate(parts)}
         entries.pop(FOLDED, None)
-        meta = {"drawn": sorted(self._drawn()), "generators": self._places}
+        changed = self._context.changed_by(taken)
+        meta = {"drawn": sorted(_generators(changed)), "generators": self._places}
         return meta, Encoded(CONTEXT, encode_context(entries.items()), [])
 
     def keep(self, taken: dict[str, Parts]) -> None:
         """Note that a checkpoint has what was taken."""
         self._context.keep(taken)
-        self._follow_inner()
+        self._follow_inner({})
 
-    def _drawn(self) -> set[str]:
-        return {name for name in self._context.changed if not name.startswith(OUTPUT)}
-
-    def _follow(self, name: str, generator: Any, *, stored: bool = True) -> None:
+    def _follow(self, name: str, generator: Any, stored: Parts | None = None) -> None:
         self._known[id(generator)] = name
-        self._context.add(name, watch(generator), stored=stored)
+        self._context.add(name, watch(generator), stored)
 
-    def _follow_inner(self) -> None:
+    def _follow_inner(self, stored: Mapping[str, Parts]) -> None:
         """Follow just the generators in the state as it was last encoded."""
         wanted = self._inner.named()
-        for name in [name for name in self._context.tracked if name.startswith(INNER)]:
-            if name not in wanted:
+        for name in self._context.names:
+            if name.startswith(INNER) and name not in wanted:
                 self._context.drop(name)
         for name, generator in wanted.items():
-            if name not in self._context.tracked:
-                self._context.add(name, watch(generator))
-        self.inner = any(name.startswith(INNER) for name in self._context.tracked)
+            if name not in self._context.names:
+                self._context.add(name, watch(generator), stored.get(name))
+        self.inner = any(name.startswith(INNER) for name in self._context.names)
+
+
+def _generators(names: set[str]) -> set[str]:
+    return {name for name in names if not name.startswith(OUTPUT)}
 
 
 def _moved(stored: Replayed[Any]) -> set[str]:

@@ -92,10 +92,8 @@ class Inner:
     def __init__(self, objects: Mapping[int, Any]) -> None:
         self.objects = {number: canonical(value) for number, value in objects.items()}
         self._next = max(self.objects, default=-1) + 1
-        self._loaded = [
-            (name, generator := watch(value), generator.parts())
-            for name, value in self.named().items()
-        ]
+        watched = {name: watch(value) for name, value in self.named().items()}
+        self._loaded = {name: (each, each.parts()) for name, each in watched.items()}
 
     def named(self) -> dict[str, Any]:
         """Return the generators by their names in a context."""
@@ -119,11 +117,17 @@ class Inner:
                 places[str(number)] = place
         return places
 
+    def stored(self, context: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
+        """Return where the generators of a state that was loaded stood, as a context says."""
+        return {
+            name: tuple(context.get(f"{name}#{n}", part) for n, part in enumerate(loaded))
+            for name, (_, loaded) in self._loaded.items()
+        }
+
     def restore(self, context: Mapping[str, bytes]) -> None:
-        """Set the generators of a state that was loaded to where a context says they stood."""
-        for name, generator, loaded in self._loaded:
-            said = [context.get(f"{name}#{n}", part) for n, part in enumerate(loaded)]
-            generator.restore(tuple(said))
+        """Set the generators of a state that was loaded to where they stood."""
+        for name, parts in self.stored(context).items():
+            self._loaded[name][0].restore(parts)
 
 
 class Strays:

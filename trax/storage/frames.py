@@ -13,6 +13,7 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -42,6 +43,7 @@ __all__ = [
     "encode_context",
     "encode_durable",
     "encode_header",
+    "entry_head",
     "follows",
     "pieces",
 ]
@@ -151,11 +153,14 @@ def decode_durable(block: bytes | bytearray) -> int:
 
 def encode_context(entries: Iterable[tuple[str, bytes]]) -> bytes:
     """Return keys and their values as the payload of a context."""
-    encoded: list[bytes] = []
-    for key, value in entries:
-        name = key.encode()
-        encoded += (_ENTRY.pack(len(name), len(value)), name, value)
-    return b"".join(encoded)
+    return b"".join(entry_head(key, len(value)) + value for key, value in entries)
+
+
+@lru_cache(maxsize=1024)
+def entry_head(key: str, size: int) -> bytes:
+    """Return what stands before a value of this size in a context."""
+    name = key.encode()
+    return _ENTRY.pack(len(name), size) + name
 
 
 def decode_context(payload: bytes | bytearray) -> dict[str, bytes]:

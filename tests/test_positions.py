@@ -1,0 +1,452 @@
+"""A resumed run draws what the uninterrupted one would have drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import random
+import signal
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import run_script
+
+import trax
+from trax.storage import files
+
+variable = np.random.default_rng(20)
+
+
+def seed() -> None:
+    """Do what stands at the top of a script."""
+    global variable  # noqa: PLW0603  # as a script would
+    random.seed(1)
+    np.random.seed(2)
+    variable = np.random.default_rng(3)
+
+
+class State:
+    """Numbers that were drawn, and generators to draw from."""
+
+    def __init__(self) -> None:
+        self.numbers: list[float] = []
+        self.new = np.random.default_rng(4)
+        self.old = random.Random(5)
+
+
+def add(state: State, number: float) -> State:
+    state.numbers.append(number)
+    return state
+
+
+def add_and_draw(state: State, number: float) -> State:
+    """Draw now and then from the state's own generators: they are part of the state."""
+    if len(state.numbers) % 3 == 0:
+        number += state.new.random() + state.old.gauss(0, 1)
+    return add(state, number)
+
+
+def replace(state: State, number: float) -> State:
+    """Make a new state with the same generators."""
+    new = State()
+    new.numbers, new.new, new.old = [*state.numbers, number], state.new, state.old
+    return new
+
+
+def globally() -> float:
+    return random.gauss(0, 1) + random.random() + float(np.random.standard_normal())
+
+
+def everywhere(state: State) -> float:
+    """Draw from everything, unevenly, and now and then a whole block of words."""
+    count = len(state.numbers)
+    number = globally() + variable.random() + state.new.random()
+    if count % 2:
+        number += state.old.gauss(0, 1) + float(state.new.integers(9, dtype=np.int32))
+    if count % 4 == 3:
+        number += sum(random.random() for _ in range(312)) + float(np.random.random(700).sum())
+    return number
+
+
+STEPS = 12
+Loop = Any
+
+
+def whole_and_resumed(loop: Loop, stops: list[int], **arguments: Any) -> tuple[Any, Any]:
+    """Return what a run gives, and what it gives when it is broken off at every one of `stops`."""
+
+    def outcome(run: Any) -> Any:
+        state = run.result()
+        numbers = getattr(state, "numbers", state)
+        return list(numbers), globally(), variable.random()
+
+    seed()
+    whole = outcome(loop.fresh(**arguments))
+    seed()
+    loop.fresh(**arguments).close()
+    for number, stop in enumerate(stops):
+        seed()
+        with (loop.fresh if number == 0 else loop)(**arguments) as run:
+            while run.step < stop:
+                next(run)
+    seed()
+    return whole, outcome(loop(**arguments))
+
+
+@pytest.mark.parametrize("stops", [[n] for n in range(1, STEPS + 1)] + [[1, 2, 7, 8, 12]])
+@pytest.mark.parametrize("every", [4, 100])
+@pytest.mark.parametrize("fold", [add, add_and_draw, replace])
+def test_what_is_folded_goes_on_with_the_same_numbers(
+    fold: Any, every: int, stops: list[int]
+) -> None:
+    """After steps that were replayed, too, and where folding draws from the state's generators."""
+
+    @trax.resumable(create=State, replay_log=fold, every_steps=every)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < STEPS:
+            state = yield everywhere(state)
+
+    whole, resumed = whole_and_resumed(loop, stops)
+    assert resumed == whole
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [6], [12], [1, 2, 7, 8]])
+def test_a_state_that_is_its_own_increment_goes_on_with_the_same_numbers(stops: list[int]) -> None:
+    """Its generators are stored with it."""
+
+    @trax.resumable(create=State, every_steps=4)
+    def loop(state: State) -> Generator[State, State, None]:
+        while len(state.numbers) < STEPS:
+            state = yield replace(state, everywhere(state))
+
+    whole, resumed = whole_and_resumed(loop, stops)
+    assert resumed == whole
+
+
+@pytest.mark.parametrize("stops", [[4], [8], [12], [4, 8]])
+def test_a_state_that_is_changed_in_place_goes_on_with_the_same_numbers(stops: list[int]) -> None:
+    """From its newest checkpoint, which has everything."""
+
+    @trax.resumable(create=State, replay_log=None, every_steps=4)
+    def loop(state: State) -> Iterator[int]:
+        while len(state.numbers) < STEPS:
+            yield len(add(state, everywhere(state)).numbers)
+
+    whole, resumed = whole_and_resumed(loop, stops)
+    assert resumed == whole
+
+
+def numbers_of(*draws: Callable[[], float]) -> float:
+    return sum(draw() for draw in draws)
+
+
+def test_generators_are_found_in_arguments_variables_and_options() -> None:
+    """As an argument, an attribute of one, a variable of a closure, and where they are named."""
+    hidden = {"deep": np.random.default_rng(7)}
+    closure = random.Random(8)
+
+    class Model:
+        def __init__(self) -> None:
+            self.rng = np.random.default_rng(9)
+
+        @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], rng=hidden["deep"])
+        def loop(self, numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
+            while len(numbers) < STEPS:
+                numbers = yield numbers_of(
+                    self.rng.random, rng.random, closure.random, hidden["deep"].random
+                )
+
+    def restart() -> None:
+        hidden["deep"].bit_generator.state = np.random.default_rng(7).bit_generator.state
+        closure.seed(8)
+
+    whole = Model().loop(np.random.default_rng(1)).result()
+    restart()
+    with Model().loop.fresh(np.random.default_rng(1)) as run:
+        for _ in zip(range(5), run, strict=False):
+            pass
+    restart()
+    assert Model().loop(np.random.default_rng(1)).result() == whole
+
+
+def test_a_generator_that_was_drawn_from_is_still_the_same_argument() -> None:
+    """In a notebook the same object is passed again; one that was made otherwise is another."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+    def loop(numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
+        while len(numbers) < STEPS:
+            numbers = yield rng.random()
+
+    expected = np.random.default_rng(1).random(STEPS).tolist()
+    rng = np.random.default_rng(1)
+    with loop(rng) as run:
+        next(run)
+        rng.random()
+    with pytest.raises(trax.ArgumentsChangedError):
+        loop(np.random.default_rng(2)).result()
+    assert loop(rng).result() == expected
+
+
+def test_a_run_that_is_done_leaves_the_generators_as_it_did() -> None:
+    """What the script draws behind it is the same; what it never drew from is left alone."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            random.random()
+            n = yield n + 1
+
+    random.seed(1)
+    loop().result()
+    expected = random.random()
+    np.random.seed(5)
+    untouched = np.random.random()
+    random.seed(2)
+    np.random.seed(5)
+    loop().result()
+    assert random.random() == expected
+    assert np.random.random() == untouched
+
+
+def test_with_rng_none_random_numbers_are_left_alone() -> None:
+    """They neither go on nor are touched."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], rng=None)
+    def loop(numbers: list[float]) -> Generator[float, list[float], None]:
+        while len(numbers) < 4:
+            numbers = yield random.random()
+
+    random.seed(1)
+    expected = [random.random() for _ in range(2)]
+    random.seed(1)
+    with loop() as run:
+        next(run), next(run)
+    random.seed(1)
+    assert loop().result() == expected * 2
+
+
+def test_a_replay_log_that_draws_from_a_global_generator_is_refused() -> None:
+    """At the first step: in a recovery it would draw other numbers."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x + random.random()])
+    def loop(numbers: list[float]) -> Generator[float, list[float], None]:
+        while len(numbers) < 4:
+            numbers = yield 1.0
+
+    with pytest.raises(trax.UsageError, match="replay_log drew random numbers from random:"):
+        loop().result()
+
+
+def test_a_generator_kept_in_a_local_variable_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A resumed loop would make it anew; one made for each step, or of the state, is well."""
+
+    def told(body: Callable[[State], Iterator[Any]], **options: Any) -> bool:
+        caplog.clear()
+        trax.resumable(create=State, name="told", **options)(body).fresh().result()
+        return "keeps a random generator in the local variable mine" in caplog.text
+
+    def kept(state: State) -> Generator[float, State, None]:
+        mine = np.random.default_rng(1)
+        for _ in trax.steps(3):
+            yield mine.random()
+
+    def made(state: State) -> Generator[float, State, None]:
+        for step in trax.steps(3):
+            mine = np.random.default_rng([1, step])
+            yield mine.random()
+
+    def named(state: State) -> Generator[float, State, None]:
+        mine = state.new
+        for _ in trax.steps(3):
+            state = yield mine.random()
+
+    def own(state: State) -> Iterator[None]:
+        mine = state.new
+        for _ in trax.steps(3):
+            add(state, mine.random())
+            yield
+
+    assert told(kept, replay_log=add)
+    assert not told(made, replay_log=add)
+    assert not told(named, replay_log=add)
+    assert not told(own, replay_log=None)
+    assert not told(kept, replay_log=add, rng=None)
+
+
+GONE = """
+import random
+import trax
+{name} = random.Random(1)
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers):
+    while len(numbers) < 4:
+        if len(numbers) == 2 and "{name}" == "before":
+            raise SystemExit
+        numbers = yield {name}.random()
+
+loop().result()
+"""
+
+
+def test_a_variable_that_is_gone_is_said() -> None:
+    """The script was changed, and draws from something else now."""
+    run_script(GONE.replace("{name}", "before"))
+    said = run_script(GONE.replace("{name}", "behind")).stderr
+    assert "loop drew random numbers from variable before, which is not there" in said
+
+
+LATE = """
+import os, sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers, stop=None):
+    assert numbers or "numpy" not in sys.modules
+    import numpy as np
+    if not numbers:
+        np.random.seed(1)
+    while len(numbers) < 6:
+        if len(numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        numbers = yield np.random.random()
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_is_imported_in_the_first_step_is_followed() -> None:
+    """Nobody need import it before."""
+    for stop in (1, 2, 5):
+        assert run_script(LATE, str(stop), check=False).returncode == -signal.SIGKILL
+    expected = np.random.RandomState(1).random_sample(6).tolist()
+    assert run_script(LATE, "-1").stdout.strip() == str(expected)
+
+
+def test_an_older_checkpoint_that_stands_in_gives_the_same_numbers(store_here: Path) -> None:
+    """The generators go through both logs."""
+
+    @trax.resumable(create=State, replay_log=add_and_draw, every_steps=4)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < STEPS:
+            state = yield everywhere(state)
+
+    seed()
+    whole = loop().result().numbers
+    seed()
+    with loop.fresh() as run:
+        while run.step < 10:
+            next(run)
+    newest = max((store_here / "runs" / "loop").glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    seed()
+    assert loop().result().numbers == whole
+
+
+def test_a_failed_sync_does_not_lose_a_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint takes the increment's place, and stands where that does."""
+
+    @trax.resumable(create=State, replay_log=add_and_draw, every_steps=1000)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < STEPS:
+            state = yield everywhere(state)
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    seed()
+    whole = loop().result().numbers
+    for more in (0, 1):
+        seed()
+        run = loop.fresh()
+        while run.step < 5:
+            next(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "force", fail)
+            run._engine._generations.sync()
+        next(run)
+        for _ in range(more):
+            next(run)
+        seen = run.step
+        del run
+        seed()
+        again = loop()
+        assert again.step == seen == 6 + more
+        assert again.result().numbers == whole
+
+
+def test_a_checkpoint_by_hand_keeps_the_positions() -> None:
+    """The state is the person's, and the random numbers go on."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], every_steps=1000)
+    def loop(numbers: list[float]) -> Generator[float, list[float], None]:
+        while len(numbers) < 4:
+            numbers = yield random.random()
+
+    random.seed(1)
+    expected = [random.random() for _ in range(4)]
+    random.seed(1)
+    with loop() as run:
+        next(run)
+        next(run)
+        state = run.state
+    with trax.Trax() as store:
+        store.checkpoint(loop=state)
+    random.seed(1)
+    assert loop().result() == expected
+
+
+def test_a_generator_that_replay_log_adds_to_the_state_is_followed_from_the_next_step_on() -> None:
+    """It is noticed in the first step and at every checkpoint."""
+
+    @dataclasses.dataclass
+    class Walkers:
+        numbers: list[float]
+        walkers: list[Any]
+
+    def advance(state: Walkers, number: float) -> Walkers:
+        state.numbers.append(number)
+        if len(state.numbers) in (1, 4):
+            state.walkers.append(np.random.default_rng(len(state.numbers)))
+        return state
+
+    @trax.resumable(create=lambda: Walkers([], []), replay_log=advance, every_steps=4)
+    def loop(state: Walkers) -> Generator[float, Any, None]:
+        while len(state.numbers) < STEPS:
+            state = yield sum(walker.random() for walker in state.walkers)
+
+    for stop in range(1, STEPS):
+        whole, resumed = whole_and_resumed(loop, [stop])
+        assert resumed == whole
+
+
+def test_a_step_that_draws_stores_little() -> None:
+    """A few bytes, and the words of a Mersenne Twister once they are made anew."""
+
+    def length(*, draws: bool) -> int:
+        @trax.resumable(create=int, replay_log=lambda n, x: n + x, name="length")
+        def loop(n: int) -> Generator[int, int, None]:
+            for _ in range(6000):
+                if draws:
+                    random.random()
+                yield 1
+
+        run = loop.fresh()
+        for _ in zip(range(5999), run, strict=False):
+            pass
+        log_bytes = run._engine._generations.log_bytes
+        run.close()
+        return int(log_bytes)
+
+    assert length(draws=True) - length(draws=False) < 6000 * (16 + 2 * 14 + 13) + 21 * 3000
+
+
+@pytest.mark.parametrize("rng", [random, 5, [random.Random(1), "no"], random.SystemRandom()])
+def test_what_is_no_generator_is_refused(rng: Any) -> None:
+    """At the definition."""
+    with pytest.raises(trax.UsageError, match="rng takes random generators"):
+        trax.resumable(create=int, rng=rng)(lambda n: (yield n))

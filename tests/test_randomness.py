@@ -1,0 +1,190 @@
+"""Generators are read, watched and restored, each kind alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trax import randomness
+from trax.randomness import canonical, defaults, is_generator, watch
+
+
+class Inherited(random.Random):
+    """A generator of the same state."""
+
+
+class Counting(random.Random):
+    """A generator with a state of its own."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def random(self) -> float:
+        self.count += 1
+        return self.count / 1000
+
+    def getstate(self) -> Any:
+        return self.count
+
+    def setstate(self, state: Any) -> None:
+        self.count = state
+
+
+def of_python(generator: random.Random) -> list[Any]:
+    return [generator.random(), generator.gauss(0, 1), generator.getrandbits(7)]
+
+
+def of_numpy(generator: np.random.Generator) -> list[Any]:
+    return [generator.random(), generator.integers(9, dtype=np.int32), *generator.normal(size=3)]
+
+
+def of_old_numpy(generator: np.random.RandomState) -> list[Any]:
+    return [generator.random_sample(), generator.standard_normal(), generator.randint(9)]
+
+
+def bits(name: str) -> np.random.Generator:
+    return np.random.Generator(getattr(np.random, name)(5))
+
+
+CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], list[Any]]]] = {
+    "random": (lambda: dict(defaults())["random"], of_python),
+    "random.Random": (lambda: random.Random(5), of_python),
+    "inherited": (lambda: Inherited(5), of_python),
+    "own state": (lambda: Counting(5), lambda generator: [generator.random()]),
+    "numpy.random": (lambda: dict(defaults())["numpy.random"], of_old_numpy),
+    "RandomState": (lambda: np.random.RandomState(5), of_old_numpy),
+    "RandomState of PCG64": (lambda: np.random.RandomState(np.random.PCG64(5)), of_old_numpy),
+    **{
+        name: (lambda name=name: bits(name), of_numpy)  # type: ignore[misc]
+        for name in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+    },
+}
+FOUND = {"random", "random.Random", "inherited", "numpy.random", "RandomState"} | {
+    "PCG64",
+    "PCG64DXSM",
+    "MT19937",
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, Any, Callable[[Any], list[Any]]]:
+    """A generator of every kind, by name, and how to draw from it."""
+    make, draw = CASES[request.param]
+    return request.param, make(), draw
+
+
+@pytest.fixture(params=[True, False])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With and without a look at the memory of generators."""
+    if not request.param:
+        monkeypatch.setattr(randomness, "_find", lambda generator, content: None)
+        monkeypatch.setattr(randomness, "_find_gauss", lambda owner: None)
+        zeros = memoryview(bytes(5000))
+        monkeypatch.setattr(randomness, "_memory", lambda address, size: zeros[:size])
+    return bool(request.param)
+
+
+def test_what_was_restored_draws_the_same_again(case: Any, memory: bool) -> None:
+    """At any place: in the middle of a block of words, with a number kept for later, and not."""
+    _, generator, draw = case
+    watched = watch(generator)
+    for count in range(30):
+        for _ in range(count * 17 % 23):
+            draw(generator)
+        parts = watched.parts()
+        expected = [draw(generator) for _ in range(3)]
+        watched.restore(parts)
+        assert watched.parts() == parts
+        assert [draw(generator) for _ in range(3)] == expected
+
+
+def test_every_draw_shows(case: Any, memory: bool) -> None:
+    """Also one that takes a number kept for later, and one that takes a whole block of words."""
+    name, generator, draw = case
+    watched = watch(generator)
+    single: Callable[[], Any] = getattr(generator, "gauss", None) or getattr(
+        generator, "standard_normal", generator.random
+    )
+    calls: list[Callable[[], Any]] = [lambda: draw(generator), single, single, generator.random]
+    if name not in ("own state", "RandomState of PCG64", "Philox", "SFC64", "PCG64", "PCG64DXSM"):
+        calls.append(lambda: [generator.random() for _ in range(312)])  # 624 words
+    if hasattr(generator, "integers"):
+        calls += [lambda: generator.integers(9, dtype=np.int32)] * 3
+    for call in calls * 5:
+        before = watched.parts()
+        word = watched.word
+        call() if name != "own state" else generator.random()
+        assert watched.seen[0] != word
+        assert watched.parts() != before
+
+
+def test_what_draws_nothing_is_not_looked_at_closer(case: Any) -> None:
+    """Where the word is found, it stays the same until something is drawn."""
+    name, generator, _ = case
+    generator.random()
+    watched = watch(generator)
+    watched.parts()
+    if hasattr(generator, "gauss_next"):
+        generator.gauss_next = None
+    watched.parts()
+    found = watched.seen[0] == watched.word
+    kept = name in ("numpy.random", "RandomState") and watched.word == -1
+    assert found or kept or name not in FOUND
+
+
+def test_the_parts_are_of_the_same_form_whether_the_memory_is_read_or_not(
+    case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run can be resumed where the memory cannot be read."""
+    _, generator, draw = case
+    draw(generator)
+    fast = watch(generator).parts()
+    monkeypatch.setattr(randomness, "_find", lambda generator, content: None)
+    monkeypatch.setattr(randomness, "_find_gauss", lambda owner: None)
+    zeros = memoryview(bytes(5000))
+    monkeypatch.setattr(randomness, "_memory", lambda address, size: zeros[:size])
+    slow = watch(generator)
+    assert slow.word == -1
+    assert slow.parts() == fast
+
+
+@pytest.mark.parametrize("name", ["random", "random.Random", "numpy.random", "RandomState"])
+def test_seeding_shows(name: str) -> None:
+    """A generator that is seeded anew is somewhere else."""
+    generator = CASES[name][0]()
+    generator.random()
+    watched = watch(generator)
+    before, word = watched.parts(), watched.word
+    generator.seed(77)
+    assert watched.seen[0] != word
+    assert watched.parts() != before
+
+
+def test_a_step_stores_a_few_bytes() -> None:
+    """The 624 words of a Mersenne Twister are stored only when they are made anew."""
+    for generator in (random.Random(1), np.random.RandomState(1)):
+        watched = watch(generator)
+        generator.random()
+        before = watched.parts()
+        sizes = []
+        for _ in range(624):
+            generator.random()
+            after = watched.parts()
+            sizes.append(sum(len(b) for a, b in zip(before, after, strict=True) if a != b))
+            before = after
+        assert sorted(sizes) == [13] * 622 + [13 + 2496] * 2
+
+
+def test_which_objects_are_generators() -> None:
+    """What has no state is none, and NumPy's Generator stands for its bit generator."""
+    generator = np.random.default_rng(1)
+    assert canonical(generator) is generator.bit_generator
+    assert is_generator(generator)
+    assert is_generator(generator.bit_generator)
+    assert not is_generator(random.SystemRandom())
+    assert not is_generator(random)
