@@ -406,7 +406,10 @@ class Engine:
             if isinstance(error, TraxError):
                 error.add_note(f"trax: in the run {self.name!r}, after step {self.step:,}")
             self._why_closed = "it ended with an exception"
-            self._release()
+            try:
+                self._release()
+            except StorageError as failure:
+                error.add_note(f"trax: and then {failure}")
 
     def close(self, why: str = "it was closed") -> None:
         """Close at a yield boundary; what has been handed out is kept.

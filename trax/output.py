@@ -138,6 +138,7 @@ class _Output:
         with contextlib.suppress(OSError):
             if self.file is not None:
                 self.file.close()
+        with contextlib.suppress(OSError):
             (length,) = _LENGTH.unpack(parts[0])
             if os.fstat(self._fd).st_size > length:
                 os.ftruncate(self._fd, length)

@@ -1,0 +1,455 @@
+"""Output files hold what the stored steps have written, exactly once."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import run_script
+
+import trax
+from trax import output
+
+STEPS = 10
+MODES: dict[str, dict[str, Any]] = {
+    "function": {"replay_log": lambda n, increment: n + 1, "create": int},
+    "replace": {"create": int},
+    "none": {"create": lambda: [0], "replay_log": None},
+}
+
+
+def looping(mode: str, body: Callable[[int], None], **options: Any) -> Any:
+    """Return a decorated loop that calls `body` with the number of each step."""
+
+    def loop(state: Any) -> Generator[Any, Any, None]:
+        for n in trax.steps(STEPS):
+            body(n)
+            if mode == "none":
+                state[0] = n + 1
+            yield n + 1
+
+    return trax.resumable(**MODES[mode], **{"every_steps": 4, **options})(loop)
+
+
+class Lines:
+    """Writes two lines a step to a file that it opens at the first, and can stop in between."""
+
+    def __init__(self, mode: str = "w") -> None:
+        self.mode = mode
+        self.stop = -1
+        self.file: Any = None
+
+    def __call__(self, n: int) -> None:
+        if self.file is None or self.file.closed:
+            self.file = trax.open("out.txt", self.mode)
+        self.file.write(f"{n} first\n")
+        if n == self.stop:
+            self.file.flush()
+            raise KeyboardInterrupt
+        self.file.write(f"{n} second\n")
+
+
+WHOLE = "".join(f"{n} first\n{n} second\n" for n in range(STEPS))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop", range(STEPS))
+@pytest.mark.parametrize("how", ["w", "a", "x"])
+def test_an_exception_leaves_what_the_stored_steps_have_written(
+    mode: str, stop: int, how: str
+) -> None:
+    """Nothing of the step that was broken off is left, and it is written once when done again."""
+    lines = Lines(how)
+    loop = looping(mode, lines)
+    lines.stop = stop
+    with pytest.raises(KeyboardInterrupt):
+        loop().result()
+    stored = loop().step
+    assert Path("out.txt").read_text() == "".join(WHOLE.splitlines(True)[: 2 * stored])
+    lines.stop = -1
+    loop().result()
+    assert Path("out.txt").read_text() == WHOLE
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+import trax
+
+mode, how, sync = sys.argv[1:]
+place = count = 0
+real = {name: getattr(os, name) for name in ("ftruncate", "fstat", "open", "write")}
+
+
+def here():
+    global count
+    count += 1
+    if count == place:
+        os.kill(os.getpid(), 9)
+
+
+def around(name):
+    def call(*args, **kwargs):
+        here()
+        result = real[name](*args, **kwargs)
+        here()
+        return result
+    return call
+
+
+for name in real:
+    setattr(os, name, around(name))
+
+
+def add(n, increment):
+    return n + 1
+
+
+OPTIONS = {
+    "function": {"create": int, "replay_log": add},
+    "none": {"create": lambda: [0], "replay_log": None},
+}[mode]
+
+
+@trax.resumable(every_steps=2, sync=sync, **OPTIONS)
+def loop(state):
+    with trax.open("a.txt", how) as text, trax.open("b.bin", how + "b") as binary:
+        here()
+        for n in trax.steps(4):
+            text.write(f"{n} one\\n")
+            text.flush()
+            here()
+            text.write(f"{n} two\\n")
+            binary.write(bytes([n]) * n)
+            here()
+            yield n
+            here()
+        text.write("end\\n")
+
+
+def run(at):
+    global place, count
+    pid = os.fork()
+    if pid == 0:
+        place, count = at, 0
+        loop().result()
+        real["write"](1, f"{count}\\n".encode())
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+text = "before\\n" * (how == "a") + "".join(f"{n} one\\n{n} two\\n" for n in range(4)) + "end\\n"
+binary = b"".join(bytes([n]) * n for n in range(4))
+at, killed = 0, True
+while killed:
+    shutil.rmtree(".trax", ignore_errors=True)
+    Path("a.txt").write_text("before\\n")
+    Path("b.bin").unlink(missing_ok=True)
+    at += 1
+    killed = run(at) == -9
+    assert run(0) == 0, at
+    assert Path("a.txt").read_text() == text, (at, Path("a.txt").read_text())
+    assert Path("b.bin").read_bytes() == binary, at
+assert at > 60, at
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "how", "sync"),
+    [("function", "w", "os"), ("none", "a", "os"), ("function", "a", "always")],
+)
+def test_a_kill_at_every_place_leaves_every_line_once(mode: str, how: str, sync: str) -> None:
+    """Before and behind whatever touches the files, and in the middle of a step."""
+    run_script(KILLED, mode, how, sync)
+
+
+def test_a_file_that_is_too_short_or_gone_is_an_error(store_here: Path) -> None:
+    """It is named, nothing is changed, and put back the run goes on."""
+    lines = Lines()
+    loop = looping("function", lines)
+    lines.stop = 6
+    with pytest.raises(KeyboardInterrupt):
+        loop().result()
+    before = {path: path.read_bytes() for path in store_here.rglob("*") if path.is_file()}
+    written = Path("out.txt").read_bytes()
+    for spoil in (lambda: os.truncate("out.txt", 20), lambda: Path("out.txt").unlink()):
+        spoil()
+        with pytest.raises(trax.CorruptionError, match=r"out\.txt should have .* bytes") as caught:
+            loop().result()
+        assert caught.value.path == os.path.abspath("out.txt")
+        after = {path: path.read_bytes() for path in store_here.rglob("*") if path.is_file()}
+        assert {k: v for k, v in after.items() if "locks" not in str(k)} == {
+            k: v for k, v in before.items() if "locks" not in str(k)
+        }
+        Path("out.txt").write_bytes(written)
+    lines.stop = -1
+    loop().result()
+    assert Path("out.txt").read_text() == WHOLE
+
+
+def test_what_is_cut_off_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """In one line, with both lengths."""
+    caplog.set_level(logging.INFO)
+    lines = Lines()
+    loop = looping("function", lines)
+    lines.stop = 6
+    with pytest.raises(KeyboardInterrupt):
+        loop().result()
+    with open("out.txt", "a") as file:
+        file.write("by hand\n")
+    lines.stop = -1
+    loop().result()
+    assert "out.txt was cut back from 110 to 102 bytes" in caplog.text
+    assert Path("out.txt").read_text() == WHOLE
+
+
+def test_the_consumer_reads_what_was_handed_out() -> None:
+    """Whatever the caller has seen is in the file when it sees it."""
+    loop = looping("function", Lines())
+    for n in loop():
+        assert Path("out.txt").read_text() == "".join(WHOLE.splitlines(True)[: 2 * n])
+
+
+def test_what_is_written_behind_the_last_yield_is_kept() -> None:
+    """It belongs to the end of the loop."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        with trax.open("out.txt") as file:
+            while n < 3:
+                file.write(f"{n}\n")
+                n = yield n + 1
+            file.write("end\n")
+
+    assert loop().result() == 3
+    assert loop().result() == 3
+    assert Path("out.txt").read_text() == "0\n1\n2\nend\n"
+
+
+def test_store_and_files_can_be_moved_together(tmp_path: Path, monkeypatch: Any) -> None:
+    """A relative path is relative to the store."""
+    lines = Lines()
+    loop = looping("function", lines)
+    lines.stop = 6
+    (tmp_path / "old").mkdir()
+    monkeypatch.chdir(tmp_path / "old")
+    with pytest.raises(KeyboardInterrupt):
+        loop().result()
+    os.rename(tmp_path / "old", tmp_path / "new")
+    monkeypatch.chdir(tmp_path / "new")
+    lines.stop = -1
+    # A loop remembers its store from the moment that it is called.
+    loop().result()
+    assert (tmp_path / "new" / "out.txt").read_text() == WHOLE
+
+
+def test_a_file_that_is_opened_every_step_is_gone_on_with() -> None:
+    """With mode a, also from code that the loop calls."""
+
+    def body(n: int) -> None:
+        with trax.open("out.txt", "a") as file:
+            file.write(f"{n}\n")
+
+    looping("function", body)().result()
+    assert Path("out.txt").read_text().split() == [str(n) for n in range(STEPS)]
+
+
+def test_a_file_that_a_resumed_loop_opens_late_is_still_known() -> None:
+    """Also when a checkpoint has been stored since."""
+
+    def body(n: int) -> None:
+        if n in (1, 9):
+            with trax.open("out.txt", "w" if n == 1 or resumed else "a") as file:
+                file.write(f"{n}\n")
+
+    resumed = False
+    loop = looping("function", body, every_steps=2)
+    with loop() as run:
+        next(run)
+        next(run)
+        next(run)
+    resumed = True
+    with loop() as run:
+        while run.step < 7:
+            next(run)
+    loop().result()
+    assert Path("out.txt").read_text() == "1\n9\n"
+
+
+def test_fresh_begins_the_files_anew_or_goes_on_as_the_mode_says() -> None:
+    """A fresh run is another run."""
+    looping("function", Lines("w"))().result()
+    looping("function", Lines("w")).fresh().result()
+    assert Path("out.txt").read_text() == WHOLE
+    looping("function", Lines("a")).fresh().result()
+    assert Path("out.txt").read_text() == WHOLE * 2
+    with pytest.raises(FileExistsError):
+        looping("function", Lines("x")).fresh().result()
+
+
+def test_text_is_written_as_it_was_asked_for() -> None:
+    """Encoding and line ends are those of the built-in open."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        with trax.open("out.txt", encoding="utf-16", newline="\r\n") as file:
+            assert isinstance(file, io.TextIOWrapper)
+            while n < 3:
+                file.write(f"ä{n}\n")
+                n = yield n + 1
+
+    with loop() as run:
+        next(run)
+    loop().result()
+    assert Path("out.txt").read_bytes().decode("utf-16") == "ä0\r\nä1\r\nä2\r\n"
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "w+", "", "rb", 5, "wbt"])
+def test_other_modes_are_refused(mode: Any) -> None:
+    """An output file is written to at its end."""
+    with pytest.raises(trax.UsageError, match="mode is one of"):
+        looping("function", lambda n: trax.open("out.txt", mode).close())().result()
+    assert not Path("out.txt").exists()
+
+
+def test_misuse_is_said() -> None:
+    """Outside of a loop, twice at once, emptied in the middle, and what cannot be cut back."""
+    with pytest.raises(trax.UsageError, match="outside of a loop"):
+        trax.open("out.txt")
+
+    def twice(n: int) -> None:
+        trax.open("out.txt")
+        trax.open("out.txt")
+
+    def again(n: int) -> None:
+        trax.open("out.txt").close()
+
+    for body, reason in (
+        (twice, "is open already"),
+        (again, "only grows"),
+        (lambda n: trax.open("/dev/null", "a"), "not a regular file"),
+        (lambda n: trax.open(b"out.txt", "a"), "path as text"),  # type: ignore[call-overload]
+    ):
+        with pytest.raises(trax.UsageError, match=reason):
+            looping("function", body).fresh().result()
+    with pytest.raises(FileNotFoundError):
+        looping("function", lambda n: trax.open("no/out.txt").close()).fresh().result()  # type: ignore[func-returns-value]
+
+
+def test_a_full_disk_is_said_and_the_step_done_again() -> None:
+    """What the refused step wrote is not there twice; a limit of file sizes stands for the disk."""
+    large = "x" * 50_000
+    lines = Lines()
+
+    def body(n: int) -> None:
+        lines(n)
+        lines.file.write(large)
+
+    loop = looping("function", body)
+    run = loop()
+    while run.step < 5:
+        next(run)
+    written = Path("out.txt").read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(written) + 10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            next(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Path("out.txt").read_text() == written
+    loop().result()
+    text = Path("out.txt").read_text()
+    assert text.replace(large, "") == WHOLE
+
+
+@pytest.mark.parametrize("mode", ["function", "none"])
+@pytest.mark.parametrize("sync", ["always", "interval", "os"])
+def test_files_are_forced_before_the_log_that_speaks_of_them(
+    mode: str, sync: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a log or a checkpoint is forced, every length in it is that of a forced file."""
+    forced: list[str] = []
+
+    real = output.force
+
+    def watch(what: str) -> Callable[[int], None]:
+        def force(fd: int) -> None:
+            real(fd)
+            forced.append(f"{what} {os.fstat(fd).st_size}")
+
+        return force
+
+    monkeypatch.setattr("trax.output.force", watch("file"))
+    monkeypatch.setattr("trax.storage.files.force", watch("log"))
+    run = looping(mode, Lines(), sync=sync)()
+    for _ in run:
+        if run.step % 4 == 0 or (sync == "always" and mode == "function"):
+            sizes = [int(line.split()[1]) for line in forced if line.startswith("file")]
+            assert sizes[-1] == Path("out.txt").stat().st_size
+            assert forced[-1].startswith("log")
+    assert forced[-1].startswith("log")
+
+
+def test_a_file_that_could_not_be_forced_is_never_trusted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel says so once, and the second time that all is well."""
+    loop = looping("function", Lines(), every_steps=1000)
+    run = loop()
+    while run.step < 5:
+        next(run)
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trax.output.force", fail)
+        run._engine._generations.sync()
+    with pytest.raises(trax.DurabilityError, match=r"out\.txt"):
+        next(run)
+
+
+def test_a_forked_child_leaves_the_files_alone() -> None:
+    """When it ends, it neither cuts them back nor writes to them."""
+    script = """
+import os
+import trax
+
+@trax.resumable(create=int)
+def loop(n):
+    file = trax.open("out.txt")
+    while n < 3:
+        file.write(f"{n}\\n")
+        if n == 1:
+            file.flush()
+            pid = os.fork()
+            if pid == 0:
+                raise SystemExit
+            os.waitpid(pid, 0)
+            file.write("after the fork\\n")
+        n = yield n + 1
+
+for n in loop():
+    pass
+"""
+    run_script(script)
+    assert Path("out.txt").read_text() == "0\n1\nafter the fork\n2\n"
+
+
+def test_a_loop_that_opens_nothing_pays_nothing() -> None:
+    """Nothing is looked at closer in its steps."""
+    run = looping("function", lambda n: None)()
+    next(run)
+    assert all(word >= 0 or seen is not output._Output.seen for seen, word in run._engine._watched)
+    assert not any(name.startswith("output") for name in run._engine._positions._context.names)
+    run.close()
