@@ -7,8 +7,6 @@ import io
 import logging
 import os
 import resource
-import shutil
-import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from support import run_script
 
 import trax
 from trax import output
+from trax.storage import files
 
 STEPS = 10
 MODES: dict[str, dict[str, Any]] = {
@@ -181,8 +180,11 @@ def test_a_file_that_is_too_short_or_gone_is_an_error(store_here: Path) -> None:
         loop().result()
     before = {path: path.read_bytes() for path in store_here.rglob("*") if path.is_file()}
     written = Path("out.txt").read_bytes()
-    for spoil in (lambda: os.truncate("out.txt", 20), lambda: Path("out.txt").unlink()):
-        spoil()
+    for is_gone in (False, True):
+        if is_gone:
+            Path("out.txt").unlink()
+        else:
+            os.truncate("out.txt", 20)
         with pytest.raises(trax.CorruptionError, match=r"out\.txt should have .* bytes") as caught:
             loop().result()
         assert caught.value.path == os.path.abspath("out.txt")
@@ -333,16 +335,25 @@ def test_misuse_is_said() -> None:
     def again(n: int) -> None:
         trax.open("out.txt").close()
 
+    def device(n: int) -> None:
+        trax.open("/dev/null", "a")
+
+    def nowhere(n: int) -> None:
+        trax.open("no/out.txt")
+
+    def octets(n: int) -> None:
+        trax.open(b"out.txt", "a")  # type: ignore[call-overload]
+
     for body, reason in (
         (twice, "is open already"),
         (again, "only grows"),
-        (lambda n: trax.open("/dev/null", "a"), "not a regular file"),
-        (lambda n: trax.open(b"out.txt", "a"), "path as text"),  # type: ignore[call-overload]
+        (device, "not a regular file"),
+        (octets, "path as text"),
     ):
         with pytest.raises(trax.UsageError, match=reason):
             looping("function", body).fresh().result()
     with pytest.raises(FileNotFoundError):
-        looping("function", lambda n: trax.open("no/out.txt").close()).fresh().result()  # type: ignore[func-returns-value]
+        looping("function", nowhere).fresh().result()
 
 
 def test_a_full_disk_is_said_and_the_step_done_again() -> None:
@@ -380,7 +391,7 @@ def test_files_are_forced_before_the_log_that_speaks_of_them(
     """Whenever a log or a checkpoint is forced, every length in it is that of a forced file."""
     forced: list[str] = []
 
-    real = output.force
+    real = files.force
 
     def watch(what: str) -> Callable[[int], None]:
         def force(fd: int) -> None:
