@@ -26,6 +26,7 @@ CASES = {
     "solar_system.py": Case(["--years", "30"], 5_000_000),
     "metropolis.py": Case(["--samples", "60000"], 700_000),
     "fit_digits.py": Case(["--epochs", "600"], 2_000_000, kills=2),
+    "output_file.py": Case(["--walks", "30000"], 3_000_000),
     "trax_basics.py": Case([], 1),
 }
 
@@ -92,5 +93,7 @@ def test_an_example_that_is_killed_ends_as_if_it_never_had_been(
     assert output == expected, f"seed {seed}"
     if begun and example != "trax_basics.py":
         assert " resumed at step " in errors or " is done" in errors, errors
+    for table in calm.glob("*.csv"):
+        assert (storm / table.name).read_bytes() == table.read_bytes()
     for picture in calm.glob("*.png"):
         assert (storm / picture.name).stat().st_size > 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from typing import Any
@@ -166,18 +167,34 @@ def test_seeding_shows(name: str) -> None:
 
 
 def test_a_step_stores_a_few_bytes() -> None:
-    """The 624 words of a Mersenne Twister are stored only when they are made anew."""
+    """The 624 words of a Mersenne Twister are stored where a step has drawn more than those."""
     for generator in (random.Random(1), np.random.RandomState(1)):
         watched = watch(generator)
         generator.random()
         before = watched.parts()
-        sizes = []
-        for _ in range(624):
-            generator.random()
+        for draws in [*range(300), 700, 1, 2, 700, 50]:
+            for _ in range(draws):
+                generator.random()
             after = watched.parts()
-            sizes.append(sum(len(b) for a, b in zip(before, after, strict=True) if a != b))
+            size = sum(len(b) for a, b in zip(before, after, strict=True) if a != b)
+            assert size == (0 if draws == 0 else 17 if draws < 312 else 17 + 2496)
             before = after
-        assert sorted(sizes) == [13] * 622 + [13 + 2496] * 2
+
+
+@pytest.mark.parametrize("make", [lambda: random.Random(1), lambda: np.random.RandomState(1)])
+def test_words_that_were_made_anew_often_are_found_again(make: Callable[[], Any]) -> None:
+    """However often that was, and also by what has not followed them."""
+    generator = make()
+    watched = watch(generator)
+    watched.parts()
+    for count in range(1, 4200):
+        for _ in range(312):
+            generator.random()
+        parts = watched.parts()
+        if count in (1, 2, 3, 500, 4095, 4096, 4097, 4199):
+            other, same = make(), copy.deepcopy(generator)
+            watch(other).restore(parts)
+            assert [other.random() for _ in range(700)] == [same.random() for _ in range(700)]
 
 
 def test_which_objects_are_generators() -> None:

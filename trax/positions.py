@@ -11,10 +11,10 @@ from types import FrameType
 from typing import Any
 
 from trax.call import Call
-from trax.context import FOLDED, Context, Parts, Tracked
+from trax.context import FOLDED, Context, Parts, Tracked, values
 from trax.randomness import canonical, defaults, kinds, watch
 from trax.replay import Replayed
-from trax.sources import INNER, Inner, Strays, import_for, outer, restore
+from trax.sources import INNER, Inner, Strays, import_for, outer
 from trax.storage.codec import Encoded, encode, encode_finding
 from trax.storage.frames import CONTEXT, decode_context, encode_context
 from trax.storage.recovery import OUTPUT
@@ -70,9 +70,11 @@ class Positions:
         call = self._call
         found = dict(outer(call.options.rng or (), call.arguments, call.function))
         for name, generator in found.items():
-            if name in drawn or not done:
-                restore(generator, name, self.recovered)
-            self._follow(name, generator)
+            watched = watch(generator)
+            stood = tuple(values(self.recovered, name))
+            if stood and (name in drawn or not done):
+                watched.restore(stood)
+            self._follow(name, generator, watched)
         self._follow_inner(self._inner.stored(self.recovered))
         return sorted(name for name in drawn - found.keys() if not name.startswith(INNER))
 
@@ -96,19 +98,19 @@ class Positions:
         """Follow the global generators of what was imported after the run was opened."""
         for name, generator in () if self._is_off else defaults():
             if name not in self._context.names:
-                self._follow(name, generator, ())
+                self._follow(name, generator, watch(generator), ())
 
     @property
     def newborn(self) -> bool:
         """Whether there are generators in the state, as it was last encoded, not yet followed."""
-        return not self._inner.named().keys() <= {*self._context.names}
+        return not self._inner.generators.keys() <= {*self._context.names}
 
     def strays(self, frame: FrameType | None, state: Any) -> list[str]:
         """Return the local variables whose generators a resumed loop would make anew."""
         if self._is_off:
             return []
-        inner = {id(generator) for generator in self._inner.objects.values()}
-        found = self._strays.look(frame, inner | self._known.keys())
+        found = self._strays.look(frame, self._inner.known | self._known.keys())
+        inner = set()
         if found:
             contained = encode_finding(state, "state", kinds())[1].values()
             inner = {id(canonical(generator)) for generator in contained}
@@ -159,19 +161,21 @@ class Positions:
         self._context.keep(taken)
         self._follow_inner({})
 
-    def _follow(self, name: str, generator: Any, stored: Parts | None = None) -> None:
+    def _follow(
+        self, name: str, generator: Any, watched: Tracked, stored: Parts | None = None
+    ) -> None:
         self._known[id(generator)] = name
-        self._context.add(name, watch(generator), stored)
+        self._context.add(name, watched, stored)
 
     def _follow_inner(self, stored: Mapping[str, Parts]) -> None:
         """Follow just the generators in the state as it was last encoded."""
-        wanted = self._inner.named()
+        wanted = self._inner.generators
         for name in self._context.names:
             if name.startswith(INNER) and name not in wanted:
                 self._context.drop(name)
         for name, generator in wanted.items():
             if name not in self._context.names:
-                self._context.add(name, watch(generator), stored.get(name))
+                self._context.add(name, generator, stored.get(name))
         self.inner = any(name.startswith(INNER) for name in self._context.names)
 
 

@@ -1,11 +1,12 @@
 """Where random generators stand, seen without slowing a loop that draws nothing.
 
 Strategy: the state of a generator is a tuple of parts, of which a step stores those that have
-changed: of a Mersenne Twister nearly always its position, a few bytes, and its 624 words only
-after they were made anew. Whether anything was drawn shows in one machine word of the
-generator's own memory that every draw changes. Where that word lies is found when a generator is
-first seen, by looking for its public state; where it is not found, or where something can be
-drawn that the word does not show, the parts themselves are compared.
+changed. Of a Mersenne Twister these are its 624 words as they once were, and how often they were
+made anew since then: so a step that draws less than 624 words stores a few bytes. Whether
+anything was drawn shows in one machine word of the generator's own memory that every draw
+changes. Where that word lies is found when a generator is first seen, by looking for its public
+state; where it is not found, or where something can be drawn that the word does not show, the
+parts themselves are compared.
 
 Values come from the standard library's `random`, from NumPy and from PyTorch; only those of
 them that the program has imported are looked at.
@@ -29,7 +30,8 @@ _UNSEEN = memoryview(bytes(8)).cast("Q")
 
 _WORDS = 624
 _BYTES = 4 * _WORDS
-_PLACE = struct.Struct("<i?d")  # of a Mersenne Twister: index, and a normal number kept for later
+_PLACE = struct.Struct("<Ii?d")  # how often made anew, index, a normal number kept for later
+_MOST = 4096  # times that words are made anew before they are stored again
 _PCG = struct.Struct("<16s?I")  # state, and half a number kept for later
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
 _TORCH_SIZE = 5056  # of the CPU's generator; that of a GPU is a seed and an offset
@@ -56,11 +58,55 @@ class Generator(Protocol):
         """Set the state to what `parts` returned."""
 
 
+class _Words:
+    """The words of a Mersenne Twister, told as words before and how often these were made anew."""
+
+    def __init__(self) -> None:
+        self._present = b""
+        self.before = b""
+        self.times = 0
+
+    def follow(self, words: bytes) -> None:
+        """Take note of the words as they are now."""
+        if words == self._present:
+            return
+        if self.times < _MOST and self._present and _is_next(self._present, words):
+            self.times += 1
+        else:
+            self.before, self.times = words, 0
+        self._present = words
+
+    def recall(self, before: bytes, times: int) -> tuple[int, ...]:
+        """Take note of words that were stored, and return them as they were then."""
+        words = struct.unpack(f"<{_WORDS}I", before)
+        if times:
+            twister = random.Random()  # noqa: S311  # it is the user's generator, gone through again
+            twister.setstate((3, (*words, _WORDS), None))
+            for _ in range(times):
+                twister.getrandbits(32 * _WORDS)
+            words = twister.getstate()[1][:-1]
+        self.before, self.times = before, times
+        self._present = struct.pack(f"<{_WORDS}I", *words)
+        return words
+
+
+def _is_next(old: bytes, new: bytes) -> bool:
+    """Return whether words were made from those before; the first three of them tell."""
+    head = struct.unpack_from("<4I", old)
+    shifted = struct.unpack_from("<3I", old, 4 * 397)
+    for number, word in enumerate(struct.unpack_from("<3I", new)):
+        mixed = (head[number] & 0x80000000) | (head[number + 1] & 0x7FFFFFFF)
+        if word != shifted[number] ^ (mixed >> 1) ^ (0x9908B0DF * (mixed & 1)):
+            return False
+    return True
+
+
 class _Python:
     """A `random.Random`."""
 
     def __init__(self, generator: random.Random) -> None:
         self._generator = generator
+        self._words = _Words()
         state = generator.getstate()[1]
         found = _find(generator, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
         self._memory = found
@@ -77,12 +123,13 @@ class _Python:
             state = bytes(self._memory)  # all at once: other threads may be drawing
             words = state[4:]
             (index,) = struct.unpack_from("<i", state)
-        return words, _PLACE.pack(index, gauss is not None, gauss or 0.0)
+        self._words.follow(words)
+        place = _PLACE.pack(self._words.times, index, gauss is not None, gauss or 0.0)
+        return self._words.before, place
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
-        words, place = parts
-        index, is_kept, gauss = _PLACE.unpack(place)
-        state = (*struct.unpack(f"<{_WORDS}I", words), index)
+        times, index, is_kept, gauss = _PLACE.unpack(parts[1])
+        state = (*self._words.recall(parts[0], times), index)
         self._generator.setstate((3, state, gauss if is_kept else None))
 
 
@@ -92,6 +139,7 @@ class _Twister:
     def __init__(self, bits: Any, owner: Any = None) -> None:
         self._bits = bits
         self._owner = owner
+        self._words = _Words()
         state = bits.state["state"]
         place = struct.pack("<i", state["pos"])
         address = bits.ctypes.state_address
@@ -108,12 +156,15 @@ class _Twister:
     def parts(self) -> tuple[bytes, ...]:
         kept = self._kept()
         if self._memory is None:
-            state = self._bits.state["state"]
-            return state["key"].astype("<u4").tobytes(), _PLACE.pack(state["pos"], *kept)
-        self.word = _NEVER if kept[0] else self.seen[0]
-        state = bytes(self._memory)  # all at once: other threads may be drawing
-        (index,) = struct.unpack_from("<i", state, _BYTES)
-        return state[:_BYTES], _PLACE.pack(index, *kept)
+            public = self._bits.state["state"]
+            words, index = public["key"].astype("<u4").tobytes(), public["pos"]
+        else:
+            self.word = _NEVER if kept[0] else self.seen[0]
+            state = bytes(self._memory)  # all at once: other threads may be drawing
+            words = state[:_BYTES]
+            (index,) = struct.unpack_from("<i", state, _BYTES)
+        self._words.follow(words)
+        return self._words.before, _PLACE.pack(self._words.times, index, *kept)
 
     def _kept(self) -> tuple[bool, float]:
         if self._owner is None:
@@ -127,12 +178,9 @@ class _Twister:
     def restore(self, parts: tuple[bytes, ...]) -> None:
         import numpy as np
 
-        words, place = parts
-        index, is_kept, gauss = _PLACE.unpack(place)
-        state = {
-            "bit_generator": "MT19937",
-            "state": {"key": np.frombuffer(words, "<u4").astype(np.uint32), "pos": index},
-        }
+        times, index, is_kept, gauss = _PLACE.unpack(parts[1])
+        words = np.array(self._words.recall(parts[0], times), np.uint32)
+        state = {"bit_generator": "MT19937", "state": {"key": words, "pos": index}}
         if self._owner is None:
             self._bits.state = state
         else:

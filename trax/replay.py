@@ -181,7 +181,7 @@ def _fold(
                 "with: give replay_log="
             )
         increment = decode(encoded, f"an increment of the run {name!r}", renames)
-        draws = bool(inner.objects) and FOLDED in decode_context(encoded.context)
+        draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
         if draws:  # from where the generators stood, and they go on from where that leaves them
             inner.restore(recovery.context)
         try:

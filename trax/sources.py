@@ -9,11 +9,10 @@ from collections.abc import Set as AbstractSet
 from types import FrameType
 from typing import Any
 
-from trax.context import values
 from trax.errors import UsageError
 from trax.randomness import canonical, defaults, is_generator, watch
 
-__all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer", "restore"]
+__all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer"]
 
 INNER = "state "  # what the names of generators in the state begin with
 
@@ -72,14 +71,6 @@ def import_for(name: str) -> None:
             module.init()
 
 
-def restore(generator: Any, name: str, context: Mapping[str, bytes]) -> bool:
-    """Set a generator to where a context says that it stood; return whether it says so."""
-    parts = tuple(values(context, name))
-    if parts:
-        watch(generator).restore(parts)
-    return bool(parts)
-
-
 class Inner:
     """The random generators in a state, each under a number that it keeps.
 
@@ -87,33 +78,42 @@ class Inner:
     ----------
     objects : mapping of int to object
         Those that are known, by number.
+
+    Attributes
+    ----------
+    generators : dict of str to Generator
+        What follows them, by their names in a context.
     """
 
     def __init__(self, objects: Mapping[int, Any]) -> None:
-        self.objects = {number: canonical(value) for number, value in objects.items()}
-        self._next = max(self.objects, default=-1) + 1
-        watched = {name: watch(value) for name, value in self.named().items()}
-        self._loaded = {name: (each, each.parts()) for name, each in watched.items()}
+        self._numbers = {id(canonical(value)): number for number, value in objects.items()}
+        self._next = max(objects, default=-1) + 1
+        # They are kept, so that no other object can have their identity.
+        self._objects = [canonical(value) for value in objects.values()]
+        self.generators = {_inner(number): watch(value) for number, value in objects.items()}
+        self._loaded = {name: each.parts() for name, each in self.generators.items()}
 
-    def named(self) -> dict[str, Any]:
-        """Return the generators by their names in a context."""
-        return {f"{INNER}{number}": value for number, value in self.objects.items()}
+    @property
+    def known(self) -> AbstractSet[int]:
+        """The identities of those that were ever in the state."""
+        return self._numbers.keys()
 
     def renew(self, found: Mapping[int, Any]) -> dict[str, int]:
         """Take what was found in the state as it is now; return the places found, by number."""
-        numbers = {id(value): number for number, value in self.objects.items()}
-        self.objects = {}
+        before, self.generators = self.generators, {}
         places = {}
         for place, value in found.items():
             generator = canonical(value)
             if not is_generator(generator):
                 continue
-            if id(generator) not in numbers:
-                numbers[id(generator)] = self._next
+            if id(generator) not in self._numbers:
+                self._numbers[id(generator)] = self._next
+                self._objects.append(generator)
                 self._next += 1
-            number = numbers[id(generator)]
-            if number not in self.objects:
-                self.objects[number] = generator
+            number = self._numbers[id(generator)]
+            name = _inner(number)
+            if name not in self.generators:
+                self.generators[name] = before.get(name) or watch(generator)
                 places[str(number)] = place
         return places
 
@@ -121,13 +121,17 @@ class Inner:
         """Return where the generators of a state that was loaded stood, as a context says."""
         return {
             name: tuple(context.get(f"{name}#{n}", part) for n, part in enumerate(loaded))
-            for name, (_, loaded) in self._loaded.items()
+            for name, loaded in self._loaded.items()
         }
 
     def restore(self, context: Mapping[str, bytes]) -> None:
         """Set the generators of a state that was loaded to where they stood."""
         for name, parts in self.stored(context).items():
-            self._loaded[name][0].restore(parts)
+            self.generators[name].restore(parts)
+
+
+def _inner(number: int) -> str:
+    return f"{INNER}{number}"
 
 
 class Strays:
