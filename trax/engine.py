@@ -2,7 +2,8 @@
 
 Strategy: the engine knows neither ``send`` nor ``await``. A driver opens it, hands it every
 increment that the generator yields, and tells it how the loop ended; between these calls it
-does nothing. So the same engine serves whatever drives the loop.
+does nothing. So the same engine serves whatever drives the loop. For a driver that must not
+block it puts off what a disk can make slow, see `Engine.settle`.
 
 An increment goes through `Engine.accept` in an order that must not change: it is pickled
 first (folding may change it), then folded into the state (if that raises, it leaves no
@@ -15,13 +16,14 @@ import contextlib
 import math
 import os
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trax import report
-from trax.active import Active, take_over
+from trax.active import Active, abandoned
 from trax.call import Call
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
@@ -33,7 +35,9 @@ from trax.storage.store import Hold, Store
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
 
-__all__ = ["Engine"]
+__all__ = ["TAKEN_OVER", "Engine"]
+
+TAKEN_OVER = "a later call took it over"
 
 _clock = time.monotonic
 _dumps = pickle.dumps
@@ -50,6 +54,8 @@ class Engine:
         The call.
     fresh : bool
         Whether to move what is stored aside and begin anew.
+    deferred : bool
+        Whether `accept` leaves what may block to `settle`.
 
     Attributes
     ----------
@@ -68,9 +74,13 @@ class Engine:
         Whether the loop has asked for the steps that remain.
     is_running : callable
         Whether a step is being done just now; the driver knows.
+    is_elsewhere : callable
+        Whether somebody else in this thread, another task, goes on with the loop.
+    unsettled : bool
+        Whether the driver has to call `settle` before it hands the increment out.
     """
 
-    def __init__(self, call: Call, *, fresh: bool = False) -> None:
+    def __init__(self, call: Call, *, fresh: bool = False, deferred: bool = False) -> None:
         self.name = call.name
         self.state: Any = None
         self.resumed_at: int | None = None
@@ -79,8 +89,13 @@ class Engine:
         self.total: int | None = None
         self.counted = False
         self.is_running: Callable[[], bool] = lambda: False
+        self.is_elsewhere: Callable[[], bool] = lambda: False
+        self.unsettled = False
         self._call = call
         self._fresh = fresh
+        self._deferred = deferred
+        self._forces = deferred and call.options.sync == "always" and call.mode != "none"
+        self._due = False
         self._store = Store(call.options.traxdir)
         self._hold: Hold | None = None
         self._active: Active | None = None
@@ -95,8 +110,24 @@ class Engine:
 
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
-        key = self._store.run_path(self.name)
-        take_over(key)
+        left = self.claim()
+        if left is not None:
+            left.engine.close(TAKEN_OVER)
+        self.bring_back()
+
+    def claim(self) -> Active | None:
+        """Begin to open, in the thread that will drive the loop.
+
+        Returns
+        -------
+        Active or None
+            What this thread has left open of the run, and must be closed before `bring_back`.
+        """
+        self._thread = threading.get_ident()
+        return abandoned(self._store.run_path(self.name))
+
+    def bring_back(self) -> None:
+        """Go on to open, in any thread: all that reads and writes."""
         finished = None if self._fresh else load_finished(self._call, self._store)
         if finished is not None:
             self._take(finished)
@@ -108,6 +139,7 @@ class Engine:
             keep=options.keep,
             report=report.warn,
             fresh=self._fresh,
+            deferred=self._deferred,
         )
         try:
             self._take(open_held(self._call, self._store, self._hold))
@@ -115,7 +147,7 @@ class Engine:
                 self._release()
             else:
                 self._prepare(self._hold)
-                self._active = Active(key, self)
+                self._active = Active(self._store.run_path(self.name), self, self._thread)
                 self.status = "open"
         except BaseException:
             self._release()
@@ -157,6 +189,7 @@ class Engine:
             from trax.integrations.tqdm import Bar
 
             self._bar = Bar(self.name, self.step)
+        self.unsettled = self._forces
         self._proven = self.resumed_at is not None
         if not self._proven:
             self.checkpoint()
@@ -168,6 +201,7 @@ class Engine:
         """What takes one increment and returns the state that the generator goes on with.
 
         When it returns, the increment may be handed out: it survives the death of the process.
+        A deferred engine is asked first whether it is `unsettled`.
         """
         return self._accept_unlogged if self._call.mode == "none" else self._accept_logged
 
@@ -231,9 +265,37 @@ class Engine:
         since.log_bytes = self._replayed_bytes + self._generations.log_bytes
         self._look_at = now + self._pause
         if self._policy(since):
-            self._checkpoint_if_possible()
+            if self._deferred:
+                self._due = self.unsettled = True
+            else:
+                self._checkpoint_if_possible()
         if self._bar is not None:
             self._bar.update(self.step, self.total)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the log failed in the background; `settle` mends that, best before `accept`."""
+        return self._generations.suspect
+
+    def settle(self) -> None:
+        """Do what a deferred `accept` has put off: force the log, take the checkpoint that is due.
+
+        Raises
+        ------
+        CodecError, DurabilityError
+            The increment must not be handed out.
+        """
+        due, self._due, self.unsettled = self._due, False, self._forces
+        try:
+            if self._forces:
+                self._generations.force()
+        except DurabilityError:
+            self.checkpoint()  # in new files, it takes the place of what is not on the disk
+        else:
+            if self._generations.suspect:
+                self.checkpoint()
+            elif due:
+                self._checkpoint_if_possible()
 
     def _reconsider(self, state: Any, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
@@ -334,19 +396,22 @@ class Engine:
                 self.status = "closed"
             return
         if self.is_running():
-            raise UsageError(
-                f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
-                "in the body of the loop that drives it, or let it raise."
-            )
+            raise self.running_error()
         self._why_closed = why
-        unlogged = self._call.mode == "none" and self._since.steps
-        if os.getpid() == self._hold.pid and (unlogged or self._generations.suspect):
-            try:
-                self.checkpoint()
-            except BaseException as error:
-                self.abort(error)
-                raise
+        try:
+            self.save()
+        except BaseException as error:
+            self.abort(error)
+            raise
         self._release()
+
+    def save(self) -> None:
+        """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
+        if self.status != "open" or self._hold is None or os.getpid() != self._hold.pid:
+            return
+        unlogged = self._call.mode == "none" and self._since.steps
+        if unlogged or self._generations.suspect:
+            self.checkpoint()
 
     def let_go(self) -> None:
         """Close what nobody can go on with any more; in the middle of a step, without saving it."""
@@ -370,6 +435,13 @@ class Engine:
             if hold is not None:
                 hold.generations.on_suspect = _do_nothing
                 hold.close()
+
+    def running_error(self) -> UsageError:
+        """Return the error for closing a run where its state may be half-changed."""
+        return UsageError(
+            f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
+            "in the body of the loop that drives it, or let it raise."
+        )
 
     def closed_error(self) -> UsageError:
         """Return the error for going on with a run that is closed."""
