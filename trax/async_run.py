@@ -208,6 +208,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
         if left is not None:
             await _take_over(left)
         await in_thread(engine.bring_back)
+        await raise_if_cancelled()
 
     async def _settle(self, function: Callable[[], T]) -> T:
         """Call what may block while the generator waits at its yield."""
@@ -221,7 +222,6 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
             self._engine.close(_CANCELLED)
             raise
         except BaseException:  # cancelled: the state is whole, and can be kept
-            self._doing = _CLOSING
             await self._close(_CANCELLED)
             raise
         return returned
@@ -233,6 +233,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
         if engine.status != "open":
             raise engine.closed_error() from None
         await in_thread(partial(engine.finish, None))
+        await raise_if_cancelled()
         return _END
 
     async def _fail(self, error: BaseException) -> None:
@@ -252,6 +253,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
         if engine.status != "open":
             engine.close(why)
             return
+        self._doing = _CLOSING
         try:
             await in_thread(engine.save)
         except BaseException as error:

@@ -99,12 +99,16 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
     except RuntimeError:  # everything is shutting down, and gives no more threads
         return work()
     cancelled = None
-    with _shield():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_shield())
         while not future.done():
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError as error:
                 cancelled = error
+            except GeneratorExit:
+                stack.pop_all()  # there is no task any more that could leave the shield
+                raise
     outcome = future.result()
     if cancelled is not None and outcome[1] is None:
         try:
