@@ -26,6 +26,7 @@ CASES = {
     "solar_system.py": Case(["--years", "30"], 5_000_000),
     "metropolis.py": Case(["--samples", "60000"], 700_000),
     "fit_digits.py": Case(["--epochs", "600"], 2_000_000, kills=2),
+    "async_fetch.py": Case(["--pages", "500"], 3_000_000),
     "trax_basics.py": Case([], 1),
 }
 

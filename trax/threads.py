@@ -25,12 +25,8 @@ _Outcome = tuple[Any, BaseException | None]
 
 def current_task() -> Any:
     """Return the task that this is called in, of asyncio or of trio; None outside of both."""
-    task = _asyncio_task()
-    if task is None and _in_trio():
-        import trio
-
-        return trio.lowlevel.current_task()
-    return task
+    # In this order: trio may run the event loop of asyncio, and then both have one.
+    return _asyncio_task() or _trio_task()
 
 
 def is_over(task: Any) -> bool:
@@ -59,9 +55,8 @@ async def in_thread(function: Callable[[], T]) -> T:
         finally:
             working.release()
 
-    wait = _wait_in_trio if _asyncio_task() is None and _in_trio() else _wait_in_asyncio
     try:
-        result, error = await wait(work)
+        result, error = await (_wait_in_asyncio if _asyncio_task() else _wait_in_trio)(work)
     except GeneratorExit:  # the event loop is gone, and nobody awaits this any more
         working.acquire()
         raise
@@ -76,7 +71,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 async def raise_if_cancelled() -> None:
     """Raise a cancellation that has waited; asyncio's never does."""
-    if _asyncio_task() is None and _in_trio():
+    if not _asyncio_task():
         import trio
 
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -125,7 +120,7 @@ def _shield() -> contextlib.AbstractContextManager[Any]:
 
 
 def _asyncio_task() -> Any:
-    """Return the present task of asyncio, or None; trio may run that, or be run by it."""
+    """Return the present task of asyncio, or None."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
         return None
@@ -135,6 +130,12 @@ def _asyncio_task() -> Any:
         return None
 
 
-def _in_trio() -> bool:
+def _trio_task() -> Any:
+    """Return the present task of trio, or None."""
     trio = sys.modules.get("trio")
-    return trio is not None and bool(trio.lowlevel.in_trio_task())
+    if trio is None:
+        return None
+    try:
+        return trio.lowlevel.current_task()
+    except RuntimeError:  # trio does not run in this thread
+        return None
