@@ -11,6 +11,7 @@ import inspect
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -194,10 +195,13 @@ class Gate:
         patch.setattr(files, "_force", self)
 
     def __call__(self, fd: int) -> None:
+        self.wait()
+        self._force(fd)
+
+    def wait(self) -> None:
         if not self._open.is_set():
             self.reached.set()
             assert self._open.wait(20)
-        self._force(fd)
 
     def shut(self) -> None:
         self._open.clear()
@@ -570,6 +574,23 @@ def test_a_run_that_a_traceback_keeps_alive_does_not_lock_out_the_next_call(
     library.run(main)
 
 
+def test_a_run_that_was_opened_and_not_begun_does_not_lock_out_the_next_call(
+    library: Asyncio,
+) -> None:
+    """It was opened in another thread, but for this one."""
+
+    async def main() -> None:
+        old = await squares(n=6).__aenter__()
+        assert await take(squares(n=6), 1) == [0]
+        with pytest.raises(trax.UsageError, match="a later call took it over"):
+            await anext(old)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # what trio says of the second one
+        library.run(main)
+        gc.collect()
+
+
 def test_a_run_of_a_task_that_lives_is_not_taken_over(library: Asyncio) -> None:
     """Between two steps its task may be doing anything; once it has ended, the run is abandoned."""
     ready = threading.Event()
@@ -743,6 +764,43 @@ def test_a_half_done_step_is_not_stored_when_it_is_cancelled(
         assert_free("loop")
         assert loop.load() == {"a": kept, "b": kept}
         assert await loop().result() == {"a": 8, "b": 8}
+
+    library.run(main)
+
+
+class Slow:
+    """A state that is slow to be stored."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate: Gate | None = gate
+        self.step = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.gate is not None:
+            self.gate.wait()
+        return {"gate": None, "step": self.step}
+
+
+def test_a_first_step_that_is_cancelled_while_it_is_tried_out_is_kept(
+    library: Asyncio, gate: Gate
+) -> None:
+    """Nothing else stores it where nothing is logged."""
+
+    @trax.resumable(create=lambda: Slow(gate), name="loop", replay_log=None, sync="os")
+    async def loop(state: Slow) -> AsyncIterator[int]:
+        for i in trax.steps(8):
+            state.step += 1
+            if i == 0:
+                gate.shut()
+            yield i
+
+    async def check() -> None:
+        gate.open()
+
+    async def main() -> None:
+        await library.cancel(loop().result, gate.reached, then=check)
+        assert_free("loop")
+        assert loop.load().step == 1
 
     library.run(main)
 
