@@ -21,10 +21,10 @@ class Engine(Protocol):
     total: int | None
     counted: bool
     is_running: Callable[[], bool]
-    is_elsewhere: Callable[[], bool]
 
     @property
     def step(self) -> int: ...
+    def is_elsewhere(self) -> bool: ...
     def close(self, why: str) -> None: ...
 
 

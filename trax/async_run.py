@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from trax.active import Active
+from trax.deferred import DeferredEngine
 from trax.driven import Driven
-from trax.engine import TAKEN_OVER, Engine
+from trax.engine import TAKEN_OVER
 from trax.errors import UsageError
 from trax.threads import current_task, in_thread, is_over, raise_if_cancelled
 
@@ -35,7 +36,7 @@ _END: Any = object()
 _by_engine: weakref.WeakValueDictionary[int, AsyncRun[Any, Any]] = weakref.WeakValueDictionary()
 
 
-class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
+class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
     Nothing of the loop runs before the first increment is asked for. The stored state is brought
@@ -67,7 +68,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
     [2, 3]
     """
 
-    def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
+    def __init__(self, engine: DeferredEngine, start: Callable[[Any], Any]) -> None:
         super().__init__(engine)
         self._start = start
         self._generator: Any = None  # typeshed hides what only real async generators have
@@ -77,7 +78,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
         self._task: Callable[[], Any] = _nothing
         me = weakref.ref(self)
         engine.is_running = partial(_is_running, me)
-        engine.is_elsewhere = partial(_is_elsewhere, me)
+        engine.is_awaited = partial(_is_awaited, me)
         _by_engine[id(engine)] = self
         weakref.finalize(self, engine.let_go)
 
@@ -141,7 +142,7 @@ class AsyncRun(Driven[S], AsyncIterator[I], Generic[S, I]):
     ) -> None:
         await self.aclose()
 
-    def _opened(self) -> Engine:
+    def _opened(self) -> DeferredEngine:
         if self._engine.status == "new" and self._doing:
             raise UsageError(f"{self.name!r} is being opened just now: wait for it")
         return super()._opened()
@@ -293,7 +294,7 @@ def _is_running(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
     return run is not None and run._doing in (_STEP, _OPENING)  # noqa: SLF001
 
 
-def _is_elsewhere(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
+def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
     """Return whether a task that drove the run lives on, and may go on with it."""
     run = reference()
     task = run._task() if run is not None else None  # noqa: SLF001

@@ -9,12 +9,13 @@ from trax.engine import Engine
 __all__ = ["Driven"]
 
 S = TypeVar("S")
+E = TypeVar("E", bound=Engine)
 
 
-class Driven(Generic[S]):
+class Driven(Generic[S, E]):
     """A run that a call drives: where it stands."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: E) -> None:
         self._engine = engine
 
     @property
@@ -47,7 +48,7 @@ class Driven(Generic[S]):
         engine = self._engine
         return f"<{type(self).__name__} {engine.name!r}, {engine.status}, step {engine.step:,}>"
 
-    def _opened(self) -> Engine:
+    def _opened(self) -> E:
         if self._engine.status == "new":
             self._engine.open()
         return self._engine

@@ -2,8 +2,8 @@
 
 Strategy: the engine knows neither ``send`` nor ``await``. A driver opens it, hands it every
 increment that the generator yields, and tells it how the loop ended; between these calls it
-does nothing. So the same engine serves whatever drives the loop. For a driver that must not
-block it puts off what a disk can make slow, see `Engine.settle`.
+does nothing. So the same engine serves whatever drives the loop; for a driver that must not
+block there is one in ``deferred`` that puts off what a disk can make slow.
 
 An increment goes through `Engine.accept` in an order that must not change: it is pickled
 first (folding may change it), then folded into the state (if that raises, it leaves no
@@ -54,8 +54,6 @@ class Engine:
         The call.
     fresh : bool
         Whether to move what is stored aside and begin anew.
-    deferred : bool
-        Whether `accept` leaves what may block to `settle`.
 
     Attributes
     ----------
@@ -74,13 +72,11 @@ class Engine:
         Whether the loop has asked for the steps that remain.
     is_running : callable
         Whether a step is being done just now; the driver knows.
-    is_elsewhere : callable
-        Whether somebody else in this thread, another task, goes on with the loop.
-    unsettled : bool
-        Whether the driver has to call `settle` before it hands the increment out.
     """
 
-    def __init__(self, call: Call, *, fresh: bool = False, deferred: bool = False) -> None:
+    is_deferred = False
+
+    def __init__(self, call: Call, *, fresh: bool = False) -> None:
         self.name = call.name
         self.state: Any = None
         self.resumed_at: int | None = None
@@ -89,13 +85,8 @@ class Engine:
         self.total: int | None = None
         self.counted = False
         self.is_running: Callable[[], bool] = lambda: False
-        self.is_elsewhere: Callable[[], bool] = lambda: False
-        self.unsettled = False
         self._call = call
         self._fresh = fresh
-        self._deferred = deferred
-        self._forces = deferred and call.options.sync == "always" and call.mode != "none"
-        self._due = False
         self._store = Store(call.options.traxdir)
         self._hold: Hold | None = None
         self._active: Active | None = None
@@ -107,6 +98,10 @@ class Engine:
     def step(self) -> int:
         """Increments since the run began."""
         return self._since.step
+
+    def is_elsewhere(self) -> bool:
+        """Whether somebody else in this thread goes on with the loop."""
+        return False
 
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
@@ -139,7 +134,7 @@ class Engine:
             keep=options.keep,
             report=report.warn,
             fresh=self._fresh,
-            deferred=self._deferred,
+            deferred=self.is_deferred,
         )
         try:
             self._take(open_held(self._call, self._store, self._hold))
@@ -189,7 +184,6 @@ class Engine:
             from trax.integrations.tqdm import Bar
 
             self._bar = Bar(self.name, self.step)
-        self.unsettled = self._forces
         self._proven = self.resumed_at is not None
         if not self._proven:
             self.checkpoint()
@@ -201,7 +195,6 @@ class Engine:
         """What takes one increment and returns the state that the generator goes on with.
 
         When it returns, the increment may be handed out: it survives the death of the process.
-        A deferred engine is asked first whether it is `unsettled`.
         """
         return self._accept_unlogged if self._call.mode == "none" else self._accept_logged
 
@@ -265,37 +258,9 @@ class Engine:
         since.log_bytes = self._replayed_bytes + self._generations.log_bytes
         self._look_at = now + self._pause
         if self._policy(since):
-            if self._deferred:
-                self._due = self.unsettled = True
-            else:
-                self._checkpoint_if_possible()
+            self._checkpoint_if_possible()
         if self._bar is not None:
             self._bar.update(self.step, self.total)
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether the log failed in the background; `settle` mends that, best before `accept`."""
-        return self._generations.suspect
-
-    def settle(self) -> None:
-        """Do what a deferred `accept` has put off: force the log, take the checkpoint that is due.
-
-        Raises
-        ------
-        CodecError, DurabilityError
-            The increment must not be handed out.
-        """
-        due, self._due, self.unsettled = self._due, False, self._forces
-        try:
-            if self._forces:
-                self._generations.force()
-        except DurabilityError:
-            self.checkpoint()  # in new files, it takes the place of what is not on the disk
-        else:
-            if self._generations.suspect:
-                self.checkpoint()
-            elif due:
-                self._checkpoint_if_possible()
 
     def _reconsider(self, state: Any, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""

@@ -14,6 +14,7 @@ import wrapt
 from trax.arguments import check_names, check_template
 from trax.async_run import AsyncRun
 from trax.call import Call
+from trax.deferred import DeferredEngine
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
 from trax.options import Options, check_keep, check_sync
@@ -382,7 +383,7 @@ def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
 def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
     if inspect.isasyncgenfunction(call.function):
-        return AsyncRun(Engine(call, fresh=fresh, deferred=True), call.start)
+        return AsyncRun(DeferredEngine(call, fresh=fresh), call.start)
     return Run(Engine(call, fresh=fresh), call.start)
 
 

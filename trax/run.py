@@ -19,7 +19,7 @@ I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
 
-class Run(Driven[S], Iterator[I], Generic[S, I, R]):
+class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
     Nothing of the loop runs before the first `next`. The stored state is brought back, and the
