@@ -39,9 +39,11 @@ class Asyncio:
     ----------
     ended : bool
         Whether the task that was to be cancelled has ended.
+    failed : bool
+        Whether it has ended by an exception, such as the cancellation.
     """
 
-    ended = False
+    ended = failed = False
 
     def run(self, main: Main) -> Any:
         async def call() -> Any:
@@ -92,9 +94,12 @@ class Asyncio:
             await self.turn()
 
     async def _note_end(self, main: Main) -> None:
-        self.ended = False
+        self.ended = self.failed = False
         try:
             await main()
+        except BaseException:
+            self.failed = True
+            raise
         finally:
             self.ended = True
 
@@ -674,6 +679,9 @@ def test_a_cancelled_run_keeps_everything_and_lets_go(
             seen.append(increment)  # noqa: PERF401  # one by one, as they are handed out
 
     async def check() -> None:
+        if at == "open":
+            with pytest.raises(trax.UsageError, match="being opened"):
+                run.step  # noqa: B018
         if at != "body":
             assert not library.ended
             assert_held("loop")
@@ -681,6 +689,7 @@ def test_a_cancelled_run_keeps_everything_and_lets_go(
 
     async def main() -> None:
         await library.cancel(drive, gate.reached, then=check)
+        assert library.failed
         assert_free("loop")
         assert seen == list(range(min(kept, 3) if at != "finish" else 8))
         again = loop(tries=1)
@@ -853,6 +862,68 @@ def test_a_task_that_is_thrown_away_lets_go_of_its_run(gate: Gate, at: str, kept
         event_loop.close()
     assert loop.load() == list(range(kept))
     assert asyncio.run(loop(tries=1).result()) == list(range(8))
+
+
+def test_a_task_that_is_thrown_away_while_it_closes_lets_go_of_its_run() -> None:
+    """However long the generator would have taken to end."""
+    closing = threading.Event()
+
+    @trax.resumable(create=list, replay_log=append, sync="os")
+    async def loop(state: list[int]) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closing.set()
+            await asyncio.sleep(3600)
+
+    async def begin_to_close() -> None:
+        async with loop() as run:
+            await take(run, 1)
+
+    async def main() -> None:
+        coroutine = begin_to_close()
+        task = asyncio.create_task(coroutine)
+        await asyncio.to_thread(closing.wait, 20)
+        assert_held("loop")
+        coroutine.close()
+        assert_free("loop")
+        task.cancel()
+        with pytest.raises(RuntimeError):
+            await task
+
+    asyncio.run(main())
+    assert loop.load() == [1]
+
+
+@pytest.mark.parametrize("how", ["raise", "yield"])
+def test_a_generator_that_does_not_close_holds_up_nobody(library: Asyncio, how: str) -> None:
+    """Its error is passed on, the run is let go, and the loop is over all the same."""
+
+    @trax.resumable(create=list, replay_log=append)
+    async def loop(state: list[int]) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            if how == "raise":
+                raise RuntimeError("ignored GeneratorExit")
+            yield 2
+
+    async def main() -> None:
+        run = loop()
+        await take(run, 1)
+        with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
+            await run.aclose()
+        assert_free("loop")
+        with pytest.raises(trax.UsageError, match="it was closed"):
+            await anext(run)
+        del run
+        gc.collect()
+        await library.turn()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        library.run(main)
+    assert loop.load() == [1]
 
 
 async def _reached(gate: Gate) -> None:

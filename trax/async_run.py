@@ -172,6 +172,8 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             await self._start_loop()
         if engine.status == "done":
             return _END
+        if engine.status == "closed":
+            raise engine.closed_error()
         generator = self._generator
         if generator.ag_frame is None:  # an event loop closes what it finds when it ends
             await self._close("its event loop has ended")
@@ -179,7 +181,9 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         try:
             increment = await generator.asend(self._sent)
         except StopAsyncIteration:
-            return await self._finish()
+            await in_thread(partial(engine.finish, None))
+            await raise_if_cancelled()
+            return _END
         if engine.is_suspect:
             await self._settle(engine.settle)
         if self._accept is None:
@@ -195,8 +199,6 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
     async def _start_loop(self) -> None:
         engine = self._engine
         await self._open()
-        if engine.status == "closed":
-            raise engine.closed_error()
         if engine.status == "open":
             self._generator = self._start(engine.state)
             engine.drive(self._generator.ag_frame, _nothing)
@@ -228,14 +230,6 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         return returned
 
     # -- the end ---------------------------------------------------------------------------
-
-    async def _finish(self) -> Any:
-        engine = self._engine
-        if engine.status != "open":
-            raise engine.closed_error() from None
-        await in_thread(partial(engine.finish, None))
-        await raise_if_cancelled()
-        return _END
 
     async def _fail(self, error: BaseException) -> None:
         """Let go of the run after an exception."""
