@@ -27,6 +27,7 @@ CASES = {
     "metropolis.py": Case(["--samples", "60000"], 700_000),
     "fit_digits.py": Case(["--epochs", "600"], 2_000_000, kills=2),
     "output_file.py": Case(["--walks", "30000"], 3_000_000),
+    "async_fetch.py": Case(["--pages", "500"], 3_000_000),
     "trax_basics.py": Case([], 1),
 }
 

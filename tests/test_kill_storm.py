@@ -17,7 +17,7 @@ EVERY = 500
 KILLS = 25
 
 WORKER = """
-import hashlib, os, random, struct, sys
+import asyncio, hashlib, os, random, struct, sys
 from pathlib import Path
 import numpy as np
 import trax
@@ -91,10 +91,29 @@ def none(state):
         yield state["step"] - 1
 
 
-run = {"function": function, "replace": replace, "none": none}[MODE]()
-tell(b"r", run.step)
-for _ in run:
-    tell(b"s", run.step - 1)
+@trax.resumable(create=begin, replay_log=advance, every_steps=EVERY)
+async def asynchronous(state):
+    open_files()
+    while state["step"] < STEPS:
+        await asyncio.sleep(0)
+        state = yield compute(state)
+
+
+async def drive(run):
+    async with run:
+        tell(b"r", run.step)
+        async for _ in run:
+            tell(b"s", run.step - 1)
+
+
+loops = {"function": function, "replace": replace, "none": none, "async": asynchronous}
+run = loops[MODE]()
+if MODE == "async":
+    asyncio.run(drive(run))
+else:
+    tell(b"r", run.step)
+    for _ in run:
+        tell(b"s", run.step - 1)
 state = run.state
 digest = hashlib.sha256(repr((state["step"], state["list"], state["dict"])).encode())
 digest.update(state["array"].tobytes())
@@ -156,7 +175,7 @@ class Storm:
                 self.seen = step
 
 
-@pytest.mark.parametrize("mode", ["function", "replace", "none"])
+@pytest.mark.parametrize("mode", ["function", "replace", "none", "async"])
 def test_a_run_that_is_killed_25_times_ends_in_the_same_state(mode: str, tmp_path: Path) -> None:
     """No step is lost, hardly one is done twice, and the final state is the uninterrupted one."""
     seed = random.randrange(1 << 32)

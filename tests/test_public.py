@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any, assert_type
 
 import pytest
@@ -50,8 +50,22 @@ def versioned(state: int) -> Iterator[bytes]:
     yield b""
 
 
+@trax.resumable(create=World.at_rest, replay_log=World.advance)
+async def fetch(world: World, steps: int) -> AsyncGenerator[float, World]:
+    yield 0.5
+
+
+@trax.resumable
+async def listens(state: int | None, n: int) -> AsyncIterator[int]:
+    yield n
+
+
 class Holder:
-    """Has a method."""
+    """Has methods."""
+
+    @trax.resumable(create=World)
+    async def listens(self, world: World, n: int) -> AsyncIterator[World]:
+        yield world
 
     @trax.resumable(create=World)
     def method(self, world: World, n: int) -> Generator[World, World, World]:
@@ -73,6 +87,21 @@ def test_an_editor_knows_the_types() -> None:
     assert_type(versioned().result(), int)
     assert_type(trax.step, Callable[[], trax.Step])
     assert_type(Holder().method(n=1), trax.Run[Any, World, World])
+    assert_type(fetch(steps=3), trax.AsyncRun[World, float])
+    assert_type(fetch(steps=3).state, World)
+    assert_type(fetch.fresh(steps=3), trax.AsyncRun[World, float])
+    assert_type(fetch.load(), World)
+    assert_type(listens(3), trax.AsyncRun[int | None, int])
+    assert_type(Holder().listens(n=1), trax.AsyncRun[Any, World])
+
+
+async def check_async_types() -> None:
+    """The same behind an `await`; only mypy reads these lines."""
+    assert_type(await fetch(steps=3).result(), World)
+    async with fetch(steps=3) as run:
+        assert_type(run, trax.AsyncRun[World, float])
+        assert_type(await anext(run), float)
+        assert_type([increment async for increment in run], list[float])
 
 
 def test_everything_public_is_listed_and_documented() -> None:

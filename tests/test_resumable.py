@@ -312,8 +312,8 @@ def good(state: int, n: int) -> Iterator[int]:
     yield 1
 
 
-async def asynchronous(state: int) -> Any:
-    yield 1
+async def coroutine(state: int) -> Any:
+    return 1
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ async def asynchronous(state: int) -> Any:
     [
         (no_yield, {}, "not a generator function"),
         (42, {}, "not a generator function"),
-        (asynchronous, {}, "async generator"),
+        (coroutine, {}, "coroutine function"),
         (no_state, {}, "no parameter for the state"),
         (good, {"every_steps": 0}, "every_steps"),
         (good, {"every_seconds": -1}, "every_seconds"),

@@ -6,6 +6,7 @@ store of states, each a checkpoint and a log of increments.
 """
 
 from trax._version import __version__
+from trax.async_run import AsyncRun
 from trax.core import Trax, load
 from trax.errors import (
     ArgumentsChangedError,
@@ -23,11 +24,13 @@ from trax.errors import (
 from trax.loop import Step, remaining, step, steps
 from trax.output import open
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.resumable import Resumable, resumable
+from trax.resumable import AsyncResumable, Resumable, resumable
 from trax.run import Run
 
 __all__ = [
     "ArgumentsChangedError",
+    "AsyncResumable",
+    "AsyncRun",
     "CodecError",
     "CorruptionError",
     "DurabilityError",

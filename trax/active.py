@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 
 from trax.errors import UsageError
 
-__all__ = ["Active", "Engine", "current", "take_over"]
+__all__ = ["Active", "Engine", "abandoned", "current"]
 
 
 class Engine(Protocol):
@@ -28,6 +28,7 @@ class Engine(Protocol):
     @property
     def run_id(self) -> str: ...
     def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
+    def is_elsewhere(self) -> bool: ...
     def close(self, why: str) -> None: ...
 
 
@@ -44,14 +45,16 @@ class Active:
         The path of its run.
     engine : Engine
         Its engine.
+    thread : int
+        The identifier of the thread that drives it; another one may have opened the run.
     """
 
-    def __init__(self, key: str, engine: Engine) -> None:
+    def __init__(self, key: str, engine: Engine, thread: int) -> None:
         self.engine = engine
         self.frame: FrameType | None = None
         self._key = key
         self._stop: Callable[[], None] | None = None
-        self._thread = threading.get_ident()
+        self._thread = thread
         _by_run[key] = weakref.ref(self)
 
     def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
@@ -74,19 +77,20 @@ class Active:
     @property
     def is_abandoned(self) -> bool:
         """Whether this thread left the loop at a yield: it cannot be going on elsewhere."""
-        return self._thread == threading.get_ident() and not self.engine.is_running()
+        if self._thread != threading.get_ident():
+            return False
+        return not self.engine.is_running() and not self.engine.is_elsewhere()
 
 
-def take_over(key: str) -> None:
-    """Close what an earlier call in this thread has left open of a run.
+def abandoned(key: str) -> Active | None:
+    """Return the loop that an earlier call in this thread has left open of a run.
 
     A traceback, or a notebook, can keep an abandoned loop alive; it must not lock out the call
     that goes on with it.
     """
     reference = _by_run.get(key)
     active = reference() if reference else None
-    if active is not None and active.is_abandoned:
-        active.engine.close("a later call took it over")
+    return active if active is not None and active.is_abandoned else None
 
 
 def current(what: str) -> Engine:

@@ -2,7 +2,8 @@
 
 Strategy: the engine knows neither ``send`` nor ``await``. A driver opens it, hands it every
 increment that the generator yields, and tells it how the loop ended; between these calls it
-does nothing. So the same engine serves whatever drives the loop.
+does nothing. So the same engine serves whatever drives the loop; for a driver that must not
+block there is one in ``deferred`` that puts off what a disk can make slow.
 
 An increment goes through `Engine.accept` in an order that must not change: it is pickled
 first (folding may change it), then folded into the state (if that raises, it leaves no
@@ -15,13 +16,14 @@ import contextlib
 import math
 import os
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from trax import report
-from trax.active import Active, take_over
+from trax.active import Active, abandoned
 from trax.call import Call
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
@@ -35,7 +37,9 @@ from trax.storage.store import Hold, Store
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
 
-__all__ = ["Engine"]
+__all__ = ["TAKEN_OVER", "Engine"]
+
+TAKEN_OVER = "a later call took it over"
 
 _clock = time.monotonic
 _dumps = pickle.dumps
@@ -72,6 +76,8 @@ class Engine:
         Whether a step is being done just now; the driver knows.
     """
 
+    is_deferred = False
+
     def __init__(self, call: Call, *, fresh: bool = False) -> None:
         self.name = call.name
         self.state: Any = None
@@ -101,10 +107,30 @@ class Engine:
         """The run's identity, which is on the disk before its first step."""
         return self._generations.run
 
+    def is_elsewhere(self) -> bool:
+        """Whether somebody else in this thread goes on with the loop."""
+        return False
+
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
-        key = self._store.run_path(self.name)
-        take_over(key)
+        left = self.claim()
+        if left is not None:
+            left.engine.close(TAKEN_OVER)
+        self.bring_back()
+
+    def claim(self) -> Active | None:
+        """Begin to open, in the thread that will drive the loop.
+
+        Returns
+        -------
+        Active or None
+            What this thread has left open of the run, and must be closed before `bring_back`.
+        """
+        self._thread = threading.get_ident()
+        return abandoned(self._store.run_path(self.name))
+
+    def bring_back(self) -> None:
+        """Go on to open, in any thread: all that reads and writes."""
         finished = None if self._fresh else load_finished(self._call, self._store)
         if finished is not None:
             self._take(finished)
@@ -116,6 +142,7 @@ class Engine:
             keep=options.keep,
             report=report.warn,
             fresh=self._fresh,
+            deferred=self.is_deferred,
         )
         try:
             self._take(open_held(self._call, self._store, self._hold))
@@ -123,7 +150,7 @@ class Engine:
                 self._release()
             else:
                 self._prepare(self._hold)
-                self._active = Active(key, self)
+                self._active = Active(self._store.run_path(self.name), self, self._thread)
                 self.status = "open"
         except BaseException:
             self._release()
@@ -159,7 +186,7 @@ class Engine:
         self._outputs = Outputs(
             self._store.path,
             self._positions.recovered,
-            always=options.sync == "always",
+            always=options.sync == "always" and not self.is_deferred,
             note=hold.generations.note,
             follow=self._positions.add,
         )
@@ -421,19 +448,22 @@ class Engine:
                 self.status = "closed"
             return
         if self.is_running():
-            raise UsageError(
-                f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
-                "in the body of the loop that drives it, or let it raise."
-            )
+            raise self.running_error()
         self._why_closed = why
-        unlogged = self._call.mode == "none" and self._since.steps
-        if os.getpid() == self._hold.pid and (unlogged or self._generations.suspect):
-            try:
-                self.checkpoint()
-            except BaseException as error:
-                self.abort(error)
-                raise
+        try:
+            self.save()
+        except BaseException as error:
+            self.abort(error)
+            raise
         self._release()
+
+    def save(self) -> None:
+        """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
+        if self.status != "open" or self._hold is None or os.getpid() != self._hold.pid:
+            return
+        unlogged = self._call.mode == "none" and self._since.steps
+        if unlogged or self._generations.suspect:
+            self.checkpoint()
 
     def let_go(self) -> None:
         """Close what nobody can go on with any more; in the middle of a step, without saving it."""
@@ -473,6 +503,13 @@ class Engine:
         """Open an output file; see `trax.open`."""
         assert self._outputs is not None
         return self._outputs.open(path, mode, **options)
+
+    def running_error(self) -> UsageError:
+        """Return the error for closing a run where its state may be half-changed."""
+        return UsageError(
+            f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
+            "in the body of the loop that drives it, or let it raise."
+        )
 
     def closed_error(self) -> UsageError:
         """Return the error for going on with a run that is closed."""

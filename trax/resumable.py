@@ -1,18 +1,20 @@
-"""The decorator: a generator function whose loop survives."""
+"""The decorator: a generator function, ordinary or async, whose loop survives."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import wrapt
 
 from trax.arguments import check_names, check_template
+from trax.async_run import AsyncRun
 from trax.call import Call
+from trax.deferred import DeferredEngine
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
 from trax.options import Options, check_keep, check_renames, check_sync, check_version
@@ -25,7 +27,7 @@ from trax.sources import check_rng
 from trax.storage.names import encode_run
 from trax.storage.store import Store, Sync
 
-__all__ = ["Resumable", "resumable"]
+__all__ = ["AsyncResumable", "Resumable", "resumable"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -80,6 +82,10 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
             _check_parameters(self.__wrapped__, 2)
 
 
+class _AsyncWrapper(_Wrapper):
+    """A decorated async generator function; it pickles by reference."""
+
+
 if TYPE_CHECKING:
 
     class Resumable(Generic[P, S, I, R]):
@@ -103,6 +109,30 @@ if TYPE_CHECKING:
         ) -> Resumable[Q, Any, I, R]: ...  # mypy cannot tell the type of a method's state
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
+    class AsyncResumable(Generic[P, S, I]):
+        """What `resumable` makes of an async function, as a type checker sees it."""
+
+        __name__: str
+        __qualname__: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]: ...
+        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]:
+            """Call the function anew: what is stored is moved aside when the run begins."""
+
+        def load(self, *args: Any, **kwargs: Any) -> S:
+            """Return the stored state without running or holding anything."""
+
+        @overload
+        def __get__(self, instance: None, owner: type, /) -> AsyncResumable[P, S, I]: ...
+        @overload
+        def __get__(
+            self: AsyncResumable[Concatenate[Any, Q], Any, I],
+            instance: object,
+            owner: type | None,
+            /,
+        ) -> AsyncResumable[Q, Any, I]: ...  # mypy cannot tell the type of a method's state
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
     class _Decorator(Protocol):
         """What `resumable` returns when it is called with options."""
 
@@ -114,9 +144,14 @@ if TYPE_CHECKING:
         def __call__(
             self, function: Callable[Concatenate[S, P], Iterator[I]], /
         ) -> Resumable[P, S, I, None]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[S, P], AsyncIterator[I]], /
+        ) -> AsyncResumable[P, S, I]: ...
 
 else:
     Resumable = _Wrapper
+    AsyncResumable = _AsyncWrapper
 
 
 @overload
@@ -127,6 +162,10 @@ def resumable(  # type: ignore[overload-overlap]
 def resumable(
     function: Callable[Concatenate[S, P], Iterator[I]], /
 ) -> Resumable[P, S, I, None]: ...
+@overload
+def resumable(
+    function: Callable[Concatenate[S, P], AsyncIterator[I]], /
+) -> AsyncResumable[P, S, I]: ...
 @overload
 def resumable(
     *,
@@ -168,7 +207,7 @@ def resumable(
     version: int = 1,
     migrate: Callable[[Any, int], Any] | None = None,
 ) -> Any:
-    """Make the loop of a generator function survive.
+    """Make the loop of a generator function survive, or of an async one.
 
     Every ``state = yield increment`` is one step: the increment is logged, folded into the
     state, and only then handed to the caller. After a crash the same call brings back the newest
@@ -232,10 +271,10 @@ def resumable(
 
     Returns
     -------
-    Resumable
-        The function; called, it returns a `Run`. It has two more ways to be called:
-        ``fresh(...)`` moves what is stored aside and begins anew, ``load(...)`` returns the stored
-        state without running anything.
+    Resumable or AsyncResumable
+        The function; called, it returns a `Run`, or an `AsyncRun` where it is async. It has two
+        more ways to be called: ``fresh(...)`` moves what is stored aside and begins anew,
+        ``load(...)`` returns the stored state without running anything.
 
     Raises
     ------
@@ -317,7 +356,8 @@ def resumable(
         how = kwargs.pop(_HOW, _run)
         return how(Call(options, plain, wrapped, instance, args, kwargs))
 
-    return _Wrapper(function, call)
+    wrapper = _AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper
+    return wrapper(function, call)
 
 
 def _choose_policy(
@@ -339,9 +379,12 @@ def _check_function(function: Any) -> Callable[..., Any]:
     """Return the plain function behind what is decorated, if it can be run."""
     plain = inspect.unwrap(getattr(function, "__func__", function))
     described = getattr(plain, "__qualname__", repr(plain))
-    if inspect.isasyncgenfunction(plain):
-        raise UsageError(f"{described} is an async generator; trax runs ordinary generators")
-    if not inspect.isgeneratorfunction(plain):
+    if inspect.iscoroutinefunction(plain):
+        raise UsageError(
+            f"{described} is a coroutine function: with a 'yield' in its body, which hands out an "
+            "increment, it would be an async generator, and could be resumed."
+        )
+    if not inspect.isgeneratorfunction(plain) and not inspect.isasyncgenfunction(plain):
         raise UsageError(
             f"{described} is not a generator function: its body needs at least one 'yield', which "
             "hands out an increment. @resumable stands directly above the def."
@@ -374,12 +417,14 @@ def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
         )
 
 
-def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any]:
+def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
+    if inspect.isasyncgenfunction(call.function):
+        return AsyncRun(DeferredEngine(call, fresh=fresh), call.start)
     return Run(Engine(call, fresh=fresh), call.start)
 
 
-def _run_fresh(call: Call) -> Run[Any, Any, Any]:
+def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     return _run(call, fresh=True)
 
 

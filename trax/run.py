@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
+from trax.driven import Driven
 from trax.engine import Engine
 
 __all__ = ["Run"]
@@ -18,7 +19,7 @@ I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
 
-class Run(Iterator[I], Generic[S, I, R]):
+class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
     Nothing of the loop runs before the first `next`. The stored state is brought back, and the
@@ -40,7 +41,7 @@ class Run(Iterator[I], Generic[S, I, R]):
     """
 
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._start = start
         self._loop: Generator[I, None, None] = self._new_loop()
 
@@ -53,32 +54,6 @@ class Run(Iterator[I], Generic[S, I, R]):
 
     def __next__(self) -> I:
         return next(iter(self))
-
-    @property
-    def name(self) -> str:
-        """The run's name in the store."""
-        return self._engine.name
-
-    @property
-    def state(self) -> S:
-        """The state, with every increment up to now folded in."""
-        state: S = self._opened().state
-        return state
-
-    @property
-    def step(self) -> int:
-        """Increments since the run began, in this process and in earlier ones."""
-        return self._opened().step
-
-    @property
-    def resumed_at(self) -> int | None:
-        """The step at which this call took up a stored run; None if it began one."""
-        return self._opened().resumed_at
-
-    @property
-    def done(self) -> bool:
-        """Whether the loop has ended by itself."""
-        return self._opened().status == "done"
 
     @overload
     def result(self: Run[S, I, None]) -> S: ...
@@ -111,15 +86,6 @@ class Run(Iterator[I], Generic[S, I, R]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        engine = self._engine
-        return f"<Run {engine.name!r}, {engine.status}, step {engine.step:,}>"
-
-    def _opened(self) -> Engine:
-        if self._engine.status == "new":
-            self._engine.open()
-        return self._engine
 
     def _new_loop(self) -> Generator[I, None, None]:
         loop = _drive(self._engine, self._start)

@@ -50,6 +50,9 @@ class Generations:
         How many good checkpoints are kept.
     report : callable
         Is told, in one line, what was put right.
+    deferred : bool
+        Whether `append` never forces anything: under ``"always"`` the caller does, by `force`,
+        before it acknowledges an increment.
 
     Attributes
     ----------
@@ -74,6 +77,7 @@ class Generations:
         sync: str,
         keep: int,
         report: Callable[[str], None],
+        deferred: bool = False,
     ) -> None:
         self._directory = directory
         self._name = name
@@ -81,6 +85,7 @@ class Generations:
         self._keep = keep
         self._report = report
         self.run = uuid.uuid4().hex
+        self._deferred = deferred
         self._start = Position(0, 0)  # where the log in `_log` begins
         self._last = 0  # the generation that the next log continues
         self._highest = 0
@@ -241,6 +246,19 @@ class Generations:
         self._prune()
         return size
 
+    def force(self) -> None:
+        """Force what was appended to the disk, where `append` leaves that to its caller.
+
+        Raises
+        ------
+        DurabilityError
+            Where the disk refused; the increment is appended, and nothing more can be.
+        """
+        self._force_the_rest()
+        with self._switching:
+            if self._log is not None:
+                self._log.force()
+
     def sync(self) -> None:
         """Force what was appended to the disk; a failure shows at the next append."""
         with self._switching:
@@ -293,8 +311,9 @@ class Generations:
         }
         name = str(FileName("log", generation))
         self._highest = generation  # also if it fails: what is left of it is never used again
+        always = self._sync == "always" and not self._deferred
         try:
-            log = LogWriter(self._directory, name, fields, always=self._sync == "always")
+            log = LogWriter(self._directory, name, fields, always=always)
         except FileExistsError:
             self._highest = generation - 1  # it is theirs, and every later attempt meets it again
             raise LockedError(

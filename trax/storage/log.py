@@ -166,11 +166,21 @@ class LogWriter:
     def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
         end = self._append(increment, context)
+        self.force()
+        return end
+
+    def force(self) -> None:
+        """Force what was appended to the disk, before it is acknowledged.
+
+        Raises
+        ------
+        DurabilityError
+            Where the disk refused; `count` includes what was appended.
+        """
         try:
             self.sync(mark=False)
         except OSError as error:
             raise self._durability_error(error) from error
-        return end
 
     def _cut_back(self, error: BaseException) -> None:
         """Undo what was written of an increment that failed."""

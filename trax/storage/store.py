@@ -119,6 +119,7 @@ class Store:
         keep: int,
         report: Callable[[str], None],
         fresh: bool = False,
+        deferred: bool = False,
     ) -> Hold:
         """Hold a run for writing; for a fresh start, move its files aside first.
 
@@ -136,7 +137,9 @@ class Store:
                 aside = self._move_aside(name) if fresh else None
                 make_directory(self.run_path(name))
                 directory = LocalDirectory(self.run_path(name))
-                generations = Generations(directory, name, sync=sync, keep=keep, report=report)
+                generations = Generations(
+                    directory, name, sync=sync, keep=keep, report=report, deferred=deferred
+                )
                 return Hold(lock, generations, sync, aside)
             except BaseException:
                 lock.release()

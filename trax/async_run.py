@@ -1,0 +1,297 @@
+"""A call of a decorated async generator function: the driver of the engine for async loops.
+
+Strategy: what may block, which is all that opens, forces, checkpoints and closes, goes to a worker
+thread; what is left on the event loop's thread is to pickle an increment, fold it and write it
+into the page cache. While the thread works, the generator waits at its ``yield``, so the state is
+whole, and a cancellation that comes then can close the run as any caller could.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from trax.active import Active
+from trax.deferred import DeferredEngine
+from trax.driven import Driven
+from trax.engine import TAKEN_OVER
+from trax.errors import UsageError
+from trax.threads import current_task, in_thread, is_over, raise_if_cancelled
+
+__all__ = ["AsyncRun"]
+
+S = TypeVar("S")
+I = TypeVar("I")  # noqa: E741  # increment, beside S(tate)
+T = TypeVar("T")
+
+_STEP: Final = "in the middle of a step of"
+_OPENING: Final = "opening"
+_CLOSING: Final = "closing"
+_CANCELLED: Final = "it was cancelled"
+_END: Any = object()
+
+_by_engine: weakref.WeakValueDictionary[int, AsyncRun[Any, Any]] = weakref.WeakValueDictionary()
+
+
+class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
+    """A run that is driven by iterating over its increments with ``async for``.
+
+    Nothing of the loop runs before the first increment is asked for. The stored state is brought
+    back, and the run is held for writing, then or where an ``async with`` is entered; it is let go
+    when the loop ends, however it ends, at `aclose`, and where the ``async with`` is left. All of
+    that happens in a worker thread. Cancelled, it keeps every increment that was handed out, and
+    is let go before the cancellation passes on.
+
+    `state`, `step`, `resumed_at` and `done` do not wait. Asked for before the run is open they open
+    it there and then, which blocks the event loop; in an ``async with`` it is open. An `AsyncRun`
+    that is gone without `aclose` is let go as well, but blocks for it, and the event loop has the
+    generator closed as it likes.
+
+    One task drives it at a time.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> import trax
+    >>> @trax.resumable(create=int, name="async halves")
+    ... async def halves(n):
+    ...     while n < 3:
+    ...         n = yield n + 1
+    >>> async def main():
+    ...     async with halves() as run:
+    ...         first = await anext(run)
+    ...     return [n async for n in halves()]
+    >>> asyncio.run(main())
+    [2, 3]
+    """
+
+    def __init__(self, engine: DeferredEngine, start: Callable[[Any], Any]) -> None:
+        super().__init__(engine)
+        self._start = start
+        self._generator: Any = None  # typeshed hides what only real async generators have
+        self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
+        self._sent: Any = None
+        self._doing = ""
+        self._task: Callable[[], Any] = _nothing
+        me = weakref.ref(self)
+        engine.is_running = partial(_is_running, me)
+        engine.is_awaited = partial(_is_awaited, me)
+        _by_engine[id(engine)] = self
+        weakref.finalize(self, engine.let_go)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> I:
+        self._begin(_STEP)
+        try:
+            increment: I = await self._step()
+        except BaseException as error:
+            await self._fail(error)
+            if isinstance(error, StopAsyncIteration):  # it would pass for the end of the loop
+                raise RuntimeError("the loop raised StopAsyncIteration") from error
+            raise
+        finally:
+            self._doing = ""
+        if increment is _END:
+            raise StopAsyncIteration
+        return increment
+
+    async def result(self) -> S:
+        """Drive the loop to its end.
+
+        Returns
+        -------
+        object
+            The final state; async generators have no return value.
+        """
+        async for _ in self:
+            pass
+        state: S = self._engine.result
+        return state
+
+    async def aclose(self) -> None:
+        """End the loop here and let go of the run; the next call resumes it."""
+        if self._doing == _STEP:
+            raise self._engine.running_error()
+        self._begin(_CLOSING)
+        try:
+            await self._close("it was closed")
+        finally:
+            self._doing = ""
+
+    async def __aenter__(self) -> Self:
+        self._begin(_OPENING)
+        try:
+            await self._open()
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        finally:
+            self._doing = ""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _opened(self) -> DeferredEngine:
+        if self._engine.status == "new" and self._doing:
+            raise UsageError(f"{self.name!r} is being opened just now: wait for it")
+        return super()._opened()
+
+    def _begin(self, doing: str) -> None:
+        """Keep other tasks out; remember which one is in."""
+        if self._doing:
+            raise UsageError(
+                f"another task is {self._doing} {self.name!r}: a run is driven by one task at a "
+                "time. Give each task a run of its own, or hand the increments on in a queue."
+            )
+        task = current_task()
+        if task is None:
+            raise UsageError(
+                f"{self.name!r} is driven in a task of asyncio or of trio; this is none"
+            )
+        if self._task() is not task:
+            self._task = weakref.ref(task)
+        self._doing = doing
+
+    # -- the loop --------------------------------------------------------------------------
+
+    async def _step(self) -> Any:
+        """Return the next increment, or `_END`."""
+        engine = self._engine
+        if self._generator is None:
+            await self._start_loop()
+        if engine.status == "done":
+            return _END
+        if engine.status == "closed":
+            raise engine.closed_error()
+        generator = self._generator
+        if generator.ag_frame is None:  # an event loop closes what it finds when it ends
+            await self._close("its event loop has ended")
+            raise engine.closed_error()
+        try:
+            increment = await generator.asend(self._sent)
+        except StopAsyncIteration:
+            await in_thread(partial(engine.finish, None))
+            await raise_if_cancelled()
+            return _END
+        if self._accept is None or engine.is_suspect:
+            # The first one tries out what is to be stored, and may begin a log; and one that finds
+            # the log failed has a checkpoint take its place.
+            self._sent = await self._settle(partial(engine.accept, increment))
+            self._accept = engine.accept
+        else:
+            self._sent = self._accept(increment)
+        if engine.unsettled:
+            await self._settle(engine.settle)
+        return increment
+
+    async def _start_loop(self) -> None:
+        engine = self._engine
+        await self._open()
+        if engine.status == "open":
+            self._generator = self._start(engine.state)
+            engine.drive(self._generator.ag_frame, _nothing)
+
+    async def _open(self) -> None:
+        engine = self._engine
+        if engine.status != "new":
+            return
+        left = engine.claim()
+        if left is not None:
+            await _take_over(left)
+        await in_thread(engine.bring_back)
+        await raise_if_cancelled()
+
+    async def _settle(self, function: Callable[[], T]) -> T:
+        """Call what may block while the generator waits at its yield."""
+        try:
+            returned = await in_thread(function)
+            await raise_if_cancelled()
+        except Exception:
+            raise
+        except GeneratorExit:
+            self._doing = _CLOSING
+            self._engine.close(_CANCELLED)
+            raise
+        except BaseException:  # cancelled: the state is whole, and can be kept
+            await self._close(_CANCELLED)
+            raise
+        return returned
+
+    # -- the end ---------------------------------------------------------------------------
+
+    async def _fail(self, error: BaseException) -> None:
+        """Let go of the run after an exception."""
+        if self._engine.status != "open":
+            return
+        self._doing = _CLOSING
+        end = partial(self._engine.abort, error)
+        if isinstance(error, GeneratorExit):  # nobody awaits this any more
+            end()
+        else:
+            await self._leave(end)
+
+    async def _close(self, why: str) -> None:
+        """Let go of the run at a yield."""
+        engine = self._engine
+        if engine.status != "open":
+            engine.close(why)
+            return
+        self._doing = _CLOSING
+        try:
+            await in_thread(engine.save)
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        await self._leave(partial(engine.close, why))
+
+    async def _leave(self, end: Callable[[], None]) -> None:
+        """Close the generator, and then the engine whatever happens."""
+        try:
+            if self._generator is not None:
+                await self._generator.aclose()
+        except GeneratorExit:
+            end()
+            raise
+        except BaseException:
+            await in_thread(end)
+            raise
+        await in_thread(end)
+
+
+async def _take_over(left: Active) -> None:
+    """Close what an abandoned call, of either kind, has left open."""
+    run = _by_engine.get(id(left.engine))
+    if run is None:
+        await in_thread(partial(left.engine.close, TAKEN_OVER))
+        return
+    run._begin(_CLOSING)  # noqa: SLF001  # it is one of us
+    try:
+        await run._close(TAKEN_OVER)  # noqa: SLF001
+    finally:
+        run._doing = ""  # noqa: SLF001
+
+
+def _is_running(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
+    run = reference()
+    return run is not None and run._doing in (_STEP, _OPENING)  # noqa: SLF001
+
+
+def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
+    """Return whether a task that drove the run lives on, and may go on with it."""
+    run = reference()
+    task = run._task() if run is not None else None  # noqa: SLF001
+    return task is not None and not is_over(task) and task is not current_task()
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,141 @@
+"""Blocking work beside an event loop: in a thread, awaited to its end, whatever is cancelled.
+
+Strategy: whoever calls `in_thread` may rely on it that the work is over when control comes back,
+so that nothing is let go of while a thread still uses it. trio can shield a wait from being
+cancelled. asyncio cannot: there the wait is taken up again, and the cancellation passed on
+behind it, as late as if it had come then. What it counts is left alone, so that
+``asyncio.timeout`` and task groups know it for their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["current_task", "in_thread", "is_over", "raise_if_cancelled"]
+
+T = TypeVar("T")
+_Outcome = tuple[Any, BaseException | None]
+
+
+def current_task() -> Any:
+    """Return the task that this is called in, of asyncio or of trio; None outside of both."""
+    # In this order: trio may run the event loop of asyncio, and then both have one.
+    return _asyncio_task() or _trio_task()
+
+
+def is_over(task: Any) -> bool:
+    """Return whether a task has ended."""
+    if hasattr(task, "done"):
+        return bool(task.done())
+    return inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call a function in a worker thread, and return what it returns.
+
+    It is called once and always to its end. Under asyncio a cancellation that comes meanwhile is
+    raised then; under trio it waits for the next checkpoint, see `raise_if_cancelled`. An
+    exception of the function goes before it.
+    """
+    working = threading.Lock()
+    working.acquire()
+
+    def work() -> _Outcome:
+        # As a value: a StopIteration would get lost between the threads.
+        try:
+            return function(), None
+        except BaseException as error:  # noqa: BLE001  # raised below
+            return None, error
+        finally:
+            working.release()
+
+    try:
+        result, error = await (_wait_in_asyncio if _asyncio_task() else _wait_in_trio)(work)
+    except GeneratorExit:  # the event loop is gone, and nobody awaits this any more
+        working.acquire()
+        raise
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # which would keep itself alive
+    returned: T = result
+    return returned
+
+
+async def raise_if_cancelled() -> None:
+    """Raise a cancellation that has waited; asyncio's never does."""
+    if not _asyncio_task():
+        import trio
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _wait_in_trio(work: Callable[[], _Outcome]) -> _Outcome:
+    import trio
+
+    with trio.CancelScope(shield=True):
+        outcome = await trio.to_thread.run_sync(work)
+    return outcome  # noqa: RET504  # for mypy the scope could have swallowed an exception
+
+
+async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
+    import asyncio
+
+    run = contextvars.copy_context().run
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, run, work)
+    except RuntimeError:  # everything is shutting down, and gives no more threads
+        return work()
+    cancelled = None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_shield())
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+            except GeneratorExit:
+                stack.pop_all()  # there is no task any more that could leave the shield
+                raise
+    outcome = future.result()
+    if cancelled is not None and outcome[1] is None:
+        try:
+            raise cancelled
+        finally:
+            del cancelled
+    return outcome
+
+
+def _shield() -> contextlib.AbstractContextManager[Any]:
+    """Keep out the cancel scopes of anyio, which would cancel the wait again and again."""
+    anyio = sys.modules.get("anyio")
+    return anyio.CancelScope(shield=True) if anyio else contextlib.nullcontext()
+
+
+def _asyncio_task() -> Any:
+    """Return the present task of asyncio, or None."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop of asyncio runs in this thread
+        return None
+
+
+def _trio_task() -> Any:
+    """Return the present task of trio, or None."""
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return None
+    try:
+        return trio.lowlevel.current_task()
+    except RuntimeError:  # trio does not run in this thread
+        return None
