@@ -7,6 +7,9 @@ does nothing. So the same engine serves whatever drives the loop.
 An increment goes through `Engine.accept` in an order that must not change: it is pickled
 first (folding may change it), then folded into the state (if that raises, it leaves no
 trace), then appended to the log, and only then handed to the caller.
+
+What asks the loop to stop, a signal or the time limit, sets `Engine.stopping`; the driver looks at
+it before each step, and calls `Engine.stop`.
 """
 
 from __future__ import annotations
@@ -15,17 +18,27 @@ import contextlib
 import math
 import os
 import pickle
+import signal
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import report
 from trax.active import Active, take_over
 from trax.call import Call
-from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
+from trax.deadline import Deadline, choose
+from trax.errors import (
+    CodecError,
+    DurabilityError,
+    Preempted,
+    StorageError,
+    TraxError,
+    UsageError,
+)
 from trax.opening import Opened, load_finished, open_held
 from trax.policies import Since
+from trax.signals import Arrival, Watch
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.frames import CLOUDPICKLE
 from trax.storage.store import Hold, Store
@@ -39,6 +52,7 @@ _clock = time.monotonic
 _dumps = pickle.dumps
 _LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
 _PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
+_TIME_LIMIT = "the time limit"
 
 
 class Engine:
@@ -68,6 +82,8 @@ class Engine:
         Whether the loop has asked for the steps that remain.
     is_running : callable
         Whether a step is being done just now; the driver knows.
+    stopping : str
+        What has asked the loop to stop before its next step; empty where nothing has.
     """
 
     def __init__(self, call: Call, *, fresh: bool = False) -> None:
@@ -79,6 +95,7 @@ class Engine:
         self.total: int | None = None
         self.counted = False
         self.is_running: Callable[[], bool] = lambda: False
+        self.stopping = ""
         self._call = call
         self._fresh = fresh
         self._store = Store(call.options.traxdir)
@@ -86,6 +103,10 @@ class Engine:
         self._active: Active | None = None
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
+        self._look_at = -math.inf
+        self._watch: Watch | None = None
+        self._deadline: Deadline | None = None
+        self._unsaved: TraxError | None = None
         call.described  # noqa: B018  # what cannot be compared is said at the call
 
     @property
@@ -93,8 +114,30 @@ class Engine:
         """Increments since the run began."""
         return self._since.step
 
+    def watch(self) -> None:
+        """Begin to watch for signals, or go on where somebody else has taken them over.
+
+        The driver calls it in the thread of the loop: before the run is opened, and whenever
+        another part of the caller's code begins to ask for increments.
+        """
+        signals = self._call.options.signals
+        if signals is not None and (self._watch is None or self.status == "new"):
+            self._watch = Watch(signals, self._heed, self.is_running)
+        if self._watch is not None:
+            self._watch.begin()
+
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
+        now = _clock()
+        limit = choose(self._call.options.time_limit, os.environ, time.time())
+        self._deadline = None if limit is None else Deadline(limit, now)
+        try:
+            self._open()
+        finally:
+            if self.status != "open":
+                self._end_watch()
+
+    def _open(self) -> None:
         key = self._store.run_path(self.name)
         take_over(key)
         finished = None if self._fresh else load_finished(self._call, self._store)
@@ -142,7 +185,6 @@ class Engine:
         self._replay_log: Any = options.replay_log
         self._policy = getattr(options.policy, "due", options.policy)
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
-        self._look_at = -math.inf
         self._sampled = self.step - 1
         self._ahead = self._generations.position.step - self.step
         self._parts: dict[str, Encoded] = {}
@@ -160,6 +202,8 @@ class Engine:
         self._proven = self.resumed_at is not None
         if not self._proven:
             self.checkpoint()
+        if self._deadline is not None:
+            self._deadline.begin_step(_clock())
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -230,8 +274,15 @@ class Engine:
         since.now = now
         since.log_bytes = self._replayed_bytes + self._generations.log_bytes
         self._look_at = now + self._pause
-        if self._policy(since):
+        deadline = self._deadline
+        if deadline is not None and deadline.is_near(now, since.checkpoint_seconds):
+            self.stopping = self.stopping or _TIME_LIMIT
+        if self.stopping:
+            self.save()
+        elif self._policy(since):
             self._checkpoint_if_possible()
+        if deadline is not None:
+            deadline.begin_step(_clock())
         if self._bar is not None:
             self._bar.update(self.step, self.total)
 
@@ -303,6 +354,87 @@ class Engine:
         else:
             self._warned = False
 
+    # -- stopping --------------------------------------------------------------------------
+
+    def _heed(self, arrival: Arrival) -> None:
+        """Note that a signal has come; it is called in a handler, wherever the loop is."""
+        self.stopping = self.stopping or arrival.number.name
+        self._look_at = -math.inf
+
+    def save(self) -> None:
+        """Store what is not yet in a checkpoint, because the loop is about to stop.
+
+        A failure does not keep it from stopping.
+        """
+        if self._since.steps or self._generations.suspect:
+            self._unsaved = None
+            try:
+                self.checkpoint()
+            except (CodecError, StorageError) as error:
+                self._unsaved = error
+
+    def stop(self) -> NoReturn:
+        """Save, close, and raise what ends the program.
+
+        The driver calls it at a yield when `stopping` says so, in the thread that drives the loop.
+        Where that thread must not wait for the disk, `save` can be called in another one before.
+
+        Raises
+        ------
+        Preempted
+            Unless the handler that had the signal before raises something else.
+        KeyboardInterrupt
+            After Ctrl-C.
+        """
+        self.save()
+        self._why_closed = f"{self.stopping} stopped it"
+        self._release()
+        report.note(f"{self.name} stopped at step {self.step:,}: {self.stopping}; {self._outlook}")
+        self._yield_to_signals()
+        raise Preempted(self.name, self.step, self.stopping)
+
+    @property
+    def _outlook(self) -> str:
+        if self._unsaved is None:
+            return "it is stored, and the same script goes on from there"
+        kept = (
+            "the same script goes on from the checkpoint before"
+            if self._call.mode == "none"
+            else "the log has every increment, and the same script goes on from there"
+        )
+        return f"the checkpoint could not be stored ({self._unsaved}); {kept}"
+
+    def settle(self, error: BaseException | None = None) -> None:
+        """Let a signal that has come end the program, where the loop has ended otherwise.
+
+        Parameters
+        ----------
+        error : BaseException, optional
+            What is being raised already. What is on its way to the end of the program stays as
+            it is; an exception that may have come of the signal, as where a worker died of it,
+            becomes the context of what is raised here.
+        """
+        watch = self._watch
+        if watch is None or not watch.undelivered:
+            return
+        if error is not None and not isinstance(error, Exception):
+            return
+        if error is not None:
+            report.warn(f"{self.name}: after {self.stopping} came {type(error).__name__}: {error}")
+        self._yield_to_signals()
+        raise Preempted(self.name, self.step, self.stopping)
+
+    def _yield_to_signals(self) -> None:
+        """Give the signals to the handlers before; after Ctrl-C they leave no other way on."""
+        if self._watch is not None:
+            self._watch.deliver()
+            if any(arrival.number == signal.SIGINT for arrival in self._watch.arrivals):
+                raise KeyboardInterrupt
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+
     # -- the end ---------------------------------------------------------------------------
 
     def finish(self, value: Any) -> None:
@@ -315,6 +447,7 @@ class Engine:
         self.result = self.state if value is None else value
         self._release()
         self.status = "done"
+        self.settle()
 
     def abort(self, error: BaseException) -> None:
         """Close after an exception: what is stored is what was handed out, and stays so."""
@@ -323,6 +456,7 @@ class Engine:
                 error.add_note(f"trax: in the run {self.name!r}, after step {self.step:,}")
             self._why_closed = "it ended with an exception"
             self._release()
+        self.settle(error)
 
     def close(self, why: str = "it was closed") -> None:
         """Close at a yield boundary; what has been handed out is kept.
@@ -355,6 +489,9 @@ class Engine:
             self._release()
         elif self.status == "open":
             self.close()
+        if self._watch is not None and self._watch.undelivered:
+            report.note(f"{self.name} was closed; {self.stopping} takes effect now")
+            self._watch.pass_on()
 
     def _release(self) -> None:
         hold, self._hold = self._hold, None
@@ -363,6 +500,7 @@ class Engine:
             self.status = "closed"
             if self._bar is not None:
                 self._bar.close(self.step)
+        self._end_watch()
         try:
             if active is not None:
                 active.end()

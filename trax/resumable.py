@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -13,6 +13,7 @@ import wrapt
 
 from trax.arguments import check_names, check_template
 from trax.call import Call
+from trax.deadline import TimeLimit, check_time_limit
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
 from trax.options import Options, check_keep, check_sync
@@ -21,6 +22,7 @@ from trax.policies import every_seconds as _every_seconds
 from trax.policies import every_steps as _every_steps
 from trax.replay import REPLACE, load
 from trax.run import Run
+from trax.signals import check_signals
 from trax.storage.names import encode_run
 from trax.storage.store import Store, Sync
 
@@ -140,6 +142,8 @@ def resumable(
     sync: Sync = "interval",
     keep: int = 2,
     progress: bool = False,
+    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
+    time_limit: TimeLimit = "auto",
 ) -> _Decorator: ...
 
 
@@ -158,6 +162,8 @@ def resumable(
     sync: Sync = "interval",
     keep: int = 2,
     progress: bool = False,
+    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
+    time_limit: TimeLimit = "auto",
 ) -> Any:
     """Make the loop of a generator function survive.
 
@@ -202,6 +208,17 @@ def resumable(
         How many checkpoints are kept, so that an older one can stand in for a damaged one.
     progress : bool
         Whether to draw a progress bar, with tqdm.
+    signals : iterable of int or str, or None
+        The signals that stop the loop, by default SIGTERM: the step that is being done is
+        finished, a checkpoint is stored, and `Preempted` is raised when the next increment is
+        asked for. A second one ends the program at once. Ctrl-C does the same and raises
+        `KeyboardInterrupt`; with ``()`` it is the only one. None: trax leaves all signals alone.
+    time_limit : float, timedelta, "auto" or None
+        How long a call may take, in seconds, from the moment at which it brings the run back. The
+        loop stops in the same way when what remains is less than its longest step, a checkpoint
+        and a margin of 30 seconds, or of 5 % where that is less. One step is done in any case.
+        ``"auto"``: until the end of the SLURM job, where ``$SLURM_JOB_END_TIME`` says when that is.
+        None: as long as it takes.
 
     Returns
     -------
@@ -242,6 +259,8 @@ def resumable(
             sync=sync,
             keep=keep,
             progress=progress,
+            signals=signals,
+            time_limit=time_limit,
         )
     plain = _check_function(function)
     parameters = _argument_names(function, plain)
@@ -272,6 +291,8 @@ def resumable(
         sync=check_sync(sync),
         keep=check_keep(keep),
         progress=progress,
+        signals=check_signals(signals),
+        time_limit=check_time_limit(time_limit),
     )
     if progress:
         import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing

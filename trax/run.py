@@ -49,6 +49,8 @@ class Run(Iterator[I], Generic[S, I, R]):
         loop: Any = self._loop  # typeshed hides what only real generators have
         if loop.gi_frame is None and self._engine.status == "new":
             self._loop = self._new_loop()  # it could not be opened, and may be by now
+        if self._engine.status == "open":
+            self._engine.watch()  # another for statement may drive it now
         return self._loop
 
     def __next__(self) -> I:
@@ -100,6 +102,7 @@ class Run(Iterator[I], Generic[S, I, R]):
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
         self._engine.close()
+        self._engine.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +113,8 @@ class Run(Iterator[I], Generic[S, I, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._engine.close()
+        self._engine.settle(error)
 
     def __repr__(self) -> str:
         engine = self._engine
@@ -145,6 +149,7 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
     loop; it knows the engine alone, so that it goes when the last reference to it does.
     """
     try:
+        engine.watch()
         if engine.status == "new":
             engine.open()
         if engine.status == "done":
@@ -154,6 +159,8 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
         send, accept = generator.send, engine.accept
         state = None
         while True:
+            if engine.stopping:
+                engine.stop()
             try:
                 increment = send(state)
             except StopIteration as stop:
