@@ -417,6 +417,8 @@ class Engine:
         watch = self._watch
         if watch is None or not watch.undelivered:
             return
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            watch.forget()
         if error is not None and not isinstance(error, Exception):
             return
         if error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -42,19 +43,22 @@ class Run(Iterator[I], Generic[S, I, R]):
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
         self._engine = engine
         self._start = start
+        self._caller = 0
         self._loop: Generator[I, None, None] = self._new_loop()
 
     def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
-        self._check()
-        loop: Any = self._loop  # typeshed hides what only real generators have
-        if loop.gi_frame is None and self._engine.status == "new":
-            self._loop = self._new_loop()  # it could not be opened, and may be by now
-        if self._engine.status == "open":
-            self._engine.watch()  # another for statement may drive it now
-        return self._loop
+        loop = self._current_loop()
+        self._watch()
+        return loop
 
     def __next__(self) -> I:
-        return next(iter(self))
+        # Each line at a prompt and each cell of a notebook is a caller of its own.
+        caller = id(sys._getframe(1))  # noqa: SLF001  # nothing public is as cheap
+        loop = self._current_loop()
+        if caller != self._caller:
+            self._caller = caller
+            self._watch()
+        return next(loop)
 
     @property
     def name(self) -> str:
@@ -132,9 +136,18 @@ class Run(Iterator[I], Generic[S, I, R]):
         weakref.finalize(loop, self._engine.let_go)
         return loop
 
-    def _check(self) -> None:
+    def _current_loop(self) -> Generator[I, None, None]:
         if self._engine.status == "closed":
             raise self._engine.closed_error()
+        loop: Any = self._loop  # typeshed hides what only real generators have
+        if loop.gi_frame is None and self._engine.status == "new":
+            self._loop = self._new_loop()  # it could not be opened, and may be by now
+        return self._loop
+
+    def _watch(self) -> None:
+        """Go on watching for signals where another part of the caller's code drives the loop."""
+        if self._engine.status == "open":
+            self._engine.watch()
 
 
 def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:

@@ -171,6 +171,11 @@ class Watch:
             arrival.delivered = True
             _call_before(arrival.number, sys._getframe())  # noqa: SLF001  # what handlers are given
 
+    def forget(self) -> None:
+        """Take the signals for delivered: the program is on its way to its end."""
+        for arrival in self.arrivals:
+            arrival.delivered = True
+
     def pass_on(self) -> None:
         """Let the signals that no watched run waits for take effect, without raising here."""
         for arrival in self.undelivered:
@@ -265,9 +270,15 @@ def _send(number: int) -> None:
     """Let a signal come as from outside, a moment later."""
     if callable(_before.get(number)):
         # What calls this may be unable to raise, as where an object is collected.
-        start_new_thread(os.kill, (os.getpid(), number))
+        start_new_thread(_send_soon, (number,))
     else:
         _act_as_before(number, None)
+
+
+def _send_soon(number: int) -> None:
+    # At once, it would come just when the main thread is about to block, and not wake it up.
+    time.sleep(0.01)
+    os.kill(os.getpid(), number)
 
 
 def _kind(number: int) -> int:
