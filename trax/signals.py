@@ -31,8 +31,8 @@ _clock = time.monotonic
 _UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 _FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # what went wrong would only go on
 
-# Launchers pass on what the process has got already, so copies that come close together are one
-# signal. A person who presses Ctrl-C twice waits less long than that.
+# SLURM sends SIGTERM twice when the time is over, and launchers pass on what the process has got
+# already; so copies that come close together are one signal. Nobody presses Ctrl-C that slowly.
 _COPIES = 1.0  # seconds
 _COPIES_OF_CTRL_C = 0.25
 
