@@ -9,6 +9,7 @@ to the simulation and to the shell alike: SIGCONT and SIGTERM.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,14 +67,18 @@ class Cluster:
                 text=True,
             )
 
-    def wait_for(self, process: subprocess.Popen[str], run: str) -> int:
+    def has_begun(self, run: str) -> bool:
+        """Whether anything of a run is stored."""
+        return any(self.directory.glob(f".trax/runs/{run}/checkpoint-????????"))
+
+    def wait_for(self, process: subprocess.Popen[str], run: str, *, begun: bool = False) -> int:
         """Wait until the simulation has its run; return its process id."""
-        first = self.directory / ".trax" / "runs" / run / "checkpoint-00000001"
+        # A run that begins stores its first checkpoint, one that goes on says so.
         assert process.stderr is not None
-        if first.exists():  # it is there at once; what the second job says is not
+        if begun:
             while "resumed at step" not in process.stderr.readline():
                 assert process.poll() is None
-        while not first.exists():
+        while not self.has_begun(run):
             assert process.poll() is None
             time.sleep(0.001)
         return int((self.directory / "srun.pid").read_text())
@@ -100,7 +105,7 @@ def test_a_job_requeues_itself_until_it_is_done(expected: str, tmp_path: Path) -
     for job in range(1, 5):
         process = cluster.job("job.sh", {"SLURM_JOB_ID": "17"}, "--temperature", "2.27")
         if job < 4:
-            os.kill(cluster.wait_for(process, "magnet-2.27"), signal.SIGUSR1)
+            os.kill(cluster.wait_for(process, "magnet-2.27", begun=job > 1), signal.SIGUSR1)
         errors = process.communicate()[1]
         assert process.returncode == (75 if job < 4 else 0), errors
         assert cluster.requeued == ["requeue 17"] * min(job, 3)
@@ -182,3 +187,14 @@ def test_a_recipe_asks_slurm_for_what_it_needs(script: str) -> None:
     for option in ("--signal=USR1@120", "--requeue", "--open-mode=append", "--time=01:00:00"):
         assert f"#SBATCH {option}" in options
     subprocess.run(["bash", "-n", str(EXAMPLES / script)], check=True)
+
+
+def test_the_document_shows_the_recipes_as_they_are() -> None:
+    """What a person copies from there is what was tested here."""
+    document = (EXAMPLES.parents[1] / "docs" / "clusters.md").read_text()
+    job, array = re.findall(r"^```sh\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    lines = (EXAMPLES / "job.sh").read_text().splitlines()
+    code = [line for line in lines if not line.startswith("# ")]
+    assert job.split() == " ".join(code).split()
+    for line in array.splitlines():
+        assert line in (EXAMPLES / "array.sh").read_text()
