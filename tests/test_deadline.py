@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def stopped_at(clock: Clock, step: float, limit: Any = "auto", **options: Any) -> int | None:
     """Run a loop of 100 steps that take so many seconds each; return where it was stopped."""
 
-    @trax.resumable(create=int, time_limit=limit, **options)
+    @trax.resumable(**{"create": int, "time_limit": limit, **options})
     def loop(n: int) -> Iterator[int]:
         for i in trax.steps(100):
             clock.now += step
@@ -173,6 +173,16 @@ def test_a_loop_that_stops_in_time_has_stored_everything(
         with pytest.raises(trax.Preempted):
             loop().result()
         assert loop.load() == [*range(done)]
+
+
+def test_bringing_a_run_back_is_no_step(clock: Clock) -> None:
+    """It takes of the time, but nothing as long as that is going to follow."""
+
+    def create() -> int:
+        clock.now += 500
+        return 0
+
+    assert stopped_at(clock, 10, 1000, create=create) == 47
 
 
 def test_slow_code_of_the_caller_counts(clock: Clock) -> None:

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -306,7 +308,7 @@ def test_copies_of_a_signal_are_one(clock: Clock) -> None:
         clock.now += 0.9
         terminate()
 
-    with handler(signal.SIGTERM, None) as called, pytest.raises(trax.Preempted):
+    with handler(signal.SIGTERM, sys.exit) as called, pytest.raises(SystemExit):
         counting(2, twice)().result()
     assert called == [signal.SIGTERM]
     assert counting(-1, nothing)().resumed_at == 3
@@ -328,6 +330,20 @@ def test_a_second_signal_is_for_the_handler_before_at_once(clock: Clock) -> None
     assert stop.value.code == 3
     assert called == [signal.SIGTERM]
     assert counting(-1, nothing)().resumed_at == 2
+
+
+def test_a_handler_that_had_the_second_signal_is_not_called_again(clock: Clock) -> None:
+    """It returned; the loop stops behind its step all the same."""
+
+    def twice() -> None:
+        terminate()
+        clock.now += 1.1
+        terminate()
+
+    with handler(signal.SIGTERM, None) as called, pytest.raises(trax.Preempted):
+        counting(2, twice)().result()
+    assert called == [signal.SIGTERM]
+    assert counting(-1, nothing)().resumed_at == 3
 
 
 def test_a_notice_is_no_first_signal(clock: Clock) -> None:
@@ -434,6 +450,20 @@ def test_a_cell_that_drives_an_older_run_is_watched(how: Callable[[Any], object]
         how(run)
     assert counting(-1, nothing)().resumed_at == 6
     assert not is_watched(signal.SIGINT)
+
+
+def test_a_step_that_another_cell_asks_for_is_finished() -> None:
+    """Also where that is done through the iterator itself."""
+
+    def cell() -> Iterator[int]:
+        steps = iter(counting(3, interrupt)())
+        assert next(steps) == 0
+        return steps
+
+    steps = cell()
+    assert [next(steps), next(steps), next(steps)] == [1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
 
 
 def test_ctrl_c_reaches_a_handler_that_returns_and_still_ends_the_loop() -> None:
@@ -633,6 +663,22 @@ def test_off_the_main_thread_nothing_is_installed() -> None:
     assert trax.load("loop") == [*range(10)]
 
 
+def test_a_run_in_another_thread_is_not_stopped_by_a_signal() -> None:
+    """Its end would be that of the thread alone; the step of the main thread waits for it."""
+    inner = counting(2, nothing, name="inner")
+
+    def both() -> None:
+        terminate()
+        thread = threading.Thread(target=lambda: inner().result())
+        thread.start()
+        thread.join()
+
+    with pytest.raises(trax.Preempted):
+        counting(2, both)().result()
+    assert trax.load("inner") == [*range(10)]
+    assert counting(-1, nothing)().resumed_at == 3
+
+
 def test_a_run_that_another_thread_closes_leaves_a_handler_that_does_no_harm() -> None:
     """Only the main thread can put it back; until then the signal has its old effect."""
     with handler(signal.SIGTERM, None) as called:
@@ -645,6 +691,24 @@ def test_a_run_that_another_thread_closes_leaves_a_handler_that_does_no_harm() -
         assert called == [signal.SIGTERM]
         counting(-1, nothing)().result()
         assert not is_watched()
+
+
+def test_the_state_of_a_run_goes_with_the_run() -> None:
+    """It may be large; it does not wait for the collector of cycles."""
+
+    class State(list[int]):
+        pass
+
+    run = counting(-1, nothing, "none", create=State)()
+    next(run)
+    state = weakref.ref(run.state)
+    gc.disable()
+    try:
+        run.close()
+        del run
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 # -- several runs --------------------------------------------------------------------------
@@ -707,6 +771,21 @@ def test_the_other_run_stops_as_well_if_it_is_asked() -> None:
     with pytest.raises(trax.Preempted) as stop:
         next(two)
     assert stop.value.run == "two"
+
+
+def test_a_run_that_is_left_leaves_the_signal_to_another_that_goes_on() -> None:
+    """It finishes its step; the handler before is called once, at the end."""
+    with handler(signal.SIGTERM, None) as called:
+        two = counting(-1, nothing, name="two")()
+        next(two)
+        for _ in counting(0, terminate, name="one")():
+            break
+        gc.collect()
+        time.sleep(0.05)  # longer than a signal that is passed on takes
+        assert called == []
+        with pytest.raises(trax.Preempted):
+            next(two)
+    assert called == [signal.SIGTERM]
 
 
 def test_a_program_that_catches_the_stop_can_go_on() -> None:
