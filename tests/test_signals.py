@@ -283,6 +283,43 @@ def test_a_checkpoint_that_fails_does_not_keep_the_loop_from_stopping(
     assert run.result() == [*range(10)]
 
 
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_a_checkpoint_that_failed_before_is_tried_again_at_the_end(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have room by now; without a log it is the only copy of that work."""
+
+    def full(self: LocalDirectory, name: str) -> Any:
+        raise OSError(28, "No space left on device", name)
+
+    run = counting(-1, nothing, "none", policy=trax.every_steps(3))()
+    assert [next(run), next(run)] == [0, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDirectory, "create", full)
+        assert next(run) == 2
+    if how == "stop":
+        terminate()
+        with pytest.raises(trax.Preempted):
+            next(run)
+    else:
+        run.close()
+    assert load_checkpoint("loop") == [0, 1, 2]
+
+
+def test_a_run_that_was_closed_after_the_signal_says_so() -> None:
+    """Whoever catches the stop and asks again gets an answer."""
+    run = counting(-1, nothing)()
+    for i in run:
+        if i == 2:
+            break
+    steps = iter(run)
+    terminate()
+    with pytest.raises(trax.Preempted):
+        run.close()
+    with pytest.raises(trax.UsageError, match="is over at step 3"):
+        next(steps)
+
+
 def test_a_signal_in_the_last_step_of_a_loop_is_not_lost() -> None:
     """The loop ends and its result is stored; then the program ends, too."""
 

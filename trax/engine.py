@@ -106,6 +106,7 @@ class Engine:
         self._look_at = -math.inf
         self._watch: Watch | None = None
         self._deadline: Deadline | None = None
+        self._behind = False  # the last checkpoint failed
         self._unsaved: TraxError | None = None
         call.described  # noqa: B018  # what cannot be compared is said at the call
 
@@ -332,8 +333,10 @@ class Engine:
             "code": self._call.code,
             "function": self._call.function.__qualname__,
         }
+        self._behind = True
         try:
             self._since.checkpoint_bytes = self._generations.checkpoint(meta, parts, derived=True)
+            self._behind = False
         finally:
             now = _clock()
             self._since.checkpoint_seconds = now - begun
@@ -366,7 +369,7 @@ class Engine:
 
         A failure does not keep it from stopping.
         """
-        if self._since.steps or self._generations.suspect:
+        if self._since.steps or self._behind or self._generations.suspect:
             self._unsaved = None
             try:
                 self.checkpoint()
@@ -386,6 +389,8 @@ class Engine:
         KeyboardInterrupt
             After Ctrl-C.
         """
+        if self.status != "open":
+            raise self.closed_error()
         self.save()
         self._why_closed = f"{self.stopping} stopped it"
         self._release()
@@ -475,7 +480,7 @@ class Engine:
                 "in the body of the loop that drives it, or let it raise."
             )
         self._why_closed = why
-        unlogged = self._call.mode == "none" and self._since.steps
+        unlogged = self._call.mode == "none" and (self._since.steps or self._behind)
         if os.getpid() == self._hold.pid and (unlogged or self._generations.suspect):
             try:
                 self.checkpoint()
