@@ -13,4 +13,5 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRAX_DIR", raising=False)
     monkeypatch.delenv("TRAX_TRUST", raising=False)
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     return tmp_path / ".trax"

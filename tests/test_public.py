@@ -116,6 +116,9 @@ def test_everything_public_is_listed_and_documented() -> None:
 def test_errors_are_one_family_and_survive_pickling(name: str) -> None:
     """A worker process can hand them to its parent."""
     kind: Any = getattr(trax, name)
+    if name == "Preempted":  # it stands beside them; see test_signals.py
+        assert not issubclass(kind, Exception)
+        return
     assert issubclass(kind, trax.TraxError)
     is_about_file = name in ("CorruptionError", "FormatVersionError")
     error = kind("message", "path", 7) if is_about_file else kind("message")

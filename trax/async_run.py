@@ -12,7 +12,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar
 
 from trax.active import Active
 from trax.deferred import DeferredEngine
@@ -91,12 +91,14 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             increment: I = await self._step()
         except BaseException as error:
             await self._fail(error)
+            self._act_on_signals(error)
             if isinstance(error, StopAsyncIteration):  # it would pass for the end of the loop
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
             self._doing = ""
         if increment is _END:
+            self._act_on_signals(None)
             raise StopAsyncIteration
         return increment
 
@@ -115,13 +117,26 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     async def aclose(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
+        await self._end(None)
+
+    async def _end(self, error: BaseException | None) -> None:
         if self._doing == _STEP:
             raise self._engine.running_error()
         self._begin(_CLOSING)
         try:
             await self._close("it was closed")
+        except BaseException as failure:
+            self._act_on_signals(failure)
+            raise
         finally:
             self._doing = ""
+        self._act_on_signals(error)
+
+    def _act_on_signals(self, error: BaseException | None) -> None:
+        """Do at the end, in this thread, what signals that have come ask for."""
+        stopping = self._engine.stopping
+        stopping.end_watch()
+        stopping.act(self._engine.step, error)
 
     async def __aenter__(self) -> Self:
         self._begin(_OPENING)
@@ -129,6 +144,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             await self._open()
         except BaseException as error:
             await self._fail(error)
+            self._act_on_signals(error)
             raise
         finally:
             self._doing = ""
@@ -140,7 +156,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self._end(error)
 
     def _opened(self) -> DeferredEngine:
         if self._engine.status == "new" and self._doing:
@@ -174,6 +190,8 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             return _END
         if engine.status == "closed":
             raise engine.closed_error()
+        if engine.stopping.reason:
+            await self._stop()
         generator = self._generator
         if generator.ag_frame is None:  # an event loop closes what it finds when it ends
             await self._close("its event loop has ended")
@@ -206,6 +224,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         engine = self._engine
         if engine.status != "new":
             return
+        engine.watch()
         left = engine.claim()
         if left is not None:
             await _take_over(left)
@@ -230,6 +249,14 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     # -- the end ---------------------------------------------------------------------------
 
+    async def _stop(self) -> NoReturn:
+        """End the loop because a signal or the time limit asks for it."""
+        engine = self._engine
+        self._doing = _CLOSING
+        await in_thread(engine.save)
+        await self._leave(engine.release)
+        engine.leave()
+
     async def _fail(self, error: BaseException) -> None:
         """Let go of the run after an exception."""
         if self._engine.status != "open":
@@ -249,7 +276,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             return
         self._doing = _CLOSING
         try:
-            await in_thread(engine.save)
+            await in_thread(engine.keep)
         except BaseException as error:
             await self._fail(error)
             raise

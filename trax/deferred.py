@@ -63,8 +63,13 @@ class DeferredEngine(Engine):
         else:
             if self._generations.suspect:
                 self.checkpoint()
+            elif self.stopping.reason:
+                self.save()
             elif due:
                 super()._checkpoint_if_possible()
 
     def _checkpoint_if_possible(self) -> None:
         self._due = self.unsettled = True
+
+    def _save_if_possible(self) -> None:
+        self.unsettled = True

@@ -8,6 +8,9 @@ block there is one in ``deferred`` that puts off what a disk can make slow.
 An increment goes through `Engine.accept` in an order that must not change: it is pickled
 first (folding may change it), then folded into the state (if that raises, it leaves no
 trace), then appended to the log, and only then handed to the caller.
+
+What asks the loop to stop, a signal or the time limit, gives `Engine.stopping` a reason; the driver
+looks at it before each step, and calls `Engine.stop`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from trax import report
 from trax.active import Active, abandoned
@@ -30,6 +33,7 @@ from trax.opening import Opened, load_finished, open_held
 from trax.output import Outputs
 from trax.policies import Since
 from trax.positions import Positions
+from trax.stopping import Stopping
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.frames import CLOUDPICKLE
 from trax.storage.store import Hold, Store
@@ -74,6 +78,8 @@ class Engine:
         Whether the loop has asked for the steps that remain.
     is_running : callable
         Whether a step is being done just now; the driver knows.
+    stopping : Stopping
+        Whether the loop is to stop before its next step.
     """
 
     is_deferred = False
@@ -95,6 +101,13 @@ class Engine:
         self._outputs: Outputs | None = None
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
+        self._look_at = -math.inf
+        self._behind = False  # the last checkpoint failed
+        self._unsaved: TraxError | None = None
+        options = call.options
+        self.stopping = Stopping(
+            self.name, options.signals, options.time_limit, ctrl_c=not self.is_deferred
+        )
         call.described  # noqa: B018  # what cannot be compared is said at the call
 
     @property
@@ -129,8 +142,24 @@ class Engine:
         self._thread = threading.get_ident()
         return abandoned(self._store.run_path(self.name))
 
+    def watch(self) -> None:
+        """Begin to watch for signals, or go on where somebody else has taken them over.
+
+        The driver calls it in the thread of the loop: before the run is opened, and whenever
+        another part of the caller's code begins to ask for increments.
+        """
+        self.stopping.watch(self._look_at_once, self.is_running, anew=self.status == "new")
+
     def bring_back(self) -> None:
         """Go on to open, in any thread: all that reads and writes."""
+        self.stopping.begin(_clock())
+        try:
+            self._bring_back()
+        finally:
+            if self.status != "open":
+                self.stopping.end_watch()
+
+    def _bring_back(self) -> None:
         finished = None if self._fresh else load_finished(self._call, self._store)
         if finished is not None:
             self._take(finished)
@@ -168,12 +197,7 @@ class Engine:
             self.resumed_at = stored.step
             self._migrated = stored.migrated_from is not None
         self._positions = Positions(self._call, stored)
-        lost = self._positions.begin(done=opened.done)
-        if lost and not opened.done:
-            report.warn(
-                f"{self.name} drew random numbers from {', '.join(lost)}, which is not there any "
-                "more: what it draws from another generator is not what it would have drawn"
-            )
+        self._positions.begin(done=opened.done)
         if opened.done:
             self.result = opened.result
             self.status = "done"
@@ -195,7 +219,6 @@ class Engine:
         self._replay_log: Any = options.replay_log
         self._policy = getattr(options.policy, "due", options.policy)
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
-        self._look_at = -math.inf
         self._sampled = self.step - 1
         self._ahead = self._generations.position.step - self.step
         self._parts: dict[str, Encoded] = {}
@@ -216,21 +239,9 @@ class Engine:
             # No log mixes versions, and an older checkpoint cannot stand in for this one.
             self._prove(self.state)
             self.checkpoint(derived=False)
-        elif not self._proven:
+        elif not self._proven or (self._replayed_bytes and self._positions.check_new(self.state)):
             self.checkpoint()
-        elif self._replayed_bytes:
-            self._check_replayed()
-
-    def _check_replayed(self) -> None:
-        """Look for generators that came into the state after its checkpoint."""
-        self._positions.encode_state(self.state)
-        if self._positions.newborn:
-            report.warn(
-                f"{self.name}: replay_log has put a random generator into the state since the "
-                "checkpoint, and what was drawn from it is not known: what it draws now may not be "
-                "what it would have drawn. Let create= make it, or name it with rng="
-            )
-            self.checkpoint()
+        self.stopping.begin_step(_clock())
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -315,10 +326,13 @@ class Engine:
         since.now = now
         since.log_bytes = self._replayed_bytes + self._generations.log_bytes
         self._look_at = now + self._pause
-        if self._policy(since):
+        if self.stopping.look(now, since.checkpoint_seconds):
+            self._save_if_possible()
+        elif self._policy(since):
             self._checkpoint_if_possible()
         if self._unsettled:
             self._settle_in()
+        self.stopping.begin_step(_clock())
         if self._bar is not None:
             self._bar.update(self.step, self.total)
 
@@ -329,13 +343,7 @@ class Engine:
         if self._positions.newborn:
             self._checkpoint_if_possible()
         assert self._active is not None
-        strays = self._positions.strays(self._active.frame, self.state)
-        if strays:
-            report.warn(
-                f"{self.name} keeps a random generator in the local variable {', '.join(strays)}; "
-                "a resumed loop would make it anew and draw the same numbers again. Keep it in the "
-                "state, take it as an argument, or name it with rng="
-            )
+        self._positions.check_locals(self._active.frame, self.state)
 
     def _reconsider(self, state: Any, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
@@ -390,10 +398,12 @@ class Engine:
             **where,
             "version": self._call.options.version,
         }
+        self._behind = True
         try:
             size = self._generations.checkpoint(meta, parts, derived=derived)
             self._since.checkpoint_bytes = size
             positions.keep(taken)
+            self._behind = False
         finally:
             now = _clock()
             self._since.checkpoint_seconds = now - begun
@@ -413,6 +423,54 @@ class Engine:
             self._warned = True
         else:
             self._warned = False
+
+    # -- stopping --------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Store what is not yet in a checkpoint, because the loop is about to stop.
+
+        A failure does not keep it from stopping.
+        """
+        if self._since.steps or self._behind or self._generations.suspect:
+            self._unsaved = None
+            try:
+                self.checkpoint()
+            except (CodecError, StorageError) as error:
+                self._unsaved = error
+
+    def _save_if_possible(self) -> None:
+        self.save()
+
+    def stop(self) -> NoReturn:
+        """Save, close, and raise what ends the program.
+
+        The driver calls it at a yield when `stopping` has a reason, in the thread that drives the
+        loop. Where that thread must not wait for the disk, `save` and `release` can be called in
+        another one, and then `leave`.
+
+        Raises
+        ------
+        Preempted
+            Unless the handler that had the signal before raises something else.
+        KeyboardInterrupt
+            After Ctrl-C.
+        """
+        if self.status != "open":
+            raise self.closed_error()
+        self.save()
+        self.release()
+        self.leave()
+
+    def leave(self) -> NoReturn:
+        """Raise what ends the program, once the run is let go."""
+        self.stopping.end_watch()
+        self.stopping.report(self.step, self._unsaved, is_logged=self._call.mode != "none")
+        self.stopping.end_program(self.step)
+
+    def release(self) -> None:
+        """Let go of a run that was saved because it is about to stop."""
+        self._why_closed = f"{self.stopping.reason} stopped it"
+        self._release()
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -451,17 +509,17 @@ class Engine:
             raise self.running_error()
         self._why_closed = why
         try:
-            self.save()
+            self.keep()
         except BaseException as error:
             self.abort(error)
             raise
         self._release()
 
-    def save(self) -> None:
+    def keep(self) -> None:
         """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
         if self.status != "open" or self._hold is None or os.getpid() != self._hold.pid:
             return
-        unlogged = self._call.mode == "none" and self._since.steps
+        unlogged = self._call.mode == "none" and (self._since.steps or self._behind)
         if unlogged or self._generations.suspect:
             self.checkpoint()
 
@@ -472,6 +530,7 @@ class Engine:
             self._release()
         elif self.status == "open":
             self.close()
+        self.stopping.pass_on()
 
     def _release(self) -> None:
         hold, self._hold = self._hold, None
@@ -480,6 +539,7 @@ class Engine:
             self.status = "closed"
             if self._bar is not None:
                 self._bar.close(self.step)
+        self.stopping.end_watch()
         try:
             if active is not None:
                 active.end()

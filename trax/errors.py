@@ -14,10 +14,18 @@
     └── StorageError            the disk or the file system refused
         └── DurabilityError     data could not be made to survive
 
+    SystemExit
+    └── Preempted               a signal or a time limit has stopped a loop; it can be resumed
+
+`Preempted` stands beside them, since it is no error: nothing that catches an `Exception` stops it
+on its way to the end of the program.
+
 Every message says what happened, where (file, offset) and what to do next.
 """
 
 from __future__ import annotations
+
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: not done, and worth another try
 
 __all__ = [
     "ArgumentsChangedError",
@@ -27,6 +35,7 @@ __all__ = [
     "FormatVersionError",
     "LockedError",
     "NotFoundError",
+    "Preempted",
     "StorageError",
     "TraxError",
     "UntrustedError",
@@ -96,3 +105,49 @@ class StorageError(TraxError):
 
 class DurabilityError(StorageError):
     """Data could not be made to survive; what was acknowledged before is still stored."""
+
+
+class Preempted(SystemExit):
+    """A loop has stopped because it was asked to; run the same script again and it goes on.
+
+    It is raised at a `yield`, after everything is stored and the run is closed. Where nobody
+    catches it, the program ends with the exit status 75, ``EX_TEMPFAIL``: not finished, and worth
+    another try.
+
+    Parameters
+    ----------
+    run : str
+        The run's name.
+    step : int
+        The step at which it has stopped.
+    reason : str
+        What stopped it: the name of a signal, or ``"the time limit"``.
+
+    Attributes
+    ----------
+    run, step, reason
+        As above.
+    code : int
+        The exit status, 75.
+
+    Examples
+    --------
+    >>> import trax
+    >>> trax.Preempted("simulate", 1200, "SIGTERM").code
+    75
+    """
+
+    def __init__(self, run: str, step: int, reason: str) -> None:
+        super().__init__(UNFINISHED)
+        self.run = run
+        self.step = step
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.run} was stopped at step {self.step:,} by {self.reason}; run the same script "
+            "again and it goes on"
+        )
+
+    def __reduce__(self) -> tuple[type[Preempted], tuple[str, int, str]]:
+        return type(self), (self.run, self.step, self.reason)

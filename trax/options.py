@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from signal import Signals
+from typing import Any, Literal, get_args
 
 from trax.errors import UsageError
 from trax.policies import Since
@@ -32,6 +33,8 @@ class Options:
     renames: dict[str, str]
     version: int
     migrate: Callable[[Any, int], Any] | None
+    signals: tuple[Signals, ...] | None
+    time_limit: float | Literal["auto"] | None
 
 
 def check_sync(sync: Any) -> Sync:

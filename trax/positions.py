@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from trax import report
 from trax.call import Call
 from trax.context import FOLDED, Context, Parts, Tracked, values
 from trax.randomness import canonical, defaults, kinds, watch
@@ -56,14 +57,13 @@ class Positions:
         self._known: dict[int, str] = {}
         self._strays = Strays()
 
-    def begin(self, *, done: bool = False) -> list[str]:
+    def begin(self, *, done: bool) -> None:
         """Set the generators outside of the state to where they stood, and follow all.
 
-        Of a run that is done, only those are set that it drew from. Returns the names of those that
-        it drew from and that are not there any more.
+        Of a run that is done, only those are set that it drew from.
         """
         if self._is_off:
-            return []
+            return
         drawn = _generators(self._context.changed)
         for name in drawn:
             import_for(name)
@@ -76,7 +76,12 @@ class Positions:
                 watched.restore(stood)
             self._follow(name, generator, watched)
         self._follow_inner(self._inner.stored(self.recovered))
-        return sorted(name for name in drawn - found.keys() if not name.startswith(INNER))
+        lost = sorted(name for name in drawn - found.keys() if not name.startswith(INNER))
+        if lost and not done:
+            report.warn(
+                f"{call.name} drew random numbers from {', '.join(lost)}, which is not there any "
+                "more: what it draws from another generator is not what it would have drawn"
+            )
 
     # -- at every step ---------------------------------------------------------------------
 
@@ -105,16 +110,32 @@ class Positions:
         """Whether there are generators in the state, as it was last encoded, not yet followed."""
         return not self._inner.generators.keys() <= {*self._context.names}
 
-    def strays(self, frame: FrameType | None, state: Any) -> list[str]:
-        """Return the local variables whose generators a resumed loop would make anew."""
+    def check_new(self, state: Any) -> bool:
+        """Return whether a state that was replayed has generators that its checkpoint had not."""
+        self.encode_state(state)
+        if self.newborn:
+            report.warn(
+                f"{self._call.name}: replay_log has put a random generator into the state since "
+                "the checkpoint, and what was drawn from it is not known: what it draws now may "
+                "not be what it would have drawn. Let create= make it, or name it with rng="
+            )
+        return self.newborn
+
+    def check_locals(self, frame: FrameType | None, state: Any) -> None:
+        """Look, at two steps, for generators that a resumed loop would make anew."""
         if self._is_off:
-            return []
+            return
         found = self._strays.look(frame, self._inner.known | self._known.keys())
-        inner = set()
         if found:
             contained = encode_finding(state, "state", kinds())[1].values()
             inner = {id(canonical(generator)) for generator in contained}
-        return [name for name, generator in found.items() if id(generator) not in inner]
+            found = {name: value for name, value in found.items() if id(value) not in inner}
+        if found:
+            report.warn(
+                f"{self._call.name} keeps a random generator in the local variable "
+                f"{', '.join(found)}; a resumed loop would make it anew and draw the same numbers "
+                "again. Keep it in the state, take it as an argument, or name it with rng="
+            )
 
     # -- output files ----------------------------------------------------------------------
 

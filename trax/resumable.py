@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -14,6 +14,7 @@ import wrapt
 from trax.arguments import check_names, check_template
 from trax.async_run import AsyncRun
 from trax.call import Call
+from trax.deadline import TimeLimit, check_time_limit
 from trax.deferred import DeferredEngine
 from trax.engine import Engine
 from trax.errors import NotFoundError, UsageError
@@ -23,6 +24,7 @@ from trax.policies import every_seconds as _every_seconds
 from trax.policies import every_steps as _every_steps
 from trax.replay import REPLACE, load
 from trax.run import Run
+from trax.signals import check_signals
 from trax.sources import check_rng
 from trax.storage.names import encode_run
 from trax.storage.store import Store, Sync
@@ -184,6 +186,8 @@ def resumable(
     renames: Mapping[str, str] | None = None,
     version: int = 1,
     migrate: Callable[[Any, int], Any] | None = None,
+    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
+    time_limit: TimeLimit = "auto",
 ) -> _Decorator: ...
 
 
@@ -206,6 +210,8 @@ def resumable(
     renames: Mapping[str, str] | None = None,
     version: int = 1,
     migrate: Callable[[Any, int], Any] | None = None,
+    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
+    time_limit: TimeLimit = "auto",
 ) -> Any:
     """Make the loop of a generator function survive, or of an async one.
 
@@ -268,6 +274,17 @@ def resumable(
         present `replay_log`, which must then understand old increments, too; or with the newest
         state, where the increment is the state. The result is stored at once. A run that is done is
         migrated in memory each time, and what its loop returned stays as it is.
+    signals : iterable of int or str, or None
+        The signals that stop the loop, by default SIGTERM: the step that is being done is
+        finished, a checkpoint is stored, and `Preempted` is raised when the next increment is
+        asked for. A second one ends the program at once. Ctrl-C does the same and raises
+        `KeyboardInterrupt`; with ``()`` it is the only one. None: trax leaves all signals alone.
+    time_limit : float, timedelta, "auto" or None
+        How long a call may take, in seconds, from the moment at which it brings the run back. The
+        loop stops in the same way when what remains is less than its longest step, a checkpoint
+        and a margin of 30 seconds, or of 5 % where that is less. One step is done in any case.
+        ``"auto"``: until the end of the SLURM job, where ``$SLURM_JOB_END_TIME`` says when that is.
+        None: as long as it takes.
 
     Returns
     -------
@@ -313,6 +330,8 @@ def resumable(
             renames=renames,
             version=version,
             migrate=migrate,
+            signals=signals,
+            time_limit=time_limit,
         )
     plain = _check_function(function)
     parameters = _argument_names(function, plain)
@@ -348,6 +367,8 @@ def resumable(
         renames=check_renames(renames),
         version=check_version(version, migrate),
         migrate=migrate,
+        signals=check_signals(signals),
+        time_limit=check_time_limit(time_limit),
     )
     if progress:
         import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -43,17 +44,22 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
     def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
         super().__init__(engine)
         self._start = start
+        self._caller = 0
         self._loop: Generator[I, None, None] = self._new_loop()
 
     def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
-        self._check()
-        loop: Any = self._loop  # typeshed hides what only real generators have
-        if loop.gi_frame is None and self._engine.status == "new":
-            self._loop = self._new_loop()  # it could not be opened, and may be by now
-        return self._loop
+        loop = self._current_loop()
+        self._watch()
+        return loop
 
     def __next__(self) -> I:
-        return next(iter(self))
+        # Each line at a prompt and each cell of a notebook is a caller of its own.
+        caller = id(sys._getframe(1))  # noqa: SLF001  # nothing public is as cheap
+        loop = self._current_loop()
+        if caller != self._caller:
+            self._caller = caller
+            self._watch()
+        return next(loop)
 
     @overload
     def result(self: Run[S, I, None]) -> S: ...
@@ -74,7 +80,7 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
 
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
-        self._engine.close()
+        self._close(None)
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +91,16 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        engine = self._engine
+        try:
+            engine.close()
+        except BaseException as failure:
+            engine.stopping.act(engine.step, failure)
+            raise
+        engine.stopping.act(engine.step, error)
 
     def _new_loop(self) -> Generator[I, None, None]:
         loop = _drive(self._engine, self._start)
@@ -94,9 +109,18 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
         weakref.finalize(loop, self._engine.let_go)
         return loop
 
-    def _check(self) -> None:
+    def _current_loop(self) -> Generator[I, None, None]:
         if self._engine.status == "closed":
             raise self._engine.closed_error()
+        loop: Any = self._loop  # typeshed hides what only real generators have
+        if loop.gi_frame is None and self._engine.status == "new":
+            self._loop = self._new_loop()  # it could not be opened, and may be by now
+        return self._loop
+
+    def _watch(self) -> None:
+        """Go on watching for signals where another part of the caller's code drives the loop."""
+        if self._engine.status == "open":
+            self._engine.watch()
 
 
 def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
@@ -111,26 +135,31 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
     loop; it knows the engine alone, so that it goes when the last reference to it does.
     """
     try:
+        engine.watch()
         if engine.status == "new":
             engine.open()
         if engine.status == "done":
             return
         generator = start(engine.state)
         engine.drive(generator.gi_frame, generator.close)
-        send, accept = generator.send, engine.accept
+        send, accept, stopping = generator.send, engine.accept, engine.stopping
         state = None
         while True:
+            if stopping.reason:
+                engine.stop()
             try:
                 increment = send(state)
             except StopIteration as stop:
                 if engine.status != "open":  # it was closed, and its generator with it
                     raise engine.closed_error() from None
                 engine.finish(stop.value)
-                return
+                break
             state = accept(increment)
             yield increment
     except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
         raise
     except BaseException as error:
         engine.abort(error)
+        engine.stopping.act(engine.step, error)
         raise
+    engine.stopping.act(engine.step)

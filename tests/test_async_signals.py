@@ -1,0 +1,222 @@
+"""Signals and time limits in async loops: real signals, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import run_script
+
+import trax
+
+LIBRARIES = ["asyncio", "trio"]
+
+LOOP = """
+import os, signal, sys, threading
+import trax
+
+library, mode, place, number, sync = sys.argv[1:]
+number = int(number)
+here = threading.get_ident()
+
+
+def add(state, n):
+    return [*state, n]
+
+
+class State(list):
+    def __reduce__(self):
+        # The state is pickled where the event loop is not kept waiting, but for the first time.
+        if self and threading.get_ident() == here:
+            print("pickled in the event loop")
+        return State, (list(self),)
+
+
+OPTIONS = {
+    "function": {"create": list, "replay_log": add},
+    "none": {"create": State, "replay_log": None},
+}[mode]
+
+
+@trax.resumable(signals=("SIGTERM", "SIGUSR1"), sync=sync, every_steps=1000, **OPTIONS)
+async def loop(state):
+    try:
+        for n in trax.steps(10):
+            await pause(0)
+            if place == "step" and n == 4 and resumed is None:
+                os.kill(os.getpid(), number)
+                await pause(0)
+            if mode == "none":
+                state.append(n)
+                yield n
+            else:
+                state = yield n
+    finally:
+        await pause(0)
+
+
+async def main():
+    global resumed
+    async with loop() as run:
+        resumed = run.resumed_at
+        print("from", resumed)
+        async for n in run:
+            print("saw", n)
+            if place == "caller" and n == 4 and resumed is None:
+                os.kill(os.getpid(), number)
+                await pause(0)
+    print("state", list(run.state))
+
+
+if library == "asyncio":
+    import asyncio
+    pause = asyncio.sleep
+    asyncio.run(main())
+else:
+    import trio
+    pause = trio.sleep
+    trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("mode", ["function", "none"])
+@pytest.mark.parametrize("place", ["step", "caller"])
+@pytest.mark.parametrize(
+    ("number", "sync"), [(signal.SIGTERM, "interval"), (signal.SIGUSR1, "always")]
+)
+def test_a_signal_ends_an_async_loop_behind_the_step(
+    library: str, mode: str, place: str, number: signal.Signals, sync: str
+) -> None:
+    """Its checkpoint is stored, what was stored was handed out, and the status is 75."""
+    arguments = (LOOP, library, mode, place, str(int(number)), sync)
+    stopped = run_script(*arguments, check=False)
+    assert stopped.returncode == 75, stopped.stderr
+    assert stopped.stdout.splitlines() == ["from None", *(f"saw {n}" for n in range(5))]
+    assert f"loop stopped at step 5: {number.name}; it is stored" in stopped.stderr
+    again = run_script(*arguments)
+    assert "checkpoint of step 5" in again.stderr
+    assert again.stdout.splitlines() == [
+        "from 5",
+        *(f"saw {n}" for n in range(5, 10)),
+        f"state {list(range(10))}",
+    ]
+
+
+def test_ctrl_c_is_the_event_loops_and_loses_nothing() -> None:
+    """asyncio cancels its main task: the step is broken off, and is done again."""
+    arguments = (LOOP, "asyncio", "function", "step", str(int(signal.SIGINT)), "interval")
+    stopped = run_script(*arguments, check=False)
+    assert "KeyboardInterrupt" in stopped.stderr
+    assert stopped.stdout.splitlines()[-1] == "saw 3"
+    assert run_script(*arguments).stdout.splitlines()[0] == "from 4"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_time_limit_ends_an_async_loop(library: str) -> None:
+    """After one step, where it is shorter than that."""
+
+    @trax.resumable(create=list, replay_log=lambda got, n: [*got, n], time_limit=1e-6)
+    async def loop(got: list[int]) -> Any:
+        for n in trax.steps(3):
+            yield n
+
+    async def main() -> None:
+        await loop().result()
+
+    for step in (1, 2):
+        with pytest.raises(trax.Preempted, match="the time limit") as caught:
+            drive(library, main)
+        assert caught.value.step == step
+        assert loop().step == step
+    with pytest.raises(trax.Preempted):
+        drive(library, main)
+    drive(library, main)
+    assert loop.load() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_handlers_are_put_back_behind_an_async_loop(library: str) -> None:
+    """However it ends, and also where its opening failed."""
+
+    @trax.resumable(create=int)
+    async def loop(n: int) -> Any:
+        while n < 3:
+            watched.append(signal.getsignal(signal.SIGTERM) is not before)
+            n = yield n + 1
+            if fails:
+                raise LookupError
+
+    @trax.resumable(create=lambda: 1 / 0, name="broken")
+    async def broken(n: float) -> Any:
+        yield n
+
+    async def main() -> None:
+        async with loop() as run:
+            await anext(run)
+        with pytest.raises(ZeroDivisionError):
+            await anext(broken())
+        with pytest.raises(LookupError):
+            await loop().result()
+
+    watched: list[bool] = []
+    fails = True
+    before = signal.getsignal(signal.SIGTERM)
+    drive(library, main)
+    assert signal.getsignal(signal.SIGTERM) is before
+    fails = False
+    drive(library, lambda: loop().result())
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(watched) >= 3
+    assert all(watched)
+
+
+def test_a_second_sigterm_ends_an_async_step_at_once() -> None:
+    """As it would have without trax."""
+    script = """
+import asyncio, os, signal, time
+import trax
+
+@trax.resumable(create=int)
+async def loop(n):
+    while n < 5:
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            late = time.monotonic() + 1.5
+            while time.monotonic() < late:
+                await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0)
+            print("went on")
+        n = yield n + 1
+
+asyncio.run(loop().result())
+"""
+    killed = run_script(script, check=False)
+    assert killed.returncode == -signal.SIGTERM
+    assert "went on" not in killed.stdout
+    assert trax.load("loop") == 2
+
+
+def drive(library: str, main: Any) -> None:
+    """Run an async function with one of the libraries."""
+    if library == "asyncio":
+        import asyncio
+
+        asyncio.run(main())
+    else:
+        import trio
+
+        trio.run(main)
+
+
+def test_the_scripts_write_nothing_beside_the_store(store_here: Path) -> None:
+    """A signal leaves no file behind that was not there before."""
+    run_script(LOOP, "asyncio", "none", "step", str(int(signal.SIGTERM)), "interval", check=False)
+    assert {p.name for p in store_here.parent.iterdir() if not p.name.startswith("script")} == {
+        ".trax"
+    }
+    assert not [name for name in os.listdir(store_here / "runs" / "loop") if "tmp" in name]

@@ -1,0 +1,1106 @@
+"""Signals that stop a loop: when, after what, with what in the end, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+from support import run_script, start_script
+
+import trax
+from trax import signals
+from trax.storage.files import LocalDirectory
+
+SIGNALS = ("SIGTERM", "SIGUSR1")
+MODES = ["function", "replace", "none"]
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let signals come at times that do not depend on the machine."""
+    clock = Clock()
+    monkeypatch.setattr(signals, "_clock", clock)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def handlers_are_put_back() -> Iterator[None]:
+    """Whatever a test does, no handler of trax stays behind it, and no run is watched."""
+    numbers = [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    gc.collect()
+    after = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, before[number])
+    assert after == before
+    assert not signals._watches
+    assert not signals._installed
+
+
+@contextlib.contextmanager
+def handler(number: int, what: Any) -> Iterator[list[int]]:
+    """Have a handler of the user's for the length of a block; what it was called with."""
+    called: list[int] = []
+
+    def record(number: int, frame: FrameType | None) -> None:
+        called.append(number)
+        if callable(what):
+            what()
+
+    before = signal.signal(number, record if what is None or callable(what) else what)
+    try:
+        yield called
+    finally:
+        signal.signal(number, before)
+
+
+def is_watched(number: int = signal.SIGTERM) -> bool:
+    """Whether the handler of a signal is that of trax."""
+    return signal.getsignal(number) is signals._handle
+
+
+def counting(
+    at: int, do: Callable[[], object], mode: str = "function", **options: Any
+) -> Callable[..., trax.Run[Any, int, Any]]:
+    """Return a loop of ten steps that yields their numbers, and does something in one of them."""
+
+    def append(state: list[int], increment: int) -> list[int]:
+        return [*state, increment]
+
+    def body(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(10):
+            if i == at:
+                do()
+            if mode == "none":
+                state.append(i)
+            yield i
+
+    def replaced(state: list[int]) -> Any:
+        for i in trax.steps(10):
+            if i == at:
+                do()
+            state = yield [*state, i]
+
+    options = {"create": list, "signals": SIGNALS, "name": "loop", **options}
+    loop: Callable[..., trax.Run[Any, int, Any]]
+    if mode == "replace":
+        loop = trax.resumable(**options)(replaced)
+    else:
+        loop = trax.resumable(replay_log=None if mode == "none" else append, **options)(body)
+    return loop
+
+
+def terminate() -> None:
+    """Do what a scheduler does to this process."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+def interrupt() -> None:
+    """Do what Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def nothing() -> None:
+    """Leave the loop alone."""
+
+
+# -- where and how a loop stops ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("at", [0, 4, 9])
+def test_a_signal_in_a_step_stops_the_loop_behind_it(mode: str, at: int) -> None:
+    """The step is finished and handed out, a checkpoint is stored, and nothing more is run."""
+    handed_out: list[Any] = []
+    with pytest.raises(trax.Preempted) as stop:
+        drive(counting(at, terminate, mode)(), handed_out.append)
+    assert len(handed_out) == at + 1
+    assert (stop.value.run, stop.value.step) == ("loop", at + 1)
+    assert (stop.value.reason, stop.value.code) == ("SIGTERM", 75)
+    assert not is_watched()
+    run = counting(-1, nothing, mode)()
+    assert run.resumed_at == at + 1
+    assert run.result() == [*range(10)]
+
+
+def drive(run: Iterator[Any], body: Callable[[Any], object]) -> None:
+    """Do something with every increment."""
+    for increment in run:
+        body(increment)
+
+
+def test_the_checkpoint_is_stored_before_the_increment_is_handed_out() -> None:
+    """What the caller does with it may take longer than the scheduler waits."""
+    stored: list[int] = []
+
+    def body(i: int) -> None:
+        stored.append(len(load_checkpoint("loop")))
+
+    with pytest.raises(trax.Preempted):
+        drive(counting(2, terminate, "none")(), body)
+    assert stored == [0, 0, 3]
+
+
+def load_checkpoint(name: str) -> Any:
+    """Return the state in the newest checkpoint of a run that has no log."""
+    return trax.load(name, replay_log=no_log)
+
+
+def no_log(state: Any, increment: Any) -> Any:
+    """Replay what is not there."""
+    raise AssertionError("there is a log")
+
+
+def test_a_signal_in_the_callers_code_stops_the_loop_before_its_next_step() -> None:
+    """What was computed and not handed to a checkpoint goes into one."""
+    steps: list[int] = []
+
+    @trax.resumable(create=list, replay_log=None, name="loop")
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(10):
+            steps.append(i)
+            state.append(i)
+            yield i
+
+    def body(i: int) -> None:
+        if i == 2:
+            terminate()
+            assert load_checkpoint("loop") == []
+
+    with pytest.raises(trax.Preempted):
+        drive(loop(), body)
+    assert steps == [0, 1, 2]
+    assert load_checkpoint("loop") == [0, 1, 2]
+
+
+def test_a_signal_while_the_run_is_opened_stops_it_before_its_first_step() -> None:
+    """What `create` made is stored."""
+
+    def create() -> list[int]:
+        terminate()
+        return [7]
+
+    with pytest.raises(trax.Preempted) as stop:
+        counting(0, lambda: pytest.fail("a step was run"), create=create)().result()
+    assert stop.value.step == 0
+    assert trax.load("loop") == [7]
+
+
+def by_for(run: trax.Run[Any, Any, Any]) -> None:
+    for _ in run:
+        pass
+
+
+def by_next(run: trax.Run[Any, Any, Any]) -> None:
+    while True:
+        next(run)
+
+
+def by_with(run: trax.Run[Any, Any, Any]) -> None:
+    with run:
+        run.result()
+
+
+def by_state(run: trax.Run[Any, Any, Any]) -> None:
+    assert run.state == []
+    assert not is_watched()  # nothing is driven yet
+    run.result()
+
+
+@pytest.mark.parametrize("how", [by_for, by_next, by_with, by_state, trax.Run.result])
+def test_every_way_to_drive_a_loop_is_watched(how: Callable[[Any], object]) -> None:
+    """And when it has stopped nothing holds the run: the next call resumes at once."""
+    run = counting(2, terminate)()
+    with pytest.raises(trax.Preempted):
+        how(run)
+    assert not is_watched()
+    with pytest.raises(trax.UsageError, match="SIGTERM stopped it"):
+        next(run)
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+def test_one_line_says_what_stopped_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The person learns what to do, and that nothing is lost."""
+    with (
+        caplog.at_level("INFO", "trax"),
+        pytest.raises(trax.Preempted, match="loop was stopped at step 3 by SIGTERM"),
+    ):
+        counting(2, terminate)().result()
+    line = "loop stopped at step 3: SIGTERM; it is stored, and the same script goes on from there"
+    assert caplog.messages == [line]
+
+
+def test_preempted_survives_pickling() -> None:
+    """A worker can hand it to its parent."""
+    again = pickle.loads(pickle.dumps(trax.Preempted("loop", 3, "SIGTERM")))
+    assert (again.run, again.step, again.reason, again.code) == ("loop", 3, "SIGTERM", 75)
+
+
+@pytest.mark.parametrize(("mode", "says"), [("function", "the log has every"), ("none", "before")])
+def test_a_checkpoint_that_fails_does_not_keep_the_loop_from_stopping(
+    mode: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and with a log nothing is lost."""
+
+    def refuse() -> None:
+        patch.setattr(LocalDirectory, "create", full)
+        terminate()
+
+    def full(self: LocalDirectory, name: str) -> Any:
+        raise OSError(28, "No space left on device", name)
+
+    with (
+        monkeypatch.context() as patch,
+        caplog.at_level("INFO", "trax"),
+        pytest.raises(trax.Preempted),
+    ):
+        counting(2, refuse, mode)().result()
+    assert "could not be stored" in caplog.text
+    assert says in caplog.text
+    run = counting(-1, nothing, mode)()
+    assert run.resumed_at == (3 if mode == "function" else 0)
+    assert run.result() == [*range(10)]
+
+
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_a_checkpoint_that_failed_before_is_tried_again_at_the_end(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have room by now; without a log it is the only copy of that work."""
+
+    def full(self: LocalDirectory, name: str) -> Any:
+        raise OSError(28, "No space left on device", name)
+
+    run = counting(-1, nothing, "none", policy=trax.every_steps(3))()
+    assert [next(run), next(run)] == [0, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDirectory, "create", full)
+        assert next(run) == 2
+    if how == "stop":
+        terminate()
+        with pytest.raises(trax.Preempted):
+            next(run)
+    else:
+        run.close()
+    assert load_checkpoint("loop") == [0, 1, 2]
+
+
+def test_a_run_that_was_closed_after_the_signal_says_so() -> None:
+    """Whoever catches the stop and asks again gets an answer."""
+    run = counting(-1, nothing)()
+    for i in run:
+        if i == 2:
+            break
+    steps = iter(run)
+    terminate()
+    with pytest.raises(trax.Preempted):
+        run.close()
+    with pytest.raises(trax.UsageError, match="is over at step 3"):
+        next(steps)
+
+
+def test_a_signal_in_the_last_step_of_a_loop_is_not_lost() -> None:
+    """The loop ends and its result is stored; then the program ends, too."""
+
+    @trax.resumable(create=list, replay_log=lambda state, i: [*state, i], name="loop")
+    def loop(state: list[int]) -> Iterator[int]:
+        yield 1
+        terminate()
+
+    with pytest.raises(trax.Preempted):
+        loop().result()
+    assert loop().done
+    assert loop().result() == [1]
+
+
+# -- the second signal ---------------------------------------------------------------------
+
+
+def test_copies_of_a_signal_are_one(clock: Clock) -> None:
+    """Launchers send it, and pass on the one that they get."""
+
+    def twice() -> None:
+        terminate()
+        clock.now += 0.9
+        terminate()
+
+    with handler(signal.SIGTERM, sys.exit) as called, pytest.raises(SystemExit):
+        counting(2, twice)().result()
+    assert called == [signal.SIGTERM]
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+def test_a_second_signal_is_for_the_handler_before_at_once(clock: Clock) -> None:
+    """What it raises comes out of the middle of the step, and it is called once."""
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    def twice() -> None:
+        terminate()
+        clock.now += 1.1
+        terminate()
+
+    with handler(signal.SIGTERM, leave) as called, pytest.raises(SystemExit) as stop:
+        counting(2, twice)().result()
+    assert stop.value.code == 3
+    assert called == [signal.SIGTERM]
+    assert counting(-1, nothing)().resumed_at == 2
+
+
+def test_a_handler_that_had_the_second_signal_is_not_called_again(clock: Clock) -> None:
+    """It returned; the loop stops behind its step all the same."""
+
+    def twice() -> None:
+        terminate()
+        clock.now += 1.1
+        terminate()
+
+    with handler(signal.SIGTERM, None) as called, pytest.raises(trax.Preempted):
+        counting(2, twice)().result()
+    assert called == [signal.SIGTERM]
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+def test_a_notice_is_no_first_signal(clock: Clock) -> None:
+    """SLURM sends what --signal asks for, and SIGTERM at the end: the step is waited for."""
+
+    def notice() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        clock.now += 60
+        terminate()
+
+    with (
+        handler(signal.SIGTERM, None) as terminated,
+        handler(signal.SIGUSR1, None) as noticed,
+        pytest.raises(trax.Preempted) as stop,
+    ):
+        counting(2, notice)().result()
+    assert stop.value.reason == "SIGUSR1"
+    assert (len(noticed), len(terminated)) == (1, 1)
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+# -- Ctrl-C --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_ctrl_c_once_finishes_the_step(mode: str) -> None:
+    """The step is stored, then comes KeyboardInterrupt."""
+    with pytest.raises(KeyboardInterrupt):
+        counting(2, interrupt, mode)().result()
+    run = counting(-1, nothing, mode)()
+    assert run.resumed_at == 3
+    assert run.result() == [*range(10)]
+
+
+def test_ctrl_c_twice_ends_the_step_at_once(clock: Clock) -> None:
+    """A person who waits no longer need not."""
+
+    def twice() -> None:
+        interrupt()
+        clock.now += 0.3
+        interrupt()
+        pytest.fail("the step went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        counting(2, twice)().result()
+    assert counting(-1, nothing)().resumed_at == 2
+
+
+def test_ctrl_c_after_sigterm_ends_the_step_at_once(clock: Clock) -> None:
+    """The second signal need not be the same as the first."""
+
+    def both() -> None:
+        terminate()
+        clock.now += 2
+        interrupt()
+        pytest.fail("the step went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        counting(2, both)().result()
+
+
+def test_ctrl_c_in_the_callers_loop_waits_for_its_end() -> None:
+    """What the caller does with an increment is finished, too."""
+    finished: list[int] = []
+
+    def body(i: int) -> None:
+        if i == 2:
+            interrupt()
+        finished.append(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(counting(-1, nothing)(), body)
+    assert finished == [0, 1, 2]
+
+
+def test_ctrl_c_is_not_swallowed_by_a_run_that_nobody_drives() -> None:
+    """A run that was begun at a prompt, or in a cell that is over, may never be asked again."""
+
+    def cell() -> trax.Run[Any, int, Any]:
+        run = counting(-1, nothing)()
+        assert next(run) == 0
+        return run
+
+    run = cell()
+    assert is_watched(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert next(run) == 1  # and the run is none the worse
+    run.close()
+
+
+@pytest.mark.parametrize("how", [by_for, by_next, by_with, trax.Run.result])
+def test_a_cell_that_drives_an_older_run_is_watched(how: Callable[[Any], object]) -> None:
+    """A notebook sets its own handler for each cell; driving the run takes it over again."""
+
+    def cell() -> trax.Run[Any, int, Any]:
+        run = counting(5, interrupt)()
+        assert next(run) == 0
+        return run
+
+    run = cell()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        how(run)
+    assert counting(-1, nothing)().resumed_at == 6
+    assert not is_watched(signal.SIGINT)
+
+
+def test_a_step_that_another_cell_asks_for_is_finished() -> None:
+    """Also where that is done through the iterator itself."""
+
+    def cell() -> Iterator[int]:
+        steps = iter(counting(3, interrupt)())
+        assert next(steps) == 0
+        return steps
+
+    steps = cell()
+    assert [next(steps), next(steps), next(steps)] == [1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+
+
+def test_ctrl_c_reaches_a_handler_that_returns_and_still_ends_the_loop() -> None:
+    """That of asyncio cancels a task and returns."""
+    with handler(signal.SIGINT, None) as called, pytest.raises(KeyboardInterrupt):
+        counting(2, interrupt)().result()
+    assert called == [signal.SIGINT]
+
+
+def test_ctrl_c_in_asyncio_ends_the_program() -> None:
+    """A loop in a coroutine stops behind its step, and asyncio.run passes it on."""
+
+    async def main() -> None:
+        counting(2, interrupt)().result()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+def test_a_handler_of_an_event_loop_is_called_in_it() -> None:
+    """What asyncio installs returns at once, and calls back later."""
+    called: list[str] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, called.append, "yes")
+        with pytest.raises(trax.Preempted):
+            counting(2, terminate)().result()
+        while not called:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert called == ["yes"]
+
+
+# -- handlers ------------------------------------------------------------------------------
+
+
+def test_the_handler_before_is_called_once_after_the_checkpoint() -> None:
+    """It finds the run stored and not held."""
+    stored: list[int | None] = []
+
+    def look() -> None:
+        stored.append(counting(-1, nothing)().resumed_at)
+
+    with handler(signal.SIGTERM, look) as called, pytest.raises(trax.Preempted):
+        counting(2, terminate)().result()
+    assert called == [signal.SIGTERM]
+    assert stored == [3]
+
+
+def test_the_handler_before_may_choose_the_exit_status() -> None:
+    """Its exception takes the place of Preempted."""
+
+    def leave() -> None:
+        sys.exit(3)
+
+    with handler(signal.SIGTERM, leave), pytest.raises(SystemExit) as stop:
+        counting(2, terminate)().result()
+    assert stop.value.code == 3
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+@pytest.mark.parametrize("how", ["end", "break", "exception", "close", "never driven", "error"])
+def test_handlers_are_put_back_however_a_loop_ends(how: str) -> None:
+    """The fixture of this module looks again after every test."""
+    with handler(signal.SIGTERM, None):
+        before = signal.getsignal(signal.SIGTERM)
+        run = counting(5, lambda: 1 / 0 if how == "exception" else None)()
+        if how == "end":
+            run.result()
+        elif how == "break":
+            for _ in run:
+                assert is_watched()
+                break
+        elif how == "exception":
+            with pytest.raises(ZeroDivisionError):
+                run.result()
+        elif how == "close":
+            next(run)
+            assert is_watched()
+            run.close()
+        elif how == "error":
+            next(run)
+            script = "import trax\ntrax.Trax().log(loop=1)"
+            assert "LockedError" in run_script(script, check=False).stderr
+            run.close()
+            with trax.Trax() as store:
+                store.log(loop=3)
+                with pytest.raises(trax.LockedError):
+                    next(counting(-1, nothing)())
+        del run
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under nohup; so does Ctrl-C where it is ignored, as in a job in the background."""
+    with handler(signal.SIGTERM, signal.SIG_IGN), handler(signal.SIGINT, signal.SIG_IGN):
+
+        def both() -> None:
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+            terminate()
+            interrupt()
+
+        assert counting(2, both)().result() == [*range(10)]
+
+
+def test_a_handler_that_is_not_pythons_stays() -> None:
+    """It could not be called from here."""
+
+    def look() -> None:
+        assert signal.getsignal(signal.SIGTERM) is None
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = signal.getsignal
+        patch.setattr(signal, "getsignal", lambda n: None if n == signal.SIGTERM else real(n))
+        counting(2, look)().result()
+    assert not is_watched()
+
+
+def test_a_handler_that_is_set_during_the_loop_stays() -> None:
+    """It is the user's, and no run takes it away."""
+    called = []
+
+    def mine(number: int, frame: FrameType | None) -> None:
+        called.append(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        loop = counting(2, lambda: signal.signal(signal.SIGTERM, mine))
+        assert loop().result() == [*range(10)]
+        assert signal.getsignal(signal.SIGTERM) is mine
+        terminate()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert called == [signal.SIGTERM]
+
+
+def test_a_handler_that_calls_the_one_it_replaced_calls_no_circle() -> None:
+    """Also where trax's is the one, and trax has put itself above it again."""
+    called = []
+
+    def chain(number: int, frame: FrameType | None) -> None:
+        called.append(number)
+        replaced(number, frame)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        run = counting(-1, nothing)()
+        next(run)
+        replaced: Any = signal.signal(signal.SIGTERM, chain)
+        assert replaced is signals._handle
+        iter(run)
+        assert is_watched()
+        terminate()
+        with pytest.raises(trax.Preempted):
+            next(run)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert called == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("given", [None, ()])
+def test_only_what_is_named_is_watched(given: Any) -> None:
+    """None leaves everything alone; the empty tuple is Ctrl-C alone."""
+
+    def look() -> None:
+        assert not is_watched(signal.SIGTERM)
+        assert is_watched(signal.SIGINT) == (given is not None)
+
+    assert counting(2, look, signals=given)().result() == [*range(10)]
+
+
+def test_by_default_it_is_sigterm() -> None:
+    """What schedulers, Kubernetes and systemd send."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        assert is_watched(signal.SIGTERM)
+        assert not is_watched(signal.SIGUSR1)
+        yield 1
+
+    loop().result()
+
+
+def test_off_the_main_thread_nothing_is_installed() -> None:
+    """There Python allows it to nobody."""
+    watched: list[bool] = []
+
+    def look() -> None:
+        watched.append(is_watched() or is_watched(signal.SIGINT))
+
+    thread = threading.Thread(target=lambda: counting(2, look)().result())
+    thread.start()
+    thread.join()
+    assert watched == [False]
+    assert trax.load("loop") == [*range(10)]
+
+
+def test_a_run_in_another_thread_is_not_stopped_by_a_signal() -> None:
+    """Its end would be that of the thread alone; the step of the main thread waits for it."""
+    inner = counting(2, nothing, name="inner")
+
+    def both() -> None:
+        terminate()
+        thread = threading.Thread(target=lambda: inner().result())
+        thread.start()
+        thread.join()
+
+    with pytest.raises(trax.Preempted):
+        counting(2, both)().result()
+    assert trax.load("inner") == [*range(10)]
+    assert counting(-1, nothing)().resumed_at == 3
+
+
+def test_a_run_that_another_thread_closes_leaves_a_handler_that_does_no_harm() -> None:
+    """Only the main thread can put it back; until then the signal has its old effect."""
+    with handler(signal.SIGTERM, None) as called:
+        run = counting(-1, nothing)()
+        next(run)
+        thread = threading.Thread(target=run.close)
+        thread.start()
+        thread.join()
+        terminate()
+        assert called == [signal.SIGTERM]
+        counting(-1, nothing)().result()
+        assert not is_watched()
+
+
+def test_the_state_of_a_run_goes_with_the_run() -> None:
+    """It may be large; it does not wait for the collector of cycles."""
+
+    class State(list[int]):
+        pass
+
+    run = counting(-1, nothing, "none", create=State)()
+    next(run)
+    state = weakref.ref(run.state)
+    gc.disable()
+    try:
+        run.close()
+        del run
+        assert state() is None
+    finally:
+        gc.enable()
+
+
+# -- several runs --------------------------------------------------------------------------
+
+
+def test_a_run_within_a_step_of_another_stops_first_and_ends_that_step() -> None:
+    """The handler before is called once, and both are as they were stored."""
+    inner = counting(4, terminate, name="inner")
+
+    @trax.resumable(create=list, replay_log=lambda state, i: [*state, i], name="outer")
+    def outer(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(3):
+            if i == 1:
+                inner().result()
+            yield i
+
+    with handler(signal.SIGTERM, None) as called, pytest.raises(trax.Preempted) as stop:
+        outer().result()
+    assert called == [signal.SIGTERM]
+    assert stop.value.run == "inner"
+    assert trax.load("outer") == [0]
+    assert trax.load("inner") == [0, 1, 2, 3, 4]
+
+
+def test_a_run_that_begins_after_the_signal_does_no_step() -> None:
+    """The step that it is a part of is being waited for."""
+    inner = counting(0, lambda: pytest.fail("a step was run"), name="inner")
+
+    @trax.resumable(create=list, replay_log=lambda state, i: [*state, i], name="outer")
+    def outer(state: list[int]) -> Iterator[int]:
+        yield 0
+        terminate()
+        inner().result()
+
+    with pytest.raises(trax.Preempted):
+        outer().result()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_runs_that_take_turns_are_all_stored(mode: str) -> None:
+    """The first that is asked stops; the other is closed like any other."""
+    one = counting(3, terminate, mode, name="one")
+    two = counting(-1, nothing, mode, name="two")
+    with handler(signal.SIGTERM, None) as called:
+        with pytest.raises(trax.Preempted):
+            for _ in zip(one(), two(), strict=True):
+                pass
+        gc.collect()
+        assert not is_watched()
+    assert called == [signal.SIGTERM]
+    assert (one().resumed_at, two().resumed_at) == (4, 3)
+
+
+def test_the_other_run_stops_as_well_if_it_is_asked() -> None:
+    """The signal was for the whole program."""
+    one, two = counting(3, terminate, name="one")(), counting(-1, nothing, name="two")()
+    assert next(two) == 0
+    with pytest.raises(trax.Preempted):
+        one.result()
+    with pytest.raises(trax.Preempted) as stop:
+        next(two)
+    assert stop.value.run == "two"
+
+
+def test_a_run_that_is_left_leaves_the_signal_to_another_that_goes_on() -> None:
+    """It finishes its step; the handler before is called once, at the end."""
+    with handler(signal.SIGTERM, None) as called:
+        two = counting(-1, nothing, name="two")()
+        next(two)
+        for _ in counting(0, terminate, name="one")():
+            break
+        gc.collect()
+        time.sleep(0.05)  # longer than a signal that is passed on takes
+        assert called == []
+        with pytest.raises(trax.Preempted):
+            next(two)
+    assert called == [signal.SIGTERM]
+
+
+def test_a_program_that_catches_the_stop_can_go_on() -> None:
+    """What is over is forgotten: a later run is a run like any other."""
+    with pytest.raises(trax.Preempted):
+        counting(2, terminate)().result()
+    assert counting(-1, nothing)().result() == [*range(10)]
+
+
+def test_runs_with_different_signals_watch_for_their_own() -> None:
+    """What the last one needed is put back when it goes."""
+
+    def look() -> None:
+        assert is_watched(signal.SIGUSR2)
+        signal.raise_signal(signal.SIGUSR2)
+
+    outer = counting(-1, nothing, name="outer")()
+    next(outer)
+    with pytest.raises(trax.Preempted):
+        counting(2, look, name="inner", signals="SIGUSR2")().result()
+    assert not is_watched(signal.SIGUSR2)
+    assert is_watched(signal.SIGTERM)
+    assert next(outer) == 1
+    outer.close()
+
+
+# -- a signal, and then something else -----------------------------------------------------
+
+
+def test_a_step_that_fails_after_a_signal_ends_as_the_signal_says(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A worker may have died of the same signal; a scheduler must not take that for a failure."""
+
+    def fail() -> None:
+        terminate()
+        raise RuntimeError("a worker died")
+
+    with pytest.raises(trax.Preempted) as stop:
+        counting(2, fail)().result()
+    assert isinstance(stop.value.__context__, RuntimeError)
+    assert "after SIGTERM came RuntimeError: a worker died" in caplog.text
+    assert counting(-1, nothing)().resumed_at == 2
+
+
+def test_a_step_that_exits_after_a_signal_exits() -> None:
+    """It is on its way to the end already."""
+
+    def leave() -> None:
+        terminate()
+        sys.exit(5)
+
+    with pytest.raises(SystemExit) as stop:
+        counting(2, leave)().result()
+    assert stop.value.code == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_is_closed_after_a_signal_ends_the_program(mode: str) -> None:
+    """The signal is not swallowed because the loop was left instead of asked."""
+
+    def leave() -> None:
+        with counting(-1, nothing, mode)() as run:
+            for _ in run:
+                if run.step == 3:
+                    terminate()
+                    break
+
+    with pytest.raises(trax.Preempted):
+        leave()
+    assert counting(-1, nothing, mode)().resumed_at == 3
+
+
+def test_a_loop_that_is_left_after_a_signal_passes_it_on() -> None:
+    """The handler before gets it, a moment later."""
+    came = threading.Event()
+    with handler(signal.SIGTERM, came.set) as called:
+        for i in counting(-1, nothing)():
+            if i == 2:
+                terminate()
+                break
+        gc.collect()
+        while not came.wait(0.01):  # a handler runs between two waits, at the latest
+            pass
+    assert called == [signal.SIGTERM]
+
+
+# -- what is allowed -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("SIGNOT", "'SIGNOT', which is no signal"),
+        (["TERM"], "'TERM', which is no signal"),
+        (12345, "12345, which is no signal"),
+        (["SIGTERM", "SIGKILL"], "SIGKILL, which no process can catch"),
+        (signal.SIGSTOP, "SIGSTOP, which no process can catch"),
+        ("SIGSEGV", "SIGSEGV, after which"),
+        ([signal.SIGINT], "SIGINT, which is always"),
+    ],
+)
+def test_what_cannot_be_watched_is_said_at_once(given: Any, says: str) -> None:
+    """At the decorator, not when the job is at its end."""
+    with pytest.raises(trax.UsageError, match=says):
+        counting(0, nothing, signals=given)
+
+
+@pytest.mark.parametrize(
+    "given", ["SIGTERM", signal.SIGTERM, int(signal.SIGTERM), ["SIGTERM", 15], {"SIGTERM"}]
+)
+def test_signals_are_named_as_one_likes(given: Any) -> None:
+    """By name or by number, one or several."""
+    assert signals.check_signals(given) == (signal.SIGTERM,)
+
+
+# -- whole processes -----------------------------------------------------------------------
+
+WORKER = """
+import signal, sys
+import trax
+
+MODE, AT = sys.argv[1], int(sys.argv[2])
+
+
+def advance(state, increment):
+    state["step"] += 1
+    state["sum"] = (state["sum"] * 31 + increment) % 1_000_003
+    return state
+
+
+def work(state):
+    step = state["step"]
+    if step == AT:
+        print("in step", step, flush=True)
+        sys.stdin.readline()
+    return step * step % 97
+
+
+def begin():
+    return {"step": 0, "sum": 0}
+
+
+@trax.resumable(create=begin, replay_log=advance, name="run")
+def function(state):
+    while state["step"] < 12:
+        state = yield work(state)
+
+
+@trax.resumable(create=begin, name="run")
+def replace(state):
+    while state["step"] < 12:
+        state = yield advance({**state}, work(state))
+
+
+@trax.resumable(create=begin, replay_log=None, name="run")
+def none(state):
+    while state["step"] < 12:
+        advance(state, work(state))
+        yield state["step"]
+
+
+if MODE.endswith("exit"):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+for increment in globals()[MODE.removesuffix("+exit")]():
+    print("seen", increment, flush=True)
+print("final", trax.load("run"))
+"""
+
+
+def send(number: int, mode: str, at: int, *, twice: bool = False) -> tuple[int, list[str]]:
+    """Send a signal into a step of a worker; return the status, and the lines that it said."""
+    with start_script(WORKER, mode, str(at)) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        lines: list[str] = []
+        while lines[-1:] != [f"in step {at}"]:
+            lines.append(process.stdout.readline().rstrip("\n"))
+        process.send_signal(number)
+        while twice and process.poll() is None:  # until one of them is no longer a copy
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+            process.send_signal(number)
+        if not twice:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        lines += process.stdout.read().splitlines()
+        return process.wait(), lines[1:] if at == 0 else lines
+
+
+def count(state: dict[str, int], increment: int) -> dict[str, int]:
+    return {"step": state["step"] + 1}
+
+
+def seen(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("seen")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_process_that_gets_sigterm_ends_with_75_and_is_resumed(mode: str) -> None:
+    """No step is lost or done twice in any mode, and the final state is the undisturbed one."""
+    status, lines = send(signal.SIGTERM, mode, 5)
+    assert status == 75
+    assert load_checkpoint("run")["step"] == 6
+    rest = run_script(WORKER, mode, "-1").stdout.splitlines()
+    os.rename(".trax", "disturbed")
+    calm = run_script(WORKER, mode, "-1").stdout.splitlines()
+    assert seen(lines) + rest == calm
+
+
+def test_a_second_sigterm_kills_the_process() -> None:
+    """By the signal itself, so that everybody can see what it was."""
+    status, lines = send(signal.SIGTERM, "function", 5, twice=True)
+    assert status == -signal.SIGTERM
+    assert len(seen(lines)) == 5
+    assert trax.load("run", replay_log=count)["step"] == 5
+
+
+def test_a_handler_of_the_users_gives_the_exit_status() -> None:
+    """After the step is stored."""
+    status, lines = send(signal.SIGTERM, "function+exit", 5)
+    assert status == 3
+    assert len(seen(lines)) == 6
+    assert load_checkpoint("run")["step"] == 6
+
+
+def test_a_process_that_is_interrupted_once_ends_as_python_does_then() -> None:
+    """Behind the step, with KeyboardInterrupt."""
+    status, lines = send(signal.SIGINT, "function", 5)
+    assert status == -signal.SIGINT
+    assert len(seen(lines)) == 6
+
+
+def test_a_process_that_is_interrupted_twice_ends_at_once() -> None:
+    """In the middle of the step."""
+    status, lines = send(signal.SIGINT, "function", 5, twice=True)
+    assert status == -signal.SIGINT
+    assert len(seen(lines)) == 5
+
+
+def test_workers_of_a_pool_die_of_sigterm_as_ever() -> None:
+    """`Pool.terminate` sends it; a worker that waited for its next yield would wait for ever."""
+    context = multiprocessing.get_context("fork")
+    run = counting(-1, nothing)()
+    next(run)
+    assert is_watched()
+    with contextlib.closing(run):
+        ready, write = context.Pipe(duplex=False)
+        process = context.Process(target=_wait, args=(write,))
+        process.start()
+        assert ready.recv() == (False, False)
+        process.terminate()
+        process.join()
+        assert process.exitcode == -signal.SIGTERM
+        process.close()
+        ready.close()
+        write.close()
+        assert is_watched()
+        assert next(run) == 1
+
+
+def _wait(write: Any) -> None:
+    write.send((is_watched(), bool(signals._watches)))
+    time.sleep(60)
+
+
+def test_a_child_that_python_did_not_fork_dies_of_sigterm_too() -> None:
+    """Some libraries fork by themselves, so that no hook of Python's runs."""
+    run = counting(-1, nothing)()
+    next(run)
+    with contextlib.closing(run), handler(signal.SIGUSR2, None), pytest.MonkeyPatch.context() as p:
+        called: list[int] = []
+        p.setattr(signals, "_process", os.getpid() + 1)
+        p.setitem(signals._before, signal.SIGTERM, lambda number, frame: called.append(number))
+        terminate()
+        assert called == [signal.SIGTERM]
+        p.undo()
+        assert next(run) == 1

@@ -1,0 +1,89 @@
+"""How long a call may still go on: a time limit, and what it takes to stop before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from trax.errors import UsageError
+from trax.policies import seconds
+
+__all__ = ["Deadline", "TimeLimit", "check_time_limit", "choose"]
+
+TimeLimit = float | timedelta | Literal["auto"] | None
+
+_MARGIN = 30.0  # seconds; and no more than
+_MARGIN_PART = 0.05  # of the limit
+
+
+def check_time_limit(limit: TimeLimit) -> float | Literal["auto"] | None:
+    """Return the limit in seconds; ``"auto"`` and None are left as they are."""
+    if limit is None:
+        return None
+    if limit == "auto":
+        return "auto"
+    try:
+        return seconds(limit, "time_limit")
+    except UsageError:
+        raise UsageError(
+            "time_limit must be a positive number of seconds, a timedelta, 'auto', or None for "
+            f"none, not {limit!r}"
+        ) from None
+
+
+def choose(
+    limit: float | Literal["auto"] | None, environment: Mapping[str, str], now: float
+) -> float | None:
+    """Return how long a call that begins now may take, in seconds, or None.
+
+    Parameters
+    ----------
+    limit : float, "auto" or None
+        What was asked for. ``"auto"`` looks at what SLURM says of the end of its job; an end that
+        is past is that of another job.
+    environment : mapping of str
+        The environment variables.
+    now : float
+        The time, in seconds since the epoch.
+    """
+    if limit != "auto":
+        return limit
+    try:
+        remaining = float(environment["SLURM_JOB_END_TIME"]) - now
+    except (KeyError, ValueError):
+        return None
+    return remaining if 0 < remaining < math.inf else None
+
+
+class Deadline:
+    """The time at which a call must have ended.
+
+    A loop stops when what remains is less than its longest step, a checkpoint and a margin, which
+    is 30 seconds or 5 % of the limit, whichever is less.
+
+    Parameters
+    ----------
+    limit : float
+        How long the call may take, in seconds.
+    now : float
+        The time at which it began, on any clock that measures seconds.
+    """
+
+    __slots__ = ("_at", "_begun", "_longest", "_margin")
+
+    def __init__(self, limit: float, now: float) -> None:
+        self._at = now + limit
+        self._margin = min(_MARGIN, limit * _MARGIN_PART)
+        self._longest = 0.0
+        self._begun = now
+
+    def begin_step(self, now: float) -> None:
+        """Measure a step from now on; many fast ones count as one."""
+        self._begun = now
+
+    def is_near(self, now: float, checkpoint_seconds: float) -> bool:
+        """Return whether it is time to stop, at the end of a step."""
+        self._longest = max(self._longest, now - self._begun)
+        return self._at - now < self._longest + checkpoint_seconds + self._margin

@@ -1,0 +1,324 @@
+"""Signals that ask a loop to stop, kept until it is at a yield.
+
+Strategy: while a run is watched in the main thread, one handler stands for all of them. It
+records the signal and tells every run that wants it, and nothing else; storing is the loop's
+affair, at its next yield. The handler that was there before gets the signal afterwards, or at
+once where nothing can be gained by waiting: when the signal comes a second time, when it is a
+Ctrl-C and no watched loop is going on, when no run is watched, and in a forked child. It is put
+back when the last run that wants the signal is no longer watched, unless somebody else has taken
+its place meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from _thread import start_new_thread
+from collections.abc import Callable, Iterable
+from signal import Signals
+from types import FrameType
+from typing import Any
+
+from trax.errors import UsageError
+
+__all__ = ["Arrival", "Watch", "check_signals"]
+
+_clock = time.monotonic
+_UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
+_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # what went wrong would only go on
+
+# SLURM sends SIGTERM twice when the time is over, and launchers pass on what the process has got
+# already; so copies that come close together are one signal. Nobody presses Ctrl-C that slowly.
+_COPIES = 1.0  # seconds
+_COPIES_OF_CTRL_C = 0.25
+
+
+def check_signals(signals: Iterable[int | str] | int | str | None) -> tuple[Signals, ...] | None:
+    """Return the signals that are meant; None where trax is to install nothing.
+
+    Raises
+    ------
+    UsageError
+        One of them is unknown, or no loop could go on after it.
+    """
+    if signals is None:
+        return None
+    several = (signals,) if isinstance(signals, (int, str)) else signals
+    return tuple(dict.fromkeys(_check_signal(one) for one in several))
+
+
+def _check_signal(one: Any) -> Signals:
+    try:
+        checked = Signals[one] if isinstance(one, str) else Signals(one)
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"signals names {one!r}, which is no signal here; write it as 'SIGUSR1' or "
+            "signal.SIGUSR1"
+        ) from None
+    if checked.name in _UNCATCHABLE:
+        raise UsageError(f"signals names {checked.name}, which no process can catch")
+    if checked.name in _FAULTS:
+        raise UsageError(f"signals names {checked.name}, after which a step cannot be finished")
+    if checked is Signals.SIGINT:
+        raise UsageError("signals names SIGINT, which is always among them; leave it out")
+    return checked
+
+
+class Arrival:
+    """A signal that has come.
+
+    Attributes
+    ----------
+    number : signal.Signals
+    time : float
+        When it came first, in seconds of a monotonic clock.
+    delivered : bool
+        Whether the handler that was there before trax's has had it.
+    """
+
+    __slots__ = ("delivered", "number", "time")
+
+    def __init__(self, number: int, now: float) -> None:
+        self.number = Signals(number)
+        self.time = now
+        self.delivered = False
+
+
+class Watch:
+    """Watches for signals on behalf of one run, in the main thread.
+
+    Parameters
+    ----------
+    signals : tuple of signal.Signals
+        Which.
+    wake : callable
+        Called from the handler with the first `Arrival` of each kind. It sets a flag.
+    is_running : callable
+        Whether the run is in the middle of a step.
+    """
+
+    def __init__(
+        self,
+        signals: tuple[Signals, ...],
+        wake: Callable[[Arrival], object],
+        is_running: Callable[[], bool],
+    ) -> None:
+        self.signals = {*signals}
+        self.arrivals: list[Arrival] = []
+        self._wake = wake
+        self._is_running = is_running
+        self._driver = 0
+
+    def begin(self) -> None:
+        """Watch from now on; in any thread but the main one this does nothing.
+
+        Called again it watches for what somebody else has taken over meanwhile. After `end` it
+        is over.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._driver = _driver()
+        if self not in _watches:
+            for arrival in _undelivered():
+                self.tell(arrival)
+            _watches.append(self)
+        for number in self.signals:
+            _install(number)
+
+    def end(self) -> None:
+        """Watch no longer."""
+        if self in _watches:
+            _watches.remove(self)
+        # The state of a run must not wait for the collector of cycles.
+        self._wake, self._is_running = _ignore, _false
+        _tidy()
+
+    def tell(self, arrival: Arrival) -> None:
+        """Take note of a signal that has come."""
+        if arrival.number in self.signals:
+            self.arrivals.append(arrival)
+            self._wake(arrival)
+
+    def has(self, kind: int) -> Arrival | None:
+        """Return the signal of a kind that has come, if one has."""
+        return next((one for one in self.arrivals if _kind(one.number) == kind), None)
+
+    def is_live(self, frame: FrameType | None) -> bool:
+        """Whether the loop is going on: in a step, or in the code that asks for the next one.
+
+        A loop that was begun at a prompt or in a cell that is over may never be asked again.
+        """
+        if self._is_running():
+            return True
+        while frame is not None:
+            if id(frame) == self._driver:
+                return True
+            frame = frame.f_back
+        return False
+
+    @property
+    def undelivered(self) -> list[Arrival]:
+        """The signals that have come and that the handlers before trax's have not had yet."""
+        return [one for one in self.arrivals if not one.delivered]
+
+    def deliver(self) -> None:
+        """Give the signals to the Python handlers that were there before; they may raise."""
+        for arrival in self.undelivered:
+            arrival.delivered = True
+            _call_before(arrival.number, sys._getframe())  # noqa: SLF001  # what handlers are given
+
+    def forget(self) -> None:
+        """Take the signals for delivered: the program is on its way to its end."""
+        for arrival in self.arrivals:
+            arrival.delivered = True
+
+    def pass_on(self) -> None:
+        """Let the signals that no watched run waits for take effect, without raising here."""
+        for arrival in self.undelivered:
+            if not any(arrival in watch.arrivals for watch in _watches):
+                arrival.delivered = True
+                _send(arrival.number)
+
+
+# What is installed in this process. Only the main thread changes these.
+_watches: list[Watch] = []
+_before: dict[int, Any] = {}  # by signal, the handler that was there before
+_installed: set[int] = set()
+_calling: set[int] = set()
+_process = os.getpid()
+
+
+def _install(number: int) -> None:
+    present = signal.getsignal(number)
+    if present is _handle:
+        _installed.add(number)
+        return
+    # An ignored signal stays ignored. A handler that is not Python's cannot be called from here;
+    # and where Ctrl-C has its plain effect somebody has chosen that.
+    if present in (None, signal.SIG_IGN) or (number == signal.SIGINT and not callable(present)):
+        return
+    with contextlib.suppress(ValueError):  # not in a subinterpreter
+        _before[number] = present
+        signal.signal(number, _handle)
+        _installed.add(number)
+
+
+def _tidy() -> None:
+    """Put back what no watched run needs replaced; the main thread alone can."""
+    if threading.current_thread() is threading.main_thread():
+        for number in [*_installed]:
+            if not any(number in watch.signals for watch in _watches):
+                _put_back(number)
+
+
+def _put_back(number: int) -> None:
+    _installed.discard(number)
+    if signal.getsignal(number) is _handle:
+        signal.signal(number, _before[number])
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    watches = [
+        watch
+        for watch in _watches
+        if number in watch.signals and (number != signal.SIGINT or watch.is_live(frame))
+    ]
+    if not watches or os.getpid() != _process:
+        _act_as_before(number, frame)
+        return
+    kind, now = _kind(number), _clock()
+    known = [arrival for watch in watches if (arrival := watch.has(kind))]
+    if len(known) < len(watches):
+        arrival = Arrival(number, now)
+        for watch in watches:
+            if watch.has(kind) is None:
+                watch.tell(arrival)
+        return
+    if now - max(one.time for one in known) >= _window(number):
+        for one in known:
+            one.delivered = True
+        _act_as_before(number, frame)
+
+
+def _act_as_before(number: int, frame: FrameType | None) -> None:
+    """Do what would have happened had trax not been there."""
+    if not _call_before(number, frame):
+        _installed.discard(number)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+
+def _call_before(number: int, frame: FrameType | None) -> bool:
+    """Call the handler that was there before, if it is Python's; return whether it is."""
+    before = _before.get(number)
+    if not callable(before):
+        return False
+    if number not in _calling:  # it may call the one that it had replaced, which is this one
+        _calling.add(number)
+        try:
+            before(number, frame)
+        finally:
+            _calling.discard(number)
+    return True
+
+
+def _send(number: int) -> None:
+    """Let a signal come as from outside, a moment later."""
+    if callable(_before.get(number)):
+        # What calls this may be unable to raise, as where an object is collected.
+        start_new_thread(_send_soon, (number,))
+    else:
+        _act_as_before(number, None)
+
+
+def _send_soon(number: int) -> None:
+    # At once, it would come just when the main thread is about to block, and not wake it up.
+    time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+
+def _kind(number: int) -> int:
+    """Return what two signals have in common of which the second one ends at once.
+
+    SIGTERM after SIGUSR1 is no repetition: schedulers send one as a notice of the other.
+    """
+    return signal.SIGTERM if number == signal.SIGINT else number
+
+
+def _window(number: int) -> float:
+    return _COPIES_OF_CTRL_C if number == signal.SIGINT else _COPIES
+
+
+def _undelivered() -> list[Arrival]:
+    return list(dict.fromkeys(one for watch in _watches for one in watch.undelivered))
+
+
+def _ignore(arrival: Arrival) -> None: ...
+
+
+def _false() -> bool:
+    return False
+
+
+def _driver() -> int:
+    """Return the identity of the frame that drives a loop of trax: the first one outside of it."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public does it
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("trax."):
+        frame = frame.f_back
+    return id(frame)
+
+
+def _forget_in_child() -> None:
+    """Watch nothing in a forked child: its parent, or its pool, ends it by a signal."""
+    global _process  # noqa: PLW0603
+    _watches.clear()
+    _process = os.getpid()
+    for number in [*_installed]:
+        _put_back(number)
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
