@@ -347,6 +347,28 @@ def test_an_older_checkpoint_that_stands_in_gives_the_same_numbers(store_here: P
     assert loop().result().numbers == whole
 
 
+def test_an_older_checkpoint_stands_in_where_a_step_behind_it_drew_in_its_folding(
+    store_here: Path,
+) -> None:
+    """The log behind the newer checkpoint says nothing of generators that have not moved since."""
+
+    def fold(state: State, number: float) -> State:
+        return add(state, number + (state.new.random() if len(state.numbers) == 3 else 0))
+
+    @trax.resumable(create=State, replay_log=fold, every_steps=4)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random() if len(state.numbers) >= 6 else 0.0
+
+    whole = loop().result().numbers
+    with loop.fresh() as run:
+        while run.step < 6:
+            next(run)
+    newest = max((store_here / "runs" / "loop").glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert loop().result().numbers == whole
+
+
 def test_a_failed_sync_does_not_lose_a_position(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint takes the increment's place, and stands where that does."""
 

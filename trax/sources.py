@@ -124,6 +124,14 @@ class Inner:
             for name, (_, loaded) in self._loaded.items()
         }
 
+    def now(self) -> dict[str, bytes]:
+        """Return where the generators of a state that was loaded stand, as a context."""
+        return {
+            f"{name}#{number}": part
+            for name, (watched, _) in self._loaded.items()
+            for number, part in enumerate(watched.parts())
+        }
+
     def restore(self, context: Mapping[str, bytes]) -> None:
         """Set the generators of a state that was loaded to where they stood."""
         for name, parts in self.stored(context).items():
