@@ -173,6 +173,38 @@ def test_generators_are_found_in_arguments_variables_and_options() -> None:
     assert Model().loop(np.random.default_rng(1)).result() == whole
 
 
+def test_a_generator_in_a_slot_of_an_argument_is_found() -> None:
+    """As an attribute in a dictionary is."""
+
+    @dataclasses.dataclass(slots=True)
+    class Model:
+        rng: Any
+        unset: int = dataclasses.field(init=False)
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying=("model",))
+    def loop(numbers: list[float], model: Model) -> Generator[float, list[float], None]:
+        while len(numbers) < STEPS:
+            numbers = yield model.rng.random()
+
+    with loop(Model(random.Random(1))) as run:
+        next(run)
+    whole = random.Random(1)
+    expected = [whole.random() for _ in range(STEPS)]
+    assert loop(Model(random.Random(1))).result() == expected
+
+
+def test_a_variable_of_a_closure_may_not_be_set() -> None:
+    """It is none that a loop draws from."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            n = yield n + 1 if n < 5 else unset
+
+    assert loop().result() == 3
+    unset = 0
+
+
 def test_a_generator_that_was_drawn_from_is_still_the_same_argument() -> None:
     """In a notebook the same object is passed again; one that was made otherwise is another."""
 
