@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import os
@@ -452,6 +453,48 @@ def test_a_checkpoint_by_hand_keeps_the_positions() -> None:
         store.checkpoint(loop=state)
     random.seed(1)
     assert loop().result() == expected
+
+
+def test_a_checkpoint_by_hand_does_not_hide_the_generators_of_its_state() -> None:
+    """They are found when the run is resumed."""
+
+    @trax.resumable(create=State, replay_log=add, every_steps=1000)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random()
+
+    whole = loop().result().numbers
+    with loop.fresh() as run:
+        next(run)
+        state = run.state
+    with trax.Trax() as store:
+        store.checkpoint(loop=state)
+    with loop() as run:
+        next(run)
+        next(run)
+    assert loop().result().numbers == whole
+
+
+def test_a_migration_that_copies_a_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """What was drawn since the checkpoint was drawn from another one."""
+
+    def body(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random()
+
+    def loop(**options: Any) -> Any:
+        return trax.resumable(
+            create=State, replay_log=add, every_steps=1000, name="migrated", **options
+        )(body)
+
+    for is_copied in (True, False):
+        with loop().fresh() as run:
+            next(run)
+            next(run)
+        caplog.clear()
+        migrate = (lambda state, _: copy.deepcopy(state)) if is_copied else lambda state, _: state
+        loop(version=2, migrate=migrate)().result()
+        assert ("migrate has replaced a random generator" in caplog.text) == is_copied
 
 
 def test_a_generator_that_replay_log_adds_to_the_state_is_followed_from_the_next_step_on() -> None:

@@ -187,22 +187,30 @@ class Engine:
         self._proven = self.resumed_at is not None
         if self._migrated:
             # No log mixes versions, and an older checkpoint cannot stand in for this one.
+            known = self._positions.in_state
             self._prove(self.state)
+            if self._replayed_bytes and not known <= self._positions.in_state:
+                report.warn(
+                    f"{self.name}: migrate has replaced a random generator in the state, and what "
+                    "was drawn since the checkpoint was not drawn from the new one: what it draws "
+                    "now may not be what it would have drawn. Let migrate pass on the same object"
+                )
             self.checkpoint(derived=False)
         elif not self._proven:
             self.checkpoint()
-        elif self._replayed_bytes:
-            self._check_replayed()
+        elif self._call.mode == "function" and (self._replayed_bytes or not self._positions.inner):
+            self._check_resumed()
 
-    def _check_replayed(self) -> None:
-        """Look for generators that came into the state after its checkpoint."""
+    def _check_resumed(self) -> None:
+        """Look for generators in the state that its checkpoint does not know."""
         self._positions.encode_state(self.state)
         if self._positions.newborn:
-            report.warn(
-                f"{self.name}: replay_log has put a random generator into the state since the "
-                "checkpoint, and what was drawn from it is not known: what it draws now may not be "
-                "what it would have drawn. Let create= make it, or name it with rng="
-            )
+            if self._replayed_bytes:
+                report.warn(
+                    f"{self.name}: replay_log has put a random generator into the state since the "
+                    "checkpoint, and what was drawn from it is not known: what it draws now may "
+                    "not be what it would have drawn. Let create= make it, or name it with rng="
+                )
             self.checkpoint()
 
     # -- the loop --------------------------------------------------------------------------

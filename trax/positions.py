@@ -99,9 +99,14 @@ class Positions:
                 self._follow(name, generator, ())
 
     @property
+    def in_state(self) -> set[str]:
+        """The names of the generators in the state, as it was last encoded or loaded."""
+        return {*self._inner.named()}
+
+    @property
     def newborn(self) -> bool:
         """Whether there are generators in the state, as it was last encoded, not yet followed."""
-        return not self._inner.named().keys() <= {*self._context.names}
+        return not self.in_state <= {*self._context.names}
 
     def strays(self, frame: FrameType | None, state: Any) -> list[str]:
         """Return the local variables whose generators a resumed loop would make anew."""
