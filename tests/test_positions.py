@@ -475,6 +475,20 @@ def test_a_checkpoint_by_hand_does_not_hide_the_generators_of_its_state() -> Non
     assert loop().result().numbers == whole
 
 
+def test_a_generator_that_is_in_the_state_and_outside_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is one until the run is resumed, and then two."""
+
+    @trax.resumable(create=lambda rng: [rng], replay_log=lambda state, x: [*state, x])
+    def loop(state: list[Any], rng: Any) -> Generator[float, Any, None]:
+        while len(state) < 4:
+            state = yield state[0].random() + rng.random()
+
+    loop(np.random.default_rng(1)).result()
+    assert "a random generator in the state is argument rng, too" in caplog.text
+
+
 def test_a_migration_that_copies_a_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """What was drawn since the checkpoint was drawn from another one."""
 

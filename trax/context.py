@@ -121,8 +121,8 @@ class Context:
         """Return whether one whose name begins so is not where it was when last stored."""
         return any(
             item.tracked.parts() != item.stored
-            for item in self._items
-            if item.name.startswith(prefix)
+            for item, (seen, word) in zip(self._items, self.watched, strict=True)
+            if seen[0] != word and item.name.startswith(prefix)
         )
 
     def last(self) -> dict[str, Parts]:

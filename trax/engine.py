@@ -198,8 +198,19 @@ class Engine:
             self.checkpoint(derived=False)
         elif not self._proven:
             self.checkpoint()
+            self._check_shared()
         elif self._call.mode == "function" and (self._replayed_bytes or not self._positions.inner):
             self._check_resumed()
+
+    def _check_shared(self) -> None:
+        """Look for generators that are one object now, and two once the run is resumed."""
+        shared = self._positions.shared
+        if shared:
+            report.warn(
+                f"{self.name}: a random generator in the state is {', '.join(shared)}, too. In a "
+                "resumed run they are two, and what is drawn from one does not count for the "
+                "other: draw from that in the state alone, or keep it out of the state"
+            )
 
     def _check_resumed(self) -> None:
         """Look for generators in the state that its checkpoint does not know."""

@@ -104,6 +104,12 @@ class Positions:
         return {*self._inner.named()}
 
     @property
+    def shared(self) -> list[str]:
+        """The names of generators outside of the state that are in it as well."""
+        inside = {id(generator) for generator in self._inner.objects.values()}
+        return [name for place, name in self._known.items() if place in inside]
+
+    @property
     def newborn(self) -> bool:
         """Whether there are generators in the state, as it was last encoded, not yet followed."""
         return not self.in_state <= {*self._context.names}
@@ -171,13 +177,13 @@ class Positions:
     def _follow_inner(self, stored: Mapping[str, Parts]) -> None:
         """Follow just the generators in the state as it was last encoded."""
         wanted = self._inner.named()
-        for name in self._context.names:
-            if name.startswith(INNER) and name not in wanted:
-                self._context.drop(name)
+        followed = {name for name in self._context.names if name.startswith(INNER)}
+        for name in followed - wanted.keys():
+            self._context.drop(name)
         for name, generator in wanted.items():
-            if name not in self._context.names:
+            if name not in followed:
                 self._context.add(name, watch(generator), stored.get(name))
-        self.inner = any(name.startswith(INNER) for name in self._context.names)
+        self.inner = bool(wanted)
 
 
 def _generators(names: set[str]) -> set[str]:
