@@ -360,6 +360,35 @@ def test_a_library_that_is_imported_in_the_first_step_is_followed() -> None:
     assert run_script(LATE, "-1").stdout.strip() == str(expected)
 
 
+LATER = """
+import os, sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers):
+    while len(numbers) < 8:
+        if len(numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        number = 0.0
+        if len(numbers) >= 4:
+            import numpy as np
+            if len(numbers) == 4:
+                np.random.seed(1)
+            number = np.random.random()
+        numbers = yield number
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_is_imported_in_a_later_step_is_followed() -> None:
+    """From that step on."""
+    for stop in (5, 6):
+        assert run_script(LATER, str(stop), check=False).returncode == -signal.SIGKILL
+    expected = [0.0] * 4 + np.random.RandomState(1).random_sample(4).tolist()
+    assert run_script(LATER, "-1").stdout.strip() == str(expected)
+
+
 def test_an_older_checkpoint_that_stands_in_gives_the_same_numbers(store_here: Path) -> None:
     """The generators go through both logs."""
 

@@ -15,6 +15,7 @@ import contextlib
 import math
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -184,6 +185,7 @@ class Engine:
 
             self._bar = Bar(self.name, self.step)
         self._unsettled = 2
+        self._modules = 0
         self._proven = self.resumed_at is not None
         if self._migrated:
             # No log mixes versions, and an older checkpoint cannot stand in for this one.
@@ -243,7 +245,8 @@ class Engine:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
             encoded = encode(increment, "increment")
-        if look and self._unsettled:
+        if look and len(sys.modules) != self._modules:  # an import takes longer than the pause
+            self._modules = len(sys.modules)
             self._positions.notice_imports()
         context = b""
         for seen, word in self._watched:
