@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ from trax import CorruptionError, DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import read_checkpoint
 from trax.storage.codec import encode
 from trax.storage.files import LocalDirectory
-from trax.storage.frames import HEADER_SIZE
+from trax.storage.frames import HEADER_SIZE, encode_context
 from trax.storage.generations import Generations
 from trax.storage.log import open_log
 from trax.storage.memory import MemoryDirectory, Operation, crash_images
 from trax.storage.names import FileName
-from trax.storage.recovery import Recovery
+from trax.storage.recovery import OUTPUT, Recovery
 
 ARRAYS = pytest.mark.parametrize("arrays", [False, True], ids=["numbers", "arrays"])
 SYNCS = pytest.mark.parametrize("sync", ["always", "interval", "os"])
@@ -488,6 +489,46 @@ def test_closing_forces_what_was_appended() -> None:
         write(directory, "caa", sync=sync).generations.close()
         found = {read(with_next_boot(files)) for files in crash_images(directory.operations)}
         assert found == ({0, 1, 2} if sync == "os" else {2})
+
+
+def length_of_output(length: int) -> bytes:
+    """Return the context of a step after which an output file has this length."""
+    return encode_context([(f"{OUTPUT}../out.txt#0", struct.pack("<Q", length))])
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_was_forced_with_its_output_survives_a_power_cut_though_nothing_follows(
+    closed: bool,
+) -> None:
+    """The mark that says so is on the disk by the second sync, and when the run is closed."""
+    directory = MemoryDirectory()
+    generations = write(directory, "c").generations
+    generations.note(length_of_output(0))
+    generations.append(encode(0, "increment"), length_of_output(10))
+    if closed:
+        generations.close()
+    else:
+        generations.sync()
+        generations.sync()
+    for files in crash_images(directory.operations):
+        assert read(with_next_boot(files)) == 1
+
+
+def test_a_step_that_comes_while_output_files_are_forced_is_not_marked_as_forced() -> None:
+    """What it wrote to them may not be on the disk."""
+    directory = MemoryDirectory()
+    generations = write(directory, "c").generations
+    generations.note(length_of_output(0))
+    generations.append(encode(0, "increment"), length_of_output(10))
+
+    def force_outputs() -> None:
+        if generations.position.step == 1:
+            generations.append(encode(1, "increment"), length_of_output(20))
+
+    generations.before_sync = force_outputs
+    generations.sync()
+    assert read(MemoryDirectory(directory.files())) == 2
+    assert read(with_next_boot(directory.files())) == 1
 
 
 class Person:

@@ -139,10 +139,12 @@ def test_what_was_forced_to_the_disk_is_marked(directory: FaultyDirectory) -> No
 
 
 def test_a_sync_with_nothing_new_does_nothing(directory: FaultyDirectory) -> None:
-    """A loop that waits costs the disk nothing."""
+    """A loop that waits costs the disk nothing, once the mark is on it, too."""
     writer = begin(directory)
     writer.append(encode(1, "increment"))
     writer.sync()
+    writer.sync()
+    assert directory.calls[-3:] == ["sync", "overwrite", "sync"]
     calls = len(directory.calls)
     writer.sync()
     assert len(directory.calls) == calls

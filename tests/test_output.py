@@ -356,6 +356,70 @@ def test_misuse_is_said() -> None:
         looping("function", nowhere).fresh().result()
 
 
+@pytest.mark.parametrize("second", ["out.txt", "link.txt"])
+def test_one_file_under_two_names_is_refused(second: str) -> None:
+    """Each name would be cut back to a length of its own."""
+
+    def body(n: int) -> None:
+        trax.open("out.txt", "a").write(f"{n}\n")
+        trax.open(os.path.abspath(second))
+
+    os.symlink("out.txt", "link.txt")
+    with pytest.raises(trax.UsageError, match="under one name only"):
+        looping("function", body)().result()
+
+
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_a_file_that_the_loop_has_moved_is_not_gone_on_with(is_moved: bool) -> None:
+    """What is written to another one in its place would not be followed."""
+
+    def body(n: int) -> None:
+        with trax.open("out.txt", "a") as file:
+            file.write(f"{n}\n")
+        if n == 2 and is_moved:
+            os.rename("out.txt", "old.txt")
+        elif n == 2:
+            os.unlink("out.txt")
+
+    with pytest.raises(trax.UsageError, match="stays where it is"):
+        looping("function", body)().result()
+
+
+def test_a_path_that_cannot_be_opened_does_not_bind_the_run() -> None:
+    """It is mended in the script, and the run goes on."""
+    os.mkdir("directory")
+    paths = iter(["directory", "out.txt"])
+
+    def body(n: int) -> None:
+        if n == 2:
+            with trax.open(next(paths), "a") as file:
+                file.write("written")
+
+    loop = looping("function", body)
+    with pytest.raises(trax.UsageError, match="not a regular file"):
+        loop().result()
+    loop().result()
+    assert Path("out.txt").read_text() == "written"
+
+
+def test_a_path_may_be_of_any_bytes() -> None:
+    """Of a Latin-1 file system, or with marks that trax uses itself."""
+    names = ["#1", "a#0", "a", "two\nlines", os.fsdecode(b"\xff")]
+
+    def body(n: int) -> None:
+        for name in names:
+            with trax.open(name, "a") as file:
+                file.write(f"{n} ")
+
+    loop = looping("function", body)
+    with loop() as run:
+        while run.step < 6:
+            next(run)
+    loop().result()
+    for name in names:
+        assert Path(name).read_text().split() == [str(n) for n in range(STEPS)]
+
+
 def test_a_full_disk_is_said_and_the_step_done_again() -> None:
     """What the refused step wrote is not there twice; a limit of file sizes stands for the disk."""
     large = "x" * 50_000

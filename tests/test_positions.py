@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import os
@@ -173,6 +174,38 @@ def test_generators_are_found_in_arguments_variables_and_options() -> None:
     assert Model().loop(np.random.default_rng(1)).result() == whole
 
 
+def test_a_generator_in_a_slot_of_an_argument_is_found() -> None:
+    """As an attribute in a dictionary is."""
+
+    @dataclasses.dataclass(slots=True)
+    class Model:
+        rng: Any
+        unset: int = dataclasses.field(init=False)
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying=("model",))
+    def loop(numbers: list[float], model: Model) -> Generator[float, list[float], None]:
+        while len(numbers) < STEPS:
+            numbers = yield model.rng.random()
+
+    with loop(Model(random.Random(1))) as run:
+        next(run)
+    whole = random.Random(1)
+    expected = [whole.random() for _ in range(STEPS)]
+    assert loop(Model(random.Random(1))).result() == expected
+
+
+def test_a_variable_of_a_closure_may_not_be_set() -> None:
+    """It is none that a loop draws from."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            n = yield n + 1 if n < 5 else unset
+
+    assert loop().result() == 3
+    unset = 0
+
+
 def test_a_generator_that_was_drawn_from_is_still_the_same_argument() -> None:
     """In a notebook the same object is passed again; one that was made otherwise is another."""
 
@@ -327,6 +360,35 @@ def test_a_library_that_is_imported_in_the_first_step_is_followed() -> None:
     assert run_script(LATE, "-1").stdout.strip() == str(expected)
 
 
+LATER = """
+import os, sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers):
+    while len(numbers) < 8:
+        if len(numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        number = 0.0
+        if len(numbers) >= 4:
+            import numpy as np
+            if len(numbers) == 4:
+                np.random.seed(1)
+            number = np.random.random()
+        numbers = yield number
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_is_imported_in_a_later_step_is_followed() -> None:
+    """From that step on."""
+    for stop in (5, 6):
+        assert run_script(LATER, str(stop), check=False).returncode == -signal.SIGKILL
+    expected = [0.0] * 4 + np.random.RandomState(1).random_sample(4).tolist()
+    assert run_script(LATER, "-1").stdout.strip() == str(expected)
+
+
 def test_an_older_checkpoint_that_stands_in_gives_the_same_numbers(store_here: Path) -> None:
     """The generators go through both logs."""
 
@@ -344,6 +406,28 @@ def test_an_older_checkpoint_that_stands_in_gives_the_same_numbers(store_here: P
     newest = max((store_here / "runs" / "loop").glob("checkpoint-*"))
     newest.write_bytes(newest.read_bytes()[:-1])
     seed()
+    assert loop().result().numbers == whole
+
+
+def test_an_older_checkpoint_stands_in_where_a_step_behind_it_drew_in_its_folding(
+    store_here: Path,
+) -> None:
+    """The log behind the newer checkpoint says nothing of generators that have not moved since."""
+
+    def fold(state: State, number: float) -> State:
+        return add(state, number + (state.new.random() if len(state.numbers) == 3 else 0))
+
+    @trax.resumable(create=State, replay_log=fold, every_steps=4)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random() if len(state.numbers) >= 6 else 0.0
+
+    whole = loop().result().numbers
+    with loop.fresh() as run:
+        while run.step < 6:
+            next(run)
+    newest = max((store_here / "runs" / "loop").glob("checkpoint-*"))
+    newest.write_bytes(newest.read_bytes()[:-1])
     assert loop().result().numbers == whole
 
 
@@ -398,6 +482,62 @@ def test_a_checkpoint_by_hand_keeps_the_positions() -> None:
         store.checkpoint(loop=state)
     random.seed(1)
     assert loop().result() == expected
+
+
+def test_a_checkpoint_by_hand_does_not_hide_the_generators_of_its_state() -> None:
+    """They are found when the run is resumed."""
+
+    @trax.resumable(create=State, replay_log=add, every_steps=1000)
+    def loop(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random()
+
+    whole = loop().result().numbers
+    with loop.fresh() as run:
+        next(run)
+        state = run.state
+    with trax.Trax() as store:
+        store.checkpoint(loop=state)
+    with loop() as run:
+        next(run)
+        next(run)
+    assert loop().result().numbers == whole
+
+
+def test_a_generator_that_is_in_the_state_and_outside_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is one until the run is resumed, and then two."""
+
+    @trax.resumable(create=lambda rng: [rng], replay_log=lambda state, x: [*state, x])
+    def loop(state: list[Any], rng: Any) -> Generator[float, Any, None]:
+        while len(state) < 4:
+            state = yield state[0].random() + rng.random()
+
+    loop(np.random.default_rng(1)).result()
+    assert "a random generator in the state is argument rng, too" in caplog.text
+
+
+def test_a_migration_that_copies_a_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """What was drawn since the checkpoint was drawn from another one."""
+
+    def body(state: State) -> Generator[float, Any, None]:
+        while len(state.numbers) < 8:
+            state = yield state.new.random()
+
+    def loop(**options: Any) -> Any:
+        return trax.resumable(
+            create=State, replay_log=add, every_steps=1000, name="migrated", **options
+        )(body)
+
+    for is_copied in (True, False):
+        with loop().fresh() as run:
+            next(run)
+            next(run)
+        caplog.clear()
+        migrate = (lambda state, _: copy.deepcopy(state)) if is_copied else lambda state, _: state
+        loop(version=2, migrate=migrate)().result()
+        assert ("migrate has replaced a random generator" in caplog.text) == is_copied
 
 
 def test_a_generator_that_replay_log_adds_to_the_state_is_followed_from_the_next_step_on() -> None:

@@ -121,8 +121,8 @@ class Context:
         """Return whether one whose name begins so is not where it was when last stored."""
         return any(
             item.tracked.parts() != item.stored
-            for item in self._items
-            if item.name.startswith(prefix)
+            for item, (seen, word) in zip(self._items, self.watched, strict=True)
+            if seen[0] != word and item.name.startswith(prefix)
         )
 
     def last(self) -> dict[str, Parts]:
@@ -142,7 +142,9 @@ class Context:
         """Remember that a checkpoint has what `take` returned."""
         for item in self._items:
             parts = taken[item.name]
-            if parts != item.stored:
+            # What no log has in full is stored in full by the next step, too: the checkpoint may be
+            # damaged one day, and the one before it does not know of it.
+            if item.stored and parts != item.stored:
                 self._store(item, parts)
 
     def _store(self, item: _Item, parts: Parts) -> None:

@@ -235,12 +235,18 @@ class Engine:
             self._bar = Bar(self.name, self.step)
         self._unsettled = 2
         self._proven = self.resumed_at is not None
-        if self._migrated:
-            # No log mixes versions, and an older checkpoint cannot stand in for this one.
-            self._prove(self.state)
-            self.checkpoint(derived=False)
-        elif not self._proven or (self._replayed_bytes and self._positions.check_new(self.state)):
+        if self.resumed_at is None:
             self.checkpoint()
+            self._positions.check_shared()
+        else:
+            replays = bool(self._replayed_bytes)
+            is_new = self._positions.check_resumed(self.state, replays, self._migrated)
+            if self._migrated:
+                self._prove(self.state)
+                # No log mixes versions, and an older checkpoint cannot stand in for this one.
+                self.checkpoint(derived=False)
+            elif is_new:
+                self.checkpoint()
         self.stopping.begin_step(_clock())
 
     # -- the loop --------------------------------------------------------------------------
@@ -262,7 +268,7 @@ class Engine:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
             encoded = encode(increment, "increment")
-        if look and self._unsettled:
+        if look:  # an import takes longer than the pause
             self._positions.notice_imports()
         context = b""
         for seen, word in self._watched:

@@ -122,6 +122,13 @@ class _Output:
                 "stored either. Make room or mend the disk, and run it again."
             ) from error
 
+    def is_at(self, path: str) -> bool:
+        """Return whether this is the file that a path leads to."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except FileNotFoundError:
+            return False
+
     def sync(self) -> None:
         """Return when the file is on the disk; after a failure it never is."""
         if self._failure is not None:
@@ -223,16 +230,14 @@ class Outputs:
 
     def _begin(self, name: str, path: str, mode: str) -> _Output:
         is_new = not list(values(self._recovered, name))
+        if is_new and mode[0] == "x" and os.path.lexists(path):
+            raise FileExistsError(f"{path} exists, and is no output file of this run")
+        found = self._look(path)
         if is_new:
-            if mode[0] == "x" and os.path.lexists(path):
-                raise FileExistsError(f"{path} exists, and is no output file of this run")
-            keeps = mode[0] == "a" and os.path.exists(path)
-            length = os.stat(path).st_size if keeps else 0
+            length = found.st_size if found and mode[0] == "a" else 0
             self._note(encode_context([(f"{name}#0", _LENGTH.pack(length))]))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise UsageError(f"{path} is not a regular file: it cannot be cut back")
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             sync_directory(os.path.dirname(path))
@@ -242,6 +247,23 @@ class Outputs:
             raise
         self._follow(name, output)
         return output
+
+    def _look(self, path: str) -> os.stat_result | None:
+        """Return what is there, if anything; refuse it before a length is noted to cut back to."""
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a regular file: it cannot be cut back")
+        for output in self._outputs.values():
+            if output.is_at(path):
+                raise UsageError(
+                    f"{path} is the file that this run has opened as {output.path}: open it under "
+                    "one name only"
+                )
+        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        return found
 
     @staticmethod
     def _check_again(output: _Output, mode: str) -> None:
@@ -254,6 +276,11 @@ class Outputs:
             raise UsageError(
                 f"{output.path} was opened before in this run, and an output file only grows: open "
                 f"it once before the loop, or every time with mode 'a' instead of {mode!r}"
+            )
+        if not output.is_at(output.path):
+            raise UsageError(
+                f"{output.path} is not the file any more that this run has opened there: an output "
+                "file stays where it is until the run is done"
             )
 
 

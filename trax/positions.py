@@ -6,6 +6,7 @@ output files.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -56,6 +57,7 @@ class Positions:
         self._places = stored.meta.get("generators", {}) if stored else {}
         self._known: dict[int, str] = {}
         self._strays = Strays()
+        self._modules = 0
 
     def begin(self, *, done: bool) -> None:
         """Set the generators outside of the state to where they stood, and follow all.
@@ -101,6 +103,9 @@ class Positions:
 
     def notice_imports(self) -> None:
         """Follow the global generators of what was imported after the run was opened."""
+        if len(sys.modules) == self._modules:
+            return
+        self._modules = len(sys.modules)
         for name, generator in () if self._is_off else defaults():
             if name not in self._context.names:
                 self._follow(name, generator, watch(generator), ())
@@ -110,10 +115,31 @@ class Positions:
         """Whether there are generators in the state, as it was last encoded, not yet followed."""
         return not self._inner.generators.keys() <= {*self._context.names}
 
-    def check_new(self, state: Any) -> bool:
-        """Return whether a state that was replayed has generators that its checkpoint had not."""
+    def check_shared(self) -> None:
+        """Look for generators that are one object now, and two once the run is resumed."""
+        shared = [name for place, name in self._known.items() if place in self._inner.known]
+        if shared:
+            report.warn(
+                f"{self._call.name}: a random generator in the state is {', '.join(shared)}, too. "
+                "In a resumed run they are two, and what is drawn from one does not count for the "
+                "other: draw from that in the state alone, or keep it out of the state"
+            )
+
+    def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
+        """Return whether a resumed state has generators that its checkpoint did not know."""
+        before = self._inner.generators.keys()
+        if self._is_off or self._call.mode != "function":
+            return False
+        if before and not (replays or migrated):
+            return False  # it is the state of the checkpoint
         self.encode_state(state)
-        if self.newborn:
+        if replays and migrated and not before <= self._inner.generators.keys():
+            report.warn(
+                f"{self._call.name}: migrate has replaced a random generator in the state, and "
+                "what was drawn since the checkpoint was not drawn from the new one: what it draws "
+                "now may not be what it would have drawn. Let migrate pass on the same object"
+            )
+        elif replays and self.newborn:
             report.warn(
                 f"{self._call.name}: replay_log has put a random generator into the state since "
                 "the checkpoint, and what was drawn from it is not known: what it draws now may "
@@ -191,13 +217,13 @@ class Positions:
     def _follow_inner(self, stored: Mapping[str, Parts]) -> None:
         """Follow just the generators in the state as it was last encoded."""
         wanted = self._inner.generators
-        for name in self._context.names:
-            if name.startswith(INNER) and name not in wanted:
-                self._context.drop(name)
+        followed = {name for name in self._context.names if name.startswith(INNER)}
+        for name in followed - wanted.keys():
+            self._context.drop(name)
         for name, generator in wanted.items():
-            if name not in self._context.names:
+            if name not in followed:
                 self._context.add(name, generator, stored.get(name))
-        self.inner = any(name.startswith(INNER) for name in self._context.names)
+        self.inner = bool(wanted)
 
 
 def _generators(names: set[str]) -> set[str]:

@@ -173,7 +173,6 @@ def _fold(
     renames: Mapping[str, str] | None,
     inner: Inner,
 ) -> Any:
-    draws = False
     for encoded in recovery.increments():
         if replay_log is None:
             raise CodecError(
@@ -182,7 +181,7 @@ def _fold(
             )
         increment = decode(encoded, f"an increment of the run {name!r}", renames)
         draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
-        if draws:  # from where the generators stood, and they go on from where that leaves them
+        if draws:
             inner.restore(recovery.context)
         try:
             state = replay_log(state, increment)
@@ -191,8 +190,9 @@ def _fold(
                 f"trax: raised by replay_log at step {recovery.position.step} of {name!r}"
             )
             raise
-    if not draws:
-        inner.restore(recovery.context)
+        if draws:  # a log that follows a checkpoint need not say where that left them
+            recovery.context |= inner.now()
+    inner.restore(recovery.context)
     return state
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from types import FrameType
+from types import FrameType, MemberDescriptorType
 from typing import Any
 
 from trax.errors import UsageError
@@ -55,11 +56,28 @@ def _candidates(
         yield f"rng {number}", generator
     for name, value in arguments.items():
         yield f"argument {name}", value
-        for attribute, inner in getattr(value, "__dict__", {}).items():
+        for attribute, inner in _attributes(value):
             yield f"argument {name}.{attribute}", inner
-    variables = inspect.getclosurevars(function).nonlocals
-    for name, value in {**getattr(function, "__globals__", {}), **variables}.items():
+    for name, value in {**getattr(function, "__globals__", {}), **_closure(function)}.items():
         yield f"variable {name}", value
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    yield from getattr(value, "__dict__", {}).items()
+    for kind in type(value).__mro__:
+        for name, member in kind.__dict__.items():
+            if isinstance(member, MemberDescriptorType):  # of __slots__
+                with contextlib.suppress(AttributeError):  # not set
+                    yield name, member.__get__(value)
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    found = {}
+    cells = getattr(function, "__closure__", None) or ()
+    for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
+        with contextlib.suppress(ValueError):  # not set
+            found[name] = cell.cell_contents
+    return found
 
 
 def import_for(name: str) -> None:
@@ -122,6 +140,14 @@ class Inner:
         return {
             name: tuple(context.get(f"{name}#{n}", part) for n, part in enumerate(loaded))
             for name, loaded in self._loaded.items()
+        }
+
+    def now(self) -> dict[str, bytes]:
+        """Return where the generators of a state that was loaded stand, as a context."""
+        return {
+            f"{name}#{number}": part
+            for name in self._loaded
+            for number, part in enumerate(self.generators[name].parts())
         }
 
     def restore(self, context: Mapping[str, bytes]) -> None:

@@ -159,7 +159,7 @@ def encode_context(entries: Iterable[tuple[str, bytes]]) -> bytes:
 @lru_cache(maxsize=1024)
 def entry_head(key: str, size: int) -> bytes:
     """Return what stands before a value of this size in a context."""
-    name = key.encode()
+    name = key.encode(errors="surrogateescape")  # a path may be of any bytes
     return _ENTRY.pack(len(name), size) + name
 
 
@@ -170,7 +170,7 @@ def decode_context(payload: bytes | bytearray) -> dict[str, bytes]:
     while begin < len(payload):
         key_length, value_length = _ENTRY.unpack_from(payload, begin)
         middle = begin + _ENTRY.size + key_length
-        key = payload[begin + _ENTRY.size : middle].decode()
+        key = payload[begin + _ENTRY.size : middle].decode(errors="surrogateescape")
         begin = middle + value_length
         entries[key] = bytes(payload[middle:begin])
     return entries

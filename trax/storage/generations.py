@@ -263,9 +263,11 @@ class Generations:
         """Force what was appended to the disk; a failure shows at the next append."""
         with self._switching:
             if self._log is not None and self._log.failure is None:
+                # What is appended meanwhile may speak of what was not forced.
+                end = self._log.end
                 try:
                     self.before_sync()
-                    self._log.sync()
+                    self._log.sync(end)
                 except OSError:
                     self.suspect = True
                     self.on_suspect()
@@ -289,6 +291,7 @@ class Generations:
                 if self._sync != "os" and not isinstance(log.failure, LockedError):
                     self.before_sync()
                     log.sync()
+                    log.sync()  # and its mark
                 log.close()
             except OSError as error:
                 raise DurabilityError(

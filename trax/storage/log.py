@@ -81,6 +81,7 @@ class LogWriter:
         self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
         self._durable = self._marked = HEADER_SIZE
+        self._is_mark_pending = False  # written, and not on the disk
         self._write: Callable[[Any], int] = self.file.write
         _open_writers.add(self)
 
@@ -136,7 +137,7 @@ class LogWriter:
         self._write_records([(NOTE | BEGINS, context)])
         try:
             self.sync()
-            self.file.sync()
+            self.sync()
         except OSError as error:
             raise self._durability_error(error) from error
 
@@ -208,19 +209,22 @@ class LogWriter:
         assert self.failure is not None
         raise self.failure
 
-    def sync(self, *, mark: bool = True) -> None:
-        """Return when everything appended before the call is on the disk.
+    def sync(self, end: int | None = None, *, mark: bool = True) -> None:
+        """Return when everything appended before the call, or up to `end`, is on the disk.
 
         The mark in the header block says so to whoever reads the file; it is on the disk itself
         after the next sync, which is early enough for evidence.
         """
         if self.failure is not None:
             raise self.failure
-        end = self.end
+        if end is None:
+            end = self.end
         try:
-            if end != self._durable:
+            if end != self._durable or self._is_mark_pending:
                 self.file.sync()
+                self._is_mark_pending = False
             if mark and end != self._marked:
+                self._is_mark_pending = True
                 self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
                 self._marked = end
         except OSError as error:
