@@ -528,3 +528,99 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     assert all(word >= 0 or seen is not output._Output.seen for seen, word in run._engine._watched)
     assert not any(name.startswith("output") for name in run._engine._positions._context.names)
     run.close()
+
+
+def test_what_is_cut_off_is_kept(store_here: Path) -> None:
+    """It may have been somebody else's."""
+    lines = Lines()
+    loop = looping("function", lines)
+    lines.stop = 6
+    with pytest.raises(KeyboardInterrupt):
+        loop().result()
+    with open("out.txt", "a") as file:
+        file.write("by hand\n")
+    loop().step  # noqa: B018  # it opens the run
+    assert (store_here / "runs" / "loop" / "out.txt.cut").read_text() == "by hand\n"
+
+
+def test_two_runs_do_not_write_to_one_file() -> None:
+    """While one of them has it open; in this process or in another."""
+    one = looping("function", Lines(), name="one")()
+    next(one)
+    with pytest.raises(trax.LockedError, match=r"out\.txt is an output file of another run"):
+        looping("function", Lines(), name="two")().result()
+    one.close()
+    looping("function", Lines("a"), name="two")().result()
+    assert Path("out.txt").read_text() == "0 first\n0 second\n" + WHOLE
+
+
+@pytest.mark.parametrize("mode", ["function", "none"])
+def test_a_file_for_every_step_costs_no_descriptor(mode: str) -> None:
+    """What is closed and on the disk is let go of, and is still known when the run resumes."""
+
+    def body(n: int) -> None:
+        with trax.open(f"{n}.txt") as file:
+            file.write(str(n))
+
+    loop = looping(mode, body, every_steps=2)
+    with loop() as run:
+        while run.step < 8:
+            next(run)
+            assert len(run._engine._outputs._outputs) <= 3
+    Path("7.txt").write_text("7 and more")
+    Path("0.txt").write_text("")
+    with pytest.raises(trax.CorruptionError, match=r"0\.txt"):
+        loop().result()
+    Path("0.txt").write_text("0")
+    loop().result()
+    assert [Path(f"{n}.txt").read_text() for n in range(STEPS)] == [str(n) for n in range(STEPS)]
+
+
+def test_a_run_that_was_done_and_goes_on_checks_its_files() -> None:
+    """They may have been changed in between."""
+
+    @trax.resumable(create=int, varying="steps")
+    def loop(n: int, steps: int) -> Generator[int, int, None]:
+        with trax.open("out.txt") as file:
+            for i in trax.steps(steps):
+                file.write(f"{i}\n")
+                yield i + 1
+
+    loop(3).result()
+    Path("out.txt").write_text("0\n")
+    with pytest.raises(trax.CorruptionError, match=r"out\.txt"):
+        loop(5).result()
+    Path("out.txt").write_text("0\n1\n2\nmore\n")
+    loop(5).result()
+    assert Path("out.txt").read_text() == "0\n1\n2\n3\n4\n"
+
+
+def test_a_child_does_not_keep_a_file_locked() -> None:
+    """It may outlive the run."""
+    script = """
+import os
+import trax
+
+@trax.resumable(create=int)
+def loop(n):
+    with trax.open("out.txt", "a") as file:
+        while n < 3:
+            file.write(f"{n}\\n")
+            if n == 1 and not os.path.exists("forked"):
+                open("forked", "w").close()
+                read, write = os.pipe()
+                if os.fork() == 0:
+                    os.close(write)
+                    os.read(read, 1)  # until the end of the file, when nobody can write any more
+                    os._exit(0)
+                os.close(read)
+                file.flush()
+                os.set_inheritable(write, True)
+                os.execv(sys.executable, [sys.executable, sys.argv[0]])
+            n = yield n + 1
+
+import sys
+loop().result()
+"""
+    run_script(script)
+    assert Path("out.txt").read_text() == "0\n1\n2\n"

@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -147,23 +148,33 @@ def numbers_of(*draws: Callable[[], float]) -> float:
 
 def test_generators_are_found_in_arguments_variables_and_options() -> None:
     """As an argument, an attribute of one, a variable of a closure, and where they are named."""
-    hidden = {"deep": np.random.default_rng(7)}
+    hidden = {"deep": {"down": np.random.default_rng(7)}}
     closure = random.Random(8)
+    several = [random.Random(10), {"no": "generator"}]
 
     class Model:
         def __init__(self) -> None:
             self.rng = np.random.default_rng(9)
+            self.rngs = {1: np.random.default_rng(11)}
 
-        @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], rng=hidden["deep"])
+        @trax.resumable(
+            create=list, replay_log=lambda got, x: [*got, x], rng=hidden["deep"]["down"]
+        )
         def loop(self, numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
             while len(numbers) < STEPS:
                 numbers = yield numbers_of(
-                    self.rng.random, rng.random, closure.random, hidden["deep"].random
+                    self.rng.random,
+                    self.rngs[1].random,
+                    rng.random,
+                    closure.random,
+                    several[0].random,  # type: ignore[attr-defined]
+                    hidden["deep"]["down"].random,
                 )
 
     def restart() -> None:
-        hidden["deep"].bit_generator.state = np.random.default_rng(7).bit_generator.state
+        hidden["deep"]["down"].bit_generator.state = np.random.default_rng(7).bit_generator.state
         closure.seed(8)
+        several[0].seed(10)  # type: ignore[attr-defined]
 
     whole = Model().loop(np.random.default_rng(1)).result()
     restart()
@@ -224,25 +235,35 @@ def test_a_generator_that_was_drawn_from_is_still_the_same_argument() -> None:
     assert loop(rng).result() == expected
 
 
+DONE = """
+import random, sys
+import numpy as np
+import trax
+
+random.seed(int(sys.argv[1]))
+np.random.seed(int(sys.argv[2]))
+
+@trax.resumable(create=int)
+def loop(n):
+    while n < 3:
+        random.random()
+        n = yield n + 1
+
+loop().result()
+print(random.random(), np.random.random())
+loop().result()
+print(random.random())
+"""
+
+
 def test_a_run_that_is_done_leaves_the_generators_as_it_did() -> None:
-    """What the script draws behind it is the same; what it never drew from is left alone."""
+    """What the script draws behind it is the same; what it never drew from is left alone.
 
-    @trax.resumable(create=int)
-    def loop(n: int) -> Generator[int, int, None]:
-        while n < 3:
-            random.random()
-            n = yield n + 1
-
-    random.seed(1)
-    loop().result()
-    expected = random.random()
-    np.random.seed(5)
-    untouched = np.random.random()
-    random.seed(2)
-    np.random.seed(5)
-    loop().result()
-    assert random.random() == expected
-    assert np.random.random() == untouched
+    Called again in the same process, it sets nothing back.
+    """
+    first = run_script(DONE, "1", "5").stdout
+    assert run_script(DONE, "2", "5").stdout == first
+    assert run_script(DONE, "1", "6").stdout.split()[1] != first.split()[1]
 
 
 def test_with_rng_none_random_numbers_are_left_alone() -> None:
@@ -330,7 +351,7 @@ def test_a_variable_that_is_gone_is_said() -> None:
     """The script was changed, and draws from something else now."""
     run_script(GONE.replace("{name}", "before"))
     said = run_script(GONE.replace("{name}", "behind")).stderr
-    assert "loop drew random numbers from variable before, which is not there" in said
+    assert "loop drew random numbers from variable before: Random, which is not there" in said
 
 
 LATE = """
@@ -515,7 +536,7 @@ def test_a_generator_that_is_in_the_state_and_outside_is_said(
             state = yield state[0].random() + rng.random()
 
     loop(np.random.default_rng(1)).result()
-    assert "a random generator in the state is argument rng, too" in caplog.text
+    assert "a random generator in the state is argument rng: PCG64, " in caplog.text
 
 
 def test_a_migration_that_copies_a_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -582,7 +603,7 @@ def test_a_step_that_draws_stores_little() -> None:
         run.close()
         return int(log_bytes)
 
-    assert length(draws=True) - length(draws=False) < 6000 * 48
+    assert length(draws=True) - length(draws=False) < 6000 * 56
 
 
 @pytest.mark.parametrize("rng", [random, 5, [random.Random(1), "no"], random.SystemRandom()])
@@ -590,3 +611,124 @@ def test_what_is_no_generator_is_refused(rng: Any) -> None:
     """At the definition."""
     with pytest.raises(trax.UsageError, match="rng takes random generators"):
         trax.resumable(create=int, rng=rng)(lambda n: (yield n))
+
+
+SPAWN = """
+import os, sys
+import numpy as np
+import trax
+
+
+class State:
+    def __init__(self):
+        self.numbers = []
+        self.rng = np.random.default_rng(2)
+
+
+def add(state, x):
+    state.numbers.append(x)
+    return state
+
+
+@trax.resumable(create=State, replay_log=add, every_steps=3)
+def loop(state, rng):
+    while len(state.numbers) < 8:
+        if len(state.numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        (one,), (two,) = rng.spawn(1), state.rng.spawn(1)
+        state = yield one.random() + two.random()
+
+
+print(loop(np.random.default_rng(1)).result().numbers)
+"""
+
+
+def test_a_generator_that_spawns_others_goes_on_with_the_next() -> None:
+    """Its children are numbered, and none is made twice."""
+    whole = run_script(SPAWN, "-1").stdout
+    assert len(set(whole.split())) == 8
+    for stop in ("1", "3", "7"):
+        shutil.rmtree(".trax")
+        assert run_script(SPAWN, stop, check=False).returncode == -signal.SIGKILL
+        assert run_script(SPAWN, "-1").stdout == whole
+
+
+def test_a_generator_of_another_kind_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """It cannot be set to where the one before it stood."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying="rng")
+    def loop(numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
+        while len(numbers) < 4:
+            numbers = yield rng.random()
+
+    with loop(np.random.default_rng(1)) as run:
+        next(run)
+    assert loop(random.Random(1)).result()
+    assert "loop drew random numbers from argument rng: PCG64, " in caplog.text
+
+
+def test_what_was_drawn_while_random_numbers_were_left_alone_is_not_drawn_again() -> None:
+    """Positions from before that are forgotten."""
+
+    def loop(rng: Any) -> Any:
+        @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], rng=rng, name="loop")
+        def body(numbers: list[float]) -> Generator[float, list[float], None]:
+            while len(numbers) < 6:
+                numbers = yield random.random()
+
+        return body()
+
+    random.seed(1)
+    expected = [random.random() for _ in range(6)]
+    random.seed(1)
+    for rng, step in (((), 2), (None, 4)):
+        with loop(rng) as run:
+            while run.step < step:
+                next(run)
+    assert loop(()).result() == expected
+
+
+def test_a_replay_log_that_draws_later_is_said_at_the_recovery(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At the first step it did not."""
+
+    def fold(numbers: list[float], x: float) -> list[float]:
+        return [*numbers, x + random.random() if len(numbers) == 2 else x]
+
+    @trax.resumable(create=list, replay_log=fold)
+    def loop(numbers: list[float]) -> Generator[float, list[float], None]:
+        while len(numbers) < 5:
+            numbers = yield 1.0
+
+    with loop() as run:
+        while run.step < 4:
+            next(run)
+    loop().result()
+    assert "replay_log drew random numbers from random, and now" in caplog.text
+
+
+def test_runs_that_take_turns_with_one_generator_are_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When one of them is resumed and sets it back; alone, none is."""
+
+    def loop(name: str) -> Any:
+        @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], name=name)
+        def body(numbers: list[float]) -> Generator[float, list[float], None]:
+            while len(numbers) < 6:
+                numbers = yield random.random()
+
+        return body()
+
+    for name in ("one", "two"):
+        with loop(name) as run:
+            next(run)
+    with loop("two") as run:
+        next(run)
+    assert "take turns" not in caplog.text
+    with loop("one") as one:
+        next(one)
+        with loop("two") as two:
+            next(two)
+    assert "two sets random: Random to where it stood, and one, which is going on" in caplog.text

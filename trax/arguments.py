@@ -24,7 +24,7 @@ from xxhash import xxh3_128
 
 from trax.code import content
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
-from trax.randomness import canonical, is_generator
+from trax.randomness import canonical, seed_of
 
 __all__ = [
     "call_with",
@@ -208,7 +208,7 @@ def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> 
     elif kind is dict:
         head("dict", len(value))
         unordered(value.items())
-    elif seed := _seed(value):
+    elif (seed := seed_of(value)) is not None:  # where it stands is stored with the run
         each([kind, type(canonical(value)), seed.entropy, seed.spawn_key])
     elif isinstance(value, ModuleType):
         leaf("module", value.__name__.encode())
@@ -226,12 +226,6 @@ def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> 
             state, items, pairs = [*rest, None, None, None][:3]
             each([function, args, state, list(items or ())])
             each([list(pairs)] if isinstance(value, OrderedDict) else [dict(pairs or ())])
-
-
-def _seed(value: Any) -> Any:
-    """Return what a generator of NumPy was made from; where it stands is stored with the run."""
-    seed = getattr(canonical(value), "seed_seq", None) if is_generator(value) else None
-    return seed if hasattr(seed, "entropy") else None
 
 
 def _distinctions(routine: Any) -> list[Any]:

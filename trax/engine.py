@@ -33,6 +33,7 @@ from trax.opening import Opened, load_finished, open_held
 from trax.output import Outputs
 from trax.policies import Since
 from trax.positions import Positions
+from trax.replay import Replayed
 from trax.stopping import Stopping
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.frames import CLOUDPICKLE
@@ -197,10 +198,16 @@ class Engine:
             self.resumed_at = stored.step
             self._migrated = stored.migrated_from is not None
         self._positions = Positions(self._call, stored)
-        self._positions.begin(done=opened.done)
+        self._positions.begin(self._identity(stored), done=opened.done)
         if opened.done:
             self.result = opened.result
             self.status = "done"
+
+    def _identity(self, stored: Replayed[Any] | None) -> str:
+        if self._hold is not None:
+            return self._hold.generations.run
+        assert stored is not None  # only a run that is done is not held
+        return stored.recovery.run
 
     def _prepare(self, hold: Hold) -> None:
         """Make ready for increments; the first checkpoint of a run is stored here."""
@@ -213,6 +220,7 @@ class Engine:
             always=options.sync == "always" and not self.is_deferred,
             note=hold.generations.note,
             follow=self._positions.add,
+            unfollow=self._positions.drop,
         )
         self._generations.before_sync = self._outputs.sync
         self._watched = self._positions.watched
@@ -338,6 +346,8 @@ class Engine:
             self._checkpoint_if_possible()
         if self._unsettled:
             self._settle_in()
+        if self._outputs is not None:
+            self._outputs.tidy()
         self.stopping.begin_step(_clock())
         if self._bar is not None:
             self._bar.update(self.step, self.total)
@@ -557,8 +567,10 @@ class Engine:
     def _end(self, hold: Hold) -> None:
         """Close the files; a fork of the process that holds the run leaves them alone."""
         outputs = self._outputs
-        if outputs is not None and hold.pid == os.getpid():
-            outputs.end(self._positions.last)
+        if outputs is not None:
+            self._positions.end()
+            if hold.pid == os.getpid():
+                outputs.end(self._positions.last)
         try:
             hold.close()
         finally:

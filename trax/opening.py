@@ -10,7 +10,9 @@ from trax.arguments import changed_error, differences
 from trax.call import Call
 from trax.errors import UsageError
 from trax.output import cut_back
+from trax.randomness import watch
 from trax.replay import Replayed, load, replay, stored_version
+from trax.sources import outer
 from trax.storage.codec import decode
 from trax.storage.recovery import Recovery
 from trax.storage.store import Hold, Store
@@ -84,18 +86,12 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     _check_version(call, meta)
     _check_arguments(call, meta)
     _check_mode(call, meta, recovery)
-    replayed = replay(
-        recovery,
-        call.name,
-        call.create,
-        call.options.replay_log,
-        renames=call.options.renames,
-        migration=call.migration,
-    )
-    if not meta.get("done"):
-        cut_back(store.path, recovery.context)
+    replayed = _replay(call, recovery)
+    finished = meta.get("done") and not replayed.replayed and _is_same_call(call, meta)
+    if not finished:
+        cut_back(store.path, store.run_path(call.name), recovery.context)
     hold.generations.adopt(recovery)
-    if meta.get("done") and not replayed.replayed and _is_same_call(call, meta):
+    if finished:
         return _finished(call, store, replayed)
     how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
     report.note(
@@ -105,6 +101,32 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     _tell_migrated(call, replayed)
     _tell_changed_code(call, meta, "the present code runs")
     return Opened(replayed.state, replayed)
+
+
+def _replay(call: Call, recovery: Recovery) -> Replayed[Any]:
+    """Replay the log, and see to it that this draws no random numbers outside of the state."""
+    options = call.options
+    before = []
+    if call.mode == "function" and options.rng is not None:
+        for name, generator in outer(options.rng, call.arguments, call.function):
+            watched = watch(generator)
+            before.append((name, watched, watched.parts()))
+    replayed = replay(
+        recovery,
+        call.name,
+        call.create,
+        options.replay_log,
+        renames=options.renames,
+        migration=call.migration,
+    )
+    drawn = [name for name, watched, parts in before if watched.parts() != parts]
+    if drawn and replayed.replayed:
+        report.warn(
+            f"{call.name}: replay_log drew random numbers from {', '.join(drawn)}, and now they "
+            "were others: the state may not be what it was. Draw them in the loop and yield them; "
+            "or draw from a generator in the state"
+        )
+    return replayed
 
 
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import fcntl
 import os
+import shutil
 import stat
 import struct
+import weakref
 from collections.abc import Callable, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
+from urllib.parse import quote
 
 from trax import report
 from trax.active import current
 from trax.context import Parts, values
-from trax.errors import CorruptionError, DurabilityError, StorageError, UsageError
+from trax.errors import CorruptionError, DurabilityError, LockedError, StorageError, UsageError
 from trax.storage.files import force, sync_directory
 from trax.storage.frames import encode_context
 from trax.storage.recovery import OUTPUT
@@ -107,6 +111,7 @@ class _Output:
         self._always = always
         self._forced = -1
         self._failure: OSError | None = None
+        _open.add(self)
 
     def parts(self) -> Parts:
         """Flush what was written, and return the file's length."""
@@ -142,6 +147,13 @@ class _Output:
                 raise
             self._forced = length
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is written to it any more, and all of it is on the disk."""
+        if self.file is None or not self.file.closed:
+            return False
+        return self._forced == os.fstat(self._fd).st_size and self._failure is None
+
     def end(self, parts: Parts) -> None:
         """Close the file, and cut off what no stored step has written."""
         with contextlib.suppress(OSError):
@@ -153,7 +165,22 @@ class _Output:
                 os.ftruncate(self._fd, length)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Let go of the file, and let other runs write to it."""
+        if self in _open:
+            _open.discard(self)
+            os.close(self._fd)
+
+
+# A forked child shares the descriptors, and with them the locks: it closes its own.
+_open: weakref.WeakSet[_Output] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    for output in list(_open):
+        output.close()
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 class Outputs:
@@ -169,8 +196,8 @@ class Outputs:
         Whether every step is forced to the disk.
     note : callable
         Stores a context at once.
-    follow : callable
-        Takes a name and something to follow from now on.
+    follow, unfollow : callable
+        Takes a name, and something to follow from now on; and a name to follow no more.
     """
 
     def __init__(
@@ -181,12 +208,14 @@ class Outputs:
         always: bool,
         note: Callable[[bytes], None],
         follow: Callable[[str, Any], None],
+        unfollow: Callable[[str], None],
     ) -> None:
         self._store = store
         self._recovered = recovered
         self._always = always
         self._note = note
         self._follow = follow
+        self._unfollow = unfollow
         self._outputs: dict[str, _Output] = {}
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
@@ -213,6 +242,14 @@ class Outputs:
         for output in list(self._outputs.values()):
             output.sync()
 
+    def tidy(self) -> None:
+        """Let go of the files that were closed, once they are on the disk."""
+        for name, output in list(self._outputs.items()):
+            if output.is_settled:
+                self._unfollow(name)
+                del self._outputs[name]
+                output.close()
+
     def end(self, last: Callable[[str], Parts]) -> None:
         """Close the files; `last` tells the position of each that was stored last."""
         for name, output in self._outputs.items():
@@ -238,6 +275,7 @@ class Outputs:
             self._note(encode_context([(f"{name}#0", _LENGTH.pack(length))]))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
+            _lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             sync_directory(os.path.dirname(path))
@@ -262,7 +300,11 @@ class Outputs:
                     f"{path} is the file that this run has opened as {output.path}: open it under "
                     "one name only"
                 )
-        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _lock(fd, path)
+        finally:
+            os.close(fd)
         return found
 
     @staticmethod
@@ -284,10 +326,24 @@ class Outputs:
             )
 
 
-def cut_back(store: str, context: Mapping[str, bytes]) -> None:
+def _lock(fd: int, path: str) -> None:
+    """Keep other runs from writing to a file, where the file system can."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(
+            f"{path} is an output file of another run that is going on. Give each run a file of "
+            "its own, as in trax.open(f'out-{seed}.csv')."
+        ) from None
+    except OSError:  # a courtesy, as the lock of a run
+        return
+
+
+def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
     """Make the output files end where a context says that they did.
 
-    Nothing is changed before all of them are found to be there and long enough.
+    Nothing is changed before all of them are found to be there and long enough. What is cut off
+    is kept in `directory`, until the next time.
 
     Raises
     ------
@@ -303,7 +359,7 @@ def cut_back(store: str, context: Mapping[str, bytes]) -> None:
     for path, length, present in found:
         try:
             if present:
-                _cut(path, length)
+                kept = _cut(path, length, directory)
         except OSError as error:
             raise StorageError(
                 f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
@@ -311,8 +367,8 @@ def cut_back(store: str, context: Mapping[str, bytes]) -> None:
             ) from error
         if present > length:
             report.note(
-                f"{path} was cut back from {present:,} to {length:,} bytes: what was behind is of "
-                "a step that is done again"
+                f"{path} was cut back from {present:,} to {length:,} bytes: what was behind, of a "
+                f"step that is done again, is kept as {kept}"
             )
 
 
@@ -334,11 +390,19 @@ def _length(path: str, needed: int) -> int:
     return present
 
 
-def _cut(path: str, length: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        if os.fstat(fd).st_size > length:
-            os.ftruncate(fd, length)
-        force(fd)  # before a log is that says so
-    finally:
-        os.close(fd)
+def _cut(path: str, length: int, directory: str) -> str:
+    """Cut a file and force it to the disk; return where what was cut off is kept."""
+    kept = os.path.join(directory, f"{quote(os.fsencode(os.path.basename(path)), '')[:200]}.cut")
+    with builtins.open(path, "r+b") as file:
+        if os.fstat(file.fileno()).st_size > length:
+            _lock(file.fileno(), path)
+            file.seek(length)
+            with builtins.open(kept, "wb", opener=_private) as copy:
+                shutil.copyfileobj(file, copy)
+            file.truncate(length)
+        force(file.fileno())  # before a log is that says so
+    return kept
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -7,6 +7,7 @@ output files.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -23,6 +24,9 @@ from trax.storage.recovery import OUTPUT
 
 __all__ = ["Positions"]
 
+_runs: set[str] = set()  # which this process has a part in
+_open: weakref.WeakSet[Positions] = weakref.WeakSet()
+
 _FOLDED = encode_context([(FOLDED, b"")])
 
 
@@ -38,6 +42,8 @@ class Positions:
 
     Attributes
     ----------
+    run : str
+        The run's name.
     recovered : dict of str to bytes
         The context that was recovered.
     watched : list
@@ -49,6 +55,7 @@ class Positions:
     def __init__(self, call: Call, stored: Replayed[Any] | None) -> None:
         self.recovered = stored.recovery.context if stored else {}
         self.inner = False
+        self.run = call.name
         self._call = call
         self._is_off = call.options.rng is None
         self._context = Context(_moved(stored) if stored else set())
@@ -59,31 +66,57 @@ class Positions:
         self._strays = Strays()
         self._modules = 0
 
-    def begin(self, *, done: bool) -> None:
+    def begin(self, identity: str, *, done: bool) -> None:
         """Set the generators outside of the state to where they stood, and follow all.
 
-        Of a run that is done, only those are set that it drew from.
+        Of a run that is done, only those are set that it drew from, and only the first time in a
+        process that has no part in it: the script goes on as if it had been run just now.
         """
-        if self._is_off:
+        is_known = identity in _runs
+        _runs.add(identity)
+        if self._is_off or (done and is_known):
             return
+        if not done:
+            _open.add(self)
         drawn = _generators(self._context.changed)
         for name in drawn:
             import_for(name)
         call = self._call
-        found = dict(outer(call.options.rng or (), call.arguments, call.function))
-        for name, generator in found.items():
+        found = set()
+        for place, generator in outer(call.options.rng or (), call.arguments, call.function):
             watched = watch(generator)
+            name = f"{place}: {watched.kind}"
+            found.add(name)
             stood = tuple(values(self.recovered, name))
             if stood and (name in drawn or not done):
+                self._check_open(name, generator)
                 watched.restore(stood)
             self._follow(name, generator, watched)
         self._follow_inner(self._inner.stored(self.recovered))
-        lost = sorted(name for name in drawn - found.keys() if not name.startswith(INNER))
+        lost = sorted(name for name in drawn - found if not name.startswith(INNER))
         if lost and not done:
             report.warn(
-                f"{call.name} drew random numbers from {', '.join(lost)}, which is not there any "
+                f"{self.run} drew random numbers from {', '.join(lost)}, which is not there any "
                 "more: what it draws from another generator is not what it would have drawn"
             )
+
+    def _check_open(self, name: str, generator: Any) -> None:
+        """Look for another run that is going on and draws from the same generator."""
+        others = [one.run for one in _open if one is not self and one.draws_from(name, generator)]
+        if others:
+            report.warn(
+                f"{self.run} sets {name} to where it stood, and {', '.join(others)}, which is "
+                "going on, draws from it, too: neither draws what it would have drawn. Let runs "
+                "that take turns draw from generators of their own"
+            )
+
+    def draws_from(self, name: str, generator: Any) -> bool:
+        """Return whether the run has drawn from a generator outside of its state."""
+        return name in self._context.changed and id(generator) in self._known
+
+    def end(self) -> None:
+        """Set nothing and follow nothing any more."""
+        _open.discard(self)
 
     # -- at every step ---------------------------------------------------------------------
 
@@ -106,9 +139,10 @@ class Positions:
         if len(sys.modules) == self._modules:
             return
         self._modules = len(sys.modules)
-        for name, generator in () if self._is_off else defaults():
-            if name not in self._context.names:
-                self._follow(name, generator, watch(generator), ())
+        for place, generator in () if self._is_off else defaults():
+            if id(generator) not in self._known:
+                watched = watch(generator)
+                self._follow(f"{place}: {watched.kind}", generator, watched, ())
 
     @property
     def newborn(self) -> bool:
@@ -120,7 +154,7 @@ class Positions:
         shared = [name for place, name in self._known.items() if place in self._inner.known]
         if shared:
             report.warn(
-                f"{self._call.name}: a random generator in the state is {', '.join(shared)}, too. "
+                f"{self.run}: a random generator in the state is {', '.join(shared)}, too. "
                 "In a resumed run they are two, and what is drawn from one does not count for the "
                 "other: draw from that in the state alone, or keep it out of the state"
             )
@@ -128,20 +162,22 @@ class Positions:
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
         """Return whether a resumed state has generators that its checkpoint did not know."""
         before = self._inner.generators.keys()
-        if self._is_off or self._call.mode != "function":
+        if self._is_off:  # where they stood is not stored any more
+            return any(not key.startswith(OUTPUT) for key in self.recovered)
+        if self._call.mode != "function":
             return False
         if before and not (replays or migrated):
             return False  # it is the state of the checkpoint
         self.encode_state(state)
         if replays and migrated and not before <= self._inner.generators.keys():
             report.warn(
-                f"{self._call.name}: migrate has replaced a random generator in the state, and "
+                f"{self.run}: migrate has replaced a random generator in the state, and "
                 "what was drawn since the checkpoint was not drawn from the new one: what it draws "
                 "now may not be what it would have drawn. Let migrate pass on the same object"
             )
         elif replays and self.newborn:
             report.warn(
-                f"{self._call.name}: replay_log has put a random generator into the state since "
+                f"{self.run}: replay_log has put a random generator into the state since "
                 "the checkpoint, and what was drawn from it is not known: what it draws now may "
                 "not be what it would have drawn. Let create= make it, or name it with rng="
             )
@@ -158,7 +194,7 @@ class Positions:
             found = {name: value for name, value in found.items() if id(value) not in inner}
         if found:
             report.warn(
-                f"{self._call.name} keeps a random generator in the local variable "
+                f"{self.run} keeps a random generator in the local variable "
                 f"{', '.join(found)}; a resumed loop would make it anew and draw the same numbers "
                 "again. Keep it in the state, take it as an argument, or name it with rng="
             )
@@ -168,6 +204,12 @@ class Positions:
     def add(self, name: str, tracked: Tracked) -> None:
         """Follow something whose present position is stored already."""
         self._context.add(name, tracked)
+
+    def drop(self, name: str) -> None:
+        """Follow one less, and remember where it was."""
+        for number, part in enumerate(self.last(name)):
+            self.recovered[f"{name}#{number}"] = part
+        self._context.drop(name)
 
     def last(self, name: str) -> Parts:
         """Return where one thing stood when it was last stored."""
@@ -194,12 +236,13 @@ class Positions:
         entries = {
             key: value
             for key, value in self.recovered.items()
-            if not key.startswith(INNER) and key.rpartition("#")[0] not in taken
+            if key.startswith(OUTPUT)
+            or not (self._is_off or key.startswith(INNER) or key.rpartition("#")[0] in taken)
         }
         for name, parts in taken.items():
             entries |= {f"{name}#{number}": part for number, part in enumerate(parts)}
         entries.pop(FOLDED, None)
-        changed = self._context.changed_by(taken)
+        changed = set() if self._is_off else self._context.changed_by(taken)
         meta = {"drawn": sorted(_generators(changed)), "generators": self._places}
         return meta, Encoded(CONTEXT, encode_context(entries.items()), [])
 

@@ -14,7 +14,6 @@ them that the program has imported are looked at.
 
 from __future__ import annotations
 
-import _random
 import ctypes
 import pickle
 import random
@@ -23,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Generator", "canonical", "defaults", "is_generator", "kinds", "watch"]
+__all__ = ["Generator", "canonical", "defaults", "is_generator", "kinds", "seed_of", "watch"]
 
 _NEVER = -1  # no word has this value: there is no telling without comparing the parts
 _UNSEEN = memoryview(bytes(8)).cast("Q")
@@ -32,6 +31,7 @@ _WORDS = 624
 _BYTES = 4 * _WORDS
 _PLACE = struct.Struct("<Ii?d")  # how often made anew, index, a normal number kept for later
 _MOST = 4096  # times that words are made anew before they are stored again
+_PROBE = 0x5A17C0DE  # a number that is nowhere by chance
 _PCG = struct.Struct("<16s?I")  # state, and half a number kept for later
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
 _TORCH_SIZE = 5056  # of the CPU's generator; that of a GPU is a seed and an offset
@@ -42,12 +42,15 @@ class Generator(Protocol):
 
     Attributes
     ----------
+    kind : str
+        What it is a generator of; only one of the same kind can be restored.
     seen : memoryview
         Its first item is the word that every draw changes.
     word : int
         What that was when `parts` was last asked for; `_NEVER` where a draw may not change it.
     """
 
+    kind: str
     seen: memoryview
     word: int
 
@@ -104,6 +107,8 @@ def _is_next(old: bytes, new: bytes) -> bool:
 class _Python:
     """A `random.Random`."""
 
+    kind = "Random"
+
     def __init__(self, generator: random.Random) -> None:
         self._generator = generator
         self._words = _Words()
@@ -136,20 +141,16 @@ class _Python:
 class _Twister:
     """NumPy's Mersenne Twister, with the normal number that an old `RandomState` keeps."""
 
+    kind = "MT19937"
+
     def __init__(self, bits: Any, owner: Any = None) -> None:
         self._bits = bits
         self._owner = owner
         self._words = _Words()
         state = bits.state["state"]
-        place = struct.pack("<i", state["pos"])
-        address = bits.ctypes.state_address
-        memory = _memory(address, _BYTES + 4)
-        if bytes(memory) == state["key"].astype("<u4").tobytes() + place:
-            self._memory: memoryview | None = memory
-            self.seen = memory[_BYTES - 4 :].cast("Q")
-        else:
-            self._memory = None
-            self.seen = _UNSEEN
+        content = state["key"].astype("<u4").tobytes() + struct.pack("<i", state["pos"])
+        self._memory = _find(bits, content)
+        self.seen = _UNSEEN if self._memory is None else self._memory[_BYTES - 4 :].cast("Q")
         self._gauss = None if owner is None else _find_gauss(owner)
         self.word = _NEVER
 
@@ -192,10 +193,9 @@ class _Pcg:
 
     def __init__(self, bits: Any) -> None:
         self._bits = bits
-        state = bits.state["state"]["state"].to_bytes(16, "little")
-        (address,) = struct.unpack("P", _memory(bits.ctypes.state_address, 8))
-        found = _memory(address, 16)
-        self.seen = found[:8].cast("Q") if bytes(found) == state else _UNSEEN
+        self.kind = type(bits).__name__
+        found = _find(bits, bits.state["state"]["state"].to_bytes(16, "little"))
+        self.seen = _UNSEEN if found is None else found[:8].cast("Q")
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
@@ -222,6 +222,7 @@ class _Pcg:
 class _Torch:
     """A generator of PyTorch."""
 
+    kind = "torch"
     seen = _UNSEEN
     word = _NEVER
 
@@ -250,7 +251,8 @@ class _Opaque:
     seen = _UNSEEN
     word = _NEVER
 
-    def __init__(self, get: Callable[[], Any], set_: Callable[[Any], None]) -> None:
+    def __init__(self, kind: str, get: Callable[[], Any], set_: Callable[[Any], None]) -> None:
+        self.kind = kind
         self._get = get
         self._set = set_
 
@@ -261,20 +263,41 @@ class _Opaque:
         self._set(pickle.loads(parts[0]))
 
 
-def _memory(address: int, size: int) -> memoryview:
-    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+class _Children:
+    """How many children NumPy's `SeedSequence` has spawned, which decides about the next one."""
+
+    kind = "SeedSequence"
+
+    def __init__(self, seed: Any) -> None:
+        self._seed = seed
+        probe = type(seed)(0, n_children_spawned=_PROBE)
+        begin = bytes(_memory(probe)).find(struct.pack("<I", _PROBE))
+        self.seen = _UNSEEN if begin < 0 else _memory(seed)[begin : begin + 4].cast("I")
+        self.word = _NEVER
+
+    def parts(self) -> tuple[bytes, ...]:
+        count = self._seed.n_children_spawned
+        if self.seen is not _UNSEEN:
+            self.word = self.seen[0]
+        return (struct.pack("<I", count),)
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        (count,) = struct.unpack("<I", parts[0])
+        if count > self._seed.n_children_spawned:  # it can only go forwards
+            self._seed.spawn(count - self._seed.n_children_spawned)
 
 
-def _own_memory(obj: Any, size: int) -> memoryview | None:
-    """Return the first bytes of an object, where its identity is where it lies."""
-    return _memory(id(obj), size) if sys.implementation.name == "cpython" else None
+def _memory(obj: Any) -> memoryview:
+    """Return the memory of an object, from its identity on; empty where that is no address."""
+    size = type(obj).__basicsize__ if sys.implementation.name == "cpython" else 0
+    return memoryview((ctypes.c_char * size).from_address(id(obj))).cast("B")
 
 
-def _find(generator: random.Random, content: bytes) -> memoryview | None:
-    """Return the memory of a generator in which its state lies as `content`."""
-    memory = _own_memory(generator, _random.Random.__basicsize__)
-    begin = -1 if memory is None else bytes(memory).find(content)
-    return None if memory is None or begin < 0 else memory[begin : begin + len(content)]
+def _find(obj: Any, content: bytes) -> memoryview | None:
+    """Return that part of an object's own memory which is `content`, if it is there."""
+    memory = _memory(obj)
+    begin = bytes(memory).find(content)
+    return None if begin < 0 else memory[begin : begin + len(content)]
 
 
 def _find_gauss(owner: Any) -> memoryview | None:
@@ -282,17 +305,13 @@ def _find_gauss(owner: Any) -> memoryview | None:
     from numpy.random import MT19937, RandomState
 
     probe = RandomState(MT19937(0))
-    size = RandomState.__basicsize__
-    memory, probed = _own_memory(owner, size), _own_memory(probe, size)
-    if memory is None or probed is None:
-        return None
     found = []
     for has_gauss in (0, 1):
         gauss = {"has_gauss": has_gauss, "gauss": 1.2345678901234567e-5}
         probe.set_state({**probe.get_state(legacy=False), **gauss})
-        found.append(bytes(probed).find(struct.pack("<ixxxxd", *gauss.values())))
+        found.append(bytes(_memory(probe)).find(struct.pack("<ixxxxd", *gauss.values())))
     begin = found[0]
-    return memory[begin : begin + 16] if begin >= 0 and found[1] == begin else None
+    return _memory(owner)[begin : begin + 16] if begin >= 0 and found[1] == begin else None
 
 
 def canonical(generator: Any) -> Any:
@@ -303,12 +322,21 @@ def canonical(generator: Any) -> Any:
     return generator
 
 
+def seed_of(generator: Any) -> Any:
+    """Return the `SeedSequence` that a generator of NumPy was made from and spawns from, or None.
+
+    It is a generator, too: of further ones.
+    """
+    seed = getattr(canonical(generator), "seed_seq", None)
+    return seed if is_generator(seed) else None
+
+
 def kinds() -> tuple[type, ...]:
     """Return the types of generators that the program can have made."""
     found: list[type] = [random.Random]
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
-        found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator)
+        found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator, numpy.SeedSequence)
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "Generator"):
         found.append(torch.Generator)
@@ -323,22 +351,25 @@ def is_generator(value: Any) -> bool:
 def watch(generator: Any) -> Generator:
     """Return what reads and restores the position of a generator."""
     generator = canonical(generator)
+    kind = type(generator).__name__
     if isinstance(generator, random.Random):
         if type(generator).getstate is random.Random.getstate:
             return _Python(generator)
-        return _Opaque(generator.getstate, generator.setstate)
+        return _Opaque(kind, generator.getstate, generator.setstate)
+    if hasattr(generator, "n_children_spawned"):
+        return _Children(generator)
     if hasattr(generator, "get_state"):
         if type(generator).__module__.partition(".")[0] == "torch":
             return _Torch(generator)
         bits = generator._bit_generator  # noqa: SLF001  # there is no public way from a RandomState
         if type(bits).__name__ == "MT19937":
             return _Twister(bits, generator)
-        return _Opaque(lambda: generator.get_state(legacy=False), generator.set_state)
-    if type(generator).__name__ == "MT19937":
+        return _Opaque(kind, lambda: generator.get_state(legacy=False), generator.set_state)
+    if kind == "MT19937":
         return _Twister(generator)
-    if type(generator).__name__ in ("PCG64", "PCG64DXSM"):
+    if kind in ("PCG64", "PCG64DXSM"):
         return _Pcg(generator)
-    return _Opaque(lambda: generator.state, lambda state: setattr(generator, "state", state))
+    return _Opaque(kind, lambda: generator.state, lambda state: setattr(generator, "state", state))
 
 
 def defaults() -> Iterator[tuple[str, Any]]:

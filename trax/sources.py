@@ -11,11 +11,12 @@ from types import FrameType, MemberDescriptorType
 from typing import Any
 
 from trax.errors import UsageError
-from trax.randomness import canonical, defaults, is_generator, watch
+from trax.randomness import canonical, defaults, is_generator, seed_of, watch
 
 __all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer"]
 
 INNER = "state "  # what the names of generators in the state begin with
+_SMALL = 100  # items of a container that are looked at
 
 
 def check_rng(rng: Any) -> tuple[Any, ...] | None:
@@ -39,13 +40,19 @@ def outer(
     """Yield the generators outside of the state that a loop can draw from, with their names.
 
     They are the global ones, those that were `named`, and those that are an argument, an
-    attribute of one, or a variable of the function's module or closure.
+    attribute of one, or a variable of the function's module or closure; or lie in a list, a tuple
+    or a dictionary there.
     """
     seen: set[int] = set()
     for name, value in _candidates(named, arguments, inspect.unwrap(function)):
-        if is_generator(value) and id(canonical(value)) not in seen:
-            seen.add(id(canonical(value)))
-            yield name, canonical(value)
+        if not is_generator(value) or id(canonical(value)) in seen:
+            continue
+        seen.add(id(canonical(value)))
+        yield name, canonical(value)
+        seed = seed_of(value)
+        if seed is not None and id(seed) not in seen:
+            seen.add(id(seed))
+            yield f"{name} seed", seed
 
 
 def _candidates(
@@ -55,11 +62,19 @@ def _candidates(
     for number, generator in enumerate(named):
         yield f"rng {number}", generator
     for name, value in arguments.items():
-        yield f"argument {name}", value
+        yield from _with_items(f"argument {name}", value)
         for attribute, inner in _attributes(value):
-            yield f"argument {name}.{attribute}", inner
+            yield from _with_items(f"argument {name}.{attribute}", inner)
     for name, value in {**getattr(function, "__globals__", {}), **_closure(function)}.items():
-        yield f"variable {name}", value
+        yield from _with_items(f"variable {name}", value)
+
+
+def _with_items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a value and, where it is a small container, what is in it."""
+    yield name, value
+    if type(value) in (list, tuple, dict) and len(value) <= _SMALL:
+        for key, inner in value.items() if type(value) is dict else enumerate(value):
+            yield f"{name}[{key!r}]", inner
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
@@ -82,11 +97,12 @@ def _closure(function: Any) -> dict[str, Any]:
 
 def import_for(name: str) -> None:
     """Import the library whose global generator has this name, if it is one of theirs."""
-    library = name.split(maxsplit=1)[0]
+    library = name.partition(":")[0].partition(" ")[0]
     if library in ("numpy.random", "torch", "torch.cuda"):
-        module = importlib.import_module(library)
-        if library == "torch.cuda":
-            module.init()
+        with contextlib.suppress(Exception):  # then it is not there any more
+            module = importlib.import_module(library)
+            if library == "torch.cuda":
+                module.init()
 
 
 class Inner:

@@ -14,7 +14,7 @@ import contextlib
 import io
 import pickle
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -98,22 +98,49 @@ def encode_finding(obj: Any, what: str, kinds: tuple[type, ...]) -> tuple[Encode
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=buffers.append)
+    pickler = _Looking(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
     kind = PICKLE
     try:
         pickler.dump(obj)
         views = [buffer.raw() for buffer in buffers]
     except BufferError:  # not contiguous: only in one piece
         file, views = io.BytesIO(), []
-        pickler = pickle.Pickler(file, PROTOCOL)
+        pickler = _Looking(file, kinds) if kinds else _plain(file)
         pickler.dump(obj)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         file, views, kind = io.BytesIO(), [], CLOUDPICKLE
         pickler = _dump_by_value(obj, what, file)
     found = {}
-    if kinds:
+    if kinds and getattr(pickler, "saw", True):
         found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
     return Encoded(kind, file.getvalue(), views), found
+
+
+def _plain(file: io.BytesIO, keep: Callable[[pickle.PickleBuffer], Any] | None = None) -> Any:
+    return pickle.Pickler(file, PROTOCOL, buffer_callback=keep)
+
+
+class _Looking(pickle.Pickler):
+    """Plain pickle that sees whether there is anything of certain kinds.
+
+    What it has numbered is looked through only then: in a state of many small objects that takes
+    longer than to pickle it.
+    """
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        kinds: tuple[type, ...],
+        keep: Callable[[pickle.PickleBuffer], Any] | None = None,
+    ) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=keep)
+        self.saw = False
+        self._kinds = kinds
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, self._kinds):
+            self.saw = True
+        return NotImplemented
 
 
 def _dump_by_value(obj: Any, what: str, file: io.BytesIO) -> Any:
