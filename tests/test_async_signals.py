@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,19 @@ def test_a_time_limit_ends_an_async_loop(library: str) -> None:
     assert loop.load() == [0, 1, 2]
 
 
+@pytest.fixture
+def before() -> Iterator[Any]:
+    """The handler of SIGTERM that the test finds, whatever earlier ones have left behind."""
+
+    def handler(number: int, frame: Any) -> None: ...
+
+    replaced = signal.signal(signal.SIGTERM, handler)
+    yield handler
+    signal.signal(signal.SIGTERM, replaced)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_handlers_are_put_back_behind_an_async_loop(library: str) -> None:
+def test_handlers_are_put_back_behind_an_async_loop(library: str, before: Any) -> None:
     """However it ends, and also where its opening failed."""
 
     @trax.resumable(create=int)
@@ -164,7 +176,6 @@ def test_handlers_are_put_back_behind_an_async_loop(library: str) -> None:
 
     watched: list[bool] = []
     fails = True
-    before = signal.getsignal(signal.SIGTERM)
     drive(library, main)
     assert signal.getsignal(signal.SIGTERM) is before
     fails = False
