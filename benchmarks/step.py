@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import random
 import statistics
 import tempfile
 import time
@@ -41,6 +42,28 @@ def count(state: int, increment: tuple[int, float, str]) -> int:
     return state + 1
 
 
+def drawing(state: int, steps: int) -> Iterator[tuple[int, float, str]]:
+    for _ in range(steps):
+        random.random()
+        yield INCREMENT
+
+
+def writing(state: int, steps: int) -> Iterator[tuple[int, float, str]]:
+    with trax.open("lines.txt") as file:
+        for _ in range(steps):
+            file.write("a line of text\n")
+            yield INCREMENT
+
+
+def other_loop(body: Callable[[int, int], Iterator[object]]) -> Callable[[int], None]:
+    def run(steps: int) -> None:
+        loop = trax.resumable(create=int, replay_log=count)(body)
+        for _ in loop.fresh(steps):
+            pass
+
+    return run
+
+
 def trax_loop(**options: object) -> Callable[[int], None]:
     def run(steps: int) -> None:
         @trax.resumable(create=int, replay_log=count, **options)  # type: ignore[call-overload,untyped-decorator]
@@ -60,6 +83,9 @@ LOOPS: dict[str, Callable[[int], None]] = {
     "trax, default settings": trax_loop(),
     "trax, every_steps=1000": trax_loop(every_steps=1000),
     'trax, sync="os"': trax_loop(sync="os"),
+    "trax, rng=None": trax_loop(rng=None),
+    "trax, a random number": other_loop(drawing),
+    "trax, a line to a file": other_loop(writing),
 }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,11 +215,106 @@ asyncio.run(loop().result())
     assert trax.load("loop") == 2
 
 
+def test_a_task_that_is_collected_in_a_step_stores_no_half_of_it() -> None:
+    """Nobody refers to it, and nobody will go on with it."""
+
+    class State:
+        begun = ended = 0
+
+    @trax.resumable(create=State, replay_log=None)
+    async def loop(state: State) -> Any:
+        while True:
+            state.begun += 1
+            if state.begun == 3:
+                reached.set()
+                await asyncio.get_running_loop().create_future()
+            state.ended += 1
+            yield
+
+    async def main() -> None:
+        run = loop()
+        step = run.__anext__()
+        for _ in range(2):
+            await step
+            step = run.__anext__()
+        task = asyncio.ensure_future(step)
+        await reached.wait()
+        engine = run._engine
+        del run, step, task
+        gc.collect()
+        while engine.status != "closed":
+            gc.collect()
+            await asyncio.sleep(0)
+
+    reached = asyncio.Event()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(main())
+    state = loop.load()
+    assert state.begun == state.ended
+
+
+def test_a_run_that_was_opened_by_a_look_at_its_step_is_watched() -> None:
+    """SIGTERM ends it behind the step as well."""
+    script = """
+import asyncio, os, signal
+import trax
+
+@trax.resumable(create=int)
+async def loop(n):
+    while n < 5:
+        if n == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        n = yield n + 1
+
+async def main():
+    run = loop()
+    assert run.step == 0
+    await run.result()
+
+asyncio.run(main())
+"""
+    assert run_script(script, check=False).returncode == 75
+
+
+def test_a_handler_of_the_event_loop_is_called_once() -> None:
+    """It cancels the task, and the clean-up of that is not disturbed."""
+    script = """
+import asyncio, os, signal
+import trax
+
+@trax.resumable(create=int)
+async def loop(n):
+    while n < 5:
+        if n == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.get_running_loop().create_future()
+        n = yield n + 1
+
+async def main():
+    task = asyncio.current_task()
+
+    def stop():
+        print("called")
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    try:
+        await loop().result()
+    except asyncio.CancelledError:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        print("clean")
+
+asyncio.run(main())
+"""
+    assert run_script(script).stdout.split() == ["called", "clean"]
+    assert trax.load("loop") == 3
+
+
 def drive(library: str, main: Any) -> None:
     """Run an async function with one of the libraries."""
     if library == "asyncio":
-        import asyncio
-
         asyncio.run(main())
     else:
         import trio

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar
 
 from trax.active import Active
-from trax.deferred import DeferredEngine
+from trax.deferred import OPENING, STEP, DeferredEngine
 from trax.driven import Driven
 from trax.engine import TAKEN_OVER
 from trax.errors import UsageError
@@ -27,8 +27,6 @@ S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate)
 T = TypeVar("T")
 
-_STEP: Final = "in the middle of a step of"
-_OPENING: Final = "opening"
 _CLOSING: Final = "closing"
 _CANCELLED: Final = "it was cancelled"
 _END: Any = object()
@@ -74,10 +72,8 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         self._generator: Any = None  # typeshed hides what only real async generators have
         self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
         self._sent: Any = None
-        self._doing = ""
         self._task: Callable[[], Any] = _nothing
         me = weakref.ref(self)
-        engine.is_running = partial(_is_running, me)
         engine.is_awaited = partial(_is_awaited, me)
         _by_engine[id(engine)] = self
         weakref.finalize(self, engine.let_go)
@@ -86,7 +82,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         return self
 
     async def __anext__(self) -> I:
-        self._begin(_STEP)
+        self._begin(STEP)
         try:
             increment: I = await self._step()
         except BaseException as error:
@@ -96,7 +92,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
-            self._doing = ""
+            self._engine.doing = ""
         if increment is _END:
             self._act_on_signals(None)
             raise StopAsyncIteration
@@ -120,7 +116,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         await self._end(None)
 
     async def _end(self, error: BaseException | None) -> None:
-        if self._doing == _STEP:
+        if self._engine.doing == STEP:
             raise self._engine.running_error()
         self._begin(_CLOSING)
         try:
@@ -129,7 +125,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             self._act_on_signals(failure)
             raise
         finally:
-            self._doing = ""
+            self._engine.doing = ""
         self._act_on_signals(error)
 
     def _act_on_signals(self, error: BaseException | None) -> None:
@@ -139,7 +135,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         stopping.act(self._engine.step, error)
 
     async def __aenter__(self) -> Self:
-        self._begin(_OPENING)
+        self._begin(OPENING)
         try:
             await self._open()
         except BaseException as error:
@@ -147,7 +143,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             self._act_on_signals(error)
             raise
         finally:
-            self._doing = ""
+            self._engine.doing = ""
         return self
 
     async def __aexit__(
@@ -159,16 +155,16 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         await self._end(error)
 
     def _opened(self) -> DeferredEngine:
-        if self._engine.status == "new" and self._doing:
+        if self._engine.status == "new" and self._engine.doing:
             raise UsageError(f"{self.name!r} is being opened just now: wait for it")
         return super()._opened()
 
     def _begin(self, doing: str) -> None:
         """Keep other tasks out; remember which one is in."""
-        if self._doing:
+        if self._engine.doing:
             raise UsageError(
-                f"another task is {self._doing} {self.name!r}: a run is driven by one task at a "
-                "time. Give each task a run of its own, or hand the increments on in a queue."
+                f"another task is {self._engine.doing} {self.name!r}: a run is driven by one task "
+                "at a time. Give each task a run of its own, or hand the increments on in a queue."
             )
         task = current_task()
         if task is None:
@@ -177,7 +173,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             )
         if self._task() is not task:
             self._task = weakref.ref(task)
-        self._doing = doing
+        self._engine.doing = doing
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -222,9 +218,10 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     async def _open(self) -> None:
         engine = self._engine
+        if engine.status in ("new", "open"):
+            engine.watch()
         if engine.status != "new":
             return
-        engine.watch()
         left = engine.claim()
         if left is not None:
             await _take_over(left)
@@ -239,7 +236,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         except Exception:
             raise
         except GeneratorExit:
-            self._doing = _CLOSING
+            self._engine.doing = _CLOSING
             self._engine.close(_CANCELLED)
             raise
         except BaseException:  # cancelled: the state is whole, and can be kept
@@ -252,7 +249,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
     async def _stop(self) -> NoReturn:
         """End the loop because a signal or the time limit asks for it."""
         engine = self._engine
-        self._doing = _CLOSING
+        self._engine.doing = _CLOSING
         await in_thread(engine.save)
         await self._leave(engine.release)
         engine.leave()
@@ -261,7 +258,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         """Let go of the run after an exception."""
         if self._engine.status != "open":
             return
-        self._doing = _CLOSING
+        self._engine.doing = _CLOSING
         end = partial(self._engine.abort, error)
         if isinstance(error, GeneratorExit):  # nobody awaits this any more
             end()
@@ -274,7 +271,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         if engine.status != "open":
             engine.close(why)
             return
-        self._doing = _CLOSING
+        self._engine.doing = _CLOSING
         try:
             await in_thread(engine.keep)
         except BaseException as error:
@@ -306,12 +303,7 @@ async def _take_over(left: Active) -> None:
     try:
         await run._close(TAKEN_OVER)  # noqa: SLF001
     finally:
-        run._doing = ""  # noqa: SLF001
-
-
-def _is_running(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
-    run = reference()
-    return run is not None and run._doing in (_STEP, _OPENING)  # noqa: SLF001
+        run._engine.doing = ""  # noqa: SLF001
 
 
 def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:

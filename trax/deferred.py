@@ -9,13 +9,18 @@ increments stand in the log as for any engine, and whatever recovers them sees n
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 from trax.call import Call
 from trax.engine import Engine
 from trax.errors import DurabilityError
 
-__all__ = ["DeferredEngine"]
+__all__ = ["OPENING", "STEP", "DeferredEngine"]
+
+STEP = "in the middle of a step of"
+OPENING = "opening"
 
 
 class DeferredEngine(Engine):
@@ -25,6 +30,9 @@ class DeferredEngine(Engine):
     ----------
     unsettled : bool
         Whether the driver has to call `settle` before it hands the increment out.
+    doing : str
+        What the driver is doing with the run just now, for messages; empty where it is nothing. It
+        is kept here because the engine outlives a driver that is collected in the middle of it.
     is_awaited : callable
         Whether another task than the present one goes on with the loop; the driver knows.
     """
@@ -33,6 +41,8 @@ class DeferredEngine(Engine):
 
     def __init__(self, call: Call, *, fresh: bool = False) -> None:
         super().__init__(call, fresh=fresh)
+        self.doing = ""
+        self.is_running = partial(_is_in_step, weakref.ref(self))
         self.is_awaited: Callable[[], bool] = lambda: False
         self._forces = call.options.sync == "always" and call.mode != "none"
         self._due = False
@@ -73,3 +83,8 @@ class DeferredEngine(Engine):
 
     def _save_if_possible(self) -> None:
         self.unsettled = True
+
+
+def _is_in_step(reference: weakref.ref[DeferredEngine]) -> bool:
+    engine = reference()
+    return engine is not None and engine.doing in (STEP, OPENING)

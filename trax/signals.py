@@ -176,6 +176,13 @@ class Watch:
         for arrival in self.arrivals:
             arrival.delivered = True
 
+    def act_as_before(self) -> None:
+        """Do what would have happened had trax not been there, if no other run waits for it."""
+        for arrival in self.undelivered:
+            if not any(arrival in watch.arrivals for watch in _watches):
+                arrival.delivered = True
+                _act_as_before(arrival.number, sys._getframe())  # noqa: SLF001
+
     def pass_on(self) -> None:
         """Let the signals that no watched run waits for take effect, without raising here."""
         for arrival in self.undelivered:
@@ -268,7 +275,8 @@ def _call_before(number: int, frame: FrameType | None) -> bool:
 
 def _send(number: int) -> None:
     """Let a signal come as from outside, a moment later."""
-    if callable(_before.get(number)):
+    is_main = threading.current_thread() is threading.main_thread()
+    if callable(_before.get(number)) or not is_main:
         # What calls this may be unable to raise, as where an object is collected.
         start_new_thread(_send_soon, (number,))
     else:

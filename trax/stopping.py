@@ -107,7 +107,7 @@ class Stopping:
             self._watch.forget()
             return
         if isinstance(error, BaseException) and not isinstance(error, Exception):
-            self.pass_on()  # a task that is cancelled must be let go
+            self._watch.act_as_before()  # a task that is cancelled ends in its own way
             return
         if error is not None:
             report.warn(f"{self._run}: after {self.reason} came {type(error).__name__}: {error}")
