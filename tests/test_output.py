@@ -624,3 +624,35 @@ loop().result()
 """
     run_script(script)
     assert Path("out.txt").read_text() == "0\n1\n2\n"
+
+
+@pytest.mark.parametrize("steps", [5, STEPS])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_a_checkpoint_that_failed_and_is_there_finds_its_output(
+    steps: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its name already, and only the directory could not be forced."""
+    loop = looping("none", Lines(), every_steps=1000)
+    rename, sync = files.LocalDirectory.rename, files.LocalDirectory.sync
+    renamed: list[str] = []
+
+    def watch(directory: files.LocalDirectory, old: str, new: str) -> None:
+        rename(directory, old, new)
+        renamed.append(new)
+
+    def fail(directory: files.LocalDirectory) -> None:
+        if renamed:
+            raise error
+        sync(directory)
+
+    run = loop()
+    while run.step < steps:
+        next(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.LocalDirectory, "rename", watch)
+        patch.setattr(files.LocalDirectory, "sync", fail)
+        with pytest.raises((trax.StorageError, KeyboardInterrupt)):
+            run.close() if steps < STEPS else run.result()
+    assert loop().step == steps
+    loop().result()
+    assert Path("out.txt").read_text() == WHOLE

@@ -570,7 +570,9 @@ class Engine:
         if outputs is not None:
             self._positions.end()
             if hold.pid == os.getpid():
-                outputs.end(self._positions.last)
+                # A checkpoint that failed may be there all the same, and count on more output than
+                # the one before it: what is too much then is for the next call to cut off.
+                outputs.end(None if self._behind else self._positions.last)
         try:
             hold.close()
         finally:

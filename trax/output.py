@@ -154,11 +154,13 @@ class _Output:
             return False
         return self._forced == os.fstat(self._fd).st_size and self._failure is None
 
-    def end(self, parts: Parts) -> None:
-        """Close the file, and cut off what no stored step has written."""
+    def end(self, parts: Parts | None) -> None:
+        """Close the file, and cut off what no stored step has written, where that is known."""
         with contextlib.suppress(OSError):
             if self.file is not None:
                 self.file.close()
+        if parts is None:
+            return
         with contextlib.suppress(OSError):
             (length,) = _LENGTH.unpack(parts[0])
             if os.fstat(self._fd).st_size > length:
@@ -250,10 +252,10 @@ class Outputs:
                 del self._outputs[name]
                 output.close()
 
-    def end(self, last: Callable[[str], Parts]) -> None:
-        """Close the files; `last` tells the position of each that was stored last."""
+    def end(self, last: Callable[[str], Parts] | None) -> None:
+        """Close the files, and cut them back to where `last` says that each stood, if given."""
         for name, output in self._outputs.items():
-            output.end(last(name))
+            output.end(last(name) if last else None)
 
     def close(self) -> None:
         """Let go of the files."""
