@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +187,27 @@ def test_handlers_are_put_back_behind_an_async_loop(library: str, before: Any) -
     assert signal.getsignal(signal.SIGTERM) is before
     assert len(watched) >= 3
     assert all(watched)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_signal_counts_where_an_async_loop_fails_and_fails_to_close(
+    library: str, before: Any
+) -> None:
+    """What its generator raises when it is closed comes before both."""
+
+    @trax.resumable(create=int)
+    async def loop(n: int) -> Any:
+        try:
+            yield 1
+            signal.raise_signal(signal.SIGTERM)
+            yield threading.Lock()  # cannot be stored
+        finally:
+            raise LookupError
+
+    with pytest.raises(trax.Preempted) as caught:
+        drive(library, lambda: loop().result())
+    assert isinstance(caught.value.__context__, LookupError)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_second_sigterm_ends_an_async_step_at_once() -> None:

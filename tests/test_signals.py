@@ -539,6 +539,24 @@ def test_a_handler_of_an_event_loop_is_called_in_it() -> None:
     assert called == ["yes"]
 
 
+def test_a_signal_counts_where_the_loop_fails_and_fails_to_close() -> None:
+    """What its generator raises when it is closed comes before both."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[Any]:
+        try:
+            yield 1
+            terminate()
+            yield threading.Lock()  # cannot be stored
+        finally:
+            raise LookupError
+
+    with pytest.raises(trax.Preempted) as caught:
+        loop().result()
+    assert isinstance(caught.value.__context__, LookupError)
+    assert not is_watched()
+
+
 # -- handlers ------------------------------------------------------------------------------
 
 

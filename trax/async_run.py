@@ -86,8 +86,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         try:
             increment: I = await self._step()
         except BaseException as error:
-            await self._fail(error)
-            self._act_on_signals(error)
+            await self._give_up(error)
             if isinstance(error, StopAsyncIteration):  # it would pass for the end of the loop
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
@@ -139,8 +138,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         try:
             await self._open()
         except BaseException as error:
-            await self._fail(error)
-            self._act_on_signals(error)
+            await self._give_up(error)
             raise
         finally:
             self._engine.doing = ""
@@ -253,6 +251,15 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         await in_thread(engine.save)
         await self._leave(engine.release)
         engine.leave()
+
+    async def _give_up(self, error: BaseException) -> None:
+        """Let go of the run after an exception, and do what signals that have come ask for."""
+        try:
+            await self._fail(error)
+        except BaseException as failure:  # of the generator, which was closed at its yield
+            self._act_on_signals(failure)
+            raise
+        self._act_on_signals(error)
 
     async def _fail(self, error: BaseException) -> None:
         """Let go of the run after an exception."""

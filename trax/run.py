@@ -159,7 +159,16 @@ def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, 
     except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
         raise
     except BaseException as error:
-        engine.abort(error)
-        engine.stopping.act(engine.step, error)
+        _abort(engine, error)
         raise
     engine.stopping.act(engine.step)
+
+
+def _abort(engine: Engine, error: BaseException) -> None:
+    """Close after an exception, and do what signals that have come ask for."""
+    try:
+        engine.abort(error)
+    except BaseException as failure:  # of the generator, which was closed at its yield
+        engine.stopping.act(engine.step, failure)
+        raise
+    engine.stopping.act(engine.step, error)
