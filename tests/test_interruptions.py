@@ -142,3 +142,46 @@ def test_what_always_forced_is_known_to_be_forced_once_the_run_is_closed(store_h
     log.write_bytes(damaged)
     with pytest.raises(trax.CorruptionError, match="forced to the disk"):
         trax.load("x", replay_log=append)
+
+
+@pytest.mark.parametrize("place", ["background.Ticker.stop", "lock.os.ftruncate"])
+def test_a_run_whose_closing_is_interrupted_is_let_go(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long there waits for the disk, and then somebody presses Ctrl-C again."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Any:
+        with trax.open("out.txt") as file:
+            while n < 3:
+                file.write(f"{n}\n")
+                n = yield n + 1
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    run = loop()
+    next(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"trax.storage.{place}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.close()
+    assert loop().step == 1
+    loop().result()
+    assert Path("out.txt").read_text() == "0\n1\n2\n"
+
+
+def test_a_run_whose_opening_is_interrupted_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lock has been taken, and nobody else knows of it yet."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    store = trax.Trax()
+    with monkeypatch.context() as patch:
+        patch.setattr("trax.storage.lock._note", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.checkpoint(n=1)
+    store.checkpoint(n=2)
+    store.close()
+    assert trax.load("n") == 2

@@ -567,17 +567,19 @@ class Engine:
     def _end(self, hold: Hold) -> None:
         """Close the files; a fork of the process that holds the run leaves them alone."""
         outputs = self._outputs
-        if outputs is not None:
-            self._positions.end()
-            if hold.pid == os.getpid():
-                # A checkpoint that failed may be there all the same, and count on more output than
-                # the one before it: what is too much then is for the next call to cut off.
-                outputs.end(None if self._behind else self._positions.last)
         try:
-            hold.close()
-        finally:
             if outputs is not None:
-                outputs.close()
+                self._positions.end()
+                if hold.pid == os.getpid():
+                    # A checkpoint that failed may be there all the same, and count on more output
+                    # than the one before it: what is too much then is for the next call to cut off.
+                    outputs.end(None if self._behind else self._positions.last)
+        finally:
+            try:
+                hold.close()
+            finally:
+                if outputs is not None:
+                    outputs.close()
 
     def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open an output file; see `trax.open`."""

@@ -54,17 +54,26 @@ class Lock:
                     raise LockedError(_describe(what, holder)) from None
                 raise
         _held.add(self)
-        with contextlib.suppress(OSError):  # on a full disk nobody is told who it is
-            os.ftruncate(self.fd, 0)
-            os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
+        try:
+            self._write_note()
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let others hold the run; calling it again does nothing."""
         if self in _held:
             _held.discard(self)
-            with contextlib.suppress(OSError):
-                os.ftruncate(self.fd, 0)
-            os.close(self.fd)
+            try:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self.fd, 0)
+            finally:
+                os.close(self.fd)
+
+    def _write_note(self) -> None:
+        with contextlib.suppress(OSError):  # on a full disk nobody is told who it is
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
 
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()

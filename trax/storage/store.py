@@ -56,12 +56,14 @@ class Hold:
         """Make everything durable and let others hold the run."""
         if os.getpid() != self.pid:
             return
-        if self._ticker is not None:
-            self._ticker.stop()
         try:
-            self.generations.close()
+            if self._ticker is not None:
+                self._ticker.stop()
         finally:
-            self._lock.release()
+            try:
+                self.generations.close()
+            finally:
+                self._lock.release()
 
 
 class Store:
