@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,15 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("TRAX_TRUST", raising=False)
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     return tmp_path / ".trax"
+
+
+@pytest.fixture
+def count(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Say how many faults of a kind a test has tried; ``tests/proof.py`` adds them up."""
+    return lambda kind, number: record_property(f"proof: {kind}", number)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "count" in getattr(item, "fixturenames", ()):
+            item.add_marker("proof")

@@ -35,8 +35,8 @@ from trax.storage.codec import decode, encode
 from trax.storage.files import Directory, Input, Output
 from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.generations import Generations
-from trax.storage.memory import MemoryDirectory, Operation
 from trax.storage.recovery import Recovery
+from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"
 

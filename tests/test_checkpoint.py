@@ -22,8 +22,8 @@ from trax.storage.frames import (
     encode_header,
     pieces,
 )
-from trax.storage.memory import MemoryDirectory
 from trax.storage.names import FileName
+from trax.testing.memory import MemoryDirectory
 
 FILE = FileName("checkpoint", 1)
 FIELDS = {"name": "run", "generation": 1}

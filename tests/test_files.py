@@ -24,7 +24,7 @@ from trax.storage.files import (
     sync_directory,
     write_all,
 )
-from trax.storage.memory import MemoryDirectory
+from trax.testing.memory import MemoryDirectory
 
 
 @pytest.fixture(params=["local", "memory"])

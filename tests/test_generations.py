@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,9 @@ from trax.storage.files import LocalDirectory
 from trax.storage.frames import HEADER_SIZE, encode_context
 from trax.storage.generations import Generations
 from trax.storage.log import open_log
-from trax.storage.memory import MemoryDirectory, Operation, crash_images
 from trax.storage.names import FileName
 from trax.storage.recovery import OUTPUT, Recovery
+from trax.testing.memory import MemoryDirectory, Operation, crash_images
 
 ARRAYS = pytest.mark.parametrize("arrays", [False, True], ids=["numbers", "arrays"])
 SYNCS = pytest.mark.parametrize("sync", ["always", "interval", "os"])
@@ -204,23 +204,24 @@ def go_on(directory: MemoryDirectory, found: int, *, arrays: bool) -> None:
     ],
 )
 def test_after_a_power_cut_nothing_is_lost_that_was_promised(
-    sync: str, arrays: bool, least: int
+    sync: str, arrays: bool, least: int, count: Callable[[str, int], None]
 ) -> None:
     """At every operation, whatever of the unforced writes and names has arrived on the disk."""
     directory, promised = scenario(sync, arrays)
     images = set()
-    for count, floor in enumerate(promised):
-        for files in crash_images(directory.operations[:count]):
+    for done, floor in enumerate(promised):
+        for files in crash_images(directory.operations[:done]):
             image = tuple(sorted(files.items())), floor
             if image in images:
                 continue
             images.add(image)
             after = with_next_boot(files)
             found = read(after)
-            assert found >= floor, f"after {count} operations, {found} of {floor} steps"
+            assert found >= floor, f"after {done} operations, {found} of {floor} steps"
             if not arrays or len(images) % 10 == 0:
                 go_on(after, found, arrays=arrays)
     assert len(images) >= least
+    count("crash images recovered", len(images))
 
 
 @pytest.mark.parametrize(("sync", "arrays"), [("always", False), ("interval", True), ("os", False)])
@@ -981,7 +982,7 @@ import os, signal, threading
 from trax import LockedError
 from trax.storage.codec import encode
 from trax.storage.generations import Generations
-from trax.storage.memory import MemoryDirectory
+from trax.testing.memory import MemoryDirectory
 
 begun, done = threading.Event(), threading.Event()
 

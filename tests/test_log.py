@@ -18,7 +18,7 @@ from trax.storage.codec import decode, encode
 from trax.storage.files import Directory, LocalDirectory
 from trax.storage.frames import END, HEADER_SIZE, META, OVERHEAD, Damage, pieces
 from trax.storage.log import LogReader, LogWriter, open_log
-from trax.storage.memory import MemoryDirectory
+from trax.testing.memory import MemoryDirectory
 
 FIELDS = {"name": "run", "generation": 1}
 

@@ -5,7 +5,7 @@ That it behaves as the local disk does is in test_files.
 
 from __future__ import annotations
 
-from trax.storage.memory import MemoryDirectory, crash_images
+from trax.testing.memory import MemoryDirectory, crash_images
 
 
 def images(directory: MemoryDirectory) -> list[dict[str, bytes]]:

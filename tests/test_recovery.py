@@ -38,9 +38,9 @@ from trax.storage.files import Directory, LocalDirectory
 from trax.storage.frames import BUFFER, DURABLE_OFFSET, HEADER_SIZE, PICKLE, Damage
 from trax.storage.generations import Generations
 from trax.storage.log import open_log
-from trax.storage.memory import MemoryDirectory
 from trax.storage.names import FileName
 from trax.storage.recovery import Recovery
+from trax.testing.memory import MemoryDirectory
 
 TEXT = "aacaaca|aasaa"
 OLD_CHECKPOINT, OLD_LOG = "checkpoint-00000002", "log-00000002"

@@ -5,7 +5,6 @@ Each module has one noun and imports only from those above it::
     frames       bytes <-> header blocks and chained records; no I/O
     names        what files and directories are called
     files        the only module that opens, syncs and renames
-    memory       the same interface in memory, with everything a crash could leave behind
     codec        objects <-> pickles and their buffers
     log          one log file: writer and reader
     checkpoint   one checkpoint file: writer and reader

@@ -1,7 +1,7 @@
 """The seam to the disk: the only module that opens, syncs and renames.
 
 `Directory`, `Output` and `Input` are all that the storage asks of a file system;
-`LocalDirectory` is the real one, and ``memory`` has another for tests. Names are plain file
+`LocalDirectory` is the real one, and ``trax.testing.memory`` has another. Names are plain file
 names; every error is an `OSError`, or an `UntrustedError` where somebody else could have
 written what is about to be read.
 """
