@@ -236,6 +236,7 @@ class FaultyDirectory:
 
     path = "<faulty>"
     boot = "boot-1"
+    key = None
 
     def __init__(self) -> None:
         self.inner = MemoryDirectory()

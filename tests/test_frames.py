@@ -27,6 +27,7 @@ from trax.storage.frames import (
     OVERHEAD,
     PICKLE,
     READONLY_BUFFER,
+    SIGNATURE_OFFSET,
     Damage,
     NewerVersion,
     Records,
@@ -106,9 +107,9 @@ def test_header_fields_come_back(kind: str, fields: dict[str, Any]) -> None:
 
 def test_fields_that_do_not_fit_are_refused() -> None:
     """A header block has a fixed size; it is never written in part."""
-    encode_header("log", {"name": "x" * (DURABLE_OFFSET - 16 - len('{"name":""}'))})
+    encode_header("log", {"name": "x" * (SIGNATURE_OFFSET - 16 - len('{"name":""}'))})
     with pytest.raises(ValueError, match="no room"):
-        encode_header("log", {"name": "x" * (DURABLE_OFFSET - 15 - len('{"name":""}'))})
+        encode_header("log", {"name": "x" * (SIGNATURE_OFFSET - 15 - len('{"name":""}'))})
 
 
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
@@ -293,9 +294,9 @@ def test_a_record_says_whether_an_object_begins_with_it() -> None:
 
 def test_an_unknown_kind_is_no_record() -> None:
     """Even where its checksum holds."""
-    found, reader = parse(framed([(9, b"from nowhere")]))
+    found, reader = parse(framed([(10, b"from nowhere")]))
     assert found == []
-    assert reader.flaw == "9 is no kind of record"
+    assert reader.flaw == "10 is no kind of record"
 
 
 def test_a_length_is_believed_only_as_far_as_the_file_goes() -> None:

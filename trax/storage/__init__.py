@@ -2,9 +2,11 @@
 
 Each module has one noun and imports only from those above it::
 
+    signing      who holds the key can tell that nobody else has written a file
     frames       bytes <-> header blocks and chained records; no I/O
     names        what files and directories are called
     files        the only module that opens, syncs and renames
+    keys         where the key is
     codec        objects <-> pickles and their buffers
     log          one log file: writer and reader
     checkpoint   one checkpoint file: writer and reader

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.storage.codec import Encoded
-from trax.storage.files import Directory, Output, closing_quietly, write_all
+from trax.storage.files import Directory, Input, Output, closing_quietly, write_all, write_pieces
 from trax.storage.frames import (
     BUFFER,
     CLOUDPICKLE,
@@ -29,9 +29,11 @@ from trax.storage.frames import (
     Records,
     decode_header,
     encode_header,
-    pieces,
+    frame,
+    header_signer,
 )
 from trax.storage.names import FileName
+from trax.storage.signing import SIGNATURE_SIZE, Key
 
 __all__ = ["Checkpoint", "read_checkpoint", "read_meta", "write_checkpoint"]
 
@@ -77,7 +79,7 @@ def write_checkpoint(
     try:
         output = directory.create(name.temporary)
         with closing_quietly(output):
-            size = _write(output, fields, {**meta, "parts": list(parts)}, parts)
+            size = _write(output, fields, {**meta, "parts": list(parts)}, parts, directory.key)
             output.sync()
         directory.rename(name.temporary, str(name))
     except BaseException:
@@ -93,28 +95,22 @@ def _write(
     fields: dict[str, Any],
     meta: dict[str, Any],
     parts: Mapping[str, Encoded],
+    key: Key | None,
 ) -> int:
-    block = encode_header("checkpoint", fields)
-    chain = decode_header("checkpoint", block)[1]
-    size = len(block)
+    block = encode_header("checkpoint", fields, key)
+    chain, signer = decode_header("checkpoint", block, key)[1], header_signer(block, key)
+    # Meta is signed by itself: it can be read, and trusted, without the rest.
+    text = json.dumps(meta, ensure_ascii=False).encode()
+    first, chain, signer = frame([(META, text)], chain, signer)
+    records = [record for part in parts.values() for record in part.records()]
+    size = len(block) + sum(memoryview(piece).nbytes for piece in first)
+    size += sum(OVERHEAD + memoryview(payload).nbytes for _, payload in records)
+    size += OVERHEAD + _LENGTH.size + (OVERHEAD + SIGNATURE_SIZE if signer else 0)
+    rest, _, _ = frame([*records, (END, _LENGTH.pack(size))], chain, signer)
     write_all(output, block)
-    records: list[tuple[int, Any]] = [(META, json.dumps(meta, ensure_ascii=False).encode())]
-    for part in parts.values():
-        records += part.records()
-    for kind, payload in records:
-        head, check, chain = pieces(kind, payload, chain)
-        for piece in (head, payload, check):
-            write_all(output, piece)
-        size += memoryview(payload).nbytes + OVERHEAD
-    size += OVERHEAD + _LENGTH.size
-    write_all(output, b"".join(_end(size, chain)))
+    write_pieces(output, first)
+    write_pieces(output, rest)
     return size
-
-
-def _end(size: int, chain: int) -> tuple[bytes, bytes, bytes]:
-    payload = _LENGTH.pack(size)
-    head, check, _ = pieces(END, payload, chain)
-    return head, payload, check
 
 
 def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
@@ -126,11 +122,12 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
         Where a single byte of it is not what was written.
     NewerVersion
         Where a newer trax wrote it.
+    Forged
+        Where whoever wrote it had not the key of the store.
     """
     source = directory.open(str(name))
     with closing_quietly(source):
-        fields, chain = decode_header("checkpoint", source.read_at(0, HEADER_SIZE))
-        records = Records(source, chain)
+        fields, records = _open(source, directory.key)
         meta: dict[str, Any] = {}
         objects: list[Encoded] = []
         buffers: list[Any] = []
@@ -154,12 +151,17 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
     return Checkpoint(fields, meta, dict(zip(meta.pop("parts"), objects, strict=True)))
 
 
+def _open(source: Input, key: Key | None) -> tuple[dict[str, Any], Records]:
+    block = source.read_at(0, HEADER_SIZE)
+    fields, chain = decode_header("checkpoint", block, key)
+    return fields, Records(source, chain, header_signer(block, key))
+
+
 def read_meta(directory: Directory, name: FileName) -> dict[str, Any]:
     """Return the header fields and the meta record, reading and checking only those."""
     source = directory.open(str(name))
     with closing_quietly(source):
-        fields, chain = decode_header("checkpoint", source.read_at(0, HEADER_SIZE))
-        records = Records(source, chain)
+        fields, records = _open(source, directory.key)
         for kind, _, payload, _ in records:
             if kind == META:
                 return {**fields, **json.loads(payload)}

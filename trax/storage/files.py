@@ -14,11 +14,12 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Protocol
 
 from trax.errors import UntrustedError
+from trax.storage.signing import Key
 
 __all__ = [
     "Directory",
@@ -32,7 +33,11 @@ __all__ = [
     "open_trusted",
     "sync_directory",
     "write_all",
+    "write_pieces",
 ]
+
+
+_SMALL = 1 << 16
 
 
 class Output(Protocol):
@@ -77,6 +82,10 @@ class Directory(Protocol):
     def boot(self) -> str:
         """Which boot of which machine this is; empty where that is not known."""
 
+    @property
+    def key(self) -> Key | None:
+        """What its files are signed with, if they are."""
+
     def list(self) -> list[str]: ...
 
     def create(self, name: str) -> Output:
@@ -97,9 +106,22 @@ class Directory(Protocol):
 def write_all(output: Output, data: Any) -> None:
     """Write all of `data`, however many calls that takes."""
     with memoryview(data) as view, view.cast("B") as left:
-        done = output.write(left)
+        done = 0
         while done < len(left):
             done += output.write(left[done:])
+
+
+def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
+    """Write pieces one behind the other: large ones from where they lie, small ones together."""
+    small: list[Any] = []
+    for piece in pieces:
+        if memoryview(piece).nbytes < _SMALL:
+            small.append(piece)
+        else:
+            write_all(output, b"".join(small))
+            small.clear()
+            write_all(output, piece)
+    write_all(output, b"".join(small))
 
 
 if sys.platform == "darwin":
@@ -160,8 +182,9 @@ class _LocalInput:
 class LocalDirectory:
     """A directory on the local disk, or on whatever is mounted there."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: Key | None = None) -> None:
         self.path = path
+        self.key = key
         found = os.stat(path)
         self._identity = found.st_dev, found.st_ino
 

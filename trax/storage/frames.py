@@ -14,9 +14,12 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64, xxh3_64_intdigest
+
+from trax.storage.signing import SIGNATURE_SIZE, UNSIGNED, Key, Signer
 
 __all__ = [
     "BEGINS",
@@ -32,7 +35,10 @@ __all__ = [
     "OVERHEAD",
     "PICKLE",
     "READONLY_BUFFER",
+    "SIGNATURE",
+    "SIGNATURE_OFFSET",
     "Damage",
+    "Forged",
     "NewerVersion",
     "Record",
     "Records",
@@ -45,13 +51,15 @@ __all__ = [
     "encode_header",
     "entry_head",
     "follows",
-    "pieces",
+    "frame",
+    "header_signer",
 ]
 
 FORMAT_VERSION = 1
 
 # Kinds of records. An object is at most one context, any number of buffers, then its pickle; a
-# flag marks the record that an object begins with. A note is a context that stands alone.
+# flag marks the record that an object begins with. A note is a context that stands alone. In a
+# signed file a signature follows each object, and covers all records since the one before it.
 BEGINS = 0x80
 PICKLE = 1
 CLOUDPICKLE = 2
@@ -61,7 +69,8 @@ META = 5
 END = 6
 CONTEXT = 7
 NOTE = 8
-_KINDS = frozenset(range(PICKLE, NOTE + 1))
+SIGNATURE = 9
+_KINDS = frozenset(range(PICKLE, SIGNATURE + 1))
 
 _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
@@ -74,6 +83,7 @@ _PAIR = struct.Struct("<QQ")
 HEADER_SIZE = 1024
 DURABLE_OFFSET = HEADER_SIZE - 24  # the durable mark, then the block's own checksum
 _CHECK_OFFSET = HEADER_SIZE - 8
+SIGNATURE_OFFSET = DURABLE_OFFSET - SIGNATURE_SIZE
 assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
 
@@ -96,6 +106,15 @@ class NewerVersion(Exception):  # noqa: N818  # likewise
     """The header block is whole, and of a format version from the future."""
 
 
+class Forged(Exception):  # noqa: N818  # likewise
+    """The checksums hold, and the signature does not: whoever wrote this had not the key."""
+
+    def __init__(self, reason: str, offset: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+
+
 class Source(Protocol):
     """Where records are read from: a file of known size."""
 
@@ -113,18 +132,31 @@ class Record(NamedTuple):
     offset: int
 
 
-def encode_header(kind: str, fields: dict[str, Any]) -> bytes:
-    """Return the header block of a file of `kind` (``"log"`` or ``"checkpoint"``)."""
+def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> bytes:
+    """Return the header block of a file of `kind` (``"log"`` or ``"checkpoint"``), signed."""
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     block = _PREFIX.pack(_MAGIC[kind], FORMAT_VERSION, len(text)) + text
-    if len(block) > DURABLE_OFFSET:
+    if len(block) > SIGNATURE_OFFSET:
         raise ValueError(f"header fields take {len(text)} bytes; there is no room for them")
-    block = block.ljust(DURABLE_OFFSET, b"\0")
+    block = block.ljust(SIGNATURE_OFFSET, b"\0")
+    block += key.sign(block) if key else UNSIGNED
     return block + encode_durable(0) + _pack_word(xxh3_64_intdigest(block))
 
 
-def decode_header(kind: str, block: bytes | bytearray) -> tuple[dict[str, Any], int]:
-    """Return the fields of a header block and the checksum that its first record is seeded with."""
+def decode_header(
+    kind: str, block: bytes | bytearray, key: Key | None = None
+) -> tuple[dict[str, Any], int]:
+    """Return the fields of a header block and the checksum that its first record is seeded with.
+
+    Raises
+    ------
+    Damage
+        Where the block is not what was written.
+    NewerVersion
+        Where a newer trax wrote it.
+    Forged
+        Where it is not signed with `key`; or is signed, and there is none.
+    """
     if len(block) < HEADER_SIZE:
         raise Damage("the header block is cut short", len(block))
     magic, version, length = _PREFIX.unpack_from(block)
@@ -135,8 +167,25 @@ def decode_header(kind: str, block: bytes | bytearray) -> tuple[dict[str, Any], 
         raise Damage(f"this is not a {kind}", 0)
     if version > FORMAT_VERSION:
         raise NewerVersion(f"format version {version}; this trax reads up to {FORMAT_VERSION}")
+    _check_signature(block, key)
     fields: dict[str, Any] = json.loads(block[_PREFIX.size : _PREFIX.size + length])
     return fields, check
+
+
+def _check_signature(block: bytes | bytearray, key: Key | None) -> None:
+    signature = block[SIGNATURE_OFFSET:DURABLE_OFFSET]
+    if key is None:
+        if signature != UNSIGNED:
+            raise Forged("is signed, and no key is given to check that with", 0)
+    elif signature == UNSIGNED:
+        raise Forged(f"is not signed, and {key.source} gives a key", 0)
+    elif not compare_digest(key.sign(block[:SIGNATURE_OFFSET]), signature):
+        raise Forged(f"is not signed with the key {key.id} from {key.source}", 0)
+
+
+def header_signer(block: bytes | bytearray, key: Key | None) -> Signer | None:
+    """Return what signs the first records behind a header block."""
+    return Signer(key, bytes(block[SIGNATURE_OFFSET:DURABLE_OFFSET])) if key else None
 
 
 def encode_durable(length: int) -> bytes:
@@ -186,12 +235,43 @@ def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
     return head, _pack_word(chain), chain
 
 
+def frame(
+    records: Iterable[tuple[int, Any]], chain: int, signer: Signer | None
+) -> tuple[list[Any], int, Signer | None]:
+    """Return records as pieces to be written one behind the other, and what the next ones need.
+
+    Parameters
+    ----------
+    records : iterable of (int, bytes-like)
+        Their kinds and payloads: one object, or several.
+    chain : int
+        The checksum of the record before.
+    signer : Signer or None
+        What signs them, where the file is signed.
+
+    Returns
+    -------
+    pieces, chain, signer
+        The bytes, with payloads as they were given, and the same two behind them.
+    """
+    framed: list[Any] = []
+    for kind, payload in records:
+        head, check, chain = pieces(kind, payload, chain)
+        framed += (head, payload, check)
+    if signer is not None:
+        signer = signer.sign(framed)
+        head, check, chain = pieces(SIGNATURE, signer.last, chain)
+        framed += (head, signer.last, check)
+    return framed, chain, signer
+
+
 class Records:
     """The valid records of a file, in order, from behind its header block.
 
     Iteration ends at the end of the file or at the first byte that is not a valid record.
     Then `offset` is that place and `flaw` says what is wrong there (None: nothing is). The file
-    ends for them where it did when they began; it may be growing.
+    ends for them where it did when they began; it may be growing. Those of a signed file come
+    once the signature behind them has been checked, and it comes not; `offset` is behind it then.
 
     Parameters
     ----------
@@ -199,9 +279,16 @@ class Records:
         The file.
     chain : int
         The checksum of its header block.
+    signer : Signer or None
+        The signer behind its header block, where the file is signed.
+
+    Raises
+    ------
+    Forged
+        In iterating, where a signature does not hold.
     """
 
-    def __init__(self, source: Source, chain: int) -> None:
+    def __init__(self, source: Source, chain: int, signer: Signer | None = None) -> None:
         self.offset = HEADER_SIZE
         self.chain = chain
         self.flaw: str | None = None
@@ -209,12 +296,39 @@ class Records:
         self.size = source.size
         self._window = bytearray()
         self._start = 0
+        self._signer = signer
+        self._signing = signer.begin() if signer else None
 
     def __iter__(self) -> Iterator[Record]:
+        return self._each() if self._signer is None else self._each_signed()
+
+    def _each(self) -> Iterator[Record]:
         while self.flaw is None and self.offset < self.size:
             record = self._next()
             if record is not None:
                 yield record
+
+    def _each_signed(self) -> Iterator[Record]:
+        unsigned = []
+        for record in self._each():
+            if record.kind != SIGNATURE:
+                unsigned.append(record)
+                continue
+            self._check_signature(record)
+            yield from unsigned
+            unsigned.clear()
+        if unsigned and self.flaw is None:
+            self.flaw = "a signature is missing"
+
+    def _check_signature(self, record: Record) -> None:
+        assert self._signer is not None
+        assert self._signing is not None
+        self._signer = self._signer.check(self._signing, record.payload)
+        if self._signer is None:
+            raise Forged(
+                "was written in part without the key: a signature does not hold", record.offset
+            )
+        self._signing = self._signer.begin()
 
     def _next(self) -> Record | None:
         offset = self.offset
@@ -243,6 +357,8 @@ class Records:
         if chain != _unpack_word(framed, 8 + length)[0]:
             self.flaw = "a record's checksum does not hold"
             return None
+        if self._signing is not None and kind != SIGNATURE:
+            self._signing.update(framed)
         self.chain = chain
         self.offset = offset + length + OVERHEAD
         return Record(kind, bool(word & BEGINS), framed[8 : 8 + length], offset)
@@ -274,7 +390,7 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
         Whether only the first record of an object counts.
     """
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
-    kinds = b"[%c-%c]" if beginning else b"[\x01-\x08%c-%c]"
+    kinds = b"[%c-%c]" if beginning else b"[\x01-\x09%c-%c]"
     heads = re.compile(
         b"(?="
         + kinds % (BEGINS | PICKLE, BEGINS | NOTE)

@@ -12,7 +12,14 @@ from xxhash import xxh3_64_intdigest
 
 from trax.errors import DurabilityError, LockedError
 from trax.storage.codec import Encoded
-from trax.storage.files import Directory, Input, Output, closing_quietly, write_all
+from trax.storage.files import (
+    Directory,
+    Input,
+    Output,
+    closing_quietly,
+    write_all,
+    write_pieces,
+)
 from trax.storage.frames import (
     BEGINS,
     BUFFER,
@@ -21,7 +28,6 @@ from trax.storage.frames import (
     DURABLE_OFFSET,
     HEADER_SIZE,
     NOTE,
-    OVERHEAD,
     PICKLE,
     READONLY_BUFFER,
     Records,
@@ -31,8 +37,10 @@ from trax.storage.frames import (
     encode_durable,
     encode_header,
     follows,
-    pieces,
+    frame,
+    header_signer,
 )
+from trax.storage.signing import Key
 
 _WHOLE = BEGINS | PICKLE
 _FIRST = BEGINS | CONTEXT
@@ -62,7 +70,8 @@ class LogWriter:
     def __init__(
         self, directory: Directory, name: str, fields: dict[str, Any], *, always: bool
     ) -> None:
-        block = encode_header("log", fields)
+        key = directory.key
+        block = encode_header("log", fields, key)
         self.file: Output = directory.create(name)
         try:
             write_all(self.file, block)
@@ -74,11 +83,13 @@ class LogWriter:
             with contextlib.suppress(OSError):
                 directory.remove(name)
             raise
-        self.chain = decode_header("log", block)[1]
+        self.chain = decode_header("log", block, key)[1]
+        self._signer = header_signer(block, key)
         self.end = HEADER_SIZE
         self.count = 0
         self.failure: Exception | None = None
-        self.append = self._append_always if always else self._append
+        self._append_one = self._append if key is None else self._append_signed
+        self.append = self._append_always if always else self._append_one
         self._path = f"{directory.path}/{name}"
         self._durable = self._marked = HEADER_SIZE
         self._is_mark_pending = False  # written, and not on the disk
@@ -126,6 +137,12 @@ class LogWriter:
         self.end = end = self.end + size
         return end
 
+    def _append_signed(self, increment: bytes | Encoded, context: bytes = b"") -> int:
+        """Append one increment as `_append` does, and its signature."""
+        if type(increment) is bytes:
+            return self._append_in_pieces(Encoded(PICKLE, increment, [], context))
+        return self._append_in_pieces(increment._replace(context=context))  # type: ignore[union-attr]
+
     def note(self, context: bytes) -> None:
         """Store a context that belongs to no increment, and force it and its mark to the disk.
 
@@ -148,25 +165,21 @@ class LogWriter:
         return self.end
 
     def _write_records(self, records: Iterable[tuple[int, Any]]) -> None:
-        chain = self.chain
-        end = self.end
+        pieces, chain, signer = frame(records, self.chain, self._signer)
         try:
             if self.failure is not None:
                 raise self.failure
-            for kind, payload in records:
-                head, check, chain = pieces(kind, payload, chain)
-                for piece in (head, payload, check):
-                    write_all(self.file, piece)
-                end += OVERHEAD + memoryview(payload).nbytes
+            write_pieces(self.file, pieces)
         except BaseException as error:
             self._cut_back(error)
             raise
         self.chain = chain
-        self.end = end
+        self._signer = signer
+        self.end += sum(memoryview(piece).nbytes for piece in pieces)
 
     def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
-        end = self._append(increment, context)
+        end = self._append_one(increment, context)
         self.force()
         return end
 
@@ -258,10 +271,11 @@ class LogReader:
         After the last increment: what is wrong at `flaw_offset`; None at the end of the file.
     """
 
-    def __init__(self, source: Input) -> None:
+    def __init__(self, source: Input, key: Key | None = None) -> None:
         self._source = source
         block = source.read_at(0, HEADER_SIZE)
-        self.fields, self.chain = decode_header("log", block)
+        self.fields, self.chain = decode_header("log", block, key)
+        self._signer = header_signer(block, key)
         self.durable = decode_durable(block)
         self.size = source.size
         self.count = 0
@@ -271,7 +285,7 @@ class LogReader:
 
     def __iter__(self) -> Iterator[Encoded]:
         """Yield the increments, and the notes between them, whose kind is `NOTE`."""
-        records = Records(self._source, self.chain)
+        records = Records(self._source, self.chain, self._signer)
         self.size = records.size
         context: bytes | bytearray = b""
         buffers: list[Any] = []
@@ -303,7 +317,7 @@ def open_log(directory: Directory, name: str) -> Iterator[LogReader]:
     """Open a log for reading, for the length of a ``with`` block."""
     source = directory.open(name)
     with closing_quietly(source):
-        yield LogReader(source)
+        yield LogReader(source, directory.key)
 
 
 # A forked child shares its parent's descriptors; it must never append to the parent's log.

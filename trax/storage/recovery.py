@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from trax.errors import CorruptionError, FormatVersionError
+from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.files import Directory
-from trax.storage.frames import HEADER_SIZE, NOTE, Damage, NewerVersion, decode_context
+from trax.storage.frames import HEADER_SIZE, NOTE, Damage, Forged, NewerVersion, decode_context
 from trax.storage.log import LogReader, open_log
 from trax.storage.names import FileName
 
@@ -126,7 +126,10 @@ class Recovery:
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
             name = FileName("log", head.generation)
             with open_log(self._directory, str(name)) as reader:
-                yield from self._read(name, reader, following)
+                try:
+                    yield from self._read(name, reader, following)
+                except Forged as forged:
+                    raise self._untrusted(name, forged) from None
         for head in self._empty:
             if (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
@@ -141,6 +144,8 @@ class Recovery:
                 self.broken[name] = f"{damage} (offset {damage.offset})"
             except NewerVersion as newer:
                 raise self._newer(name, newer) from None
+            except Forged as forged:
+                raise self._untrusted(name, forged) from None
             else:
                 fields = self.checkpoint.fields
                 self._check_identity(name, fields)
@@ -213,6 +218,8 @@ class Recovery:
                 continue
             except NewerVersion as newer:
                 raise self._newer(name, newer) from None
+            except Forged as forged:
+                raise self._untrusted(name, forged) from None
             self._check_identity(name, fields)
             after, step, digest = fields["after"]
             position = Position(step, int(digest, 16))
@@ -344,6 +351,14 @@ class Recovery:
             "back to where it was, and read the run under its own name.",
             path,
             0,
+        )
+
+    def _untrusted(self, name: FileName, forged: Forged) -> UntrustedError:
+        return UntrustedError(
+            f"{self._directory.path}/{name} {forged} (offset {forged.offset}). Nothing was loaded "
+            "or changed. Give the key that the run was begun with, by TRAX_KEY or TRAX_KEY_FILE; a "
+            "run that was begun without one goes on with TRAX_KEY= (empty), if nobody else could "
+            "write to it; or begin anew, with the function's fresh(...)."
         )
 
     def _newer(self, name: FileName, newer: NewerVersion) -> FormatVersionError:

@@ -20,8 +20,9 @@ from trax.errors import StorageError
 from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
 from trax.storage.files import LocalDirectory, make_directory, sync_directory
-from trax.storage.frames import Damage, NewerVersion
+from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
+from trax.storage.keys import find_key
 from trax.storage.lock import Lock
 from trax.storage.names import FileName, encode_run
 from trax.storage.recovery import Recovery
@@ -79,6 +80,7 @@ class Store:
         if traxdir is None:
             traxdir = os.environ.get("TRAX_DIR") or ".trax"
         self.path = os.path.realpath(os.path.expanduser(os.fspath(traxdir)))
+        self._key = find_key(self.path)
 
     def run_path(self, name: str) -> str:
         """Return where the files of a run are, or would be."""
@@ -101,7 +103,7 @@ class Store:
                 make_directory(self.path)  # or say why it is none
             if not os.path.lexists(path):
                 return None
-            return Recovery(LocalDirectory(path), name)
+            return Recovery(LocalDirectory(path, self._key), name)
 
     def peek(self, name: str) -> dict[str, Any]:
         """Return the meta record of the newest checkpoint; empty where there is none that holds."""
@@ -109,8 +111,8 @@ class Store:
         found = sorted(filter(None, map(FileName.parse, self.files(name))))
         newest = [file for file in found if file.kind == "checkpoint"][-1:]
         try:
-            return read_meta(LocalDirectory(path), newest[0]) if newest else {}
-        except (Damage, NewerVersion, OSError):
+            return read_meta(LocalDirectory(path, self._key), newest[0]) if newest else {}
+        except (Damage, Forged, NewerVersion, OSError):
             return {}
 
     def hold(
@@ -138,7 +140,7 @@ class Store:
             try:
                 aside = self._move_aside(name) if fresh else None
                 make_directory(self.run_path(name))
-                directory = LocalDirectory(self.run_path(name))
+                directory = LocalDirectory(self.run_path(name), self._key)
                 generations = Generations(
                     directory, name, sync=sync, keep=keep, report=report, deferred=deferred
                 )

@@ -11,6 +11,8 @@ import errno
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from trax.storage.signing import Key
+
 __all__ = ["MemoryDirectory", "Operation", "crash_images"]
 
 
@@ -73,6 +75,8 @@ class MemoryDirectory:
         What is there, and durable, to begin with.
     boot : str, optional
         The boot that this directory pretends to live in.
+    key : Key, optional
+        What its files are signed with.
 
     Attributes
     ----------
@@ -82,8 +86,14 @@ class MemoryDirectory:
 
     path = "<memory>"
 
-    def __init__(self, files: dict[str, bytes] | None = None, boot: str = "boot-1") -> None:
+    def __init__(
+        self,
+        files: dict[str, bytes] | None = None,
+        boot: str = "boot-1",
+        key: Key | None = None,
+    ) -> None:
         self.boot = boot
+        self.key = key
         self.operations: list[Operation] = []
         self.contents: dict[int, bytearray] = {}
         self.names: dict[str, int] = {}

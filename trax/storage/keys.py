@@ -1,0 +1,105 @@
+"""Where the key is that a store is signed with, if there is one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+
+from trax.errors import UntrustedError, UsageError
+from trax.storage.files import open_trusted, sync_directory
+from trax.storage.signing import Key
+
+__all__ = ["default_path", "draw_key", "find_key", "make_key"]
+
+_SIZE = 32
+_HOW = "Make one with: trax keygen"
+
+
+def default_path() -> str:
+    """Return where the user's key is looked for where nothing else says so."""
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(config, "trax", "key")
+
+
+def find_key(store: str) -> Key | None:
+    """Return the key that the environment or the user's configuration gives, or None.
+
+    Parameters
+    ----------
+    store : str
+        The directory of the store, which must not hold its own key.
+
+    Raises
+    ------
+    UsageError
+        What is given is no key, or cannot be read.
+    UntrustedError
+        Others could read or write the key's file.
+    """
+    text = os.environ.get("TRAX_KEY")
+    if text is not None:
+        return _parse(text, "TRAX_KEY") if text.strip() else None
+    named = os.environ.get("TRAX_KEY_FILE")
+    path = os.path.realpath(named or default_path())
+    if os.path.commonpath([path, store]) == store:
+        raise UntrustedError(
+            f"the key {path} lies in the store that it is to protect: whoever can write there "
+            "could sign. Move it elsewhere, and let TRAX_KEY_FILE say where."
+        )
+    if not os.path.exists(path):
+        if named:
+            raise UsageError(
+                f"TRAX_KEY_FILE says that the key is in {named}, and there is no such file. {_HOW}"
+            )
+        return None
+    try:
+        return _parse(_read(path), path)
+    except OSError as error:
+        raise UsageError(f"the key {path} cannot be read: {error}") from error
+
+
+def _read(path: str) -> str:
+    fd = open_trusted(path, os.O_RDONLY)
+    with open(fd, encoding="ascii", errors="replace") as file:
+        if os.fstat(fd).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            raise UntrustedError(
+                f"others can read the key {path}, and could sign what you would load. Run "
+                f"chmod 600 {path}; if they may have read it, make a new key."
+            )
+        return file.read(4096)
+
+
+def _parse(text: str, source: str) -> Key:
+    try:
+        secret = bytes.fromhex(text.strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != _SIZE:
+        raise UsageError(f"{source} must hold a key of {2 * _SIZE} hexadecimal digits. {_HOW}")
+    return Key(secret, source)
+
+
+def draw_key() -> str:
+    """Return a new key as text."""
+    return secrets.token_hex(_SIZE)
+
+
+def make_key(path: str) -> Key:
+    """Draw a key and store it in a new file that only the user can read.
+
+    Raises
+    ------
+    FileExistsError
+        There is one already: what it has signed could not be read any more.
+    """
+    path = os.path.realpath(path)
+    text = draw_key()
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="ascii") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(fd)
+    sync_directory(os.path.dirname(path))
+    return _parse(text, path)
