@@ -31,8 +31,10 @@ from trax.storage.frames import (
     Damage,
     NewerVersion,
     Records,
+    decode_context,
     decode_durable,
     decode_header,
+    encode_context,
     encode_durable,
     encode_header,
     follows,
@@ -146,6 +148,48 @@ def test_a_newer_version_is_told_from_damage() -> None:
         decode_header("log", newer)
     with pytest.raises(Damage):
         decode_header("log", flipped(newer, 500))
+
+
+@pytest.mark.parametrize(
+    "text", [b"{", b"[]", b"\xff", b"[" * 900, b"9" * 900, b'{"a":' * 100, b"nul", b""]
+)
+def test_a_header_block_that_holds_must_make_sense(text: bytes) -> None:
+    """Whoever wrote it: a checksum only says that these bytes were meant."""
+    with pytest.raises(Damage, match="its JSON text") as caught:
+        decode_header("log", with_text(text))
+    assert caught.value.offset == 16
+
+
+def test_the_text_of_a_header_block_lies_within_it() -> None:
+    """The durable mark is no part of it: it is not covered by the block's checksum."""
+    with pytest.raises(Damage, match="does not fit"):
+        decode_header("log", with_text(b"{}", length=DURABLE_OFFSET - 15))
+
+
+def with_text(text: bytes, length: int | None = None) -> bytes:
+    """Return a header block whose checksum holds, with any text in it."""
+    block = bytearray(encode_header("log", {}))
+    struct.pack_into("<I", block, 12, len(text) if length is None else length)
+    block[16 : 16 + len(text)] = text
+    struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
+    return bytes(block)
+
+
+# -- contexts ------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.binary(max_size=300)))
+def test_a_context_comes_back_and_a_part_of_it_is_never_taken_for_it(
+    entries: dict[str, bytes],
+) -> None:
+    """A cut between two entries leaves those before; any other is found."""
+    payload = encode_context(entries.items())
+    assert decode_context(payload) == entries
+    ends = {len(encode_context(list(entries.items())[:n])) for n in range(len(entries) + 1)}
+    for length in set(range(len(payload))) - ends:
+        with pytest.raises(Damage, match="cut short") as caught:
+            decode_context(payload[:length], 1000)
+        assert caught.value.offset - 1000 == max(end for end in ends if end <= length)
 
 
 # -- durable marks -------------------------------------------------------------------------

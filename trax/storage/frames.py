@@ -46,6 +46,7 @@ __all__ = [
     "decode_context",
     "decode_durable",
     "decode_header",
+    "decode_text",
     "encode_context",
     "encode_durable",
     "encode_header",
@@ -168,8 +169,21 @@ def decode_header(
     if version > FORMAT_VERSION:
         raise NewerVersion(f"format version {version}; this trax reads up to {FORMAT_VERSION}")
     _check_signature(block, key)
-    fields: dict[str, Any] = json.loads(block[_PREFIX.size : _PREFIX.size + length])
-    return fields, check
+    if length > SIGNATURE_OFFSET - _PREFIX.size:
+        raise Damage("the header block's text does not fit into it", 12)
+    text = block[_PREFIX.size : _PREFIX.size + length]
+    return decode_text(text, _PREFIX.size), check
+
+
+def decode_text(text: bytes | bytearray, offset: int) -> dict[str, Any]:
+    """Return the JSON object that stands at `offset`."""
+    try:
+        found = json.loads(str(text, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Damage(f"its JSON text cannot be read: {error}", offset) from None
+    if not isinstance(found, dict):
+        raise Damage("its JSON text is no object", offset)
+    return found
 
 
 def _check_signature(block: bytes | bytearray, key: Key | None) -> None:
@@ -212,16 +226,27 @@ def entry_head(key: str, size: int) -> bytes:
     return _ENTRY.pack(len(name), size) + name
 
 
-def decode_context(payload: bytes | bytearray) -> dict[str, bytes]:
-    """Return what `encode_context` was given."""
+def decode_context(payload: bytes | bytearray, offset: int = 0) -> dict[str, bytes]:
+    """Return what `encode_context` was given; `offset` is where the payload stands.
+
+    Raises
+    ------
+    Damage
+        Where an entry is cut short.
+    """
     entries = {}
     begin = 0
     while begin < len(payload):
+        head = begin + _ENTRY.size
+        if head > len(payload):
+            raise Damage("an entry of a context is cut short", offset + begin)
         key_length, value_length = _ENTRY.unpack_from(payload, begin)
-        middle = begin + _ENTRY.size + key_length
-        key = payload[begin + _ENTRY.size : middle].decode(errors="surrogateescape")
-        begin = middle + value_length
-        entries[key] = bytes(payload[middle:begin])
+        middle = head + key_length
+        end = middle + value_length
+        if end > len(payload):
+            raise Damage("an entry of a context is cut short", offset + begin)
+        entries[payload[head:middle].decode(errors="surrogateescape")] = bytes(payload[middle:end])
+        begin = end
     return entries
 
 
