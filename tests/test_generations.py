@@ -118,6 +118,17 @@ def test_each_log_declares_where_the_one_before_it_ends() -> None:
     assert len({fields[number]["run"] for number in (1, 2, 3)}) == 1
 
 
+def test_behind_the_last_generation_that_can_be_there_is_no_other() -> None:
+    """What would be written there could not be found again, so nothing is."""
+    directory = MemoryDirectory({"log-999999999999999999": b""})
+    writer = Writer(directory)
+    for go_on in (writer.append, writer.checkpoint):
+        with pytest.raises(StorageError, match="there can be no later one"):
+            go_on()
+    assert directory.list() == ["log-999999999999999999.torn-0"]
+    assert write(directory, "a").step == 1
+
+
 def test_a_file_says_who_wrote_it() -> None:
     """The run, its name, and the versions, in the header block."""
     directory = MemoryDirectory()

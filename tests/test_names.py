@@ -102,7 +102,7 @@ def test_the_names_of_the_files_of_a_run() -> None:
     assert FileName("log", 123456789).torn(5) == "log-123456789.torn-5"
 
 
-@given(st.sampled_from(["log", "checkpoint"]), st.integers(0, 10**12))
+@given(st.sampled_from(["log", "checkpoint"]), st.integers(1, 10**18 - 1))
 def test_a_file_name_comes_back(kind: str, generation: int) -> None:
     """Also behind the first hundred million generations."""
     name = FileName(kind, generation)
@@ -121,6 +121,8 @@ def test_a_file_name_comes_back(kind: str, generation: int) -> None:
         "checkpoint-00000001.broken",
         "xlog-00000001",
         "log--0000001",
+        "log-00000000",  # generations begin with 1
+        "checkpoint-1000000000000000000",  # and end before 10**18
         "log-000000001",  # a digit more than it would be written with
         "log-\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661",  # digits, but not ours
         ".gitignore",

@@ -313,6 +313,11 @@ class Generations:
             "boot": self._directory.boot,
         }
         name = str(FileName("log", generation))
+        if FileName.parse(name) is None:
+            raise StorageError(
+                f"{self._directory.path} has a file of generation {self._highest}, and there can "
+                "be no later one. trax did not make it: move it away, and run it again."
+            )
         self._highest = generation  # also if it fails: what is left of it is never used again
         always = self._sync == "always" and not self._deferred
         try:

@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 
 from trax.errors import UsageError
 
-__all__ = ["FileName", "decode_run", "encode_run"]
+__all__ = ["GENERATIONS", "FileName", "decode_run", "encode_run"]
 
-_FILE = re.compile(r"(checkpoint|log)-([0-9]{8}|[1-9][0-9]{8,})")
+GENERATIONS = 10**18  # a generation is at least 1 and below this
+_FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
 _LONGEST = 200
 
 
