@@ -16,7 +16,19 @@ from support import FaultyDirectory, flipped, run_script
 from trax import DurabilityError
 from trax.storage.codec import decode, encode
 from trax.storage.files import Directory, LocalDirectory
-from trax.storage.frames import END, HEADER_SIZE, META, OVERHEAD, Damage, pieces
+from trax.storage.frames import (
+    BEGINS,
+    BUFFER,
+    CONTEXT,
+    END,
+    HEADER_SIZE,
+    META,
+    NOTE,
+    OVERHEAD,
+    PICKLE,
+    Damage,
+    pieces,
+)
 from trax.storage.log import LogReader, LogWriter, open_log
 from trax.testing.memory import MemoryDirectory
 
@@ -335,9 +347,39 @@ def test_a_record_of_a_checkpoint_does_not_belong_into_a_log(kind: int) -> None:
     chain = int.from_bytes(content[-8:], "little")
     head, check, _ = pieces(kind, b"{}", chain)
     source = MemoryDirectory({"log": content + head + b"{}" + check}).open("log")
-    reader = LogReader(source)
-    assert len(list(reader)) == 1
-    assert reader.flaw == "a record does not belong here"
+    records = iter(LogReader(source))
+    next(records)
+    with pytest.raises(Damage, match="does not belong here") as caught:
+        next(records)
+    assert caught.value.offset == len(content)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        [PICKLE],
+        [BEGINS | BUFFER, BEGINS | PICKLE],
+        [BEGINS | BUFFER, CONTEXT],
+        [BEGINS | CONTEXT, CONTEXT],
+        [BEGINS | BUFFER, NOTE],
+        [CONTEXT],
+        [NOTE],
+    ],
+)
+def test_an_object_is_a_context_then_buffers_then_a_pickle(kinds: list[int]) -> None:
+    """In any other order nothing is read, whether the checksums hold or not."""
+    content = written([1])
+    chain = int.from_bytes(content[-8:], "little")
+    begins = []
+    for kind in kinds:
+        begins.append(len(content))
+        head, check, chain = pieces(kind, b"x", chain)
+        content += head + b"x" + check
+    records = iter(LogReader(MemoryDirectory({"log": content}).open("log")))
+    next(records)
+    with pytest.raises(Damage, match="does not belong here") as caught:
+        next(records)
+    assert caught.value.offset == begins[-1]
 
 
 def test_a_log_without_a_whole_header_block_is_damaged() -> None:

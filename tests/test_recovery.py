@@ -35,7 +35,18 @@ from support import (
 from trax import CorruptionError, FormatVersionError, TraxError
 from trax.storage.codec import encode
 from trax.storage.files import Directory, LocalDirectory
-from trax.storage.frames import BUFFER, DURABLE_OFFSET, HEADER_SIZE, PICKLE, Damage
+from trax.storage.frames import (
+    BEGINS,
+    BUFFER,
+    CONTEXT,
+    DURABLE_OFFSET,
+    HEADER_SIZE,
+    NOTE,
+    PICKLE,
+    Damage,
+    encode_context,
+    pieces,
+)
 from trax.storage.generations import Generations
 from trax.storage.log import open_log
 from trax.storage.names import FileName
@@ -98,6 +109,12 @@ def outcomes(
 def is_mark(kind: str, offset: int) -> bool:
     """Whether it is only the durable mark that was changed."""
     return kind == "flip" and DURABLE_OFFSET <= offset < DURABLE_OFFSET + 16
+
+
+def with_record(content: bytes, kind: int, payload: bytes) -> bytes:
+    """Return a file with one more record, whose checksum holds."""
+    head, check, _ = pieces(kind, payload, int.from_bytes(content[-8:], "little"))
+    return content + head + payload + check
 
 
 # -- every byte ----------------------------------------------------------------------------
@@ -616,3 +633,33 @@ def test_damage_is_a_finding_and_never_reaches_the_user() -> None:
     increments: list[Any] = []
     with pytest.raises(CorruptionError):
         increments += Recovery(MemoryDirectory({NEW_LOG: bytes(3000)}), NAME).increments()
+
+
+# -- records that hold, and make no sense --------------------------------------------------
+
+
+@pytest.mark.parametrize("boot", BOOTS)
+@pytest.mark.parametrize("kind", [BEGINS | NOTE, BEGINS | CONTEXT])
+def test_a_context_that_is_cut_short_is_damage(kind: int, boot: str) -> None:
+    """Its checksum holds, so no crash has torn it; and what it says is not taken for less."""
+    files = store("interval", arrays=False)
+    context = encode_context([("one", b"1"), ("two", b"2")])[:-1]
+    content = with_record(files[LAST_LOG], kind, context)
+    if kind == BEGINS | CONTEXT:
+        content = with_record(content, PICKLE, b"\x80\x05K\x01.")
+    directory = MemoryDirectory(changed(files, LAST_LOG, content), boot=boot)
+    with pytest.raises(CorruptionError, match="cut short") as caught:
+        read(directory)
+    entry = len(encode_context([("one", b"1")]))
+    assert caught.value.offset == len(files[LAST_LOG]) + 8 + entry
+
+
+@pytest.mark.parametrize("boot", BOOTS)
+def test_a_record_that_holds_was_not_torn(boot: str) -> None:
+    """Where no trax would have written it, it is not cut off: somebody meant it."""
+    files = store("interval", arrays=False)
+    content = with_record(files[LAST_LOG], PICKLE, b"\x80\x05K\x01.")
+    directory = MemoryDirectory(changed(files, LAST_LOG, content), boot=boot)
+    with pytest.raises(CorruptionError, match="does not belong here") as caught:
+        read(directory)
+    assert caught.value.offset == len(files[LAST_LOG])

@@ -30,6 +30,7 @@ from trax.storage.frames import (
     NOTE,
     PICKLE,
     READONLY_BUFFER,
+    Damage,
     Records,
     _pack_word,
     decode_durable,
@@ -44,6 +45,7 @@ from trax.storage.signing import Key
 
 _WHOLE = BEGINS | PICKLE
 _FIRST = BEGINS | CONTEXT
+_FIRSTS = (CONTEXT, NOTE)
 _OBJECT = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, CONTEXT, NOTE)
 
 __all__ = ["LogReader", "LogWriter", "open_log"]
@@ -284,15 +286,25 @@ class LogReader:
         self.flaw_offset = HEADER_SIZE
 
     def __iter__(self) -> Iterator[Encoded]:
-        """Yield the increments, and the notes between them, whose kind is `NOTE`."""
+        """Yield the increments, and the notes between them, whose kind is `NOTE`.
+
+        Raises
+        ------
+        Damage
+            At a record that holds where no trax would have written it.
+        Forged
+            At a signature that does not hold.
+        """
         records = Records(self._source, self.chain, self._signer)
         self.size = records.size
         context: bytes | bytearray = b""
         buffers: list[Any] = []
-        for kind, begins, payload, _ in records:
-            if begins == bool(buffers or context) or kind not in _OBJECT:
-                records.flaw = "a record does not belong here"
-            elif kind == CONTEXT:
+        for kind, begins, payload, offset in records:
+            is_first = not (buffers or context)
+            if begins != is_first or kind not in _OBJECT or (kind in _FIRSTS and not begins):
+                # Nothing tears a log so that its checksums hold.
+                raise Damage("a record does not belong here", offset)
+            if kind == CONTEXT:
                 context = payload
             elif kind == BUFFER:
                 buffers.append(payload)

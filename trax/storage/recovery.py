@@ -19,13 +19,23 @@ from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.files import Directory
-from trax.storage.frames import HEADER_SIZE, NOTE, Damage, Forged, NewerVersion, decode_context
+from trax.storage.frames import (
+    HEADER_SIZE,
+    NOTE,
+    OVERHEAD,
+    Damage,
+    Forged,
+    NewerVersion,
+    decode_context,
+)
 from trax.storage.log import LogReader, open_log
 from trax.storage.names import FileName
 
 __all__ = ["OUTPUT", "Position", "Recovery", "Torn"]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
+
+_HEAD = OVERHEAD // 2  # of a record, before its payload
 
 _WHAT_NEXT = (
     "Nothing was changed. Put the file back from a copy of the store if there is one; to give the "
@@ -125,11 +135,13 @@ class Recovery:
         """Yield what was logged behind the checkpoint, in order."""
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
             name = FileName("log", head.generation)
-            with open_log(self._directory, str(name)) as reader:
-                try:
+            try:
+                with open_log(self._directory, str(name)) as reader:
                     yield from self._read(name, reader, following)
-                except Forged as forged:
-                    raise self._untrusted(name, forged) from None
+            except Damage as damage:
+                raise self._corrupt(name, damage.offset, damage.reason) from None
+            except Forged as forged:
+                raise self._untrusted(name, forged) from None
         for head in self._empty:
             if (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
@@ -273,10 +285,10 @@ class Recovery:
                 return
             self.position = Position(begin + reader.count, reader.chain)
             if encoded.kind == NOTE:
-                self.context |= decode_context(encoded.payload)
+                self.context |= decode_context(encoded.payload, end + _HEAD)
                 continue
             if encoded.context:
-                self.context |= decode_context(encoded.context)
+                self.context |= decode_context(encoded.context, end + _HEAD)
             yield encoded
         if following is None:
             self._judge_end(name, reader)
