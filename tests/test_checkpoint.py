@@ -14,11 +14,17 @@ from trax.storage.checkpoint import Checkpoint, read_checkpoint, read_meta, writ
 from trax.storage.codec import decode, encode
 from trax.storage.files import Directory
 from trax.storage.frames import (
+    BEGINS,
+    BUFFER,
+    CONTEXT,
     END,
     HEADER_SIZE,
+    META,
+    NOTE,
     PICKLE,
     Damage,
     NewerVersion,
+    encode_context,
     encode_header,
     pieces,
 )
@@ -27,13 +33,13 @@ from trax.testing.memory import MemoryDirectory
 
 FILE = FileName("checkpoint", 1)
 FIELDS = {"name": "run", "generation": 1}
-META = {"step": 3, "note": "naïve"}
+SAID = {"step": 3, "note": "naïve"}
 
 
 def write(directory: Directory, **parts: Any) -> int:
     """Write a checkpoint of these parts."""
     encoded = {name: encode(part, name) for name, part in parts.items()}
-    return write_checkpoint(directory, FILE, FIELDS, META, encoded)
+    return write_checkpoint(directory, FILE, FIELDS, SAID, encoded)
 
 
 def parts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def test_what_is_written_is_read() -> None:
     size = write(directory, state=[1, "two"], result=None, replay_log=len)
     checkpoint = read_checkpoint(directory, FILE)
     assert checkpoint.fields == FIELDS
-    assert checkpoint.meta == META
+    assert checkpoint.meta == SAID
     assert parts(checkpoint) == {"state": [1, "two"], "result": None, "replay_log": len}
     assert size == len(directory.files()[str(FILE)])
 
@@ -88,7 +94,7 @@ def test_the_meta_record_can_be_read_alone() -> None:
     """What a run is can be told without reading, or unpickling, its state."""
     whole = content(state=bytes(100_000))
     directory = MemoryDirectory({str(FILE): whole[:2000]})
-    assert read_meta(directory, FILE) == {**FIELDS, **META, "parts": ["state"]}
+    assert read_meta(directory, FILE) == {**FIELDS, **SAID, "parts": ["state"]}
 
 
 # -- the order of operations ---------------------------------------------------------------
@@ -242,3 +248,87 @@ def test_the_meta_record_is_not_believed_without_its_checksum() -> None:
             read_meta(MemoryDirectory({str(FILE): flipped(whole, offset)}), FILE)
     with pytest.raises(Damage, match="meta record"):
         read_meta(MemoryDirectory({str(FILE): whole[:HEADER_SIZE]}), FILE)
+
+
+# -- whole, and without sense --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b"{}",
+        b'{"parts": null}',
+        b'{"parts": []}',
+        b'{"parts": ["state", "more"]}',
+        b'{"parts": [[]]}',
+        b'{"parts": ["context"]}',
+        b'{"parts": ["state"], "step": -1}',
+        b'{"parts": ["state"], "step": true}',
+        b'{"parts": ["state"], "step": NaN}',
+        b'{"parts": ["state"], "done": 0}',
+        b'{"parts": ["state"], "replay_log": "?"}',
+        b'{"parts": ["state"], "arguments": {"n": "3"}}',
+        b'{"parts": ["state"], "varying": {"n": {"text": "3"}}}',
+        b'{"parts": ["state"], "code": {"loop": null}}',
+        b'{"parts": ["state"], "function": []}',
+        b'{"parts": ["state"], "version": 0}',
+        b'{"parts": ["state"], "drawn": {}}',
+        b'{"parts": ["state"], "generators": {"x": 1}}',
+        b'{"parts": ["state"], "generators": {"1": -1}}',
+    ],
+)
+def test_a_meta_record_must_make_sense(meta: bytes) -> None:
+    """Also if its checksum holds: what the layers above would fall over is damage."""
+    with pytest.raises(Damage):
+        reread(built((META, meta), (BEGINS | PICKLE, b"\x80\x05K\x01.")))
+
+
+def test_a_meta_record_that_is_read_alone_must_make_sense() -> None:
+    """It is the same check."""
+    for meta in (b"{", b"[]", b'{"parts": ["state"], "step": "3"}', b'{"step": 3}'):
+        with pytest.raises(Damage):
+            read_meta(MemoryDirectory({str(FILE): built((META, meta))}), FILE)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(BEGINS | PICKLE, b"x"), (META, b'{"parts": ["state"]}')],
+        [(META, b'{"parts": ["state"]}'), (META, b'{"parts": ["state"]}'), (PICKLE, b"x")],
+        [(META, b'{"parts": ["state"]}'), (NOTE, b""), (PICKLE, b"x")],
+        [(META, b'{"parts": ["state"]}'), (BUFFER, b"x"), (CONTEXT, b"")],
+        [(META, b'{"parts": ["state"]}'), (CONTEXT, b"")],
+        [(META, b'{"parts": ["context"]}'), (CONTEXT, b"x")],
+        [(META, b'{"parts": ["state"]}'), (PICKLE, b"x"), (PICKLE, b"y")],
+        [(META, b'{"parts": ["state"]}'), (PICKLE, b"x"), (END, b"")],
+    ],
+)
+def test_a_record_out_of_place_is_noticed(records: list[tuple[int, bytes]]) -> None:
+    """Each holds, and no trax has ever written them so."""
+    with pytest.raises(Damage):
+        reread(built(*records))
+
+
+def test_a_context_that_is_cut_short_says_where() -> None:
+    """Damage is found when it is read, not when it is needed."""
+    meta = b'{"parts": ["state", "context"]}'
+    whole = encode_context([("one", b"1"), ("two", b"2")])
+    with pytest.raises(Damage, match="cut short") as caught:
+        reread(built((META, meta), (PICKLE, b"x"), (CONTEXT, whole[:-1])))
+    assert caught.value.offset == HEADER_SIZE + (16 + len(meta)) + 17 + 8 + len(whole) // 2
+
+
+def built(*records: tuple[int, bytes]) -> bytes:
+    """Return a checkpoint of any records, whose checksums and whose end record hold."""
+    data = encode_header("checkpoint", FIELDS)
+    chain = int.from_bytes(data[-8:], "little")
+    for kind, payload in records:
+        head, check, chain = pieces(kind, payload, chain)
+        data += head + payload + check
+    payload = struct.pack("<Q", len(data) + 24)
+    head, check, _ = pieces(END, payload, chain)
+    return data + head + payload + check

@@ -5,6 +5,7 @@ Each module has one noun and imports only from those above it::
     signing      who holds the key can tell that nobody else has written a file
     frames       bytes <-> header blocks and chained records; no I/O
     names        what files and directories are called
+    fields       what the JSON texts in files must say, checked once
     files        the only module that opens, syncs and renames
     keys         where the key is
     codec        objects <-> pickles and their buffers

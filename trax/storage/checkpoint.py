@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.storage.codec import Encoded
+from trax.storage.fields import check_meta
 from trax.storage.files import Directory, Input, Output, closing_quietly, write_all, write_pieces
 from trax.storage.frames import (
     BUFFER,
@@ -27,7 +28,9 @@ from trax.storage.frames import (
     READONLY_BUFFER,
     Damage,
     Records,
+    decode_context,
     decode_header,
+    decode_text,
     encode_header,
     frame,
     header_signer,
@@ -100,7 +103,7 @@ def _write(
     block = encode_header("checkpoint", fields, key)
     chain, signer = decode_header("checkpoint", block, key)[1], header_signer(block, key)
     # Meta is signed by itself: it can be read, and trusted, without the rest.
-    text = json.dumps(meta, ensure_ascii=False).encode()
+    text = json.dumps(meta).encode()
     first, chain, signer = frame([(META, text)], chain, signer)
     records = [record for part in parts.values() for record in part.records()]
     size = len(block) + sum(memoryview(piece).nbytes for piece in first)
@@ -133,22 +136,35 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
         buffers: list[Any] = []
         whole = False
         for kind, _, payload, offset in records:
-            if kind == META:
-                meta = json.loads(payload)
+            if kind == META and not (meta or objects or buffers):
+                meta = decode_text(payload, offset)
+                check_meta(meta, offset)
             elif kind == BUFFER:
                 buffers.append(payload)
             elif kind == READONLY_BUFFER:
                 buffers.append(bytes(payload))
-            elif kind in (PICKLE, CLOUDPICKLE, CONTEXT):
+            elif kind in (PICKLE, CLOUDPICKLE) or (kind == CONTEXT and not buffers):
+                if kind == CONTEXT:
+                    decode_context(payload, offset + _LENGTH.size)
                 objects.append(Encoded(kind, payload, buffers))
                 buffers = []
             elif kind == END:
-                whole = records.offset == source.size == _LENGTH.unpack(payload)[0]
+                whole = records.offset == source.size and payload == _LENGTH.pack(source.size)
                 if not whole:
                     raise Damage("there is more behind the end record", offset)
+            else:
+                raise Damage("a record does not belong here", offset)
         if not whole:
             raise Damage(records.flaw or "the end record is missing", records.offset)
-    return Checkpoint(fields, meta, dict(zip(meta.pop("parts"), objects, strict=True)))
+    return Checkpoint(fields, meta, _name(meta.pop("parts", []), objects))
+
+
+def _name(names: list[str], objects: list[Encoded]) -> dict[str, Encoded]:
+    """Return the objects by name; the context, and no other, is no pickle."""
+    contexts = [name == "context" for name in names]
+    if contexts != [encoded.kind == CONTEXT for encoded in objects]:
+        raise Damage("the parts are not those that the meta record names", HEADER_SIZE)
+    return dict(zip(names, objects, strict=True))
 
 
 def _open(source: Input, key: Key | None) -> tuple[dict[str, Any], Records]:
@@ -164,6 +180,8 @@ def read_meta(directory: Directory, name: FileName) -> dict[str, Any]:
         fields, records = _open(source, directory.key)
         for kind, _, payload, _ in records:
             if kind == META:
-                return {**fields, **json.loads(payload)}
+                meta = decode_text(payload, HEADER_SIZE)
+                check_meta(meta, HEADER_SIZE)
+                return fields | meta
             break
         raise Damage(records.flaw or "the meta record is missing", records.offset)

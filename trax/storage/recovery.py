@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
+from trax.storage.fields import check_checkpoint, check_log
 from trax.storage.files import Directory
 from trax.storage.frames import (
     HEADER_SIZE,
@@ -151,7 +152,10 @@ class Recovery:
         """Read the newest checkpoint that holds; return its generation, or 0."""
         for name in reversed(self._checkpoints):
             try:
-                self.checkpoint = read_checkpoint(self._directory, name)
+                checkpoint = read_checkpoint(self._directory, name)
+                check_checkpoint(checkpoint.fields)
+                if "state" not in checkpoint.parts:
+                    raise Damage("it has no state", HEADER_SIZE)
             except Damage as damage:
                 self.broken[name] = f"{damage} (offset {damage.offset})"
             except NewerVersion as newer:
@@ -159,11 +163,12 @@ class Recovery:
             except Forged as forged:
                 raise self._untrusted(name, forged) from None
             else:
-                fields = self.checkpoint.fields
+                fields = checkpoint.fields
                 self._check_identity(name, fields)
+                self.checkpoint = checkpoint
                 self.position = Position(fields["step"], int(fields["chain"], 16))
-                if "context" in self.checkpoint.parts:
-                    self.context = decode_context(self.checkpoint.parts["context"].payload)
+                if "context" in checkpoint.parts:
+                    self.context = decode_context(checkpoint.parts["context"].payload)
                 return name.generation
         return 0
 
@@ -220,6 +225,7 @@ class Recovery:
             try:
                 with open_log(self._directory, str(name)) as reader:
                     fields = reader.fields
+                    check_log(fields)
                     chain = reader.chain
                     length = max(reader.size, reader.durable)
             except Damage as damage:
