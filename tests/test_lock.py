@@ -73,7 +73,7 @@ def test_the_error_says_where_it_is_this_very_process() -> None:
     lock.release()
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"\xff", b"[]", b"null", b"x" * 10_000])
+@pytest.mark.parametrize("note", [b"", b"{", b"\xff", b"[]", b"null", b"x" * 10_000, b"[" * 4096])
 def test_a_note_that_cannot_be_read_does_not_hide_the_error(note: bytes) -> None:
     """It may be being written at this moment."""
     lock = take()

@@ -107,10 +107,10 @@ def _process_start(pid: int) -> str:
 
 
 def _read_note(fd: int) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         note = json.loads(os.pread(fd, _LONGEST_NOTE, 0))
         if isinstance(note, dict):
-            return note
+            return {key: value for key, value in note.items() if isinstance(value, (str, int))}
     return {}
 
 
