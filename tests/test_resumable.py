@@ -210,6 +210,20 @@ def test_changed_arguments_are_an_error_that_shows_them_and_the_ways_on() -> Non
     assert list(add_up(n=5)) == [2, 3, 4]
 
 
+def test_changed_arguments_are_shown_without_addresses() -> None:
+    """Which differ in every process, and say nothing."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, generator: np.random.Generator) -> Iterator[int]:
+        yield n + 1
+
+    loop(np.random.default_rng(1)).result()
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        loop(np.random.default_rng(2)).result()
+    shown = "generator: Generator(PCG64) -> Generator(PCG64) (other content)"
+    assert shown in str(caught.value)
+
+
 def test_changed_arguments_of_a_finished_run_are_an_error_too() -> None:
     """A stored result is never given for another question."""
     add_up(n=5).result()

@@ -38,7 +38,7 @@ __all__ = [
 
 # A change between numbers or words, of which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
