@@ -656,3 +656,42 @@ def test_a_checkpoint_that_failed_and_is_there_finds_its_output(
     assert loop().step == steps
     loop().result()
     assert Path("out.txt").read_text() == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("output out.txt", bytes(8)),
+        ("output out.txt#1", bytes(8)),
+        ("output #0", bytes(8)),
+        ("output out\0.txt#0", bytes(8)),
+        ("output ../out.txt#0", bytes(7)),
+        ("output runs/loop/log-00000001#0", bytes(8)),
+        ("output ../out.txt/../.trax/locks/loop#0", bytes(8)),
+        ("output link#0", bytes(8)),
+    ],
+)
+def test_what_cannot_be_said_of_an_output_file_is_damage(
+    store_here: Path, key: str, value: bytes
+) -> None:
+    """A context that holds and was not stored by trax; above all it cuts nothing in the store."""
+    log = store_here / "runs" / "loop" / "log-00000001"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"increments")
+    (store_here / "link").symlink_to(log)
+    with pytest.raises(trax.CorruptionError, match="what cannot be"):
+        output.cut_back(str(store_here), str(log.parent), {key: value})
+    assert log.read_bytes() == b"increments"
+
+
+def test_an_output_file_cannot_be_one_of_the_store(store_here: Path) -> None:
+    """It would be cut back by one run while another one counts on it."""
+
+    @trax.resumable
+    def loop(n: int) -> Generator[int]:
+        with trax.open(store_here / "runs" / "loop" / "mine.txt"):
+            yield 1
+
+    with pytest.raises(trax.UsageError, match="choose another place"):
+        loop().result()
+    assert not (store_here / "runs" / "loop" / "mine.txt").exists()

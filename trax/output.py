@@ -17,7 +17,7 @@ import shutil
 import stat
 import struct
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 from urllib.parse import quote
 
@@ -290,6 +290,8 @@ class Outputs:
 
     def _look(self, path: str) -> os.stat_result | None:
         """Return what is there, if anything; refuse it before a length is noted to cut back to."""
+        if _is_ours(self._store, path):
+            raise UsageError(f"{path} is among the files of the store: choose another place for it")
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -350,14 +352,10 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
     Raises
     ------
     CorruptionError
-        One is missing or too short.
+        One is missing or too short, or what is stored cannot be about an output file.
     """
-    found = []
-    for key, value in context.items():
-        if key.startswith(OUTPUT):
-            path = os.path.normpath(os.path.join(store, key[len(OUTPUT) : -len("#0")]))
-            (length,) = _LENGTH.unpack(value)
-            found.append((path, length, _length(path, length)))
+    noted = list(_noted(store, context))
+    found = [(path, length, _length(path, length)) for path, length in noted]
     for path, length, present in found:
         try:
             if present:
@@ -372,6 +370,30 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
                 f"{path} was cut back from {present:,} to {length:,} bytes: what was behind, of a "
                 f"step that is done again, is kept as {kept}"
             )
+
+
+def _noted(store: str, context: Mapping[str, bytes]) -> Iterator[tuple[str, int]]:
+    """Yield the path of each output file, and the length that is stored of it."""
+    for key, value in context.items():
+        if key.startswith(OUTPUT):
+            name, _, number = key[len(OUTPUT) :].rpartition("#")
+            path = os.path.normpath(os.path.join(store, name))
+            is_path = bool(name) and "\0" not in name and not _is_ours(store, path)
+            if number != "0" or len(value) != _LENGTH.size or not is_path:
+                raise CorruptionError(
+                    f"the run in {store} says of its output file {name!r} what cannot be: it was "
+                    "not stored by trax. Nothing was changed. Put the store back from a copy; or "
+                    "start over, with the function's fresh(...).",
+                    path,
+                )
+            yield path, _LENGTH.unpack(value)[0]
+
+
+def _is_ours(store: str, path: str) -> bool:
+    """Return whether a path leads to the store's own files, which no output may be."""
+    ours = [os.path.join(store, part) for part in ("runs", "locks", "aside")]
+    real = os.path.realpath(path)
+    return any(os.path.commonpath([real, part]) == part for part in ours)
 
 
 def _length(path: str, needed: int) -> int:
