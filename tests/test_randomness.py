@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trax import randomness
-from trax.randomness import canonical, defaults, is_generator, watch
+from trax import CodecError, randomness
+from trax.randomness import canonical, defaults, is_generator, put_back, watch
 
 
 class Inherited(random.Random):
@@ -205,3 +205,45 @@ def test_which_objects_are_generators() -> None:
     assert is_generator(generator.bit_generator)
     assert not is_generator(random.SystemRandom())
     assert not is_generator(random)
+
+
+# -- positions that cannot be --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_no_position_is_an_error_by_name(case: str) -> None:
+    """Whatever it is, and soon: a number in it decides neither about memory nor about time."""
+    generator = CASES[case][0]()
+    whole = watch(generator).parts()
+    for number, part in enumerate(whole):
+        is_pickle = part.startswith(b"\x80\x05")  # which ends where it says
+        is_place = number == 1 and len(part) == 17
+        wrong = [b"", part[:-1], b"\xff" * 17 if is_place or is_pickle else part + b"x"]
+        for content in wrong:
+            parts = (*whole[:number], content, *whole[number + 1 :])
+            with pytest.raises(CodecError, match="where the random generator 'this'"):
+                put_back("this", watch(generator), parts)
+
+
+def test_numpy_never_draws_from_beyond_its_words() -> None:
+    """It believes any place that it is given, and reads the memory there."""
+    for generator in (np.random.RandomState(1), np.random.MT19937(1)):
+        watched = watch(generator)
+        words, place = watched.parts()
+        for index in (-1, 625, 2**31 - 1):
+            forged = place[:4] + index.to_bytes(4, "little", signed=True) + place[8:]
+            with pytest.raises(CodecError, match="cannot be the next one"):
+                put_back("this", watched, (words, forged))
+
+
+def test_a_seed_that_has_spawned_very_many_is_restored_at_once() -> None:
+    """And its next child is the one that it would have been."""
+    seed, other = np.random.SeedSequence(5), np.random.SeedSequence(5)
+    watch(seed).restore(((2**32 - 10).to_bytes(4, "little"),))
+    assert seed.n_children_spawned == 2**32 - 10
+    watch(seed).restore(((7).to_bytes(4, "little"),))
+    assert seed.n_children_spawned == 2**32 - 10
+    other.spawn(3)
+    third = np.random.SeedSequence(5)
+    watch(third).restore(watch(other).parts())
+    assert third.spawn(1)[0].spawn_key == other.spawn(1)[0].spawn_key == (3,)

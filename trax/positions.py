@@ -15,7 +15,7 @@ from typing import Any
 from trax import report
 from trax.call import Call
 from trax.context import FOLDED, Context, Parts, Tracked, values
-from trax.randomness import canonical, defaults, kinds, watch
+from trax.randomness import canonical, defaults, kinds, put_back, watch
 from trax.replay import Replayed
 from trax.sources import INNER, Inner, Strays, import_for, outer
 from trax.storage.codec import Encoded, encode, encode_finding
@@ -90,7 +90,7 @@ class Positions:
             stood = tuple(values(self.recovered, name))
             if stood and (name in drawn or not done):
                 self._check_open(name, generator)
-                watched.restore(stood)
+                put_back(name, watched, stood)
             self._follow(name, generator, watched)
         self._follow_inner(self._inner.stored(self.recovered))
         lost = sorted(name for name in drawn - found if not name.startswith(INNER))

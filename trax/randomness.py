@@ -22,7 +22,18 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Generator", "canonical", "defaults", "is_generator", "kinds", "seed_of", "watch"]
+from trax.errors import CodecError
+
+__all__ = [
+    "Generator",
+    "canonical",
+    "defaults",
+    "is_generator",
+    "kinds",
+    "put_back",
+    "seed_of",
+    "watch",
+]
 
 _NEVER = -1  # no word has this value: there is no telling without comparing the parts
 _UNSEEN = memoryview(bytes(8)).cast("Q")
@@ -82,6 +93,8 @@ class _Words:
     def recall(self, before: bytes, times: int) -> tuple[int, ...]:
         """Take note of words that were stored, and return them as they were then."""
         words = struct.unpack(f"<{_WORDS}I", before)
+        if times > _MOST:
+            raise ValueError(f"the words were made anew {times} times, and {_MOST} is the most")
         if times:
             twister = random.Random()  # noqa: S311  # it is the user's generator, gone through again
             twister.setstate((3, (*words, _WORDS), None))
@@ -180,6 +193,8 @@ class _Twister:
         import numpy as np
 
         times, index, is_kept, gauss = _PLACE.unpack(parts[1])
+        if not 0 <= index <= _WORDS:  # NumPy would draw from whatever lies there in memory
+            raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
         words = np.array(self._words.recall(parts[0], times), np.uint32)
         state = {"bit_generator": "MT19937", "state": {"key": words, "pos": index}}
         if self._owner is None:
@@ -208,11 +223,12 @@ class _Pcg:
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         number, is_kept, half = _PCG.unpack(parts[0])
+        (increment,) = struct.unpack("<16s", parts[1])
         self._bits.state = {
             "bit_generator": type(self._bits).__name__,
             "state": {
                 "state": int.from_bytes(number, "little"),
-                "inc": int.from_bytes(parts[1], "little"),
+                "inc": int.from_bytes(increment, "little"),
             },
             "has_uint32": int(is_kept),
             "uinteger": half,
@@ -283,6 +299,8 @@ class _Children:
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         (count,) = struct.unpack("<I", parts[0])
+        if count > self._seed.n_children_spawned and self.seen is not _UNSEEN:
+            self.seen[0] = count  # as if it had spawned them: they may be very many
         if count > self._seed.n_children_spawned:  # it can only go forwards
             self._seed.spawn(count - self._seed.n_children_spawned)
 
@@ -370,6 +388,24 @@ def watch(generator: Any) -> Generator:
     if kind in ("PCG64", "PCG64DXSM"):
         return _Pcg(generator)
     return _Opaque(kind, lambda: generator.state, lambda state: setattr(generator, "state", state))
+
+
+def put_back(name: str, watched: Generator, parts: tuple[bytes, ...]) -> None:
+    """Set a generator to where it stood.
+
+    Raises
+    ------
+    CodecError
+        What is stored is no position of it.
+    """
+    try:
+        watched.restore(parts)
+    except Exception as error:
+        raise CodecError(
+            f"where the random generator {name!r} stood cannot be restored: "
+            f"{type(error).__name__}: {error}. Is its library another version than the one that "
+            "the run was stored with? Use that one, or leave random numbers alone with rng=None."
+        ) from error
 
 
 def defaults() -> Iterator[tuple[str, Any]]:

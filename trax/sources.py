@@ -11,7 +11,7 @@ from types import FrameType, MemberDescriptorType
 from typing import Any
 
 from trax.errors import UsageError
-from trax.randomness import canonical, defaults, is_generator, seed_of, watch
+from trax.randomness import canonical, defaults, is_generator, put_back, seed_of, watch
 
 __all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer"]
 
@@ -169,7 +169,7 @@ class Inner:
     def restore(self, context: Mapping[str, bytes]) -> None:
         """Set the generators of a state that was loaded to where they stood."""
         for name, parts in self.stored(context).items():
-            self.generators[name].restore(parts)
+            put_back(name, self.generators[name], parts)
 
 
 def _inner(number: int) -> str:
