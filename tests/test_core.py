@@ -19,7 +19,9 @@ import pytest
 from support import run_script, start_script
 
 import trax
+from trax.storage.codec import encode
 from trax.storage.files import LocalDirectory
+from trax.storage.store import Store
 
 # The text of the contract, to the letter.
 EXAMPLE = """
@@ -804,3 +806,28 @@ for act in (
             assert run_script(script, str(path)).stdout == "StorageError\n" * 4
         finally:
             (path / place).chmod(0o700)
+
+
+# -- what holds, and makes no sense --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("meta", "function", "reason"),
+    [
+        ({"generators": {"0": 999}}, max, "random generators"),
+        ({"generators": {"0": 0}}, max, "random generators"),
+        ({"replay_log": "function"}, "no function", "cannot be called"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_itself_is_an_error_with_its_file(
+    store_here: Path, meta: dict[str, Any], function: Any, reason: str
+) -> None:
+    """Its checksums hold, and what it says is not so: there is nothing to go on with."""
+    hold = Store().hold("run", sync="os", keep=2, report=print)
+    parts = {"state": encode([1], "state"), "replay_log": encode(function, "replay_log")}
+    hold.generations.checkpoint({"step": 1, **meta}, parts, derived=True)
+    hold.generations.append(encode([2], "increment"))
+    hold.close()
+    with pytest.raises(trax.CorruptionError, match=reason) as caught:
+        trax.load("run")
+    assert caught.value.path == str(store_here / "runs" / "run" / "checkpoint-00000001")

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from trax.context import FOLDED
 from trax.errors import CodecError, CorruptionError, NotFoundError
 from trax.migration import Migration
+from trax.randomness import canonical, is_generator
 from trax.sources import Inner
 from trax.storage.codec import decode, decode_finding
 from trax.storage.frames import decode_context
@@ -119,6 +120,8 @@ def replay(
         what = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
         state, found = decode_finding(encoded, what, list(places.values()), renames)
+        if not all(map(is_generator, map(canonical, found))):
+            raise recovery.damaged_base("the random generators in the state are not where it says")
         inner = Inner(dict(zip(map(int, places), found, strict=True)))
         inner.restore(recovery.context)
     elif create is not None:
@@ -211,6 +214,8 @@ def _stored(
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # only where there is something to replay must it be loadable
             loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
+            if not callable(loaded[0]):
+                raise recovery.damaged_base("what it has as replay_log cannot be called")
         return loaded[0](state, increment)
 
     return replay_log

@@ -231,7 +231,10 @@ def decode(encoded: bytes | Encoded, what: str, renames: Mapping[str, str] | Non
 def decode_finding(
     encoded: Encoded, what: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
 ) -> tuple[Any, list[Any]]:
-    """Load an object, and return as well the parts of it that `encode_finding` numbered."""
+    """Load an object, and return as well the parts of it that `encode_finding` numbered.
+
+    Where there is no part of that number, None stands in its place.
+    """
     if not numbers:
         return decode(encoded, what, renames), []
     finder = _finder(encoded, renames or {})
@@ -241,7 +244,7 @@ def decode_finding(
         reason = _explain(error, finder.missing)
         raise CodecError(f"{what} cannot be loaded: {reason}") from error
     memo = finder.memo.copy()
-    return obj, [memo[number] for number in numbers]
+    return obj, [memo.get(number) for number in numbers]
 
 
 def _finder(encoded: bytes | Encoded, renames: Mapping[str, str]) -> Finder:

@@ -132,6 +132,10 @@ class Recovery:
         sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
         return sum(sizes) - HEADER_SIZE * len(sizes)
 
+    def damaged_base(self, reason: str) -> CorruptionError:
+        """Return the error for a checkpoint that was read, and turns out to make no sense."""
+        return self._corrupt(FileName("checkpoint", self.base), HEADER_SIZE, reason)
+
     def increments(self) -> Iterator[Encoded]:
         """Yield what was logged behind the checkpoint, in order."""
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
