@@ -7,6 +7,7 @@ two were forced to the disk.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import pickle
@@ -23,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import (
     NAME,
+    FaultyDirectory,
     Writer,
     changed,
     flipped,
@@ -32,7 +34,7 @@ from support import (
     write,
 )
 
-from trax import CorruptionError, FormatVersionError, TraxError
+from trax import CorruptionError, FormatVersionError, StorageError, TraxError
 from trax.storage.codec import encode
 from trax.storage.files import Directory, LocalDirectory
 from trax.storage.frames import (
@@ -610,6 +612,22 @@ def test_how_much_there_is_to_replay_is_known_before_it_is_read() -> None:
     directory = MemoryDirectory()
     write(directory, "aac")
     assert Recovery(directory, NAME).log_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "look", [lambda recovery: recovery.log_bytes, lambda recovery: list(recovery.increments())]
+)
+def test_a_disk_that_refuses_while_a_log_is_read_is_a_named_error(
+    look: Callable[[Recovery], Any],
+) -> None:
+    """It says which file, and is no traceback of the operating system."""
+    directory = FaultyDirectory()
+    write(directory, "caa")
+    recovery = Recovery(directory, NAME)
+    directory.fail("open", errno.EIO)
+    with pytest.raises(StorageError, match=r"reading .*Input/output error") as caught:
+        look(recovery)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_reading_alone_holds_no_file_open(tmp_path: Path) -> None:

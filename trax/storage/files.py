@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Protocol
 
-from trax.errors import UntrustedError
+from trax.errors import StorageError, UntrustedError
 from trax.storage.signing import Key
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "closing_quietly",
     "make_directory",
     "open_trusted",
+    "storage_errors",
     "sync_directory",
     "write_all",
     "write_pieces",
@@ -315,3 +316,17 @@ def closing_quietly(file: Input | Output) -> Iterator[None]:
             file.close()
         raise
     file.close()
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str, path: str) -> Iterator[None]:
+    """Make a `StorageError` of an error of the system in the body of a ``with`` block."""
+    try:
+        yield
+    except FileNotFoundError:  # pruned while it was read: the reader begins anew
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{doing} {path} failed: {error}. Check that it is a directory that you may read and "
+            "write, and that the disk is there."
+        ) from error

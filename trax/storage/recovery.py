@@ -12,6 +12,7 @@ Nothing is changed here; `Recovery` notes what a writer has to put right.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.fields import check_checkpoint, check_log
-from trax.storage.files import Directory
+from trax.storage.files import Directory, storage_errors
 from trax.storage.frames import (
     HEADER_SIZE,
     NOTE,
@@ -129,7 +130,8 @@ class Recovery:
     @property
     def log_bytes(self) -> int:
         """How much there is to replay, without reading it: 0 where it is nothing."""
-        sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
+        with storage_errors("reading", self._directory.path):
+            sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
         return sum(sizes) - HEADER_SIZE * len(sizes)
 
     def damaged_base(self, reason: str) -> CorruptionError:
@@ -140,13 +142,13 @@ class Recovery:
         """Yield what was logged behind the checkpoint, in order."""
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
             name = FileName("log", head.generation)
-            try:
-                with open_log(self._directory, str(name)) as reader:
-                    yield from self._read(name, reader, following)
-            except Damage as damage:
-                raise self._corrupt(name, damage.offset, damage.reason) from None
-            except Forged as forged:
-                raise self._untrusted(name, forged) from None
+            # What the caller raises while it has an increment does not come through here.
+            with (
+                storage_errors(f"reading {name} in", self._directory.path),
+                self._errors(name),
+                open_log(self._directory, str(name)) as reader,
+            ):
+                yield from self._read(name, reader, following)
         for head in self._empty:
             if (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
@@ -155,25 +157,22 @@ class Recovery:
     def _find_base(self) -> int:
         """Read the newest checkpoint that holds; return its generation, or 0."""
         for name in reversed(self._checkpoints):
-            try:
-                checkpoint = read_checkpoint(self._directory, name)
-                check_checkpoint(checkpoint.fields)
-                if "state" not in checkpoint.parts:
-                    raise Damage("it has no state", HEADER_SIZE)
-            except Damage as damage:
-                self.broken[name] = f"{damage} (offset {damage.offset})"
-            except NewerVersion as newer:
-                raise self._newer(name, newer) from None
-            except Forged as forged:
-                raise self._untrusted(name, forged) from None
-            else:
-                fields = checkpoint.fields
-                self._check_identity(name, fields)
-                self.checkpoint = checkpoint
-                self.position = Position(fields["step"], int(fields["chain"], 16))
-                if "context" in checkpoint.parts:
-                    self.context = decode_context(checkpoint.parts["context"].payload)
-                return name.generation
+            with self._errors(name):
+                try:
+                    checkpoint = read_checkpoint(self._directory, name)
+                    check_checkpoint(checkpoint.fields)
+                    if "state" not in checkpoint.parts:
+                        raise Damage("it has no state", HEADER_SIZE)
+                except Damage as damage:
+                    self.broken[name] = f"{damage} (offset {damage.offset})"
+                    continue
+            fields = checkpoint.fields
+            self._check_identity(name, fields)
+            self.checkpoint = checkpoint
+            self.position = Position(fields["step"], int(fields["chain"], 16))
+            if "context" in checkpoint.parts:
+                self.context = decode_context(checkpoint.parts["context"].payload)
+            return name.generation
         return 0
 
     def _follow_headers(self) -> list[_Head]:
@@ -226,22 +225,19 @@ class Recovery:
         for name in self._logs:
             if name.generation < self.base:
                 continue
-            try:
-                with open_log(self._directory, str(name)) as reader:
-                    fields = reader.fields
-                    check_log(fields)
-                    chain = reader.chain
-                    length = max(reader.size, reader.durable)
-            except Damage as damage:
-                # A log's header is durable before anything depends on it.
-                if name.generation <= newest_checkpoint or self._size(name) > HEADER_SIZE:
-                    raise self._corrupt(name, damage.offset, damage.reason) from None
-                self.unborn.append(name)
-                continue
-            except NewerVersion as newer:
-                raise self._newer(name, newer) from None
-            except Forged as forged:
-                raise self._untrusted(name, forged) from None
+            with self._errors(name):
+                try:
+                    with open_log(self._directory, str(name)) as reader:
+                        fields = reader.fields
+                        check_log(fields)
+                        chain = reader.chain
+                        length = max(reader.size, reader.durable)
+                except Damage:
+                    # A log's header is durable before anything depends on it.
+                    if name.generation <= newest_checkpoint or self._size(name) > HEADER_SIZE:
+                        raise
+                    self.unborn.append(name)
+                    continue
             self._check_identity(name, fields)
             after, step, digest = fields["after"]
             position = Position(step, int(digest, 16))
@@ -375,15 +371,21 @@ class Recovery:
             0,
         )
 
-    def _untrusted(self, name: FileName, forged: Forged) -> UntrustedError:
-        return UntrustedError(
-            f"{self._directory.path}/{name} {forged} (offset {forged.offset}). Nothing was loaded "
-            "or changed. Give the key that the run was begun with, by TRAX_KEY or TRAX_KEY_FILE; a "
-            "run that was begun without one goes on with TRAX_KEY= (empty), if nobody else could "
-            "write to it; or begin anew, with the function's fresh(...)."
-        )
-
-    def _newer(self, name: FileName, newer: NewerVersion) -> FormatVersionError:
-        path = f"{self._directory.path}/{name}"
-        message = f"{path} is of {newer}. Nothing was changed. Install the trax that wrote it."
-        return FormatVersionError(message, path, 0)
+    @contextlib.contextmanager
+    def _errors(self, name: FileName) -> Iterator[None]:
+        """Raise what is found in a file as the error that says where, and what to do."""
+        try:
+            yield
+        except Damage as damage:
+            raise self._corrupt(name, damage.offset, damage.reason) from None
+        except NewerVersion as newer:
+            path = f"{self._directory.path}/{name}"
+            message = f"{path} is of {newer}. Nothing was changed. Install the trax that wrote it."
+            raise FormatVersionError(message, path, 0) from None
+        except Forged as forged:
+            raise UntrustedError(
+                f"{self._directory.path}/{name} {forged} (offset {forged.offset}). Nothing was "
+                "loaded or changed. Give the key that the run was begun with, by TRAX_KEY or "
+                "TRAX_KEY_FILE; a run that was begun without one goes on with TRAX_KEY= (empty), "
+                "if nobody else could write to it; or begin anew, with the function's fresh(...)."
+            ) from None

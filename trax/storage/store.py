@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 from trax.errors import StorageError
 from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
-from trax.storage.files import LocalDirectory, make_directory, sync_directory
+from trax.storage.files import LocalDirectory, make_directory, storage_errors, sync_directory
 from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
 from trax.storage.keys import find_key
@@ -98,7 +98,7 @@ class Store:
     def recover(self, name: str) -> Recovery | None:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
-        with _storage_errors("reading", path):
+        with storage_errors("reading", path):
             if os.path.lexists(self.path):
                 make_directory(self.path)  # or say why it is none
             if not os.path.lexists(path):
@@ -133,7 +133,7 @@ class Store:
             Where it is held elsewhere.
         """
         encoded = encode_run(name)
-        with _storage_errors("opening", self.path):
+        with storage_errors("opening", self.path):
             self._prepare()
             lock_path = os.path.join(self.path, "locks", encoded)
             lock = Lock(lock_path, f"the run {name!r} in {self.path}")
@@ -170,16 +170,3 @@ class Store:
             make_directory(os.path.join(self.path, part))
         with contextlib.suppress(FileExistsError), open(f"{self.path}/.gitignore", "x") as file:
             file.write("*\n")
-
-
-@contextlib.contextmanager
-def _storage_errors(doing: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:  # pruned while it was read: the reader begins anew
-        raise
-    except OSError as error:
-        raise StorageError(
-            f"{doing} {path} failed: {error}. Check that it is a directory that you may read and "
-            "write, and that the disk is there."
-        ) from error
