@@ -494,6 +494,24 @@ def test_a_file_that_could_not_be_forced_is_never_trusted_again(
         next(run)
 
 
+def test_a_file_that_cannot_be_forced_when_it_is_opened_does_not_bind_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error is that of the disk, and nothing is left of the file that was not opened."""
+    loop = looping("replace", Lines(), sync="always")
+    with monkeypatch.context() as patch:
+        patch.setattr("trax.output.force", refuse)
+        with pytest.raises(trax.DurabilityError, match=r"out\.txt could not be stored"):
+            loop().result()
+    loop().result()
+    assert Path("out.txt").read_text() == WHOLE
+
+
+def refuse(fd: int) -> None:
+    """Fail, as a broken disk does."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_a_forked_child_leaves_the_files_alone() -> None:
     """When it ends, it neither cuts them back nor writes to them."""
     script = """

@@ -276,16 +276,17 @@ class Outputs:
             length = found.st_size if found and mode[0] == "a" else 0
             self._note(encode_context([(f"{name}#0", _LENGTH.pack(length))]))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        output = _Output(path, fd, always=self._always)
         try:
             _lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             sync_directory(os.path.dirname(path))
-            output = self._outputs[name] = _Output(path, fd, always=self._always)
+            self._follow(name, output)
         except BaseException:
-            os.close(fd)
+            output.close()
             raise
-        self._follow(name, output)
+        self._outputs[name] = output
         return output
 
     def _look(self, path: str) -> os.stat_result | None:
