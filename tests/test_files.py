@@ -170,6 +170,27 @@ def test_cutting_only_ever_shortens(directory: Directory) -> None:
     assert get(directory, "file") == b"0123"
 
 
+def test_what_is_not_known_to_be_forced_is_written_again_when_a_file_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a sync that failed, forcing it once more would not bring it to the disk."""
+    directory = LocalDirectory(str(tmp_path))
+    put(directory, "file", b"0123456789")
+    written: list[tuple[bytes, int]] = []
+    pwrite = os.pwrite
+
+    def watch(fd: int, data: bytes, offset: int) -> int:
+        written.append((data, offset))
+        return pwrite(fd, data[:4], offset)  # the disk is slow to take it
+
+    monkeypatch.setattr("os.pwrite", watch)
+    directory.cut("file", 9, 3)
+    assert written == [(b"345678", 3), (b"78", 7)]
+    assert get(directory, "file") == b"012345678"
+    directory.cut("file", 9, 9)
+    assert len(written) == 2
+
+
 def test_renaming_replaces_in_one_step(directory: Directory) -> None:
     """The file that had the name is gone, its bytes are not mixed with the new ones."""
     put(directory, "new", b"new")

@@ -39,6 +39,7 @@ __all__ = [
 
 
 _SMALL = 1 << 16
+_CHUNK = 1 << 20
 
 
 class Output(Protocol):
@@ -94,8 +95,12 @@ class Directory(Protocol):
 
     def open(self, name: str) -> Input: ...
 
-    def cut(self, name: str, length: int) -> None:
-        """Make the file no longer than `length`, and what is left of it durable."""
+    def cut(self, name: str, length: int, forced: int = 0) -> None:
+        """Make the file no longer than `length`, and what is left of it durable.
+
+        What stands behind `forced` is written once more before: after a sync that failed, a
+        system may call written what never reached the disk, and that is not seen in what it reads.
+        """
 
     def rename(self, old: str, new: str) -> None: ...
     def remove(self, name: str) -> None: ...
@@ -205,11 +210,13 @@ class LocalDirectory:
     def open(self, name: str) -> _LocalInput:
         return _LocalInput(open_trusted(self._at(name), os.O_RDONLY))
 
-    def cut(self, name: str, length: int) -> None:
+    def cut(self, name: str, length: int, forced: int = 0) -> None:
         fd = open_trusted(self._at(name), os.O_RDWR)
         try:
             if os.fstat(fd).st_size > length:
                 os.ftruncate(fd, length)
+            while data := os.pread(fd, _CHUNK, forced):
+                forced += os.pwrite(fd, data, forced)
             force(fd)
         finally:
             os.close(fd)

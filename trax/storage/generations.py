@@ -136,17 +136,19 @@ class Generations:
         for text in directory.list():
             if FileName.is_temporary(text):
                 directory.remove(text)
-        if recovery.torn:
-            name, offset, size, flaw = recovery.torn
-            self._save_aside(name, offset)
-            directory.cut(str(name), offset)
+        torn = recovery.torn
+        if torn:
+            self._save_aside(torn.name, torn.offset)
+        for name, forced in recovery.unforced.items():
+            # What the next log will declare as its beginning must be on the disk before it is.
+            is_torn = torn is not None and torn.name == name
+            directory.cut(str(name), torn.offset if torn and is_torn else 1 << 62, forced)
+        if torn:
+            name, offset, size, flaw = torn
             self._report(
                 f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
                 f"from there, which are no whole increment, are kept as {name.torn(offset)}."
             )
-        elif recovery.last:
-            # What the next log will declare as its beginning must be on the disk before it is.
-            directory.cut(str(FileName("log", recovery.last)), 1 << 62)
         directory.sync()
 
     def _save_aside(self, name: FileName, offset: int) -> None:

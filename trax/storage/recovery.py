@@ -98,6 +98,8 @@ class Recovery:
         Logs whose creation was cut short, and which never held anything.
     torn : Torn or None
         The torn end of the last log.
+    unforced : dict of FileName to int
+        The logs at the end of the chain, and up to where each is known to be on the disk.
     run : str
         The identity of the run; empty if nothing was found.
     """
@@ -112,6 +114,7 @@ class Recovery:
         self.broken: dict[FileName, str] = {}
         self.unborn: list[FileName] = []
         self.torn: Torn | None = None
+        self.unforced: dict[FileName, int] = {}
         self.run = ""
         files = sorted(filter(None, map(FileName.parse, directory.list())))
         self.highest = max((file.generation for file in files), default=0)
@@ -153,6 +156,7 @@ class Recovery:
             if (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
                 self.position = Position(self.position.step, head.chain)
+                self.unforced[FileName("log", head.generation)] = 0
 
     def _find_base(self) -> int:
         """Read the newest checkpoint that holds; return its generation, or 0."""
@@ -279,6 +283,7 @@ class Recovery:
         begin = self.position.step
         self.position = Position(begin, reader.chain)
         self.last = name.generation
+        self.unforced = {name: reader.durable}
         records = iter(reader)
         while following is None or self._is_before(following.position):
             end = reader.offset

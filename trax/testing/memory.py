@@ -132,10 +132,12 @@ class MemoryDirectory:
     def open(self, name: str) -> _Input:
         return _Input(self.contents[self._find(name)])
 
-    def cut(self, name: str, length: int) -> None:
+    def cut(self, name: str, length: int, forced: int = 0) -> None:
         file = self._find(name)
         if len(self.contents[file]) > length:
             self.apply(Operation("truncate", file, length))
+        if len(self.contents[file]) > forced:
+            self.apply(Operation("write", file, forced, bytes(self.contents[file][forced:])))
         self.apply(Operation("sync", file))
 
     def rename(self, old: str, new: str) -> None:
