@@ -658,6 +658,28 @@ def test_a_log_that_was_not_born_is_put_aside() -> None:
     assert read(directory) == 4
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_log_that_could_not_be_begun_keeps_no_older_checkpoint_from_standing_in(
+    left: int,
+) -> None:
+    """A disk that fails at every call leaves it behind, and later it does not matter."""
+    directory = FaultyDirectory()
+    writer = write(directory, "caa")
+    directory.fault = lambda number, kind: errno.EIO if kind in ("write", "remove") else 0
+    with pytest.raises(StorageError):
+        writer.checkpoint()
+    directory.heal()
+    writer.play("aca")
+    files = directory.inner.files()
+    assert len(files["log-00000002"]) < HEADER_SIZE
+    files["log-00000002"] = files["log-00000002"][:left]
+    name = "checkpoint-00000003"
+    damaged = MemoryDirectory(changed(files, name, flipped(files[name], 1100)))
+    assert read(damaged) == 4
+    assert write(damaged, "aca").step == 6
+    assert read(damaged) == 6
+
+
 def test_a_checkpoint_that_was_being_written_does_not_stay_forever() -> None:
     """Each kill could leave a file of the size of the state; who takes over clears it away."""
     directory = MemoryDirectory()

@@ -121,6 +121,7 @@ class Recovery:
         self._checkpoints = [file for file in files if file.kind == "checkpoint"]
         self._logs = [file for file in files if file.kind == "log"]
         self._empty: list[_Head] = []
+        self._unread: dict[int, Damage] = {}
         self.base = self._find_base()
         self._chain = self._follow_headers()
         self.found = bool(self._chain)
@@ -184,15 +185,14 @@ class Recovery:
         heads = self._read_heads()
         chain: list[_Head] = []
         if self.base and self.base not in heads:
-            name = FileName("log", self.base)
-            raise self._corrupt(name, 0, "this log, which continues the checkpoint, is missing")
+            raise self._missing(self.base, "this log, which continues the checkpoint, is missing")
         self._check_derivation(heads)
         generation = self._set_empty_apart(heads)
         while generation:
             if generation not in heads:
                 self._refuse_without_base()
                 reason = "it is missing, and so is any checkpoint that stands in for it"
-                raise self._corrupt(FileName("log", generation), 0, reason)
+                raise self._missing(generation, reason)
             chain.append(heads[generation])
             generation = 0 if generation == self.base else heads[generation].after
         chain.reverse()
@@ -224,7 +224,6 @@ class Recovery:
 
     def _read_heads(self) -> dict[int, _Head]:
         """Read the headers of all logs from the base on."""
-        newest_checkpoint = max((name.generation for name in self._checkpoints), default=0)
         heads = {}
         for name in self._logs:
             if name.generation < self.base:
@@ -236,11 +235,13 @@ class Recovery:
                         check_log(fields)
                         chain = reader.chain
                         length = max(reader.size, reader.durable)
-                except Damage:
-                    # A log's header is durable before anything depends on it.
-                    if name.generation <= newest_checkpoint or self._size(name) > HEADER_SIZE:
+                except Damage as damage:
+                    # A log's header is durable before anything depends on it. Whether anything
+                    # does is seen later: what could not be begun may have been left behind.
+                    if self._size(name) > HEADER_SIZE:
                         raise
                     self.unborn.append(name)
+                    self._unread[name.generation] = damage
                     continue
             self._check_identity(name, fields)
             after, step, digest = fields["after"]
@@ -360,6 +361,10 @@ class Recovery:
             return source.size
         finally:
             source.close()
+
+    def _missing(self, generation: int, reason: str) -> CorruptionError:
+        damage = self._unread.get(generation, Damage(reason, 0))
+        return self._corrupt(FileName("log", generation), damage.offset, damage.reason)
 
     def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
         path = f"{self._directory.path}/{name}"
