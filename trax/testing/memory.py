@@ -1,30 +1,19 @@
 """A directory in memory that remembers every operation, so that crashes can be enumerated.
 
-`MemoryDirectory` behaves as the local disk does. `crash_images` replays any number of its
-operations and yields the directories that a power cut at that instant could leave behind:
-what was synced is there; what was not may be there, be missing, or be torn.
+`MemoryDirectory` behaves as the local disk does. `crash_images` takes any number of its
+operations and yields the directories that a power cut at that instant could leave behind.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from trax.testing.crashes import ROOT, Operation, Tree, crash_images
 
 from trax.storage.signing import Key
 
 __all__ = ["MemoryDirectory", "Operation", "crash_images"]
-
-
-class Operation(NamedTuple):
-    """One call that changes the directory: what, which file (by number), and with what."""
-
-    kind: str
-    file: int = -1
-    offset: int = 0
-    data: bytes = b""
-    name: str = ""
-    other: str = ""
 
 
 class _Output:
@@ -95,8 +84,9 @@ class MemoryDirectory:
         self.boot = boot
         self.key = key
         self.operations: list[Operation] = []
-        self.contents: dict[int, bytearray] = {}
-        self.names: dict[str, int] = {}
+        self._tree = Tree()
+        self.contents = self._tree.contents
+        self.names = self._tree.entries[ROOT]
         for name, content in (files or {}).items():
             self.names[name] = len(self.contents)
             self.contents[len(self.contents)] = bytearray(content)
@@ -104,20 +94,7 @@ class MemoryDirectory:
     def apply(self, operation: Operation) -> None:
         """Carry out an operation and remember it."""
         self.operations.append(operation)
-        kind, file, offset, data, name, other = operation
-        if kind == "create":
-            self.contents[file] = bytearray()
-            self.names[name] = file
-        elif kind == "write":
-            content = self.contents[file]
-            content.extend(bytes(max(0, offset - len(content))))
-            content[offset : offset + len(data)] = data
-        elif kind == "truncate":
-            del self.contents[file][offset:]
-        elif kind == "rename":
-            self.names[other] = self.names.pop(name)
-        elif kind == "remove":
-            del self.names[name]
+        self._tree.apply(operation)
 
     def list(self) -> list[str]:
         return list(self.names)
@@ -151,84 +128,9 @@ class MemoryDirectory:
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file, by name."""
-        return {name: bytes(self.contents[file]) for name, file in self.names.items()}
+        return self._tree.image()
 
     def _find(self, name: str) -> int:
         if name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", name)
         return self.names[name]
-
-
-class _Disk(MemoryDirectory):
-    """A directory together with what of it is durable, and what is not yet."""
-
-    def __init__(self, boot: str) -> None:
-        super().__init__(boot=boot)
-        self.durable_contents: dict[int, bytearray] = {}
-        self.durable_names: dict[str, int] = {}
-        self.pending_writes: dict[int, list[Operation]] = {}
-        self.pending_names: list[Operation] = []
-
-    def apply(self, operation: Operation) -> None:
-        super().apply(operation)
-        if operation.kind == "sync":
-            self.durable_contents[operation.file] = bytearray(self.contents[operation.file])
-            self.pending_writes.pop(operation.file, None)
-        elif operation.kind == "sync directory":
-            self.durable_names = dict(self.names)
-            self.pending_names.clear()
-        elif operation.kind in ("write", "truncate"):
-            self.pending_writes.setdefault(operation.file, []).append(operation)
-        else:
-            self.pending_names.append(operation)
-
-    def image(
-        self, writes: dict[int, list[Operation]], names: Sequence[Operation]
-    ) -> dict[str, bytes]:
-        """Return the files as they are when of all that is pending just these arrived."""
-        after = MemoryDirectory()
-        after.contents = {
-            file: bytearray(self.durable_contents.get(file, b"")) for file in self.contents
-        }
-        after.names = dict(self.durable_names)
-        for operation in names:
-            if operation.kind == "create":
-                after.names[operation.name] = operation.file
-            elif operation.name in after.names:
-                after.apply(operation)
-        for operations in writes.values():
-            for operation in operations:
-                after.apply(operation)
-        return after.files()
-
-
-def crash_images(
-    operations: Sequence[Operation], boot: str = "boot-1"
-) -> Iterator[dict[str, bytes]]:
-    """Yield the files that a power cut right after these operations could leave.
-
-    Of the writes that were not synced: all arrive, none does, all but one do, all up to one do,
-    the last one is torn at every 512 bytes and in the middle. Of the changes of names that were
-    not synced: all, none, or those up to one.
-    """
-    disk = _Disk(boot)
-    for operation in operations:
-        disk.apply(operation)
-    pending = [write for writes in disk.pending_writes.values() for write in writes]
-    for names in [disk.pending_names[:count] for count in range(len(disk.pending_names) + 1)]:
-        for arrived in _subsets(pending):
-            by_file: dict[int, list[Operation]] = {}
-            for write in arrived:
-                by_file.setdefault(write.file, []).append(write)
-            yield disk.image(by_file, names)
-
-
-def _subsets(pending: list[Operation]) -> Iterator[list[Operation]]:
-    yield pending
-    for index, write in enumerate(pending):
-        yield pending[:index]
-        yield pending[:index] + pending[index + 1 :]
-        for size in sorted({len(write.data) // 2, *range(512, len(write.data), 512)}):
-            torn = write._replace(data=write.data[:size])
-            yield [*pending[:index], torn]
-            yield [*pending[:index], torn, *pending[index + 1 :]]

@@ -1,0 +1,282 @@
+"""What a power cut can leave of a tree of directories and files.
+
+A `Disk` is told every operation. What was forced is durable; of all else, `Disk.images` says what
+may have arrived when the power goes:
+
+- Writes: all, none, all up to one, all but one, all of one file or all but those. The last one to
+  arrive is torn at a sector, at a page or in the middle. Where a write made a file longer, the
+  length may be there without the data, which is zeros then.
+- Names: those of a directory change in order, and each directory for itself. A rename is one
+  change, also where it leads from one directory to another. A name is there only once its
+  directory was forced, whatever of the file is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+__all__ = ["ROOT", "Disk", "Image", "Operation", "Tree", "crash_images"]
+
+ROOT = -1
+_SECTOR = 512
+_PAGE = 4096
+_MANY = 16  # sectors or pages of one write that are all tried
+
+# The files by their paths; a directory has a slash at the end of its path, and no content.
+Image = dict[str, bytes]
+
+
+class Operation(NamedTuple):
+    """One call that changes the tree: what, which file (by number), and with what.
+
+    =================== ======================================================================
+    ``create``          a new file, as `name` in `directory`
+    ``mkdir``           a new directory, likewise
+    ``link``            a further name for a file that is there
+    ``rename``          from `name` in `directory` to `other` in `target`
+    ``remove``          a name of a file, or an empty directory
+    ``write``           `data` at `offset`
+    ``truncate``        to the length `offset`
+    ``sync``            what was written to the file is durable
+    ``sync directory``  the names in the directory `file` are durable
+    =================== ======================================================================
+
+    Anything else changes nothing.
+    """
+
+    kind: str
+    file: int = ROOT
+    offset: int = 0
+    data: bytes = b""
+    name: str = ""
+    other: str = ""
+    directory: int = ROOT
+    target: int = ROOT
+
+    @property
+    def directories(self) -> set[int]:
+        """Those whose names it changes."""
+        return {self.directory, self.target} if self.kind == "rename" else {self.directory}
+
+
+class Tree:
+    """Directories and files as they are.
+
+    Attributes
+    ----------
+    contents : dict of int to bytearray
+        What is in each file, by number.
+    entries : dict of int to dict of str to int
+        What is in each directory: numbers of files and directories, by name.
+    """
+
+    def __init__(self) -> None:
+        self.contents: dict[int, bytearray] = {}
+        self.entries: dict[int, dict[str, int]] = {ROOT: {}}
+
+    def apply(self, operation: Operation) -> None:
+        """Carry out an operation."""
+        if operation.kind == "write":
+            _write(self.contents[operation.file], operation)
+        elif operation.kind == "truncate":
+            del self.contents[operation.file][operation.offset :]
+        elif operation.kind == "create":
+            self.contents[operation.file] = bytearray()
+        elif operation.kind == "mkdir":
+            self.entries[operation.file] = {}
+        self.name(operation)
+
+    def name(self, operation: Operation) -> None:
+        """Carry out what an operation does to names, as far as they are there."""
+        entries = self.entries[operation.directory]
+        if operation.kind in ("create", "mkdir", "link"):
+            entries[operation.name] = operation.file
+        elif operation.kind == "rename" and operation.name in entries:
+            self.entries[operation.target][operation.other] = entries.pop(operation.name)
+        elif operation.kind == "remove":
+            entries.pop(operation.name, None)
+
+    def image(self) -> Image:
+        """Return what is there, by path."""
+        image: Image = {}
+        self._collect(ROOT, "", image)
+        return image
+
+    def _collect(self, directory: int, prefix: str, image: Image) -> None:
+        for name, number in self.entries[directory].items():
+            if number in self.entries:
+                image[f"{prefix}{name}/"] = b""
+                self._collect(number, f"{prefix}{name}/", image)
+            else:
+                image[f"{prefix}{name}"] = bytes(self.contents[number])
+
+
+class Disk:
+    """A tree together with what of it is durable, and what is not yet.
+
+    Attributes
+    ----------
+    live : Tree
+        What every process sees.
+    """
+
+    def __init__(self) -> None:
+        self.live = Tree()
+        self._durable = Tree()
+        self._writes: list[Operation] = []
+        self._names: list[Operation] = []
+
+    def apply(self, operation: Operation) -> None:
+        """Carry out an operation."""
+        self.live.apply(operation)
+        kind, file = operation.kind, operation.file
+        if kind == "sync":
+            self._durable.contents[file] = self.live.contents[file].copy()
+            self._writes = [write for write in self._writes if write.file != file]
+        elif kind == "sync directory":
+            self._sync_names(file)
+        elif kind in ("write", "truncate"):
+            self._writes.append(operation)
+        elif kind in ("create", "mkdir", "link", "rename", "remove"):
+            self._names.append(operation)
+            if kind == "create":
+                self._durable.contents[file] = bytearray()
+            elif kind == "mkdir":
+                self._durable.entries[file] = {}
+
+    def _sync_names(self, directory: int) -> None:
+        """Make the changes in a directory durable, and what came before them where they lead."""
+        needed = {directory}
+        arrived: list[Operation] = []
+        left: list[Operation] = []
+        for operation in reversed(self._names):
+            if operation.directories & needed:
+                needed |= operation.directories
+                arrived.append(operation)
+            else:
+                left.append(operation)
+        for operation in reversed(arrived):
+            self._durable.name(operation)
+        self._names = left[::-1]
+
+    def images(self, limit: int | None = None, rng: random.Random | None = None) -> Iterator[Image]:
+        """Yield what a power cut could leave now, at most `limit` images of it.
+
+        Parameters
+        ----------
+        limit : int, optional
+            Where there are more, so many are drawn at random, most of them from those that are
+            listed above, and some any mixture.
+        rng : random.Random, optional
+            What they are drawn with.
+        """
+        names = list(self._choose_names())
+        writes = list(dict.fromkeys(self._choose_writes()))
+        if limit is None or len(names) * len(writes) <= limit:
+            for names_arrived, arrived in itertools.product(names, writes):
+                yield self._image(names_arrived, arrived)
+            return
+        rng = rng or random.Random(0)  # noqa: S311  # nothing is secret here
+        for _ in range(limit):
+            mixed = rng.random() < 0.3
+            arrived = self._mix_writes(rng) if mixed else rng.choice(writes)
+            yield self._image(rng.choice(names), arrived)
+
+    def _image(self, names: Iterable[Operation], writes: Iterable[Operation]) -> Image:
+        after = Tree()
+        after.contents = dict(self._durable.contents)
+        after.entries = {number: dict(names) for number, names in self._durable.entries.items()}
+        for operation in names:
+            after.name(operation)
+        for file in {write.file for write in writes}:
+            after.contents[file] = after.contents[file].copy()
+        for write in writes:
+            after.apply(write)
+        return after.image()
+
+    def _choose_names(self) -> Iterator[list[Operation]]:
+        """Yield which of the changes of names that were not forced have arrived."""
+        by_directory: dict[int, list[int]] = {}
+        for number, operation in enumerate(self._names):
+            for directory in operation.directories:
+                by_directory.setdefault(directory, []).append(number)
+        for lengths in itertools.product(*(range(len(n) + 1) for n in by_directory.values())):
+            arrived = {
+                directory: set(numbers[:length])
+                for (directory, numbers), length in zip(by_directory.items(), lengths, strict=True)
+            }
+            chosen = []
+            for number, operation in enumerate(self._names):
+                votes = {number in arrived[directory] for directory in operation.directories}
+                if len(votes) > 1:  # half of a rename
+                    break
+                if votes.pop():
+                    chosen.append(operation)
+            else:
+                yield chosen
+
+    def _choose_writes(self) -> Iterator[tuple[Operation, ...]]:
+        """Yield which of the writes that were not forced have arrived, and how."""
+        pending = tuple(self._writes)
+        yield pending
+        files = {write.file for write in pending}
+        if len(files) > 1:
+            for file in files:
+                yield tuple(write for write in pending if write.file == file)
+                yield tuple(write for write in pending if write.file != file)
+        for index, write in enumerate(pending):
+            before, behind = pending[:index], pending[index + 1 :]
+            yield before
+            yield before + behind
+            for piece in self._pieces(write):
+                yield (*before, piece)
+                yield (*before, piece, *behind)
+
+    def _mix_writes(self, rng: random.Random) -> tuple[Operation, ...]:
+        """Return any mixture: of each file any writes, and any of them torn."""
+        often = {write.file: rng.random() for write in self._writes}
+        arrived: list[Operation] = []
+        for write in self._writes:
+            pieces = list(self._pieces(write))
+            if rng.random() < often[write.file]:
+                arrived.append(write)
+            elif pieces and rng.random() < 0.3:
+                arrived.append(rng.choice(pieces))
+        return tuple(arrived)
+
+    def _pieces(self, write: Operation) -> Iterator[Operation]:
+        """Yield what may arrive of a write: its beginning, and its length without its data."""
+        is_behind = write.offset >= len(self._durable.contents[write.file])
+        size = len(write.data)
+        if is_behind and size:
+            yield write._replace(data=bytes(size))
+        for torn in _tears(size):
+            yield write._replace(data=write.data[:torn])
+            if is_behind:
+                yield write._replace(data=write.data[:torn].ljust(size, b"\0"))
+
+
+def crash_images(operations: Sequence[Operation]) -> Iterator[Image]:
+    """Yield the files that a power cut right after these operations could leave."""
+    disk = Disk()
+    for operation in operations:
+        disk.apply(operation)
+    yield from disk.images()
+
+
+def _write(content: bytearray, operation: Operation) -> None:
+    offset = operation.offset
+    content.extend(bytes(max(0, offset - len(content))))
+    content[offset : offset + len(operation.data)] = operation.data
+
+
+def _tears(size: int) -> list[int]:
+    """Return where a write of so many bytes is torn."""
+    tears = {size // 2}
+    for unit in (_SECTOR, _PAGE):
+        places = range(unit, size, unit)
+        tears.update([*places[: _MANY // 2], *places[-_MANY // 2 :]])
+    return sorted(tears - {0})
