@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from functools import cached_property
+from types import MethodType
 from typing import Any
 
 from trax.arguments import call_with, describe, describe_where_possible
@@ -123,6 +125,21 @@ class Call:
     def start(self, state: Any) -> Any:
         """Return the generator that goes on from a state."""
         return self._bound(state, *self._args, **self._kwargs)
+
+    def again(self, options: Options) -> Call:
+        """Return the same call under other options, with arguments of its own.
+
+        Arguments that cannot be copied are shared.
+        """
+        bound, instance = self._bound, next(iter(self._owner.values()), None)
+        given = (instance if inspect.ismethod(bound) else None), self._args, self._kwargs
+        try:
+            owner, args, kwargs = copy.deepcopy(given)
+        except Exception:  # noqa: BLE001  # a __deepcopy__ may raise anything
+            owner, args, kwargs = given
+        if inspect.ismethod(bound):
+            bound, instance = MethodType(bound.__func__, owner), owner
+        return Call(options, self.function, bound, instance, args, kwargs)
 
     def _bind(self, bind: Callable[..., inspect.BoundArguments]) -> dict[str, Any]:
         bound = bind(None, *self._args, **self._kwargs)

@@ -25,7 +25,7 @@ from trax import report
 from trax.active import current
 from trax.context import Parts, values
 from trax.errors import CorruptionError, DurabilityError, LockedError, StorageError, UsageError
-from trax.storage.files import force, sync_directory
+from trax.storage import files
 from trax.storage.frames import encode_context
 from trax.storage.recovery import OUTPUT
 
@@ -141,7 +141,7 @@ class _Output:
         length = os.fstat(self._fd).st_size
         if length != self._forced:
             try:
-                force(self._fd)
+                files.force(self._fd)
             except OSError as error:
                 self._failure = error
                 raise
@@ -281,7 +281,7 @@ class Outputs:
             _lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
-            sync_directory(os.path.dirname(path))
+            files.sync_directory(os.path.dirname(path))
             self._follow(name, output)
         except BaseException:
             output.close()
@@ -425,7 +425,7 @@ def _cut(path: str, length: int, directory: str) -> str:
             with builtins.open(kept, "wb", opener=_private) as copy:
                 shutil.copyfileobj(file, copy)
             file.truncate(length)
-        force(file.fileno())  # before a log is that says so
+        files.force(file.fileno())  # before a log is that says so
     return kept
 
 

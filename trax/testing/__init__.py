@@ -1,1 +1,9 @@
-"""Crashes that can be enumerated, for tests of loops and of trax itself."""
+"""Crashes that can be enumerated, for tests of loops and of trax itself.
+
+`check_resume` and `check_power_cut` are for a test of your own loop: they break it off wherever it
+can be broken off, resume it, and compare it with a run that nobody disturbed.
+"""
+
+from trax.testing.checks import Checked, check_power_cut, check_resume
+
+__all__ = ["Checked", "check_power_cut", "check_resume"]

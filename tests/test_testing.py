@@ -1,0 +1,481 @@
+"""`trax.testing`: loops that are not exact are found, and told why; those that are pass."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import struct
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trax
+from trax import output
+from trax.storage import files
+from trax.testing import Checked, check_power_cut, check_resume
+from trax.testing.comparing import difference, freeze
+
+Steps = Generator[Any, Any, Any]
+
+
+def append(state: list[Any], increment: Any) -> list[Any]:
+    state.append(increment)
+    return state
+
+
+# -- loops that are exact ------------------------------------------------------------------
+
+
+class Walker:
+    """A state with a generator of its own."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.path = np.zeros((1, 2))
+
+    def advance(self, step: np.ndarray) -> Walker:
+        self.path = np.append(self.path, [self.path[-1] + step + self.rng.normal(size=2)], axis=0)
+        return self
+
+
+class Model:
+    """What a loop changes in place."""
+
+    def __init__(self) -> None:
+        self.weights = np.zeros(5)
+        self.rng = random.Random(3)
+
+    @trax.resumable(create=int, every_steps=2)
+    def method(self, n: int, below: int) -> Steps:
+        while n < below:
+            n = yield n + self.rng.choice((1, 2))
+
+
+@trax.resumable(create=int)
+def replaces(n: int, below: int) -> Steps:
+    while n < below:
+        n = yield n + 1
+
+
+@trax.resumable(create=list, replay_log=append, every_steps=3)
+def folds(state: list[Any], steps: int) -> Steps:
+    for i in trax.steps(steps):
+        yield {"number": i, "drawn": (random.gauss(0, 1), np.random.normal())}
+
+
+@trax.resumable(create=Walker, replay_log=Walker.advance, every_steps=2)
+def walks(state: Walker, steps: int, rng: np.random.Generator) -> Steps:
+    for _ in trax.steps(steps):
+        yield rng.integers(-3, 4, size=2)
+
+
+@trax.resumable(create=Model, replay_log=None, every_steps=2)
+def trains(model: Model, steps: int) -> Steps:
+    for _ in trax.steps(steps):
+        model.weights += model.rng.random()
+        yield float(model.weights.sum())
+
+
+@trax.resumable(create=int, every_steps=2, keep=1)
+def writes(n: int, below: int, mode: str) -> Steps:
+    is_binary = mode.endswith("b")
+    with trax.open("out", mode) as file:
+        while n < below:
+            file.write(struct.pack("<Q", n) if is_binary else f"{n}: {random.random()}\n")
+            n = yield n + 1
+    return "the end"
+
+
+@trax.resumable(create=lambda start: start, name="keys {start}")
+def keys(n: int, start: int, below: int) -> Steps:
+    while n < below:
+        n = yield n + int(trax.step().key[0], 16) % 3
+
+
+@trax.resumable(create=list, replay_log=append, every_steps=2)
+async def awaits(state: list[Any], steps: int) -> AsyncIterator[Any]:
+    with trax.open("out") as file:
+        for i in trax.steps(steps):
+            file.write(f"{i}\n")
+            yield random.random()
+
+
+@trax.resumable(create=dict)
+def never(state: dict[str, int]) -> Steps:
+    yield from ()
+    return state
+
+
+EXACT: dict[str, Callable[[], Any]] = {
+    "replaced": lambda: replaces(below=4),
+    "folded": lambda: folds(steps=5),
+    "with generators": lambda: walks(steps=5, rng=np.random.default_rng(5)),
+    "trained": lambda: trains(steps=5),
+    "text": lambda: writes(below=5, mode="w"),
+    "appended": lambda: writes(below=5, mode="a"),
+    "binary": lambda: writes(below=5, mode="wb"),
+    "method": lambda: Model().method(below=6),
+    "named": lambda: keys(start=1, below=3),
+    "async": lambda: awaits(steps=5),
+    "empty": never,
+}
+
+
+@pytest.mark.parametrize("loop", EXACT)
+def test_a_loop_that_is_exact_passes(loop: str, count: Callable[[str, int], None]) -> None:
+    """Killed and closed at any step, and without power at any operation."""
+    resumed = check_resume(EXACT[loop](), limit=12)
+    assert resumed.crashes > resumed.steps
+    cut = check_power_cut(EXACT[loop](), limit=12)
+    assert cut.crashes >= 10
+    assert cut.steps == resumed.steps
+    count("kills survived", resumed.crashes)
+    count("crash images recovered", cut.crashes)
+
+
+def test_an_example_of_the_documents_is_exact_as_it_stands() -> None:
+    """The one whose steps are cheap."""
+    path = Path(__file__).parents[1] / "examples" / "output_file.py"
+    found: dict[str, Any] = {"__name__": "output_file"}
+    exec(compile(path.read_text(), str(path), "exec"), found)
+    assert check_resume(found["walk"](walks=3), limit=5).steps == 3
+    assert check_power_cut(found["walk"](walks=3), limit=5).steps == 3
+
+
+# -- loops that are not --------------------------------------------------------------------
+
+
+@trax.resumable(create=list, replay_log=append)
+def changes_what_it_yielded(state: list[Any], steps: int) -> Steps:
+    buffer = [0]
+    for _ in range(len(state), steps):
+        buffer[0] = len(state) + 1
+        state = yield buffer
+
+
+@trax.resumable(create=list, replay_log=append)
+def changes_the_state(state: list[Any], steps: int) -> Steps:
+    for i in trax.steps(steps):
+        state.append(f"extra {i}")
+        state = yield i
+
+
+@trax.resumable(create=int)
+def keeps_a_variable(n: int, below: int) -> Steps:
+    stride = 0
+    while n < below:
+        stride += 1
+        n = yield n + stride
+
+
+@trax.resumable(create=int, replay_log=lambda n, drawn: n + drawn)
+def keeps_a_generator(n: int, steps: int) -> Steps:
+    rng = random.Random(7)
+    for _ in trax.steps(steps):
+        yield rng.randrange(1000)
+
+
+@trax.resumable(create=int)
+def looks_at_the_clock(n: int, below: int) -> Steps:
+    while n < below:
+        n = yield n + 1 + time.perf_counter_ns() % 2**20 / 2**40
+
+
+class Forgetful:
+    """Leaves something out of its pickle that matters."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.speed = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"total": self.total, "speed": 0}
+
+    def advance(self, increment: int) -> Forgetful:
+        self.speed += 1
+        self.total += increment * self.speed
+        return self
+
+
+@trax.resumable(create=Forgetful, replay_log=Forgetful.advance)
+def leaves_out(state: Forgetful, steps: int) -> Steps:
+    for i in trax.steps(steps):
+        yield 1 + i
+
+
+_calls = itertools.count()
+
+
+@trax.resumable(create=list, replay_log=lambda state, i: [*state, (i, next(_calls) % 2)])
+def folds_with_a_global(state: list[Any], steps: int) -> Steps:
+    for i in trax.steps(steps):
+        yield i
+
+
+@trax.resumable(create=int)
+def writes_by_itself(n: int, below: int) -> Steps:
+    with open("log.txt", "a") as file:
+        while n < below:
+            print(n, file=file, flush=True)
+            n = yield n + 1
+
+
+@trax.resumable(create=int, rng=None)
+def draws_unfollowed(n: int, below: int) -> Steps:
+    while n < below:
+        n = yield n + 1 + random.random()
+
+
+@trax.resumable(create=int)
+def starts_over(n: int, steps: int) -> Steps:
+    for i in range(steps):
+        yield i
+
+
+INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
+    "changes what it yielded": (
+        lambda: changes_what_it_yielded(steps=4),
+        r"after step 1 .*\nthe state at step 2\[0\]\[0\]: live 2, resumed 1\n.*after it was yield",
+    ),
+    "changes the state": (
+        lambda: changes_the_state(steps=4),
+        r"the state at step 1.*\n.*changes the state itself",
+    ),
+    "keeps a variable": (
+        lambda: keeps_a_variable(below=9),
+        r"killed after step 1 .*\nincrement 2: live 3, resumed 2\n.*a local variable",
+    ),
+    "keeps a generator": (
+        lambda: keeps_a_generator(steps=4),
+        r"increment 2: live \d+, .*\n.*local variable.*\n(.*\n)*trax said: .*local variable rng",
+    ),
+    "looks at the clock": (
+        lambda: looks_at_the_clock(below=4),
+        r"run a second time, undisturbed.*\nincrement 1: live .*\n.*the time",
+    ),
+    "leaves out": (
+        lambda: leaves_out(steps=4),
+        r"step 1, with a checkpoint.*\nthe state at step 2.total: live 5, resumed 3\n.*getstate",
+    ),
+    "folds with a global": (lambda: folds_with_a_global(steps=3), r"the state at step \d"),
+    "writes by itself": (
+        lambda: writes_by_itself(below=3),
+        r"the file log.txt at byte \d.*\n.*trax.open\(\)",
+    ),
+    "draws unfollowed": (lambda: draws_unfollowed(below=9), r"increment \d"),
+    "starts over": (
+        lambda: starts_over(steps=3),
+        r"killed after step 1 .*\nincrement 2: live 1, resumed 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("loop", INEXACT)
+def test_a_loop_that_is_not_exact_is_found_and_told_why(loop: str) -> None:
+    """Where it was broken off, what differs first, what to look at, how to see it again."""
+    make, message = INEXACT[loop]
+    with pytest.raises(AssertionError, match=message) as caught:
+        check_resume(make())
+    assert "does not go on as if nothing had happened" in str(caught.value)
+    assert str(caught.value).endswith("The same happens again with seed=0.")
+
+
+def test_the_directory_of_a_failure_is_kept_as_the_crash_left_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The loop can be resumed there, and does what the message says."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(AssertionError) as caught:
+        check_resume(keeps_a_variable(below=9))
+    (kept,) = tmp_path.glob("trax-crash-*")
+    assert f"is kept as {kept}." in str(caught.value)
+    monkeypatch.chdir(kept)
+    run = keeps_a_variable(below=9)
+    assert run.resumed_at == 1
+    assert next(run) == 2
+
+
+@trax.resumable(create=int)
+def fails_when_resumed(n: int, below: int) -> Steps:
+    if n == 2:
+        raise ZeroDivisionError("only resumed")
+    while n < below:
+        n = yield n + 1
+
+
+def test_an_exception_of_a_resumed_loop_is_told_and_is_the_cause() -> None:
+    """One of an undisturbed loop is that loop's own."""
+    with pytest.raises(AssertionError, match="ended with ZeroDivisionError: only res") as caught:
+        check_resume(fails_when_resumed(below=4))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+    @trax.resumable(create=int)
+    def fails(n: int) -> Steps:
+        yield 1
+        raise ZeroDivisionError("always")
+
+    with pytest.raises(ZeroDivisionError, match="always"):
+        check_resume(fails())
+
+
+# -- what the checks leave alone -----------------------------------------------------------
+
+
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No directory, no store, no other position of a generator, nothing replaced."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    functions = os.fsync, os.rename, files.force, files._LocalOutput, output.Outputs.open
+    rng = np.random.default_rng(1)
+    random.seed(1)
+    check_resume(walks(steps=3, rng=rng), limit=5)
+    check_power_cut(folds(steps=3), limit=5)
+    assert random.random() == random.Random(1).random()
+    assert rng.random() == np.random.default_rng(1).random()
+    assert functions == (os.fsync, os.rename, files.force, files._LocalOutput, output.Outputs.open)
+    assert Path.cwd() == tmp_path
+    assert not list(temporary.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+
+
+def test_the_loop_runs_in_a_directory_that_is_prepared() -> None:
+    """Before every run, as a script does before its call."""
+
+    def prepare() -> None:
+        Path("input.txt").write_text("3 4 5")
+        random.seed(8)
+
+    @trax.resumable(create=list, replay_log=append)
+    def reads(state: list[Any]) -> Steps:
+        words = Path("input.txt").read_text().split()
+        for word in trax.remaining(words):
+            yield int(word) + random.random()
+
+    assert check_resume(reads(), prepare=prepare, limit=10).steps == 3
+    assert check_power_cut(reads(), prepare=prepare, limit=10).steps == 3
+    with pytest.raises(FileNotFoundError):
+        check_resume(reads())
+
+
+def test_files_that_need_not_be_the_same_can_be_left_out() -> None:
+    """By a pattern."""
+    assert check_resume(writes_by_itself(below=3), ignore=["*.txt"]).steps == 3
+
+
+def test_a_sample_is_drawn_with_a_seed() -> None:
+    """As many as `limit` says, each time the same."""
+    assert check_resume(folds(steps=9), limit=4).crashes <= 12
+    one, two = (check_power_cut(folds(steps=9), limit=9, seed=seed) for seed in (1, 1))
+    assert isinstance(one, Checked)
+    assert one == two
+    assert check_resume(folds(steps=2), limit=None).crashes > 20
+
+
+def test_a_call_that_has_begun_cannot_be_checked() -> None:
+    """Its run would be disturbed."""
+    with replaces(below=3) as run:
+        next(run)
+        with pytest.raises(trax.UsageError, match="has begun"):
+            check_resume(run)
+
+
+def test_a_loop_that_writes_elsewhere_is_refused(tmp_path: Path) -> None:
+    """All trials would write to the same file, which may be precious."""
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+
+    @trax.resumable(create=int)
+    def writes_elsewhere(n: int) -> Steps:
+        with trax.open(precious):
+            yield 1
+
+    with pytest.raises(trax.UsageError, match="relative path"):
+        check_resume(writes_elsewhere())
+    assert precious.read_text() == "precious"
+
+
+def test_the_lines_for_the_person_are_kept_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that is resumed a hundred times need not say so."""
+    caplog.set_level(logging.INFO)
+    check_resume(folds(steps=3), limit=5)
+    assert not caplog.records
+
+
+# -- the same to the last bit --------------------------------------------------------------
+
+
+def loop_in_itself(value: int) -> list[Any]:
+    made: list[Any] = [value]
+    made.append(made)
+    return made
+
+
+class Slots:
+    __slots__ = ("one", "two")
+
+    def __init__(self, one: Any) -> None:
+        self.one = one
+
+
+class Listed(list[int]):
+    extra = 0
+
+
+SAME: list[Callable[[], Any]] = [
+    lambda: float("nan"),
+    lambda: {"a": [1, (2.5, {3, 4}), "x"], "b": None},
+    lambda: np.arange(6.0).reshape(2, 3),
+    lambda: np.array([1, "two", [3]], dtype=object),
+    lambda: random.Random(1),
+    lambda: np.random.default_rng(1),
+    lambda: loop_in_itself(1),
+    lambda: Slots([1, 2]),
+    lambda: Walker(1),
+    lambda: [len, Walker, np, lambda x: x + 1],
+    lambda: {f"{n}" for n in range(100)},
+    lambda: complex(1, -0.0),
+]
+
+OTHER: list[tuple[Any, Any, str]] = [
+    (0.0, -0.0, "x: live 0.0, resumed -0.0"),
+    (1, 1.0, "x: live 1, resumed 1.0"),
+    (True, 1, "x: live True, resumed 1"),
+    ([1, [2, 3]], [1, [2, 4]], "x[1][1]: live 3, resumed 4"),
+    ([1], [1, 2], "x: live 1 items, resumed 2; only resumed: 2"),
+    ({"a": 1, "b": 2}, {"b": 2, "a": 1}, "the keys of x[0]: live 'a', resumed 'b'"),
+    ({"a": {"b": 1}}, {"a": {"b": 2}}, "x['a']['b']: live 1, resumed 2"),
+    ({1, 2}, {1, 3}, "x: only live {2}, only resumed {3}"),
+    (np.zeros(3), np.array([0.0, 0.0, -0.0]), "x.flat[2]: live 0.0, resumed -0.0"),
+    (np.zeros(3), np.zeros((3, 1)), "x: live float64 of shape (3,), resumed float64 of shape"),
+    (Walker(1), Walker(2), "x.rng"),
+    (Slots(1), Slots(2), "x.one: live 1, resumed 2"),
+    (Listed([1]), Listed([2]), "x (as it is pickled)[2][0]: live 1, resumed 2"),
+    (loop_in_itself(1), loop_in_itself(2), "x[0]: live 1, resumed 2"),
+    (random.Random(1), random.Random(2), "x (as it is pickled)"),
+    (Walker, Slots, "x: live <class"),
+    (lambda x: x + 1, lambda x: x + 2, "the function x[0]"),
+    (complex(0, 0.0), complex(0, -0.0), "x[1]: live 0.0, resumed -0.0"),
+]
+
+
+@pytest.mark.parametrize("make", SAME)
+def test_what_is_the_same_is_the_same_whatever_shares_memory(make: Callable[[], Any]) -> None:
+    """Equal parts may be one object or two."""
+    one, two = make(), make()
+    assert difference(freeze(one), freeze(two), "x") == ""
+    assert difference(freeze([one, one]), freeze([one, two]), "x") == ""
+
+
+@pytest.mark.parametrize(("one", "two", "said"), OTHER)
+def test_a_difference_is_shown_with_its_place(one: Any, two: Any, said: str) -> None:
+    """The first one, by the path that leads there."""
+    assert difference(freeze(one), freeze(two), "x").startswith(said)

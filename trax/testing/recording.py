@@ -1,0 +1,298 @@
+"""Records what a process does to a tree of directories on the real disk.
+
+Strategy: before and after every call that changes names or forces anything, and around every
+write to a log or a checkpoint, the tree is compared with what it was: its names, the files behind
+them, and their contents. The difference is what happened in between, whoever did it. So it is the
+real code that runs, and what is recorded is what it did, not what it meant to do. Nothing is
+forced while it is recorded: the disk is a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from trax.storage import files
+from trax.testing.crashes import ROOT, Image, Operation, Tree
+
+__all__ = ["Recorder", "common", "replaced", "snapshot", "write_image"]
+
+# Files whose time is older than this when they are looked at have not been written to since
+# without another time: the clock of a file system is coarse.
+_RACY = 50_000_000  # nanoseconds
+
+_CALLS = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir", "truncate", "ftruncate")
+
+_File = tuple[int, int]  # what the operating system knows it by: device and inode
+
+
+class Recorder:
+    """Records what happens to a tree.
+
+    Parameters
+    ----------
+    root : str
+        The directory. What is there already is durable.
+    ignored : tuple of str
+        Paths in it that are not looked at.
+
+    Attributes
+    ----------
+    operations : list of Operation
+        What happened, in order; the first `begun` of them make what was there already.
+    marks : list
+        What `mark` was told, each with the number of operations until then.
+    """
+
+    def __init__(self, root: str, ignored: tuple[str, ...] = ()) -> None:
+        self.operations: list[Operation] = []
+        self.marks: list[tuple[int, Any]] = []
+        self._root = root
+        self._ignored = {os.path.join(root, path) for path in ignored}
+        self._tree = Tree()
+        self._numbers: dict[_File, int] = {}
+        self._open: dict[int, int] = {}  # by number: a file that is open keeps its inode
+        self._seen: dict[int, tuple[int, int]] = {}
+        self._next = 0
+        self._guard = threading.RLock()
+        self.observe()
+        for file in self._tree.contents:
+            self._emit(Operation("sync", file))
+        for directory in self._tree.entries:
+            self._emit(Operation("sync directory", directory))
+        self.begun = len(self.operations)
+
+    def mark(self, value: Any) -> None:
+        """Remember something that is so from this operation on."""
+        with self._guard:
+            self.observe()
+            self.marks.append((len(self.operations), value))
+
+    def observe(self) -> None:
+        """Record what has changed since the last time."""
+        with self._guard:
+            while True:
+                found: dict[int, dict[str, int]] = {}
+                present: dict[int, os.stat_result] = {}
+                try:
+                    self._scan(self._root, ROOT, found, present)
+                    break
+                except FileNotFoundError:  # another thread has just removed it
+                    continue
+            self._compare_names(found)
+            for file, status in present.items():
+                self._compare_contents(file, status)
+            self._forget(present.keys() | found.keys())
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Watch the calls of this process for the length of a block."""
+        watch = self._watched
+        recorder = self
+
+        class Output(files._LocalOutput):  # noqa: SLF001  # there is no other place to look from
+            def __init__(self, fd: int) -> None:
+                super().__init__(fd)
+                self.write = watch(self.write)
+                self.truncate = watch(self.truncate)  # type: ignore[method-assign]
+                self.overwrite = watch(self.overwrite)  # type: ignore[method-assign]
+                recorder.observe()
+
+        calls = {name: watch(getattr(os, name)) for name in _CALLS}
+        with (
+            replaced(os, **calls, fsync=self._force, fdatasync=self._force),
+            replaced(files, force=self._force, _LocalOutput=Output),
+        ):
+            try:
+                yield
+            finally:
+                self.observe()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _watched(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.observe()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.observe()
+
+        return watched
+
+    def _force(self, file: Any) -> None:
+        with self._guard:
+            self.observe()
+            fd = file if isinstance(file, int) else file.fileno()
+            status = os.fstat(fd)
+            number = self._numbers.get((status.st_dev, status.st_ino))
+            if number is not None:
+                is_directory = stat.S_ISDIR(status.st_mode)
+                self._emit(Operation("sync directory" if is_directory else "sync", number))
+
+    def _emit(self, operation: Operation) -> None:
+        self.operations.append(operation)
+        self._tree.apply(operation)
+
+    def _scan(
+        self,
+        path: str,
+        directory: int,
+        found: dict[int, dict[str, int]],
+        present: dict[int, os.stat_result],
+    ) -> None:
+        """Find all directories with what is in them, and all files."""
+        if directory == ROOT:
+            status = os.stat(path)
+            self._numbers[status.st_dev, status.st_ino] = ROOT
+        names = found[directory] = {}
+        with os.scandir(path) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+        for entry in inside:
+            if entry.path in self._ignored:
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                names[entry.name] = number = self._number(status)
+                self._scan(entry.path, number, found, present)
+            elif stat.S_ISREG(status.st_mode):
+                names[entry.name] = number = self._number(status, entry.path)
+                present[number] = status
+
+    def _number(self, status: os.stat_result, path: str = "") -> int:
+        key = status.st_dev, status.st_ino
+        if key not in self._numbers:
+            if path:
+                self._open[self._next] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._numbers[key] = self._next
+            self._next += 1
+        return self._numbers[key]
+
+    def _compare_names(self, found: dict[int, dict[str, int]]) -> None:
+        before = self._tree.entries
+        gone = [
+            (directory, name, number)
+            for directory, names in before.items()
+            for name, number in names.items()
+            if found.get(directory, {}).get(name) != number
+        ]
+        come = [
+            (directory, name, number)
+            for directory, names in found.items()
+            for name, number in names.items()
+            if before.get(directory, {}).get(name) != number
+        ]
+        moved = {number: (directory, name) for directory, name, number in gone}
+        left = {number for _, _, number in come}
+        for directory, name, number in reversed(gone):
+            if number not in left and (directory, name) not in {place[:2] for place in come}:
+                self._emit(Operation("remove", number, name=name, directory=directory))
+        for directory, name, number in come:
+            if number in moved:
+                source, old = moved.pop(number)
+                rename = Operation("rename", number, name=old, other=name)
+                self._emit(rename._replace(directory=source, target=directory))
+                continue
+            kind = "mkdir" if number in found else "create"
+            if number in self._tree.contents:
+                kind = "link"
+            self._emit(Operation(kind, number, name=name, directory=directory))
+
+    def _compare_contents(self, file: int, status: os.stat_result) -> None:
+        signature = status.st_size, status.st_mtime_ns
+        if self._seen.get(file) == signature:
+            return
+        self._seen.pop(file, None)
+        if time.time_ns() - status.st_mtime_ns > _RACY:
+            self._seen[file] = signature
+        old, new = self._tree.contents[file], _read(self._open[file])
+        if old == new:
+            return
+        if len(new) < len(old):
+            self._emit(Operation("truncate", file, len(new)))
+        begin, end = _difference(old, new)
+        if begin < end:
+            self._emit(Operation("write", file, begin, new[begin:end]))
+
+    def _forget(self, present: set[int]) -> None:
+        """Let go of what has no name any more; another file may have its inode from now on."""
+        for key, number in list(self._numbers.items()):
+            if number not in present:
+                del self._numbers[key]
+                if number in self._open:
+                    os.close(self._open.pop(number))
+
+
+def _read(fd: int) -> bytes:
+    pieces = []
+    offset = 0
+    while piece := os.pread(fd, 1 << 20, offset):
+        pieces.append(piece)
+        offset += len(piece)
+    return b"".join(pieces)
+
+
+def _difference(old: bytes | bytearray, new: bytes) -> tuple[int, int]:
+    """Return from where to where bytes are not what they were."""
+    begin = common(old, new)
+    if len(new) > len(old):
+        return begin, len(new)
+    return begin, len(new) - common(old[begin : len(new)][::-1], new[begin:][::-1])
+
+
+def common(one: bytes | bytearray, two: bytes | bytearray) -> int:
+    """Return how many bytes both begin with."""
+    begin, end = 0, min(len(one), len(two))
+    while begin < end:
+        middle = (begin + end + 1) // 2
+        if one[begin:middle] == two[begin:middle]:
+            begin = middle
+        else:
+            end = middle - 1
+    return begin
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """Replace attributes for the length of a block."""
+    before = {name: getattr(owner, name) for name in attributes}
+    try:
+        for name, value in attributes.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
+
+
+def snapshot(root: str) -> Image:
+    """Return what is in a directory, as an image."""
+    image: Image = {}
+    for path, directories, names in os.walk(root):
+        directories.sort()
+        prefix = "" if path == root else f"{os.path.relpath(path, root)}/"
+        image.update((f"{prefix}{name}/", b"") for name in directories)
+        for name in sorted(names):
+            with open(os.path.join(path, name), "rb") as file:
+                image[f"{prefix}{name}"] = file.read()
+    return image
+
+
+def write_image(image: Image, root: str) -> None:
+    """Make what an image holds, in an empty directory, for its owner alone."""
+    for name, content in image.items():
+        path = os.path.join(root, name)
+        if name.endswith("/"):
+            os.mkdir(path, 0o700)
+        else:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb") as file:
+                file.write(content)

@@ -1,0 +1,500 @@
+"""One loop, run again and again in directories of its own, and broken off.
+
+Strategy: an undisturbed run is the reference; every increment and state of it is kept, as a
+pickle. Another run is recorded. From what it did to the disk follow the directories that a crash
+would have left, and in each of them the loop is resumed, as a process would that knows nothing of
+the ones before, run to its end, and compared with the reference at every step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fnmatch
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from trax import positions, report
+from trax.async_run import AsyncRun
+from trax.call import Call
+from trax.deferred import DeferredEngine
+from trax.engine import Engine
+from trax.errors import UsageError
+from trax.output import Outputs
+from trax.randomness import Generator, watch
+from trax.run import Run
+from trax.sources import outer
+from trax.storage import files, store
+from trax.storage.generations import Generations
+from trax.testing.comparing import difference, freeze
+from trax.testing.crashes import Disk, Image
+from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
+
+__all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
+
+AnyRun = Run[Any, Any, Any] | AsyncRun[Any, Any]
+
+_STORE = ".trax"
+_MEMORY = "/dev/shm"  # noqa: S108  # where Linux keeps files in memory; mkdtemp makes it ours
+_END: Any = object()
+_NEVER = 1 << 62  # a step that no run comes to
+_SYNC_EVERY = 3  # steps; the background's clock, for a run that is recorded
+
+NOT_THE_SAME_TWICE = (
+    "So it is no question of resuming. What differs from run to run is for instance the time, a "
+    "generator made without a seed, the order of a set, threads that finish in any order, or a "
+    "global variable that an earlier run has changed."
+)
+STATE = (
+    "The same increments, folded into the same state, have not given the state that they gave "
+    "then. For instance: an object was changed after it was yielded; the generator changes the "
+    "state itself instead of yielding; replay_log depends on more than its two arguments; "
+    "__getstate__ leaves something out."
+)
+LATER = (
+    "So the loop depends on something that is not in the state as it is stored. For instance: a "
+    "local variable that is kept from one step to the next; a global variable; a random generator "
+    "that trax does not know; the time; a part of the state that __getstate__ leaves out."
+)
+OUTPUT = (
+    "Write to it with trax.open(), which takes back what an interrupted step wrote; or name it "
+    "with ignore= where it need not be the same."
+)
+RANDOM = "The numbers that are drawn next would be others: see the how-to about random numbers."
+LOST = "This is a bug of trax, or the disk was not told to keep it: see sync=."
+
+
+class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
+    """What is not as it was in the undisturbed run, and what that may come of."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.advice = advice
+
+
+@dataclass
+class Outcome:
+    """What a run did: its increments and states by step, what was handed out, and its end."""
+
+    begun: int = 0
+    last: int = 0
+    increments: dict[int, bytes] = field(default_factory=dict)
+    states: dict[int, bytes] = field(default_factory=dict)
+    result: bytes = b""
+    files: Image = field(default_factory=dict)
+    positions: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+
+
+class Promise(NamedTuple):
+    """How many increments were handed out, and how many of them no power cut can take back."""
+
+    handed_out: int
+    durable: int
+
+
+class Crash(NamedTuple):
+    """What one crash leaves: the files, after how many operations, and what was promised."""
+
+    image: Image
+    operations: int
+    promise: Promise
+
+
+class Story(NamedTuple):
+    """What has happened before a run, for messages, and the steps that it may resume at."""
+
+    text: str
+    least: int = 0
+    most: int = _NEVER
+
+
+class Trials:
+    """The trials of one call.
+
+    Parameters
+    ----------
+    run : Run or AsyncRun
+        The call, not begun.
+    prepare : callable or None
+        What a script does before its call.
+    ignore : tuple of str
+        Patterns of files that need not be the same.
+    seed : int
+        What samples are drawn with.
+    """
+
+    def __init__(
+        self, run: AnyRun, prepare: Callable[[], object] | None, ignore: tuple[str, ...], seed: int
+    ) -> None:
+        engine: Engine = run._engine  # noqa: SLF001  # it is one of us
+        if engine.status != "new":
+            raise UsageError(f"{run.name!r} has begun: give a call that nothing was asked of yet")
+        self.name = run.name
+        self.seed = seed
+        self.rng = random.Random(seed)  # noqa: S311  # nothing is secret here
+        self.expected: Outcome | None = None
+        self._call = engine._call  # noqa: SLF001
+        self._is_async = isinstance(run, AsyncRun)
+        self._prepare = prepare or _nothing
+        self._ignore = ignore
+        self._generators = [
+            (watched, watched.parts()) for watched in _generators(self._call).values()
+        ]
+        self._said: dict[str, None] = {}  # each line once, in order
+        self._ticks: list[Callable[[], None]] = []
+        self._has_outputs = False
+
+    # -- one run after the other -----------------------------------------------------------
+
+    def reference(self) -> Outcome:
+        """Run the loop undisturbed, for what comes after to be compared with."""
+        with _directory() as directory, self._process(directory, "first"):
+            self.expected = self._play()
+        return self.expected
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether increments are logged, and so survive the death of the process one by one."""
+        return self._call.mode != "none"
+
+    def record(self, **options: Any) -> Recorder:
+        """Run the loop undisturbed once more, and record what it does to the disk."""
+        story = Story("run a second time, undisturbed")
+        with _directory() as directory, self._process(directory, "first"):
+            return self._record(story, None, directory, **options)
+
+    def resume(self, crash: Crash, story: Story, boot: str) -> None:
+        """Resume the loop from what a crash has left, run it to its end, and compare it."""
+        with self._left_by(crash, boot):
+            self._tell(story, crash.image, lambda: self._play(None, story))
+
+    def resume_recorded(self, crash: Crash, story: Story, boot: str) -> Recorder:
+        """Do the same, and record what it does to the disk."""
+        with self._left_by(crash, boot) as directory:
+            return self._record(story, crash.image, directory)
+
+    def close_after(self, stops: list[int]) -> None:
+        """Run the loop, close it after each of these steps, and resume it."""
+        with _directory() as directory:
+            done = 0
+            for stop in [*stops, _NEVER]:
+                before = snapshot(directory)
+                story = Story(f"closed after step {done}" if done else "begun", done, done)
+                play = partial(self._play, None, story, stop)
+                with self._process(directory, "first"):
+                    self._tell(story, before, play)
+                done = stop
+
+    @contextlib.contextmanager
+    def _left_by(self, crash: Crash, boot: str) -> Iterator[str]:
+        with _directory() as directory:
+            write_image(crash.image, directory)
+            with self._process(directory, boot):
+                yield directory
+
+    def _record(
+        self, story: Story, image: Image | None, directory: str, **options: Any
+    ) -> Recorder:
+        recorder = Recorder(directory, (f"{_STORE}/locks",))
+        try:
+            with recorder.recording():
+                self._tell(story, image, lambda: self._play(recorder, story, **options))
+        finally:
+            recorder.close()
+        return recorder
+
+    # -- one run ---------------------------------------------------------------------------
+
+    def _play(
+        self,
+        recorder: Recorder | None = None,
+        story: Story | None = None,
+        stop: int = _NEVER,
+        **options: Any,
+    ) -> Outcome:
+        """Run the loop in the present directory, to its end or until it is closed."""
+        driver = _Driver(self._new_run(**options))
+        outcome = Outcome()
+        with contextlib.closing(driver):
+            run = driver.run
+            step = outcome.begun = outcome.last = run.resumed_at or 0
+            if story is not None and not story.least <= step <= story.most:
+                lost = f"resumed at step {step}, and not between {story.least} and {story.most}"
+                raise Differs(lost, LOST)
+            outcome.states[step] = freeze(run.state)
+            self._compare(outcome, step)
+            durable = 0
+            while run.step < stop and (increment := driver.next()) is not _END:
+                step = outcome.last = run.step
+                outcome.increments[step] = freeze(increment)
+                outcome.states[step] = freeze(run.state)
+                self._compare(outcome, step)
+                if recorder is not None:
+                    durable = max(durable, self._tick(run._engine, durable))  # noqa: SLF001
+                    recorder.mark(Promise(step, durable))
+            if run.done:
+                outcome.result = freeze(run._engine.result)  # noqa: SLF001
+                if recorder is not None:
+                    recorder.mark(Promise(step, step))
+                outcome.files = self._files()
+                outcome.positions = {
+                    name: watched.parts()
+                    for name, watched in _generators(run._engine._call).items()  # noqa: SLF001
+                }
+                self._compare_ends(outcome)
+        return outcome
+
+    def _new_run(self, **options: Any) -> AnyRun:
+        options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
+        options["progress"] = False
+        call = self._call.again(replace(self._call.options, **options))
+        if self._is_async:
+            return AsyncRun(DeferredEngine(call), call.start)
+        return Run(Engine(call), call.start)
+
+    def _tick(self, engine: Engine, durable: int) -> int:
+        """Do what the background does now and then; return how many steps are durable."""
+        step, since = engine.step, engine._since  # noqa: SLF001
+        if engine._behind is False:  # noqa: SLF001
+            durable = max(durable, step - since.steps)
+        if self._call.mode == "none":
+            return durable
+        if self._call.options.sync == "always":
+            return step
+        if self._ticks and step % _SYNC_EVERY == 0:
+            for tick in self._ticks:
+                tick()
+            # Of output files, the mark must be on the disk too: it comes with the next time.
+            durable = max(durable, step - _SYNC_EVERY if self._has_outputs else step)
+        return durable
+
+    # -- a process -------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _process(self, directory: str, boot: str) -> Iterator[None]:
+        """Make a block look like a process that has just begun in a directory."""
+        self._has_outputs = False
+        ticks = self._ticks = []
+
+        class Ticker:
+            def __init__(self, _: float, action: Callable[[], None]) -> None:
+                self._action = action
+                ticks.append(action)
+
+            def stop(self) -> None:
+                ticks.remove(self._action)
+
+        def open_inside(
+            outputs: Outputs, path: str | os.PathLike[str], *args: Any, **kwargs: Any
+        ) -> Any:
+            self._has_outputs = True
+            _check_inside(path)
+            return open_output(outputs, path, *args, **kwargs)
+
+        open_output = Outputs.open
+
+        class SameRun(Generations):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.run = "0" * 32  # so that trax.step().key is the same
+
+        with (
+            contextlib.chdir(directory),
+            replaced(files, boot_id=lambda: boot, force=_nothing),
+            replaced(os, fsync=_nothing, fdatasync=_nothing),
+            replaced(store, Ticker=Ticker, Generations=SameRun),
+            replaced(Outputs, open=open_inside),
+            replaced(positions, _runs=set()),
+            replaced(report, note=_nothing, warn=self._said.setdefault),
+            self._global_positions(),
+        ):
+            self._prepare()
+            yield
+
+    @contextlib.contextmanager
+    def _global_positions(self) -> Iterator[None]:
+        """Have random generators stand where they stood at first, before a block and after it."""
+        for watched, parts in self._generators:
+            watched.restore(parts)
+        try:
+            yield
+        finally:
+            for watched, parts in self._generators:
+                watched.restore(parts)
+
+    def _files(self) -> Image:
+        return {
+            name: content
+            for name, content in snapshot(os.getcwd()).items()
+            if not name.startswith(f"{_STORE}/")
+            and not any(fnmatch.fnmatch(name, pattern) for pattern in self._ignore)
+        }
+
+    # -- comparisons -----------------------------------------------------------------------
+
+    def _compare(self, outcome: Outcome, step: int) -> None:
+        expected = self.expected
+        if expected is None:
+            return
+        if step not in expected.states:
+            raise Differs(f"there is a step {step}, and there was none", LATER)
+        for what, now, then, advice in (
+            (f"increment {step}", outcome.increments, expected.increments, LATER),
+            (f"the state at step {step}", outcome.states, expected.states, STATE),
+        ):
+            found = difference(then[step], now[step], what) if step in now else ""
+            if found:
+                raise Differs(found, advice if self.is_logged else LATER)
+
+    def _compare_ends(self, outcome: Outcome) -> None:
+        expected = self.expected
+        if expected is None:
+            return
+        if outcome.last != expected.last:
+            raise Differs(f"it ended after step {outcome.last}, not {expected.last}", LATER)
+        found = difference(expected.result, outcome.result, "the result")
+        if found:
+            raise Differs(found, LATER)
+        for name in sorted(expected.files.keys() | outcome.files.keys()):
+            then, now = expected.files.get(name), outcome.files.get(name)
+            if then != now:
+                raise Differs(_describe_file(name, then, now), OUTPUT)
+        for name, parts in expected.positions.items():
+            if self._call.options.rng is not None and outcome.positions.get(name) != parts:
+                raise Differs(f"the generator {name!r} stands elsewhere in the end", RANDOM)
+
+    def _tell(self, story: Story, image: Image | None, play: Callable[[], object]) -> None:
+        """Play, and say of what goes wrong what happened before, and how to see it again."""
+        try:
+            play()
+            return
+        except Differs as error:
+            reason: BaseException | None = None
+            is_again = image is None
+            what, advice = str(error), NOT_THE_SAME_TWICE if is_again else error.advice
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001  # of the loop, or of trax
+            reason, what, advice = error, f"it ended with {type(error).__name__}: {error}", ""
+        lines = [f"{self.name} does not go on as if nothing had happened: {story.text}.", what]
+        lines += [advice] if advice else []
+        lines += [f"trax said: {line}" for line in self._said]
+        if image is not None:
+            kept = tempfile.mkdtemp(prefix="trax-crash-")
+            write_image(image, kept)
+            lines.append(f"The directory as it was then is kept as {kept}.")
+        lines.append(f"The same happens again with seed={self.seed}.")
+        raise AssertionError("\n".join(lines)) from reason
+
+
+class _Driver:
+    """A run of either kind, driven from ordinary code."""
+
+    def __init__(self, run: AnyRun) -> None:
+        self.run = run
+        self._runner = asyncio.Runner() if isinstance(run, AsyncRun) else None
+
+    def next(self) -> Any:
+        run = self.run
+        if isinstance(run, AsyncRun):
+            assert self._runner is not None
+            return self._runner.run(_next(run))
+        return next(run, _END)
+
+    def close(self) -> None:
+        run = self.run
+        if isinstance(run, AsyncRun):
+            assert self._runner is not None
+            with self._runner as runner:
+                runner.run(run.aclose())
+        else:
+            run.close()
+
+
+async def _next(run: AsyncRun[Any, Any]) -> Any:
+    return await anext(run, _END)
+
+
+def kills(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
+    """Yield what a kill of the process would have left, after every operation or a sample."""
+    for disk, count, _ in _moments(recorder, limit, rng):
+        yield Crash(disk.live.image(), count, _promised(recorder, count))
+
+
+def crashes(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
+    """Yield what a power cut could have left, no image twice; at most `limit` of them."""
+    seen: set[int] = set()
+    for disk, count, share in _moments(recorder, limit, rng):
+        promise = _promised(recorder, count)
+        for image in disk.images(share, rng):
+            key = hash((tuple(sorted(image.items())), promise.durable))
+            if key not in seen:
+                seen.add(key)
+                yield Crash(image, count, promise)
+
+
+def _moments(
+    recorder: Recorder, limit: int | None, rng: random.Random
+) -> Iterator[tuple[Disk, int, int | None]]:
+    """Yield the disk after each operation, or a sample of these, and how many images to take."""
+    moments = range(recorder.begun, len(recorder.operations) + 1)
+    chosen, share = set(moments), None
+    if limit is not None:
+        chosen = set(rng.sample(moments, min(limit, len(moments))))
+        share = -(-limit // len(moments))
+    disk = Disk()
+    for count, operation in enumerate([None, *recorder.operations]):
+        if operation is not None:
+            disk.apply(operation)
+        if count in chosen:
+            yield disk, count, share
+
+
+def _promised(recorder: Recorder, count: int) -> Promise:
+    promises = [promise for mark, promise in recorder.marks if mark <= count]
+    return promises[-1] if promises else Promise(0, 0)
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[str]:
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
+    path = os.path.realpath(tempfile.mkdtemp(prefix="trax-trial-", dir=memory))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _generators(call: Call) -> dict[str, Generator]:
+    """Return what follows the random generators that a call can draw from, outside of its state."""
+    found = {}
+    for place, generator in outer(call.options.rng or (), call.arguments, call.function):
+        watched = watch(generator)
+        found[f"{place}: {watched.kind}"] = watched
+    return found
+
+
+def _check_inside(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that leads out of the directory of a trial: trials must not meet."""
+    if not os.path.realpath(path).startswith(os.getcwd() + os.sep):
+        raise UsageError(
+            f"the loop writes to {os.fspath(path)}, and every trial of it would: let it take a "
+            "relative path, which leads to a directory of each trial's own"
+        )
+
+
+def _describe_file(name: str, then: bytes | None, now: bytes | None) -> str:
+    if then is None or now is None:
+        return f"the file {name} is there only {'live' if now is None else 'resumed'}"
+    place = common(then, now)
+    pieces = [repr(content[place : place + 20]) for content in (then, now)]
+    return f"the file {name} at byte {place:,}: live {pieces[0]}, resumed {pieces[1]}"
+
+
+def _nothing(*args: Any) -> None: ...
