@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from trax.testing.crashes import ROOT, Operation, Tree, crash_images
-
 from trax.storage.signing import Key
+from trax.testing.crashes import ROOT, Operation, Tree, crash_images
 
 __all__ = ["MemoryDirectory", "Operation", "crash_images"]
 
