@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -98,3 +99,54 @@ def test_where_there_are_no_more_threads_the_work_is_done_all_the_same() -> None
         assert await in_thread(threading.get_ident) == threading.get_ident()
 
     asyncio.run(main())
+
+
+def test_work_that_an_executor_drops_is_done_all_the_same() -> None:
+    """The program has shut it down, with what waits in it; a run must still be let go."""
+    done: list[str] = []
+    busy, go_on = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        busy.set()
+        go_on.wait(20)
+
+    async def main() -> None:
+        executor = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(executor)
+        executor.submit(occupy)
+        await asyncio.sleep(0)
+        busy.wait(20)
+        task = asyncio.create_task(in_thread(lambda: done.append("work")))
+        await asyncio.sleep(0)
+        executor.shutdown(wait=False, cancel_futures=True)
+        await task
+        assert done == ["work"]
+        go_on.set()
+
+    asyncio.run(main())
+    assert done == ["work"]
+
+
+def test_work_that_nobody_awaits_any_more_is_done_once() -> None:
+    """Also where no thread has begun it, and none ever will."""
+    done: list[str] = []
+    executor = ThreadPoolExecutor(1)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        busy.set()
+        go_on.wait(20)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(executor)
+        executor.submit(occupy)
+        busy.wait(20)
+        waiting = in_thread(lambda: done.append("work"))
+        waiting.send(None)
+        waiting.close()
+        assert done == ["work"]
+        go_on.set()
+
+    asyncio.run(main())
+    executor.shutdown()
+    assert done == ["work"]

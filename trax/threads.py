@@ -43,22 +43,20 @@ async def in_thread(function: Callable[[], T]) -> T:
     raised then; under trio it waits for the next checkpoint, see `raise_if_cancelled`. An
     exception of the function goes before it.
     """
-    working = threading.Lock()
-    working.acquire()
+    turn, todo = threading.Lock(), [function]
 
     def work() -> _Outcome:
         # As a value: a StopIteration would get lost between the threads.
-        try:
-            return function(), None
-        except BaseException as error:  # noqa: BLE001  # raised below
-            return None, error
-        finally:
-            working.release()
+        with turn:
+            try:
+                return todo.pop()() if todo else None, None
+            except BaseException as error:  # noqa: BLE001  # raised below
+                return None, error
 
     try:
         result, error = await (_wait_in_asyncio if _asyncio_task() else _wait_in_trio)(work)
     except GeneratorExit:  # the event loop is gone, and nobody awaits this any more
-        working.acquire()
+        work()  # what a thread has begun is waited for, and what none has is done here
         raise
     if error is not None:
         try:
@@ -104,7 +102,8 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
             except GeneratorExit:
                 stack.pop_all()  # there is no task any more that could leave the shield
                 raise
-    outcome = future.result()
+    # The program may have shut its threads down, and dropped what they had not begun.
+    outcome = work() if future.cancelled() else future.result()
     if cancelled is not None and outcome[1] is None:
         try:
             raise cancelled
