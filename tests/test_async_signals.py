@@ -334,6 +334,269 @@ asyncio.run(main())
     assert trax.load("loop") == 3
 
 
+SEVERAL = """
+import os, signal, sys
+import trax
+from trax import async_run
+
+library, place, others, patience = sys.argv[1:]
+async_run._PATIENCE = float(patience)
+runs = []
+
+
+def watched(**options):
+    return trax.resumable(create=list, replay_log=None, every_steps=1000, **options)
+
+
+@watched(time_limit=1e-6 if place == "time limit" else None)
+async def one(state):
+    for n in trax.steps(5):
+        if n == 3 or place == "time limit":
+            while not two_is_in_its_step:
+                await pause(0)
+            if place == "step":
+                os.kill(os.getpid(), signal.SIGTERM)
+                await pause(0)
+        state.append(n)
+        yield n
+        if place == "end" and n == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+two_is_in_its_step = False
+
+
+@watched(signals="SIGTERM" if others == "watched" else None, time_limit=None)
+async def two(state):
+    global two_is_in_its_step
+    for n in trax.steps(5):
+        if n == 2:
+            two_is_in_its_step = True
+            while not runs or runs[0]._engine.status == "open" or others == "stuck":
+                await pause(0)
+            for _ in range(10):
+                await pause(0)
+        state.append(n)
+        yield n
+
+
+async def drive_one():
+    async with one() as run:
+        runs.append(run)
+        async for n in run:
+            if place == "close" and n == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+                break
+
+
+async def drive_two():
+    async for n in two():
+        print("two handed out", n)
+
+
+if library == "asyncio":
+    import asyncio
+    pause = asyncio.sleep
+
+    async def main():
+        await asyncio.gather(drive_one(), drive_two())
+
+    asyncio.run(main())
+else:
+    import trio
+    pause = trio.sleep
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive_one)
+            nursery.start_soon(drive_two)
+
+    try:
+        trio.run(main)
+    except* trax.Preempted:
+        raise SystemExit(75)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("place", ["step", "close", "end", "time limit"])
+@pytest.mark.parametrize("others", ["watched", "not watched"])
+def test_the_end_of_one_run_waits_for_the_steps_of_others(
+    library: str, place: str, others: str
+) -> None:
+    """What ends the program breaks off whatever is going on in the event loop."""
+    stopped = run_script(SEVERAL, library, place, others, "1e9", check=False)
+    assert stopped.returncode == 75, stopped.stderr
+    assert trax.load("two")[:3] == [0, 1, 2]
+    assert trax.load("one")[:1] == [0]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_step_that_does_not_end_is_not_waited_for_without_end(library: str) -> None:
+    """It may wait for just the loop that has stopped."""
+    stopped = run_script(SEVERAL, library, "step", "stuck", "0.01", check=False)
+    assert stopped.returncode == 75, stopped.stderr
+    assert trax.load("two") == []
+    assert trax.load("one") == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_run_in_the_step_of_another_does_not_wait_for_it(library: str) -> None:
+    """Also where that has it driven in tasks of their own; the two wait for each other."""
+    script = """
+import os, signal, sys
+import trax
+from trax import async_run
+
+async_run._PATIENCE = 1e9
+
+
+def watched(name, **options):
+    return trax.resumable(create=list, replay_log=None, every_steps=1000, name=name, **options)
+
+
+@watched("inner-{number}")
+async def inner(state, number):
+    try:
+        for n in trax.steps(5):
+            await pause(0)
+            if n == 3:
+                reached.append(number)
+            while n == 3 and 3 - number not in reached:
+                await pause(0)
+            if number == 1 and n == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            while number == 2 and n == 3 and not stopped:
+                await pause(0)
+            state.append(n)
+            yield n
+    finally:
+        stopped.append(number)
+
+
+reached, stopped = [], []
+
+
+@watched("outer")
+async def outer(state):
+    for n in trax.steps(2):
+        if n == 1:
+            await both(inner(1).result, inner(2).result)
+        state.append(n)
+        yield n
+
+
+if sys.argv[1] == "asyncio":
+    import asyncio
+    pause = asyncio.sleep
+
+    async def both(one, two):
+        await asyncio.gather(one(), two())
+
+    asyncio.run(outer().result())
+else:
+    import trio
+    pause = trio.sleep
+
+    async def both(one, two):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one)
+            nursery.start_soon(two)
+
+    try:
+        trio.run(outer().result)
+    except* trax.Preempted:
+        raise SystemExit(75)
+"""
+    ended = run_script(script, library, check=False)
+    assert ended.returncode == 75, ended.stderr
+    assert trax.load("inner-1") == trax.load("inner-2") == [0, 1, 2, 3]
+
+
+CANCELLED = """
+import os, signal, sys, threading
+import trax
+
+library, place = sys.argv[1:]
+saving, go_on = threading.Event(), threading.Event()
+
+
+class State(list):
+    def __reduce__(self):
+        if place == "saving" and len(self) == 3:
+            saving.set()
+            go_on.wait(20)
+        return list, (list(self),)
+
+
+@trax.resumable(create=State, replay_log=None)
+async def loop(state):
+    try:
+        while True:
+            state.append(len(state))
+            yield
+    finally:
+        if place == "closing":
+            saving.set()
+            for _ in range(100):
+                await pause(0.01)
+
+
+async def drive():
+    async for _ in loop():
+        if len(loop.load()) == 0 and (steps.append(1) or len(steps) == 3):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+steps = []
+
+
+async def reached():
+    while not saving.is_set():
+        await pause(0)
+
+
+if library == "asyncio":
+    import asyncio
+    pause = asyncio.sleep
+
+    async def main():
+        task = asyncio.create_task(drive())
+        await reached()
+        task.cancel()
+        go_on.set()
+        await task
+
+    asyncio.run(main())
+else:
+    import trio
+    pause = trio.sleep
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive)
+            await reached()
+            nursery.cancel_scope.cancel()
+            go_on.set()
+
+    try:
+        trio.run(main)
+    except* trax.Preempted:
+        raise SystemExit(75)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("place", ["saving", "closing"])
+def test_a_stop_that_is_cancelled_is_a_stop(library: str, place: str) -> None:
+    """What the signal asked for is done, and the scheduler learns that."""
+    stopped = run_script(CANCELLED, library, place, check=False)
+    assert stopped.returncode == 75, stopped.stderr
+    assert "stopped at step 3: SIGTERM; it is stored" in stopped.stderr
+    assert trax.load("loop") == [0, 1, 2]
+
+
 def drive(library: str, main: Any) -> None:
     """Run an async function with one of the libraries."""
     if library == "asyncio":

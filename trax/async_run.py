@@ -4,12 +4,18 @@ Strategy: what may block, which is all that opens, forces, checkpoints and close
 thread; what is left on the event loop's thread is to pickle an increment, fold it and write it
 into the page cache. While the thread works, the generator waits at its ``yield``, so the state is
 whole, and a cancellation that comes then can close the run as any caller could.
+
+What ends the program breaks off whatever goes on in the event loop. So a run that stops lets the
+others come to the ends of their steps first, where they store what only a checkpoint can keep.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar
@@ -19,7 +25,14 @@ from trax.deferred import OPENING, STEP, DeferredEngine
 from trax.driven import Driven
 from trax.engine import TAKEN_OVER
 from trax.errors import UsageError
-from trax.threads import current_task, in_thread, is_over, raise_if_cancelled
+from trax.threads import (
+    current_task,
+    in_thread,
+    is_cancellation,
+    is_over,
+    pause,
+    raise_if_cancelled,
+)
 
 __all__ = ["AsyncRun"]
 
@@ -30,7 +43,12 @@ T = TypeVar("T")
 _CLOSING: Final = "closing"
 _CANCELLED: Final = "it was cancelled"
 _END: Any = object()
+_PATIENCE = 5.0  # seconds; and twice as long as their longest steps
+_PAUSE = 0.01
 
+_clock = time.monotonic
+# In the steps of which runs this is; a task takes that along to those that it begins.
+_around: ContextVar[tuple[object, ...]] = ContextVar("trax: around", default=())
 _by_engine: weakref.WeakValueDictionary[int, AsyncRun[Any, Any]] = weakref.WeakValueDictionary()
 
 
@@ -72,7 +90,9 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         self._generator: Any = None  # typeshed hides what only real async generators have
         self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
         self._sent: Any = None
+        self._mark = object()
         self._task: Callable[[], Any] = _nothing
+        self._thread = 0
         me = weakref.ref(self)
         engine.is_awaited = partial(_is_awaited, me)
         _by_engine[id(engine)] = self
@@ -93,7 +113,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         finally:
             self._engine.doing = ""
         if increment is _END:
-            self._act_on_signals(None)
+            await self._act_on_signals(None)
             raise StopAsyncIteration
         return increment
 
@@ -121,17 +141,11 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         try:
             await self._close("it was closed")
         except BaseException as failure:
-            self._act_on_signals(failure)
+            await self._act_on_signals(failure)
             raise
         finally:
             self._engine.doing = ""
-        self._act_on_signals(error)
-
-    def _act_on_signals(self, error: BaseException | None) -> None:
-        """Do at the end, in this thread, what signals that have come ask for."""
-        stopping = self._engine.stopping
-        stopping.end_watch()
-        stopping.act(self._engine.step, error)
+        await self._act_on_signals(error)
 
     async def __aenter__(self) -> Self:
         self._begin(OPENING)
@@ -171,6 +185,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             )
         if self._task() is not task:
             self._task = weakref.ref(task)
+            self._thread = threading.get_ident()
         self._engine.doing = doing
 
     # -- the loop --------------------------------------------------------------------------
@@ -190,12 +205,16 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         if generator.ag_frame is None:  # an event loop closes what it finds when it ends
             await self._close("its event loop has ended")
             raise engine.closed_error()
+        around = _around.get()
+        _around.set((*around, self._mark))
         try:
             increment = await generator.asend(self._sent)
         except StopAsyncIteration:
             await in_thread(partial(engine.finish, None))
             await raise_if_cancelled()
             return _END
+        finally:
+            _around.set(around)
         if self._accept is None or engine.is_suspect:
             # The first one tries out what is to be stored, and may begin a log; and one that finds
             # the log failed has a checkpoint take its place.
@@ -248,18 +267,60 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         """End the loop because a signal or the time limit asks for it."""
         engine = self._engine
         self._engine.doing = _CLOSING
-        await in_thread(engine.save)
-        await self._leave(engine.release)
+        await self._see_through(in_thread(engine.save))
+        await self._see_through(self._leave(engine.release))
+        await self._see_through(self._let_others_store())
         engine.leave()
+
+    async def _act_on_signals(self, error: BaseException | None) -> None:
+        """Do at the end what signals that have come ask for."""
+        stopping = self._engine.stopping
+        stopping.end_watch()
+        if stopping.ends_program(error):
+            await self._see_through(self._let_others_store())
+        stopping.act(self._engine.step, error)
+
+    async def _see_through(self, work: Awaitable[None]) -> None:
+        """Await; a signal that has still to end the program goes before a cancellation."""
+        try:
+            await work
+        except BaseException as error:
+            if not (is_cancellation(error) and self._engine.stopping.is_pending):
+                raise
+
+    async def _let_others_store(self) -> None:
+        """Let the other runs of this event loop come to the ends of their steps.
+
+        One whose step this is in waits for this one. There may be others that do, so the patience
+        has an end.
+        """
+        runs = [run for reference in _by_engine.valuerefs() if (run := reference()) is not None]
+        others = [run for run in runs if run._thread == self._thread and run._can_go_on()]  # noqa: SLF001
+        for run in others:
+            run._engine.save_soon()  # noqa: SLF001
+        longest = max((run._engine.stopping.longest_step for run in others), default=0.0)  # noqa: SLF001
+        until = _clock() + 2 * longest + _PATIENCE
+        while any(run._is_about_to_store() for run in others) and _clock() < until:  # noqa: SLF001
+            await pause(_PAUSE)
+
+    def _can_go_on(self) -> bool:
+        """Whether another task is in a step that this one is no part of."""
+        engine = self._engine
+        if engine.status != "open" or engine.doing != STEP or self._mark in _around.get():
+            return False
+        return engine.is_elsewhere()
+
+    def _is_about_to_store(self) -> bool:
+        return self._engine.stopping.stores_soon and self._can_go_on()
 
     async def _give_up(self, error: BaseException) -> None:
         """Let go of the run after an exception, and do what signals that have come ask for."""
         try:
             await self._fail(error)
         except BaseException as failure:  # of the generator, which was closed at its yield
-            self._act_on_signals(failure)
+            await self._act_on_signals(failure)
             raise
-        self._act_on_signals(error)
+        await self._act_on_signals(error)
 
     async def _fail(self, error: BaseException) -> None:
         """Let go of the run after an exception."""

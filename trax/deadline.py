@@ -66,17 +66,22 @@ class Deadline:
     Parameters
     ----------
     limit : float
-        How long the call may take, in seconds.
+        How long the call may take, in seconds; it may be infinite.
     now : float
         The time at which it began, on any clock that measures seconds.
+
+    Attributes
+    ----------
+    longest : float
+        How long the longest step has taken, in seconds.
     """
 
-    __slots__ = ("_at", "_begun", "_longest", "_margin")
+    __slots__ = ("_at", "_begun", "_margin", "longest")
 
     def __init__(self, limit: float, now: float) -> None:
         self._at = now + limit
         self._margin = min(_MARGIN, limit * _MARGIN_PART)
-        self._longest = 0.0
+        self.longest = 0.0
         self._begun = now
 
     def begin_step(self, now: float) -> None:
@@ -85,5 +90,5 @@ class Deadline:
 
     def is_near(self, now: float, checkpoint_seconds: float) -> bool:
         """Return whether it is time to stop, at the end of a step."""
-        self._longest = max(self._longest, now - self._begun)
-        return self._at - now < self._longest + checkpoint_seconds + self._margin
+        self.longest = max(self.longest, now - self._begun)
+        return self._at - now < self.longest + checkpoint_seconds + self._margin

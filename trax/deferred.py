@@ -73,7 +73,7 @@ class DeferredEngine(Engine):
         else:
             if self._generations.suspect:
                 self.checkpoint()
-            elif self.stopping.reason:
+            elif self.stopping.stores_soon:
                 self.save()
             elif due:
                 super()._checkpoint_if_possible()

@@ -447,6 +447,7 @@ class Engine:
 
         A failure does not keep it from stopping.
         """
+        self.stopping.asked = False
         if self._since.steps or self._behind or self._generations.suspect:
             self._unsaved = None
             try:
@@ -456,6 +457,12 @@ class Engine:
 
     def _save_if_possible(self) -> None:
         self.save()
+
+    def save_soon(self) -> None:
+        """Store at the next yield what only a checkpoint can keep."""
+        if self._call.mode == "none":
+            self.stopping.asked = True
+            self._look_at_once()
 
     def stop(self) -> NoReturn:
         """Save, close, and raise what ends the program.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -37,6 +38,8 @@ class Stopping:
     ----------
     reason : str
         What has asked for it; empty where nothing has.
+    asked : bool
+        Whether a checkpoint is asked for, though the loop may go on.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Stopping:
         ctrl_c: bool,
     ) -> None:
         self.reason = ""
+        self.asked = False
         self._run = run
         self._signals = signals
         if signals is not None and ctrl_c:
@@ -55,7 +59,7 @@ class Stopping:
         self._time_limit = time_limit
         self._wake: Callable[[], object] = _nothing
         self._watch: Watch | None = None
-        self._deadline: Deadline | None = None
+        self._deadline = Deadline(math.inf, 0.0)
 
     # -- signals ---------------------------------------------------------------------------
 
@@ -89,6 +93,20 @@ class Stopping:
         self.reason = self.reason or arrival.number.name
         self._wake()
 
+    @property
+    def stores_soon(self) -> bool:
+        """Whether a checkpoint is stored at the end of this step."""
+        return self.asked or bool(self.reason)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a signal that has come has still to take effect."""
+        return self._watch is not None and bool(self._watch.undelivered)
+
+    def ends_program(self, error: BaseException | None) -> bool:
+        """Return whether `act` lets a signal end the program, or what the loop has failed of."""
+        return self.is_pending and (error is None or isinstance(error, Exception))
+
     def act(self, step: int, error: BaseException | None = None) -> None:
         """Let a signal that has come end the program, where the loop has ended otherwise.
 
@@ -101,7 +119,7 @@ class Stopping:
             it is; an exception that may have come of the signal, as where a worker died of it,
             becomes the context of what is raised here.
         """
-        if self._watch is None or not self._watch.undelivered:
+        if self._watch is None or not self.is_pending:
             return
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             self._watch.forget()
@@ -152,19 +170,22 @@ class Stopping:
     def begin(self, now: float) -> None:
         """Count the time from here; `now` is that of a monotonic clock, in seconds."""
         limit = choose(self._time_limit, os.environ, time.time())
-        self._deadline = None if limit is None else Deadline(limit, now)
+        self._deadline = Deadline(math.inf if limit is None else limit, now)
 
     def begin_step(self, now: float) -> None:
         """Measure the steps from here."""
-        if self._deadline is not None:
-            self._deadline.begin_step(now)
+        self._deadline.begin_step(now)
 
     def look(self, now: float, checkpoint_seconds: float) -> bool:
-        """Return whether it is time to stop, at the end of a step."""
-        deadline = self._deadline
-        if deadline is not None and deadline.is_near(now, checkpoint_seconds):
+        """Return whether it is time to stop, or to store, at the end of a step."""
+        if self._deadline.is_near(now, checkpoint_seconds):
             self.reason = self.reason or _TIME_LIMIT
-        return bool(self.reason)
+        return self.stores_soon
+
+    @property
+    def longest_step(self) -> float:
+        """How long the longest step has taken, in seconds."""
+        return self._deadline.longest
 
 
 def _nothing() -> None: ...

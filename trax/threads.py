@@ -17,7 +17,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["current_task", "in_thread", "is_over", "raise_if_cancelled"]
+__all__ = [
+    "current_task",
+    "in_thread",
+    "is_cancellation",
+    "is_over",
+    "pause",
+    "raise_if_cancelled",
+]
 
 T = TypeVar("T")
 _Outcome = tuple[Any, BaseException | None]
@@ -34,6 +41,23 @@ def is_over(task: Any) -> bool:
     if hasattr(task, "done"):
         return bool(task.done())
     return inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return whether an exception says that a task is cancelled."""
+    return not isinstance(error, (Exception, GeneratorExit, KeyboardInterrupt, SystemExit))
+
+
+async def pause(seconds: float) -> None:
+    """Let other tasks go on for a while."""
+    if _asyncio_task():
+        import asyncio
+
+        await asyncio.sleep(seconds)
+    else:
+        import trio
+
+        await trio.sleep(seconds)
 
 
 async def in_thread(function: Callable[[], T]) -> T:
