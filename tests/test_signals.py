@@ -769,6 +769,50 @@ def test_the_state_of_a_run_goes_with_the_run() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("how", ["break", "left open"])
+@pytest.mark.parametrize("does", ["pass", "raise SystemExit(3)", "raise LookupError"])
+def test_a_signal_in_the_last_step_of_a_program_reaches_the_handler_before(
+    how: str, does: str
+) -> None:
+    """Nothing waits for a moment later any more; and every run is let go all the same."""
+    script = f"""
+import os, signal, sys
+import trax
+
+def handler(number, frame):
+    print("called", number)
+    {does}
+
+signal.signal(signal.SIGTERM, handler)
+
+@trax.resumable(create=list, replay_log=None, name="loop-{{number}}", every_steps=1000)
+def loop(state, number):
+    for n in trax.steps(10):
+        if n == 2 and number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        state.append(n)
+        yield n
+
+if sys.argv[1] == "break":
+    for n in loop(1):
+        if n == 2:
+            break
+else:
+    before, run, behind = loop(0), loop(1), loop(2)
+    next(before)
+    while next(run) < 2:
+        next(behind)
+"""
+    ended = run_script(script, how, check=False)
+    assert ended.stdout.splitlines() == [f"called {int(signal.SIGTERM)}"]
+    assert ended.returncode >= 0
+    assert ("LookupError" in ended.stderr) == ("LookupError" in does)
+    assert "SystemExit" not in ended.stderr
+    assert trax.load("loop-1") == [0, 1, 2]
+    if how == "left open":
+        assert (trax.load("loop-0"), trax.load("loop-2")) == ([0], [0, 1])
+
+
 # -- several runs --------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ its place meanwhile.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -196,6 +197,8 @@ _watches: list[Watch] = []
 _before: dict[int, Any] = {}  # by signal, the handler that was there before
 _installed: set[int] = set()
 _calling: set[int] = set()
+_to_send: list[int] = []
+_sending = threading.RLock()
 _process = os.getpid()
 
 
@@ -276,17 +279,32 @@ def _call_before(number: int, frame: FrameType | None) -> bool:
 def _send(number: int) -> None:
     """Let a signal come as from outside, a moment later."""
     is_main = threading.current_thread() is threading.main_thread()
-    if callable(_before.get(number)) or not is_main:
-        # What calls this may be unable to raise, as where an object is collected.
-        start_new_thread(_send_soon, (number,))
-    else:
+    if is_main and not callable(_before.get(number)):
         _act_as_before(number, None)
+        return
+    # What calls this may be unable to raise, as where an object is collected.
+    _to_send.append(number)
+    if threading.main_thread().is_alive():
+        start_new_thread(_send_soon, ())
+    else:  # the program is at its end, and begins no threads
+        _send_at_exit()
 
 
-def _send_soon(number: int) -> None:
+def _send_soon() -> None:
     # At once, it would come just when the main thread is about to block, and not wake it up.
     time.sleep(0.01)
-    os.kill(os.getpid(), number)
+    _send_now()
+
+
+def _send_now() -> None:
+    with _sending:  # so that the end of the program waits for it
+        while _to_send:
+            os.kill(os.getpid(), _to_send.pop())
+
+
+def _send_at_exit() -> None:
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it ends as it is
+        _send_now()
 
 
 def _kind(number: int) -> int:
@@ -322,11 +340,14 @@ def _driver() -> int:
 
 def _forget_in_child() -> None:
     """Watch nothing in a forked child: its parent, or its pool, ends it by a signal."""
-    global _process  # noqa: PLW0603
+    global _process, _sending  # noqa: PLW0603
+    _sending = threading.RLock()
+    _to_send.clear()
     _watches.clear()
     _process = os.getpid()
     for number in [*_installed]:
         _put_back(number)
 
 
+atexit.register(_send_at_exit)
 os.register_at_fork(after_in_child=_forget_in_child)
