@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -686,6 +687,108 @@ def test_methods_classmethods_and_staticmethods() -> None:
     assert of_class(n=2).result() == "Simulation 2"
     assert Simulation.of_nothing(n=4).result() == 4
     assert Simulation(3).run.fresh(12).result() == 12
+
+
+class Swapped:
+    """A class method whose decorators stand in the wrong order."""
+
+    @classmethod
+    @trax.resumable(create=int)
+    def go(cls, state: int, n: int = 1) -> Iterator[int]:
+        yield state + n
+
+    @staticmethod
+    @trax.resumable(create=int)
+    def of_nothing(state: int, n: int = 1) -> Iterator[int]:
+        yield state + n
+
+
+@pytest.mark.parametrize("bind", ["this Python", "3.9 to 3.12", "3.13 and later"])
+@pytest.mark.parametrize("how", ["call", "fresh", "load"])
+def test_a_class_method_under_classmethod_is_refused(bind: str, how: str) -> None:
+    """Some versions of Python bind the class there, and others hand it over as an argument."""
+    go: Any = bound_as(bind, Swapped)
+    with pytest.raises(trax.UsageError, match=r"Swapped\.go .* above @classmethod"):
+        (go if how == "call" else getattr(go, how))(n=2)
+    with pytest.raises(trax.UsageError, match=r"Swapped\.go .* above @classmethod"):
+        (go if how == "call" else getattr(go, how))(2)
+
+
+@pytest.mark.parametrize("bind", ["this Python", "3.9 to 3.12", "3.13 and later"])
+def test_a_class_method_is_known_whatever_its_class_is_called_in_it(bind: str) -> None:
+    """Its first parameter need not be named `cls`."""
+
+    class Local:
+        @classmethod
+        @trax.resumable(create=int)
+        def go(kind, state: int, n: int) -> Iterator[int]:  # noqa: N804
+            yield state + n
+
+    class Below(Local): ...
+
+    for owner in (Local, Below):
+        with pytest.raises(trax.UsageError, match="above @classmethod"):
+            bound_as(bind, owner)(2)
+
+
+def bound_as(version: str, owner: Any) -> Any:
+    """Return a class method as a version of Python binds it."""
+    if version == "this Python":
+        return owner.go
+    decorated = next(vars(base)["go"].__func__ for base in owner.__mro__ if "go" in vars(base))
+    return MethodType(decorated, owner) if "3.13" in version else decorated.__get__(owner, owner)
+
+
+def test_a_method_under_an_ordinary_decorator_is_refused() -> None:
+    """It is not bound there: its object would be taken for an argument, and the state for it."""
+
+    def other(function: Any) -> Any:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return called
+
+    class Thing:
+        @other
+        @trax.resumable(create=int)
+        def go(self, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    with pytest.raises(trax.UsageError, match=r"Thing\.go .* outermost"):
+        Thing().go(2)
+
+
+def test_a_static_method_works_in_both_orders() -> None:
+    """Nothing is bound there."""
+    static: Any = Swapped.of_nothing
+    assert static(n=4).result() == 4
+    assert static.fresh(5).result() == 5
+
+
+def test_the_method_of_a_class_of_classes_is_no_class_method() -> None:
+    """There a class is the object that a method is of."""
+
+    class Kind(type):
+        @trax.resumable(create=int)
+        def go(cls, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    class Thing(metaclass=Kind): ...
+
+    go: Any = Thing.go
+    assert go(2).result() == 2
+
+
+def test_a_bound_method_can_be_decorated() -> None:
+    """Also that of a class."""
+
+    class Thing:
+        @classmethod
+        def go(cls, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    bound: Any = trax.resumable(create=int)(Thing.go)
+    assert bound(2).result() == 2
 
 
 def test_a_method_called_through_its_class_is_the_same_call() -> None:

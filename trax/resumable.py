@@ -40,6 +40,8 @@ R = TypeVar("R")
 # How a call is to be carried out travels as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
 
+_BOUND = ("self", "cls")  # what methods call what they are bound to
+
 
 class _Ways:
     """The two other ways to call a decorated function, and how it looks at a prompt."""
@@ -75,11 +77,13 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
     """A decorated function; it pickles by reference."""
 
     __bound_function_wrapper__ = _Bound
+    _self_owners: list[type]  # whose attribute it is
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__qualname__
 
     def __set_name__(self, owner: type, name: str) -> None:
+        self._self_owners.append(owner)
         if inspect.isfunction(self.__wrapped__):
             _check_parameters(self.__wrapped__, 2)
 
@@ -375,10 +379,14 @@ def resumable(
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
+        if function is plain and not owners:
+            _check_outermost(plain, instance, args)
         return how(Call(options, plain, wrapped, instance, args, kwargs))
 
-    wrapper = _AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper
-    return wrapper(function, call)
+    owners: list[type] = []  # not asked of the wrapper, which would be a cycle
+    wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
+    wrapper._self_owners = owners  # noqa: SLF001
+    return wrapper
 
 
 def _choose_policy(
@@ -415,13 +423,41 @@ def _check_function(function: Any) -> Callable[..., Any]:
     return checked
 
 
+def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, ...]) -> None:
+    """Refuse a method that was bound by another decorator above, if at all.
+
+    Below ``@classmethod``, Python 3.12 has the class bound; later ones pass it as an argument, and
+    nothing to ``fresh`` and ``load``.
+    """
+    is_bound = isinstance(instance, type) or (bool(args) and _has_class_method(args[0], plain))
+    is_method = _is_in_class(plain) and next(iter(inspect.signature(plain).parameters)) in _BOUND
+    if is_bound or (is_method and instance is None):
+        raise UsageError(
+            f"{plain.__qualname__} has another decorator above that of trax, which takes the call "
+            "in a sense that is not meant. In a class, @trax.resumable is the outermost one: it "
+            "stands above @classmethod, too."
+        )
+
+
+def _has_class_method(owner: Any, plain: Callable[..., Any]) -> bool:
+    """Whether a class, or one above it, has the decorated function under ``@classmethod``."""
+    bases = owner.__mro__ if isinstance(owner, type) else ()
+    found = [value for base in bases for value in vars(base).values()]
+    return any(
+        isinstance(one, classmethod) and getattr(one.__func__, "__wrapped__", None) is plain
+        for one in found
+    )
+
+
+def _is_in_class(plain: Callable[..., Any]) -> bool:
+    owner = plain.__qualname__.rpartition(".")[0]
+    return bool(owner) and not owner.endswith("<locals>")
+
+
 def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:
     """Return the parameters but that of the state; all, where only the class will tell which."""
     names = list(inspect.signature(plain).parameters)
-    owner = plain.__qualname__.rpartition(".")[0]
-    if isinstance(function, staticmethod) or not owner or owner.endswith("<locals>"):
-        return names[1:]
-    return names
+    return names[1:] if isinstance(function, staticmethod) or not _is_in_class(plain) else names
 
 
 def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
