@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,40 @@ def test_a_kill_while_a_run_is_migrated_is_harmless(moment: str, is_stored: bool
     done = run_script(SCRIPT, "2", "never").stdout.splitlines()
     assert done.pop() == f"[('seen', {list(range(10))}), ('version', 1)]"
     assert done == ([] if is_stored else ["migrated 1 4"])
+
+
+def test_load_by_name_says_that_the_log_is_replayed_by_other_code(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows no versions; the function is found under its name, and may be a later one."""
+
+    def before(state: int, increment: int) -> int:
+        return state + increment
+
+    def after(state: int, increment: int) -> int:
+        return state - increment
+
+    for function in (before, after):
+        function.__qualname__ = "fold"
+        function.__module__ = __name__
+    monkeypatch.setattr(sys.modules[__name__], "fold", before, raising=False)
+
+    @trax.resumable(create=int, replay_log=before)
+    def loop(n: int) -> Iterator[int]:
+        for _ in trax.steps(3):
+            yield 1
+
+    run = loop()
+    assert next(run) == 1
+    run.close()
+    loads: list[Callable[[str], Any]] = [trax.load, trax.Trax().recover]
+    for load in loads:
+        caplog.clear()
+        assert load("loop") == 1
+        assert "the code of" not in caplog.text
+    monkeypatch.setattr(sys.modules[__name__], "fold", after)
+    for load in loads:
+        with caplog.at_level("INFO", "trax"):
+            caplog.clear()
+            assert load("loop") == -1
+        assert "loop: the code of replay_log is not what it was" in caplog.text

@@ -11,7 +11,7 @@ from trax.call import Call
 from trax.errors import UsageError
 from trax.output import cut_back
 from trax.randomness import watch
-from trax.replay import Replayed, load, replay, stored_version
+from trax.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.sources import outer
 from trax.storage.codec import decode
 from trax.storage.recovery import Recovery
@@ -99,7 +99,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
     )
     _tell_migrated(call, replayed)
-    _tell_changed_code(call, meta, "the present code runs")
+    tell_changed_code(call.name, meta, call.code, "the present code runs")
     return Opened(replayed.state, replayed)
 
 
@@ -140,7 +140,7 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     )
     _tell_migrated(call, replayed)
     stays = f"the result is that of the code before: {call.function.__name__}.fresh(...) runs anew"
-    _tell_changed_code(call, replayed.meta, stays)
+    tell_changed_code(call.name, replayed.meta, call.code, stays)
     return Opened(replayed.state, replayed, done=True, result=result)
 
 
@@ -196,13 +196,3 @@ def _tell_migrated(call: Call, replayed: Replayed[Any]) -> None:
             f"{call.name} was migrated from version {replayed.migrated_from} to version "
             f"{call.options.version}"
         )
-
-
-def _tell_changed_code(call: Call, meta: dict[str, Any], consequence: str) -> None:
-    stored = meta.get("code", {})
-    for what, digest in call.code.items():
-        if stored.get(what, digest) != digest:
-            report.note(
-                f"{call.name}: the code of {what.partition(' under ')[0]} is not what it was "
-                f"when the checkpoint was stored; {consequence}"
-            )

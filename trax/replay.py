@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from trax import report
+from trax.code import fingerprint
 from trax.context import FOLDED
 from trax.errors import CodecError, CorruptionError, NotFoundError
 from trax.migration import Migration
@@ -18,7 +20,16 @@ from trax.storage.frames import decode_context
 from trax.storage.recovery import Recovery
 from trax.storage.store import Store
 
-__all__ = ["REPLACE", "STORED", "Replayed", "load", "replay", "replay_mode", "stored_version"]
+__all__ = [
+    "REPLACE",
+    "STORED",
+    "Replayed",
+    "load",
+    "replay",
+    "replay_mode",
+    "stored_version",
+    "tell_changed_code",
+]
 
 S = TypeVar("S")
 
@@ -163,6 +174,19 @@ def stored_version(meta: dict[str, Any]) -> int:
     return version
 
 
+def tell_changed_code(
+    name: str, meta: dict[str, Any], code: dict[str, str], consequence: str
+) -> None:
+    """Say which code is not that of the call that stored a checkpoint."""
+    stored = meta.get("code", {})
+    for what, digest in code.items():
+        if stored.get(what, digest) != digest:
+            report.note(
+                f"{name}: the code of {what.partition(' under ')[0]} is not what it was when the "
+                f"checkpoint was stored; {consequence}"
+            )
+
+
 def _last(recovery: Recovery, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
     newest = deque(recovery.increments(), maxlen=1)
     return decode(newest[0], f"an increment of the run {name!r}", renames) if newest else state
@@ -216,6 +240,12 @@ def _stored(
             loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
             if not callable(loaded[0]):
                 raise recovery.damaged_base("what it has as replay_log cannot be called")
+            tell_changed_code(
+                name,
+                checkpoint.meta,
+                fingerprint({"replay_log": loaded[0]}),
+                "the present code replays the log",
+            )
         return loaded[0](state, increment)
 
     return replay_log
