@@ -293,3 +293,60 @@ def test_an_increment_that_is_the_state_goes_through_renames(
     later: Any = trax.resumable(renames={"old.World": "new.World"})(loop)
     assert type(later.load()) is type(later().result()) is new.World
     assert type(trax.load("loop")) is new.World
+
+
+def test_an_argument_whose_class_has_moved_is_the_same_argument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what it holds: instances, classes, their methods, and modules."""
+
+    class Holder:
+        def __init__(self, module: ModuleType, number: int) -> None:
+            world = module.World
+            self.parts = {"a": [world, world.advance, number], module: {world()}}
+
+    def loop(n: int, holder: Holder, other: Any, to: int) -> Generator[int, int, None]:
+        while n < to:
+            n = yield n + 1
+
+    monkeypatch.setattr(_World, "__eq__", lambda one, other: type(one) is type(other))
+    monkeypatch.setattr(_World, "__hash__", lambda self: 1)
+    old = module(monkeypatch, "old", World="")
+    options: Any = {"create": int, "varying": "to", "name": "loop"}
+    trax.resumable(**options)(loop)(Holder(old, 1), old.World(), to=2).result()
+    monkeypatch.delitem(sys.modules, "old")
+    new = module(monkeypatch, "new", World="")
+    moved = trax.resumable(**options, renames={"old": "new"})(loop)
+    with pytest.raises(trax.ArgumentsChangedError, match="holder"):
+        next(trax.resumable(**options)(loop)(Holder(new, 1), new.World(), to=3))
+    with pytest.raises(trax.ArgumentsChangedError, match=r"holder.*\n.*\Z") as changed:
+        next(moved(Holder(new, 2), new.World(), to=3))
+    assert "other:" not in str(changed.value)
+    with moved(Holder(new, 1), new.World(), to=2) as run:
+        assert run.done
+    with moved(Holder(new, 1), new.World(), to=4) as run:
+        assert next(run) == 3
+        run.close()
+    # What is stored now has the new names, with which the renames do no harm.
+    assert moved(Holder(new, 1), new.World(), to=4).result() == 4
+    again = trax.resumable(**options)(loop)
+    assert again(Holder(new, 1), new.World(), to=5).result() == 5
+
+
+def test_a_varying_argument_whose_class_has_moved_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that is done is not begun again for that."""
+
+    def loop(n: int, world: Any) -> Generator[int, int, None]:
+        calls.append(world)
+        yield n + 1
+
+    calls: list[Any] = []
+    old = module(monkeypatch, "old", World="")
+    trax.resumable(create=int, varying="world")(loop)(old.World()).result()
+    monkeypatch.delitem(sys.modules, "old")
+    new = module(monkeypatch, "new", World="")
+    moved = trax.resumable(create=int, varying="world", renames={"old": "new"})(loop)
+    assert moved(new.World()).done
+    assert len(calls) == 1

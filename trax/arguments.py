@@ -15,7 +15,7 @@ import re
 import reprlib
 import string
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from xxhash import xxh3_128
 from trax.code import content
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 from trax.randomness import canonical, seed_of
+from trax.storage.renames import present_name
 
 __all__ = [
     "call_with",
@@ -43,8 +44,17 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
 
-def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
+def describe(
+    values: dict[str, Any], names: Mapping[str, str] | None = None
+) -> dict[str, dict[str, str]]:
     """Return what is stored of each argument: a text and a digest.
+
+    Parameters
+    ----------
+    values : dict
+        The arguments.
+    names : mapping of str to str, optional
+        Names for classes, functions and modules, by those that they have; see `present_name`.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
     described = {}
     for name, value in values.items():
         try:
-            digest = _digest(value)
+            digest = _digest(value, names or {})
         except Exception as error:
             raise CodecError(
                 f"the argument {name!r} cannot be compared with that of a later call: {error}. "
@@ -64,12 +74,14 @@ def describe(values: dict[str, Any]) -> dict[str, dict[str, str]]:
     return described
 
 
-def describe_where_possible(values: dict[str, Any]) -> dict[str, dict[str, str]]:
+def describe_where_possible(
+    values: dict[str, Any], names: Mapping[str, str] | None = None
+) -> dict[str, dict[str, str]]:
     """Return the same, leaving out what cannot be taken apart."""
     described = {}
     for name, value in values.items():
         with contextlib.suppress(CodecError):
-            described.update(describe({name: value}))
+            described.update(describe({name: value}, names))
     return described
 
 
@@ -159,13 +171,15 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _digest(value: Any, above: tuple[int, ...] = ()) -> str:
+def _digest(value: Any, names: Mapping[str, str], above: tuple[int, ...] = ()) -> str:
     digest = xxh3_128()
-    _feed(digest.update, value, above)
+    _feed(digest.update, value, names, above)
     return digest.hexdigest()
 
 
-def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> None:
+def _feed(
+    update: Callable[[Any], None], value: Any, names: Mapping[str, str], above: tuple[int, ...]
+) -> None:
     """Feed the structure of a value; `above` are the objects that it lies in."""
 
     def head(kind: str, size: int) -> None:
@@ -180,10 +194,10 @@ def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> 
 
     def each(values: Iterable[Any]) -> None:
         for part in values:
-            _feed(update, part, inside)
+            _feed(update, part, names, inside)
 
     def unordered(values: Iterable[Any]) -> None:
-        for digest in sorted(_digest(part, inside) for part in values):
+        for digest in sorted(_digest(part, names, inside) for part in values):
             leaf("part", digest.encode())
 
     kind = type(value)
@@ -211,9 +225,10 @@ def _feed(update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> 
     elif (seed := seed_of(value)) is not None:  # where it stands is stored with the run
         each([kind, type(canonical(value)), seed.entropy, seed.spawn_key])
     elif isinstance(value, ModuleType):
-        leaf("module", value.__name__.encode())
+        leaf("module", present_name(value.__name__, names).encode())
     elif isinstance(value, type) or inspect.isroutine(value):
-        leaf("name", f"{value.__module__}.{value.__qualname__}".encode())
+        name = f"{value.__module__}.{value.__qualname__}"
+        leaf("name", present_name(name, names).encode())
         each(_distinctions(value))
     else:
         reduce = copyreg.dispatch_table.get(kind)

@@ -100,6 +100,12 @@ class Call:
             {k: value for k, value in self.arguments.items() if k in varying}
         )
 
+    @cached_property
+    def described_before(self) -> dict[str, dict[str, str]]:
+        """What would be stored of all arguments had nothing been renamed."""
+        names = {new: old for old, new in (self.options.renames or {}).items()}
+        return describe_where_possible(self.arguments, names)
+
     @property
     def migration(self) -> Migration:
         """What brings a state of an older version forward."""

@@ -148,7 +148,7 @@ def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
     _check_function(call, meta)
     _check_version(call, meta)
     _check_arguments(call, meta)
-    return not differences(meta.get("varying", {}), call.varying)
+    return not _changed(call, meta.get("varying", {}), call.varying)
 
 
 def _check_function(call: Call, meta: dict[str, Any]) -> None:
@@ -173,9 +173,18 @@ def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
     if stored is None:  # the core wrote it, and knows no arguments
         return
     kept = {name: value for name, value in stored.items() if name not in call.options.varying}
-    lines = differences(kept, call.described)
+    lines = _changed(call, kept, call.described)
     if lines:
         raise changed_error(call.name, call.options.name, call.function.__name__, lines)
+
+
+def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+    """Return the differences between arguments that are more than another name of a class."""
+    lines = differences(stored, given)
+    if lines and call.options.renames:
+        others = differences(stored, call.described_before)
+        lines = {name: line for name, line in lines.items() if name in others}
+    return lines
 
 
 def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
