@@ -45,7 +45,7 @@ class DeferredEngine(Engine):
         self.is_running = partial(_is_in_step, weakref.ref(self))
         self.is_awaited: Callable[[], bool] = lambda: False
         self._forces = call.options.sync == "always" and call.mode != "none"
-        self._due = False
+        self._due: Callable[[], None] | None = None
         self.unsettled = self._forces
 
     @property
@@ -64,7 +64,7 @@ class DeferredEngine(Engine):
         CodecError, DurabilityError
             The increment must not be handed out.
         """
-        due, self._due, self.unsettled = self._due, False, self._forces
+        due, self._due, self.unsettled = self._due, None, self._forces
         try:
             if self._forces:
                 self._generations.force()
@@ -73,15 +73,11 @@ class DeferredEngine(Engine):
         else:
             if self._generations.suspect:
                 self.checkpoint()
-            elif self.stopping.stores_soon:
-                self.save()
             elif due:
-                super()._checkpoint_if_possible()
+                due()
 
-    def _checkpoint_if_possible(self) -> None:
-        self._due = self.unsettled = True
-
-    def _save_if_possible(self) -> None:
+    def _do(self, store: Callable[[], None]) -> None:
+        self._due = self._due or store  # one checkpoint is enough
         self.unsettled = True
 
 

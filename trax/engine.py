@@ -341,9 +341,9 @@ class Engine:
         since.log_bytes = self._replayed_bytes + self._generations.log_bytes
         self._look_at = now + self._pause
         if self.stopping.look(now, since.checkpoint_seconds):
-            self._save_if_possible()
+            self._do(self.save)
         elif self._policy(since):
-            self._checkpoint_if_possible()
+            self._do(self._checkpoint_if_possible)
         if self._unsettled:
             self._settle_in()
         if self._outputs is not None:
@@ -352,12 +352,16 @@ class Engine:
         if self._bar is not None:
             self._bar.update(self.step, self.total)
 
+    def _do(self, store: Callable[[], None]) -> None:
+        """Store a checkpoint that is due; where that must not block, later."""
+        store()
+
     def _settle_in(self) -> None:
         """In the first two steps, look for random numbers that could not be drawn again."""
         self._unsettled -= 1
         self._look_at = -math.inf
         if self._positions.newborn:
-            self._checkpoint_if_possible()
+            self._do(self._checkpoint_if_possible)
         assert self._active is not None
         self._positions.check_locals(self._active.frame, self.state)
 
@@ -454,9 +458,6 @@ class Engine:
                 self.checkpoint()
             except (CodecError, StorageError) as error:
                 self._unsaved = error
-
-    def _save_if_possible(self) -> None:
-        self.save()
 
     def save_soon(self) -> None:
         """Store at the next yield what only a checkpoint can keep."""

@@ -170,26 +170,22 @@ class Watch:
         """Give the signals to the Python handlers that were there before; they may raise."""
         for arrival in self.undelivered:
             arrival.delivered = True
-            _call_before(arrival.number, sys._getframe())  # noqa: SLF001  # what handlers are given
+            _call_before(arrival.number, None)
 
     def forget(self) -> None:
         """Take the signals for delivered: the program is on its way to its end."""
         for arrival in self.arrivals:
             arrival.delivered = True
 
-    def act_as_before(self) -> None:
-        """Do what would have happened had trax not been there, if no other run waits for it."""
+    def give_up(self, *, may_raise: bool) -> None:
+        """Let the signals that no other watched run waits for do what they did before trax."""
         for arrival in self.undelivered:
             if not any(arrival in watch.arrivals for watch in _watches):
                 arrival.delivered = True
-                _act_as_before(arrival.number, sys._getframe())  # noqa: SLF001
-
-    def pass_on(self) -> None:
-        """Let the signals that no watched run waits for take effect, without raising here."""
-        for arrival in self.undelivered:
-            if not any(arrival in watch.arrivals for watch in _watches):
-                arrival.delivered = True
-                _send(arrival.number)
+                if may_raise:
+                    _act_as_before(arrival.number, None)
+                else:
+                    _send(arrival.number)
 
 
 # What is installed in this process. Only the main thread changes these.
@@ -270,7 +266,7 @@ def _call_before(number: int, frame: FrameType | None) -> bool:
     if number not in _calling:  # it may call the one that it had replaced, which is this one
         _calling.add(number)
         try:
-            before(number, frame)
+            before(number, frame or sys._getframe())  # noqa: SLF001  # what handlers are given
         finally:
             _calling.discard(number)
     return True

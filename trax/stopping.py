@@ -123,13 +123,13 @@ class Stopping:
             return
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             self._watch.forget()
-            return
-        if isinstance(error, BaseException) and not isinstance(error, Exception):
-            self._watch.act_as_before()  # a task that is cancelled ends in its own way
-            return
-        if error is not None:
-            report.warn(f"{self._run}: after {self.reason} came {type(error).__name__}: {error}")
-        self.end_program(step)
+        elif not self.ends_program(error):
+            self._watch.give_up(may_raise=True)  # a task that is cancelled ends in its own way
+        else:
+            if error is not None:
+                came = f"{type(error).__name__}: {error}"
+                report.warn(f"{self._run}: after {self.reason} came {came}")
+            self.end_program(step)
 
     def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
         """Tell at which step the loop stopped, why, and what is stored."""
@@ -161,9 +161,9 @@ class Stopping:
 
     def pass_on(self) -> None:
         """Let signals take effect where nothing can be raised."""
-        if self._watch is not None and self._watch.undelivered:
+        if self._watch is not None and self.is_pending:
             report.note(f"{self._run} was closed; {self.reason} takes effect now")
-            self._watch.pass_on()
+            self._watch.give_up(may_raise=False)
 
     # -- time ------------------------------------------------------------------------------
 
