@@ -26,12 +26,12 @@ from trax.driven import Driven
 from trax.engine import TAKEN_OVER
 from trax.errors import UsageError
 from trax.threads import (
+    cancellable_in_thread,
     current_task,
     in_thread,
     is_cancellation,
     is_over,
     pause,
-    raise_if_cancelled,
 )
 
 __all__ = ["AsyncRun"]
@@ -210,8 +210,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         try:
             increment = await generator.asend(self._sent)
         except StopAsyncIteration:
-            await in_thread(partial(engine.finish, None))
-            await raise_if_cancelled()
+            await cancellable_in_thread(partial(engine.finish, None))
             return _END
         finally:
             _around.set(around)
@@ -242,14 +241,12 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         left = engine.claim()
         if left is not None:
             await _take_over(left)
-        await in_thread(engine.bring_back)
-        await raise_if_cancelled()
+        await cancellable_in_thread(engine.bring_back)
 
     async def _settle(self, function: Callable[[], T]) -> T:
         """Call what may block while the generator waits at its yield."""
         try:
-            returned = await in_thread(function)
-            await raise_if_cancelled()
+            return await cancellable_in_thread(function)
         except Exception:
             raise
         except GeneratorExit:
@@ -259,7 +256,6 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         except BaseException:  # cancelled: the state is whole, and can be kept
             await self._close(_CANCELLED)
             raise
-        return returned
 
     # -- the end ---------------------------------------------------------------------------
 

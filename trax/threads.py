@@ -18,12 +18,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 __all__ = [
+    "cancellable_in_thread",
     "current_task",
     "in_thread",
     "is_cancellation",
     "is_over",
     "pause",
-    "raise_if_cancelled",
 ]
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     """Call a function in a worker thread, and return what it returns.
 
     It is called once and always to its end. Under asyncio a cancellation that comes meanwhile is
-    raised then; under trio it waits for the next checkpoint, see `raise_if_cancelled`. An
+    raised then; under trio it waits for the next checkpoint, see `cancellable_in_thread`. An
     exception of the function goes before it.
     """
     turn, todo = threading.Lock(), [function]
@@ -91,12 +91,14 @@ async def in_thread(function: Callable[[], T]) -> T:
     return returned
 
 
-async def raise_if_cancelled() -> None:
-    """Raise a cancellation that has waited; asyncio's never does."""
+async def cancellable_in_thread(function: Callable[[], T]) -> T:
+    """Do the same, and raise a cancellation that came meanwhile, or before, under trio as well."""
+    returned = await in_thread(function)
     if not _asyncio_task():
         import trio
 
         await trio.lowlevel.checkpoint_if_cancelled()
+    return returned
 
 
 async def _wait_in_trio(work: Callable[[], _Outcome]) -> _Outcome:
