@@ -1,0 +1,26 @@
+"""A short storm; ``python tests/storm.py --hours 8`` is a long one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from storm import MODES, Round
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_loop_that_is_killed_and_damaged_again_and_again_ends_in_the_same_state(
+    number: int, tmp_path: Path, count: Callable[[str, int], None]
+) -> None:
+    """No step is lost, hardly one is done twice, and damage is put right or has a name."""
+    seed = f"{random.randrange(1 << 32)}/{number}"
+    one = Round(tmp_path, seed, MODES[number % len(MODES)])
+    try:
+        one.run()
+    except BaseException as error:
+        error.add_note(f"seed {seed}\n{one.describe()}")
+        raise
+    count("kills survived", one.counts["kills"])
+    count("files damaged between kills", one.counts["damages"])
