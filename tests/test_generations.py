@@ -843,6 +843,26 @@ def test_of_two_writers_only_one_goes_on(sync: str) -> None:
     assert read(directory) == second.step == 5
 
 
+@pytest.mark.parametrize("attempt", [Writer.checkpoint, Writer.append])
+def test_a_writer_that_was_left_far_behind_has_lost_the_run(
+    attempt: Callable[[Writer], None],
+) -> None:
+    """Also where what the other one has begun is pruned, and no file is in the way any more."""
+    directory = MemoryDirectory()
+    late = write(directory, "aca")
+    if attempt is Writer.append:
+        late = Writer(directory)  # it has not begun a log of its own
+    other = write(directory, "acacacac", keep=1)
+    assert "log-00000003" not in directory.list()
+    before = directory.list()
+    for _ in range(2):
+        with pytest.raises(LockedError, match=r"was taken over by another process.*000000"):
+            attempt(late)
+        assert directory.list() == before
+    other.append()
+    assert read(directory) == other.step
+
+
 def test_two_writers_that_begin_at_once_are_told_apart_by_the_first_file() -> None:
     """Also where there was nothing before."""
     directory = MemoryDirectory()

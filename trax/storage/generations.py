@@ -325,12 +325,8 @@ class Generations:
         try:
             log = LogWriter(self._directory, name, fields, always=always)
         except FileExistsError:
-            self._highest = generation - 1  # it is theirs, and every later attempt meets it again
-            raise LockedError(
-                f"the run {self._name!r} in {self._directory.path} was taken over by another "
-                f"process: it has begun {name}, and goes on from where it found the run. What this "
-                "process logged after that is no part of it. Let only one process run it."
-            ) from None
+            raise self._taken_over(generation, name) from None
+        self._check_newest(generation, log)
         append = log.append
         with self._switching:
             # No call between these: an interrupt comes before all of them or after.
@@ -344,6 +340,31 @@ class Generations:
             with contextlib.suppress(OSError):
                 old.close()
         return log
+
+    def _check_newest(self, generation: int, log: LogWriter) -> None:
+        """Give a new log up again where another process has gone on to a later generation.
+
+        Its own log of this generation may have been pruned, and then nothing was in the way.
+        """
+        try:
+            found = filter(None, map(FileName.parse, self._directory.list()))
+            newest = max(found, key=lambda name: name.generation, default=None)
+            if newest and newest.generation > generation:
+                raise self._taken_over(generation, str(newest))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                log.close()
+            with contextlib.suppress(OSError):
+                self._directory.remove(str(FileName("log", generation)))
+            raise
+
+    def _taken_over(self, generation: int, name: str) -> LockedError:
+        self._highest = generation - 1  # so that every later attempt meets it again
+        return LockedError(
+            f"the run {self._name!r} in {self._directory.path} was taken over by another "
+            f"process: it has begun {name}, and goes on from where it found the run. What this "
+            "process logged after that is no part of it. Let only one process run it."
+        )
 
     def _forget_log(self) -> None:
         """Give up a first log whose checkpoint never came about: nothing may build on it."""
