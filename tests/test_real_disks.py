@@ -94,7 +94,7 @@ def ways_to_mount() -> Iterator[list[str]]:
     """Yield commands that run a shell where it may mount something that vanishes with it."""
     for options in ("-m", "-rm"):
         command = ["unshare", options, "sh", "-euc"]
-        trial = [*command, "mount -t tmpfs -o size=256k none /mnt"]
+        trial = [*command, "mount -t tmpfs -o size=256k none /tmp"]
         if shutil.which("unshare") and not subprocess.call(trial, stderr=subprocess.DEVNULL):
             yield command
 
