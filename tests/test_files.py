@@ -437,6 +437,25 @@ def test_a_sync_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert syncs == [f"{path}/file"] * 2 + [path] * 2
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to name a descriptor")
+def test_a_directory_is_durable_with_all_its_parents_whoever_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that a process has made that was killed before its name was on the disk."""
+    syncs = Syncs()
+    monkeypatch.setattr("os.fsync", syncs.watch(os.fsync))
+    make_directory(str(tmp_path / "a" / "b" / "store"))
+    assert syncs == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    syncs.clear()
+    (tmp_path / "left").mkdir(0o700)
+    make_directory(str(tmp_path / "left"))
+    assert syncs == [str(tmp_path)]
+    syncs.clear()
+    (tmp_path / "left" / "what came later").touch()
+    make_directory(str(tmp_path / "left"))
+    assert syncs == []
+
+
 def test_a_boot_has_an_identity() -> None:
     """The same for every process of this boot."""
     if not os.path.exists("/proc/sys/kernel/random/boot_id"):

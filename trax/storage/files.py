@@ -248,14 +248,24 @@ def make_directory(path: str) -> None:
         os.mkdir(path, 0o700)
     except FileExistsError:
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
+        if os.listdir(path):
+            return
+        # Whoever made it may have been killed before its name was on the disk.
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _make_parent(os.path.dirname(path))
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
-        sync_directory(os.path.dirname(path))
-    else:
-        sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))
+
+
+def _make_parent(path: str) -> None:
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_parent(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+        sync_directory(parent)
 
 
 def sync_directory(path: str) -> None:
