@@ -863,6 +863,19 @@ def test_a_writer_that_was_left_far_behind_has_lost_the_run(
     assert read(directory) == other.step
 
 
+def test_two_writers_are_kept_apart_where_the_first_log_was_set_aside() -> None:
+    """The one that has not seen it does not take its name while the other one goes on behind it."""
+    directory = MemoryDirectory()
+    write(directory, "c")
+    begun = MemoryDirectory({"log-00000001": directory.files()["log-00000001"]})
+    first, second = Writer(begun), Writer(begun)
+    assert begun.list() == ["log-00000001.torn-0"]
+    second.append()
+    with pytest.raises(LockedError, match="log-00000002"):
+        first.append()
+    assert read(begun) == 1
+
+
 def test_two_writers_that_begin_at_once_are_told_apart_by_the_first_file() -> None:
     """Also where there was nothing before."""
     directory = MemoryDirectory()

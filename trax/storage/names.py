@@ -12,6 +12,7 @@ __all__ = ["GENERATIONS", "FileName", "decode_run", "encode_run"]
 
 GENERATIONS = 10**18  # a generation is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
+_ANY_FILE = re.compile(_FILE.pattern + r"(\..*)?")
 _LONGEST = 200
 
 
@@ -48,6 +49,12 @@ class FileName(NamedTuple):
         """Return the name of a file that counts, or None for any other file."""
         match = _FILE.fullmatch(text)
         return cls(match[1], int(match[2])) if match else None
+
+    @classmethod
+    def generation_of(cls, text: str) -> int:
+        """Return the generation of any file of a run, also one set aside; 0 for other files."""
+        match = _ANY_FILE.fullmatch(text)
+        return int(match[2]) if match else 0
 
 
 def encode_run(name: str) -> str:

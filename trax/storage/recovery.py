@@ -91,7 +91,7 @@ class Recovery:
     last : int
         The generation of the last log of the chain, 0 if there is none.
     highest : int
-        The highest generation that any file has.
+        The highest generation that any file has, those that were set aside included.
     broken : dict of FileName to str
         Newer checkpoints that do not hold, and why.
     unborn : list of FileName
@@ -116,8 +116,10 @@ class Recovery:
         self.torn: Torn | None = None
         self.unforced: dict[FileName, int] = {}
         self.run = ""
-        files = sorted(filter(None, map(FileName.parse, directory.list())))
-        self.highest = max((file.generation for file in files), default=0)
+        names = directory.list()
+        files = sorted(filter(None, map(FileName.parse, names)))
+        # The name of what was set aside is taken: another writer may go on behind it.
+        self.highest = max(map(FileName.generation_of, names), default=0)
         self._checkpoints = [file for file in files if file.kind == "checkpoint"]
         self._logs = [file for file in files if file.kind == "log"]
         self._empty: list[_Head] = []
