@@ -15,7 +15,6 @@ looks at it before each step, and calls `Engine.stop`.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import pickle
@@ -28,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from trax import report
 from trax.active import Active, abandoned
 from trax.call import Call
+from trax.checkpoints import Checkpoints
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.opening import Opened, load_finished, open_held
 from trax.output import Outputs
@@ -36,7 +36,6 @@ from trax.positions import Positions
 from trax.replay import Replayed
 from trax.stopping import Stopping
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
-from trax.storage.frames import CLOUDPICKLE
 from trax.storage.store import Hold, Store
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ TAKEN_OVER = "a later call took it over"
 
 _clock = time.monotonic
 _dumps = pickle.dumps
-_LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
 _PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
 
 
@@ -103,7 +101,6 @@ class Engine:
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
         self._look_at = -math.inf
-        self._behind = False  # the last checkpoint failed
         self._unsaved: TraxError | None = None
         options = call.options
         self.stopping = Stopping(
@@ -229,12 +226,7 @@ class Engine:
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
         self._sampled = self.step - 1
         self._ahead = self._generations.position.step - self.step
-        self._parts: dict[str, Encoded] = {}
-        if self._call.mode == "function":
-            with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
-                encoded = encode(self._replay_log, "replay_log")
-                if encoded.nbytes < _LARGE_FUNCTION:
-                    self._parts["replay_log"] = encoded
+        self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
         self._warned = False
         self._bar: Bar | None = None
         if options.progress:
@@ -250,7 +242,7 @@ class Engine:
             replays = bool(self._replayed_bytes)
             is_new = self._positions.check_resumed(self.state, replays, self._migrated)
             if self._migrated:
-                self._prove(self.state)
+                self._checkpoints.prove(self.state)
                 # No log mixes versions, and an older checkpoint cannot stand in for this one.
                 self.checkpoint(derived=False)
             elif is_new:
@@ -301,7 +293,8 @@ class Engine:
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
         """Count one increment; the state is the loop's own, and the same object as ever."""
         if not self._proven:
-            self._prove(self.state)
+            self._checkpoints.prove(self.state)
+            self._proven = True
         begun = _clock()
         self._since.step += 1
         if begun >= self._look_at:
@@ -329,7 +322,8 @@ class Engine:
                     "would be others. Draw them in the loop and yield them; or draw from a "
                     "generator in the state."
                 )
-            self._prove(state)
+            self._checkpoints.prove(state)
+            self._proven = True
 
     def _look_at_once(self) -> None:
         self._look_at = -math.inf
@@ -379,17 +373,6 @@ class Engine:
         finally:
             self._since.step -= 1
 
-    def _prove(self, state: Any) -> None:
-        """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        encoded = self._positions.encode_state(state)
-        decode(encoded, "state")
-        self._proven = True
-        if encoded.kind == CLOUDPICKLE:
-            report.note(
-                f"{self.name}: the state holds a function or a class that no name leads to; it is "
-                "stored with its code, and keeps that when the script changes"
-            )
-
     def checkpoint(self, result: Any = None, *, done: bool = False, derived: bool = True) -> None:
         """Store the state as it is now.
 
@@ -401,29 +384,9 @@ class Engine:
             The disk refused; the checkpoint before and the logs are still the truth.
         """
         begun = _clock()
-        positions = self._positions
-        taken = positions.take()
-        parts = {"state": positions.encode_state(self.state), **self._parts}
-        where, parts["context"] = positions.describe(taken)
-        if result is not None:
-            parts["result"] = encode(result, "result")
-        meta = {
-            "step": self.step,
-            "done": done,
-            "replay_log": self._call.mode,
-            "arguments": self._call.described,
-            "varying": self._call.varying,
-            "code": self._call.code,
-            "function": self._call.function.__qualname__,
-            **where,
-            "version": self._call.options.version,
-        }
-        self._behind = True
+        prepared = self._checkpoints.prepare(self.state, self.step, result, done=done)
         try:
-            size = self._generations.checkpoint(meta, parts, derived=derived)
-            self._since.checkpoint_bytes = size
-            positions.keep(taken)
-            self._behind = False
+            self._since.checkpoint_bytes = self._checkpoints.store(prepared, derived=derived)
         finally:
             now = _clock()
             self._since.checkpoint_seconds = now - begun
@@ -452,7 +415,7 @@ class Engine:
         A failure does not keep it from stopping.
         """
         self.stopping.asked = False
-        if self._since.steps or self._behind or self._generations.suspect:
+        if self._since.steps or self._checkpoints.behind or self._generations.suspect:
             self._unsaved = None
             try:
                 self.checkpoint()
@@ -543,7 +506,7 @@ class Engine:
         """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
         if self.status != "open" or self._hold is None or os.getpid() != self._hold.pid:
             return
-        unlogged = self._call.mode == "none" and (self._since.steps or self._behind)
+        unlogged = self._call.mode == "none" and (self._since.steps or self._checkpoints.behind)
         if unlogged or self._generations.suspect:
             self.checkpoint()
 
@@ -581,7 +544,7 @@ class Engine:
                 if hold.pid == os.getpid():
                     # A checkpoint that failed may be there all the same, and count on more output
                     # than the one before it: what is too much then is for the next call to cut off.
-                    outputs.end(None if self._behind else self._positions.last)
+                    outputs.end(None if self._checkpoints.behind else self._positions.last)
         finally:
             try:
                 hold.close()
