@@ -7,137 +7,30 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
-
-import wrapt
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from trax.arguments import check_names, check_template
-from trax.async_run import AsyncRun
-from trax.call import Call
 from trax.deadline import TimeLimit, check_time_limit
-from trax.deferred import DeferredEngine
-from trax.engine import Engine
-from trax.errors import NotFoundError, UsageError
+from trax.decorated import AsyncResumable, Resumable, check_parameters, is_in_class, wrap
+from trax.errors import UsageError
 from trax.options import Options, check_keep, check_renames, check_sync, check_version
 from trax.policies import Policy, Since, automatic
 from trax.policies import every_seconds as _every_seconds
 from trax.policies import every_steps as _every_steps
-from trax.replay import REPLACE, load
-from trax.run import Run
+from trax.replay import REPLACE
 from trax.signals import check_signals
 from trax.sources import check_rng
 from trax.storage.names import encode_run
-from trax.storage.store import Store, Sync
+from trax.storage.store import Sync
 
 __all__ = ["AsyncResumable", "Resumable", "resumable"]
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
-# How a call is to be carried out travels as an argument, so that wrapt binds all kinds alike.
-_HOW = "trax: how"
-
-_BOUND = ("self", "cls")  # what methods call what they are bound to
-
-
-class _Ways:
-    """The two other ways to call a decorated function, and how it looks at a prompt."""
-
-    def __repr__(self) -> str:
-        return f"<resumable {self.__qualname__}>"  # type: ignore[attr-defined]
-
-    def fresh(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function anew: what is stored is moved aside when the run begins."""
-        return self(*args, **kwargs, **{_HOW: _run_fresh})  # type: ignore[operator]
-
-    def load(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the stored state without running or holding anything.
-
-        Of the arguments only those in the name template matter; the others may be left out.
-
-        Raises
-        ------
-        NotFoundError
-            Nothing is stored for this call.
-        """
-        return self(*args, **kwargs, **{_HOW: _load})  # type: ignore[operator]
-
-
-class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
-    """A decorated function as a method of an object or a class."""
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self._self_instance, self.__name__)
-
-
-class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not at run time
-    """A decorated function; it pickles by reference."""
-
-    __bound_function_wrapper__ = _Bound
-    _self_owners: list[type]  # whose attribute it is
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__qualname__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._self_owners.append(owner)
-        if inspect.isfunction(self.__wrapped__):
-            _check_parameters(self.__wrapped__, 2)
-
-
-class _AsyncWrapper(_Wrapper):
-    """A decorated async generator function; it pickles by reference."""
-
-
 if TYPE_CHECKING:
-
-    class Resumable(Generic[P, S, I, R]):
-        """What `resumable` makes of a function, as a type checker sees it."""
-
-        __name__: str
-        __qualname__: str
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
-        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
-            """Call the function anew: what is stored is moved aside when the run begins."""
-
-        def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state without running or holding anything."""
-
-        @overload
-        def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
-        @overload
-        def __get__(
-            self: Resumable[Concatenate[Any, Q], Any, I, R], instance: object, owner: type | None, /
-        ) -> Resumable[Q, Any, I, R]: ...  # mypy cannot tell the type of a method's state
-        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
-
-    class AsyncResumable(Generic[P, S, I]):
-        """What `resumable` makes of an async function, as a type checker sees it."""
-
-        __name__: str
-        __qualname__: str
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]: ...
-        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]:
-            """Call the function anew: what is stored is moved aside when the run begins."""
-
-        def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state without running or holding anything."""
-
-        @overload
-        def __get__(self, instance: None, owner: type, /) -> AsyncResumable[P, S, I]: ...
-        @overload
-        def __get__(
-            self: AsyncResumable[Concatenate[Any, Q], Any, I],
-            instance: object,
-            owner: type | None,
-            /,
-        ) -> AsyncResumable[Q, Any, I]: ...  # mypy cannot tell the type of a method's state
-        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     class _Decorator(Protocol):
         """What `resumable` returns when it is called with options."""
@@ -154,10 +47,6 @@ if TYPE_CHECKING:
         def __call__(
             self, function: Callable[Concatenate[S, P], AsyncIterator[I]], /
         ) -> AsyncResumable[P, S, I]: ...
-
-else:
-    Resumable = _Wrapper
-    AsyncResumable = _AsyncWrapper
 
 
 @overload
@@ -376,17 +265,7 @@ def resumable(
     )
     if progress:
         import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
-
-    def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        how = kwargs.pop(_HOW, _run)
-        if function is plain and not owners:
-            _check_outermost(plain, instance, args)
-        return how(Call(options, plain, wrapped, instance, args, kwargs))
-
-    owners: list[type] = []  # not asked of the wrapper, which would be a cycle
-    wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
-    wrapper._self_owners = owners  # noqa: SLF001
-    return wrapper
+    return wrap(function, plain, options)
 
 
 def _choose_policy(
@@ -419,87 +298,11 @@ def _check_function(function: Any) -> Callable[..., Any]:
             "hands out an increment. @resumable stands directly above the def."
         )
     checked: Callable[..., Any] = plain
-    _check_parameters(checked, 1)
+    check_parameters(checked, 1)
     return checked
-
-
-def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, ...]) -> None:
-    """Refuse a method that was bound by another decorator above, if at all.
-
-    Below ``@classmethod``, Python 3.12 has the class bound; later ones pass it as an argument, and
-    nothing to ``fresh`` and ``load``.
-    """
-    is_bound = isinstance(instance, type) or (bool(args) and _has_class_method(args[0], plain))
-    is_method = _is_in_class(plain) and next(iter(inspect.signature(plain).parameters)) in _BOUND
-    if is_bound or (is_method and instance is None):
-        raise UsageError(
-            f"{plain.__qualname__} has another decorator above that of trax, which takes the call "
-            "in a sense that is not meant. In a class, @trax.resumable is the outermost one: it "
-            "stands above @classmethod, too."
-        )
-
-
-def _has_class_method(owner: Any, plain: Callable[..., Any]) -> bool:
-    """Whether a class, or one above it, has the decorated function under ``@classmethod``."""
-    bases = owner.__mro__ if isinstance(owner, type) else ()
-    found = [value for base in bases for value in vars(base).values()]
-    return any(
-        isinstance(one, classmethod) and getattr(one.__func__, "__wrapped__", None) is plain
-        for one in found
-    )
-
-
-def _is_in_class(plain: Callable[..., Any]) -> bool:
-    owner = plain.__qualname__.rpartition(".")[0]
-    return bool(owner) and not owner.endswith("<locals>")
 
 
 def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:
     """Return the parameters but that of the state; all, where only the class will tell which."""
     names = list(inspect.signature(plain).parameters)
-    return names[1:] if isinstance(function, staticmethod) or not _is_in_class(plain) else names
-
-
-def _check_parameters(plain: Callable[..., Any], needed: int) -> None:
-    positional = [
-        parameter
-        for parameter in inspect.signature(plain).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(positional) < needed:
-        raise UsageError(
-            f"{plain.__qualname__} has no parameter for the state. Write "
-            f"def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the state, "
-            "the caller passes the rest."
-        )
-
-
-def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
-    call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
-    if inspect.isasyncgenfunction(call.function):
-        return AsyncRun(DeferredEngine(call, fresh=fresh), call.start)
-    return Run(Engine(call, fresh=fresh), call.start)
-
-
-def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
-    return _run(call, fresh=True)
-
-
-def _load(call: Call) -> Any:
-    store = Store(call.options.traxdir)
-    options = call.options
-    replayed = load(
-        store,
-        call.name,
-        None,
-        options.replay_log,
-        renames=options.renames,
-        migration=call.migration,
-    )
-    if replayed is None:
-        raise NotFoundError(
-            f"nothing is stored as {call.name!r} in {store.path}. Call "
-            f"{call.function.__name__}(...) to begin the run, or check the arguments and the "
-            "directory."
-        )
-    return replayed.state
+    return names[1:] if isinstance(function, staticmethod) or not is_in_class(plain) else names
