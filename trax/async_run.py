@@ -205,15 +205,17 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         if generator.ag_frame is None:  # an event loop closes what it finds when it ends
             await self._close("its event loop has ended")
             raise engine.closed_error()
-        around = _around.get()
-        _around.set((*around, self._mark))
+        token = _around.set((*_around.get(), self._mark))
         try:
             increment = await generator.asend(self._sent)
         except StopAsyncIteration:
             await cancellable_in_thread(partial(engine.finish, None))
             return _END
         finally:
-            _around.set(around)
+            try:  # noqa: SIM105  # at every step, and costs nothing
+                _around.reset(token)
+            except ValueError:  # whoever collects a task that is gone has another context
+                pass
         if self._accept is None or engine.is_suspect:
             # The first one tries out what is to be stored, and may begin a log; and one that finds
             # the log failed has a checkpoint take its place.
