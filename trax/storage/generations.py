@@ -222,7 +222,8 @@ class Generations:
         if is_first:
             self._origin = "checkpoint"
         try:
-            self._open_log(derived=derived)
+            # Behind a log that cannot be trusted nothing is appended before the checkpoint counts.
+            log = self._open_log(derived=derived, failure=failed)
             name = FileName("checkpoint", self._last)
             fields = self._fields(name.generation)
             fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
@@ -231,8 +232,6 @@ class Generations:
         except BaseException as error:
             if is_first:
                 self._forget_log()
-            elif failed and self._log is not None:
-                self._log.fail(failed)
             if not isinstance(error, OSError):
                 raise
             kind = DurabilityError if failed else StorageError
@@ -240,6 +239,7 @@ class Generations:
                 f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
             ) from (failed or error)
         if failed:
+            log.trust()
             self._report(
                 f"{self._directory.path}: syncing the log failed ({failed}); a new checkpoint and "
                 "a new log take its place."
@@ -301,7 +301,7 @@ class Generations:
                     "Run it again to check what is stored."
                 ) from error
 
-    def _open_log(self, *, derived: bool = True) -> LogWriter:
+    def _open_log(self, *, derived: bool = True, failure: Exception | None = None) -> LogWriter:
         """Begin the next generation at the present position."""
         self._check_process()
         position = self.position
@@ -323,7 +323,7 @@ class Generations:
         self._highest = generation  # also if it fails: what is left of it is never used again
         always = self._sync == "always" and not self._deferred
         try:
-            log = LogWriter(self._directory, name, fields, always=always)
+            log = LogWriter(self._directory, name, fields, always=always, failure=failure)
         except FileExistsError:
             raise self._taken_over(generation, name) from None
         self._check_newest(generation, log)

@@ -70,7 +70,13 @@ class LogWriter:
     """
 
     def __init__(
-        self, directory: Directory, name: str, fields: dict[str, Any], *, always: bool
+        self,
+        directory: Directory,
+        name: str,
+        fields: dict[str, Any],
+        *,
+        always: bool,
+        failure: Exception | None = None,
     ) -> None:
         key = directory.key
         block = encode_header("log", fields, key)
@@ -89,13 +95,13 @@ class LogWriter:
         self._signer = header_signer(block, key)
         self.end = HEADER_SIZE
         self.count = 0
-        self.failure: Exception | None = None
+        self.failure = failure
         self._append_one = self._append if key is None else self._append_signed
         self.append = self._append_always if always else self._append_one
         self._path = f"{directory.path}/{name}"
         self._durable = self._marked = HEADER_SIZE
         self._is_mark_pending = False  # written, and not on the disk
-        self._write: Callable[[Any], int] = self.file.write
+        self._write: Callable[[Any], int] = self._refuse if failure else self.file.write
         _open_writers.add(self)
 
     def _append(self, increment: bytes | Encoded, context: bytes = b"") -> int:
@@ -220,6 +226,11 @@ class LogWriter:
         self.failure = failure
         self._write = self._refuse
 
+    def trust(self) -> None:
+        """Take increments: what the log was to wait for has come."""
+        self.failure = None
+        self._write = self.file.write
+
     def _refuse(self, data: Any) -> NoReturn:  # noqa: ARG002  # stands in for write
         assert self.failure is not None
         raise self.failure
@@ -243,7 +254,8 @@ class LogWriter:
                 self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
                 self._marked = end
         except OSError as error:
-            self.fail(error)
+            # Without a call, at which an interrupt could come: it must not be forgotten.
+            self.failure, self._write = error, self._refuse
             raise
         self._durable = end
 
