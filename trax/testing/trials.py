@@ -261,7 +261,7 @@ class Trials:
     def _tick(self, engine: Engine, durable: int) -> int:
         """Do what the background does now and then; return how many steps are durable."""
         step, since = engine.step, engine._since  # noqa: SLF001
-        if engine._behind is False:  # noqa: SLF001
+        if not engine._checkpoints.behind:  # noqa: SLF001
             durable = max(durable, step - since.steps)
         if self._call.mode == "none":
             return durable
