@@ -174,6 +174,7 @@ class LogWriter:
 
     def _write_records(self, records: Iterable[tuple[int, Any]]) -> None:
         pieces, chain, signer = frame(records, self.chain, self._signer)
+        end = self.end + sum(memoryview(piece).nbytes for piece in pieces)
         try:
             if self.failure is not None:
                 raise self.failure
@@ -181,9 +182,10 @@ class LogWriter:
         except BaseException as error:
             self._cut_back(error)
             raise
+        # No call between these: an interrupt comes before all of them or after.
         self.chain = chain
         self._signer = signer
-        self.end += sum(memoryview(piece).nbytes for piece in pieces)
+        self.end = end
 
     def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
