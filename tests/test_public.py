@@ -86,6 +86,8 @@ def test_an_editor_knows_the_types() -> None:
     assert_type(iterates().result(), int)
     assert_type(versioned().result(), int)
     assert_type(trax.step, Callable[[], trax.Step])
+    assert_type(trax.verify("simulate").generations[0].number, int)
+    assert_type(trax.repair("simulate"), trax.Repaired)
     assert_type(Holder().method(n=1), trax.Run[Any, World, World])
     assert_type(fetch(steps=3), trax.AsyncRun[World, float])
     assert_type(fetch(steps=3).state, World)

@@ -27,6 +27,7 @@ from trax.output import open
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.resumable import AsyncResumable, Resumable, resumable
 from trax.run import Run
+from trax.upkeep import Repaired, Verification, repair, verify
 
 __all__ = [
     "ArgumentsChangedError",
@@ -40,6 +41,7 @@ __all__ = [
     "NotFoundError",
     "Policy",
     "Preempted",
+    "Repaired",
     "Resumable",
     "Run",
     "Since",
@@ -49,6 +51,7 @@ __all__ = [
     "TraxError",
     "UntrustedError",
     "UsageError",
+    "Verification",
     "__version__",
     "automatic",
     "every_seconds",
@@ -56,7 +59,9 @@ __all__ = [
     "load",
     "open",
     "remaining",
+    "repair",
     "resumable",
     "step",
     "steps",
+    "verify",
 ]

@@ -17,7 +17,7 @@ import shutil
 import stat
 import struct
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 from urllib.parse import quote
 
@@ -29,7 +29,7 @@ from trax.storage import files
 from trax.storage.frames import encode_context
 from trax.storage.recovery import OUTPUT
 
-__all__ = ["Outputs", "cut_back", "open"]
+__all__ = ["Outputs", "cut_back", "lengths", "open"]
 
 _LENGTH = struct.Struct("<Q")
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
@@ -355,8 +355,9 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
     CorruptionError
         One is missing or too short, or what is stored cannot be about an output file.
     """
-    noted = list(_noted(store, context))
-    found = [(path, length, _length(path, length)) for path, length in noted]
+    found = [
+        (path, length, _length(path, length)) for path, length in lengths(store, context).items()
+    ]
     for path, length, present in found:
         try:
             if present:
@@ -373,8 +374,15 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
             )
 
 
-def _noted(store: str, context: Mapping[str, bytes]) -> Iterator[tuple[str, int]]:
-    """Yield the path of each output file, and the length that is stored of it."""
+def lengths(store: str, context: Mapping[str, bytes]) -> dict[str, int]:
+    """Return how long each output file was, by its path, where a context says that it stood.
+
+    Raises
+    ------
+    CorruptionError
+        What is stored cannot be about an output file.
+    """
+    found = {}
     for key, value in context.items():
         if key.startswith(OUTPUT):
             name, _, number = key[len(OUTPUT) :].rpartition("#")
@@ -387,7 +395,8 @@ def _noted(store: str, context: Mapping[str, bytes]) -> Iterator[tuple[str, int]
                     "start over, with the function's fresh(...).",
                     path,
                 )
-            yield path, _LENGTH.unpack(value)[0]
+            (found[path],) = _LENGTH.unpack(value)
+    return found
 
 
 def _is_ours(store: str, path: str) -> bool:
@@ -407,8 +416,9 @@ def _length(path: str, needed: int) -> int:
     if present < needed:
         raise CorruptionError(
             f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
-            "behind the run's back. Nothing was changed. Put the file back as it was; or start "
-            "over, with the function's fresh(...).",
+            "behind the run's back. Nothing was changed. Put the file back as it was; or let "
+            "trax.repair(...), with the run's name, go back to the newest step whose output is all "
+            "there; or start over, with the function's fresh(...).",
             path,
             present,
         )

@@ -12,6 +12,10 @@ Each module has one noun and imports only from those above it::
     log          one log file: writer and reader
     checkpoint   one checkpoint file: writer and reader
     recovery     reads a run: the newest checkpoint that holds, then the logs
+    survey       what each file holds, whatever is wrong with the others
+    verification what of a run is good
+    prefix       how much of a run is provably right
+    repair       gives a damaged run back what is provably right of it
     lock         who holds a run
     generations  one run: append, checkpoint, recover, prune
     store        one directory of runs

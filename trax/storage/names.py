@@ -8,7 +8,9 @@ from urllib.parse import quote, unquote
 
 from trax.errors import UsageError
 
-__all__ = ["GENERATIONS", "FileName", "decode_run", "encode_run"]
+__all__ = ["GENERATIONS", "REPAIR", "FileName", "decode_run", "encode_run"]
+
+REPAIR = "repair"  # what a repair that is under way is going to do
 
 GENERATIONS = 10**18  # a generation is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")

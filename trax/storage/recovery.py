@@ -13,7 +13,7 @@ Nothing is changed here; `Recovery` notes what a writer has to put right.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from trax.errors import CorruptionError, FormatVersionError, UntrustedError
@@ -31,18 +31,18 @@ from trax.storage.frames import (
     decode_context,
 )
 from trax.storage.log import LogReader, open_log
-from trax.storage.names import FileName
+from trax.storage.names import REPAIR, FileName
 
-__all__ = ["OUTPUT", "Position", "Recovery", "Torn"]
+__all__ = ["OUTPUT", "Position", "Recovery", "Torn", "may_lead", "refusal"]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
 _HEAD = OVERHEAD // 2  # of a record, before its payload
 
 _WHAT_NEXT = (
-    "Nothing was changed. Put the file back from a copy of the store if there is one; to give the "
-    "run up and begin anew, call the function's fresh(...), or move the run's directory away: the "
-    "files are kept."
+    "Nothing was changed. Put the file back from a copy of the store if there is one. Otherwise "
+    "trax.repair({name!r}) keeps what is provably right, and says how many steps are lost; before "
+    "that it copies everything. To begin anew, call the function's fresh(...): the files are kept."
 )
 
 
@@ -117,6 +117,8 @@ class Recovery:
         self.unforced: dict[FileName, int] = {}
         self.run = ""
         names = directory.list()
+        if REPAIR in names:
+            raise self._unrepaired()
         files = sorted(filter(None, map(FileName.parse, names)))
         # The name of what was set aside is taken: another writer may go on behind it.
         self.highest = max(map(FileName.generation_of, names), default=0)
@@ -132,6 +134,11 @@ class Recovery:
     def is_ambiguous(self) -> bool:
         """Whether a log was read whose checkpoint, if one came, would be another beginning."""
         return not all(head.fields["derived"] for head in self._chain[1:])
+
+    @property
+    def generations(self) -> list[int]:
+        """The generations of the logs that are read, oldest first."""
+        return [head.generation for head in self._chain]
 
     @property
     def log_bytes(self) -> int:
@@ -293,7 +300,7 @@ class Recovery:
             encoded = next(records, None)
             if encoded is None:
                 break
-            if following is None and self._may_lead(reader):
+            if following is None and may_lead(reader, self.context, self._directory.boot):
                 flaw = "the output files of a step may not have reached the disk before it did"
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
@@ -313,22 +320,6 @@ class Recovery:
     def _is_before(self, position: Position) -> bool:
         return self.position != position and self.position.step <= position.step
 
-    def _may_lead(self, reader: LogReader) -> bool:
-        """Return whether the last record may have outlived what its step wrote to output files.
-
-        Those files are forced to the disk before the log is; but without being asked, a system
-        writes in any order, and only after a reboot does that matter.
-        """
-        return (
-            reader.offset > reader.durable
-            and reader.fields["sync"] != "always"
-            and not self._is_same_boot(reader)
-            and any(key.startswith(OUTPUT) for key in self.context)
-        )
-
-    def _is_same_boot(self, reader: LogReader) -> bool:
-        return bool(self._directory.boot) and reader.fields["boot"] == self._directory.boot
-
     def _judge_end(self, name: FileName, reader: LogReader) -> None:
         """Decide by evidence whether the end of the last log was torn or damaged."""
         flaw, offset = reader.flaw, reader.flaw_offset
@@ -340,7 +331,7 @@ class Recovery:
         if flaw is None:
             return
         # Without a reboot nothing can have reordered what was written.
-        same_boot = self._is_same_boot(reader)
+        same_boot = _is_same_boot(reader, self._directory.boot)
         if same_boot or reader.fields["sync"] == "always":
             # Each increment was forced before the next one began; its own records were not.
             behind = reader.valid_behind(beginning=not same_boot)
@@ -371,7 +362,18 @@ class Recovery:
     def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
         path = f"{self._directory.path}/{name}"
         return CorruptionError(
-            f"{path} is damaged at offset {offset}: {reason}. {_WHAT_NEXT}", path, offset
+            f"{path} is damaged at offset {offset}: {reason}. "
+            + _WHAT_NEXT.format(name=self._name),
+            path,
+            offset,
+        )
+
+    def _unrepaired(self) -> CorruptionError:
+        path = f"{self._directory.path}/{REPAIR}"
+        return CorruptionError(
+            f"the repair of the run {self._name!r} was begun and did not end ({path}). Call "
+            f"trax.repair({self._name!r}) again: it goes on where it was.",
+            path,
         )
 
     def _misplaced(self, name: FileName, owner: str) -> CorruptionError:
@@ -390,14 +392,36 @@ class Recovery:
             yield
         except Damage as damage:
             raise self._corrupt(name, damage.offset, damage.reason) from None
-        except NewerVersion as newer:
-            path = f"{self._directory.path}/{name}"
-            message = f"{path} is of {newer}. Nothing was changed. Install the trax that wrote it."
-            raise FormatVersionError(message, path, 0) from None
-        except Forged as forged:
-            raise UntrustedError(
-                f"{self._directory.path}/{name} {forged} (offset {forged.offset}). Nothing was "
-                "loaded or changed. Give the key that the run was begun with, by TRAX_KEY or "
-                "TRAX_KEY_FILE; a run that was begun without one goes on with TRAX_KEY= (empty), "
-                "if nobody else could write to it; or begin anew, with the function's fresh(...)."
-            ) from None
+        except (NewerVersion, Forged) as found:
+            raise refusal(f"{self._directory.path}/{name}", found) from None
+
+
+def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | UntrustedError:
+    """Return the error for a file that this process must not read."""
+    if isinstance(found, NewerVersion):
+        message = f"{path} is of {found}. Nothing was changed. Install the trax that wrote it."
+        return FormatVersionError(message, path, 0)
+    return UntrustedError(
+        f"{path} {found} (offset {found.offset}). Nothing was loaded or changed. Give the key that "
+        "the run was begun with, by TRAX_KEY or TRAX_KEY_FILE; a run that was begun without one "
+        "goes on with TRAX_KEY= (empty), if nobody else could write to it; or begin anew, with the "
+        "function's fresh(...)."
+    )
+
+
+def may_lead(reader: LogReader, context: Mapping[str, bytes], boot: str) -> bool:
+    """Return whether the last record may have outlived what its step wrote to output files.
+
+    Those files are forced to the disk before the log is; but without being asked, a system
+    writes in any order, and only after a reboot does that matter.
+    """
+    return (
+        reader.offset > reader.durable
+        and reader.fields["sync"] != "always"
+        and not _is_same_boot(reader, boot)
+        and any(key.startswith(OUTPUT) for key in context)
+    )
+
+
+def _is_same_boot(reader: LogReader, boot: str) -> bool:
+    return bool(boot) and reader.fields["boot"] == boot

@@ -6,20 +6,29 @@
     ├── .gitignore
     ├── locks/NAME          who holds the run
     ├── runs/NAME/          its checkpoints and logs
-    └── aside/NAME~1/       what was moved aside for a fresh start
+    └── aside/NAME~1/       what was moved aside for a fresh start, or copied for a repair
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from trax.errors import StorageError
 from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
-from trax.storage.files import LocalDirectory, make_directory, storage_errors, sync_directory
+from trax.storage.files import (
+    Directory,
+    LocalDirectory,
+    closing_quietly,
+    make_directory,
+    storage_errors,
+    sync_directory,
+    write_all,
+)
 from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
 from trax.storage.keys import find_key
@@ -33,6 +42,8 @@ Sync = Literal["always", "interval", "os"]
 
 # "At most a second behind" includes the time that the sync itself takes.
 _SYNC_SECONDS = 0.5
+
+_CHUNK = 1 << 20  # bytes copied at a time
 
 
 class Hold:
@@ -105,6 +116,14 @@ class Store:
                 return None
             return Recovery(LocalDirectory(path, self._key), name)
 
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[LocalDirectory]:
+        """Read the files of a run for the length of a ``with`` block; no lock is needed for it."""
+        path = self.run_path(name)
+        with storage_errors("reading", path):
+            make_directory(self.path)  # or say why it is none
+            yield LocalDirectory(path, self._key)
+
     def peek(self, name: str) -> dict[str, Any]:
         """Return the meta record of the newest checkpoint; empty where there is none that holds."""
         path = self.run_path(name)
@@ -132,11 +151,9 @@ class Store:
         LockedError
             Where it is held elsewhere.
         """
-        encoded = encode_run(name)
+        encode_run(name)
         with storage_errors("opening", self.path):
-            self._prepare()
-            lock_path = os.path.join(self.path, "locks", encoded)
-            lock = Lock(lock_path, f"the run {name!r} in {self.path}")
+            lock = self._lock(name)
             try:
                 aside = self._move_aside(name) if fresh else None
                 make_directory(self.run_path(name))
@@ -149,18 +166,59 @@ class Store:
                 lock.release()
                 raise
 
-    def _move_aside(self, name: str) -> str | None:
-        """Move the files of a run that is held to ``aside``; return where they are now."""
-        old = self.run_path(name)
-        if not os.path.isdir(old) or not os.listdir(old):
-            return None
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[LocalDirectory]:
+        """Hold the files of a run, to mend them, for the length of a ``with`` block.
+
+        Raises
+        ------
+        LockedError
+            Where it is held elsewhere.
+        """
+        with storage_errors("repairing", path := self.run_path(name)):
+            lock = self._lock(name)
+            try:
+                yield LocalDirectory(path, self._key)
+            finally:
+                lock.release()
+
+    def copy_aside(self, name: str) -> str:
+        """Copy all files of a run to ``aside``, durably; return where they are, in the store."""
+        directory = LocalDirectory(self.run_path(name))
+        new = self._free_aside(name)
+        make_directory(temporary := f"{new}.tmp")
+        copy = LocalDirectory(temporary)
+        for text in copy.list():  # of a copy that was cut short
+            copy.remove(text)
+        for text in directory.list():
+            if stat.S_ISREG(os.lstat(os.path.join(directory.path, text)).st_mode):
+                _copy(directory, copy, text)
+        copy.sync()
+        os.rename(temporary, new)
+        sync_directory(os.path.dirname(new))
+        return os.path.relpath(new, self.path)
+
+    def _lock(self, name: str) -> Lock:
+        self._prepare()
+        path = os.path.join(self.path, "locks", encode_run(name))
+        return Lock(path, f"the run {name!r} in {self.path}")
+
+    def _free_aside(self, name: str) -> str:
         aside = os.path.join(self.path, "aside")
         make_directory(aside)
         number = 1
         while os.path.lexists(new := os.path.join(aside, f"{encode_run(name)}~{number}")):
             number += 1
+        return new
+
+    def _move_aside(self, name: str) -> str | None:
+        """Move the files of a run that is held to ``aside``; return where they are now."""
+        old = self.run_path(name)
+        if not os.path.isdir(old) or not os.listdir(old):
+            return None
+        new = self._free_aside(name)
         os.rename(old, new)
-        sync_directory(aside)
+        sync_directory(os.path.dirname(new))
         sync_directory(os.path.dirname(old))
         return new
 
@@ -170,3 +228,13 @@ class Store:
             make_directory(os.path.join(self.path, part))
         with contextlib.suppress(FileExistsError), open(f"{self.path}/.gitignore", "x") as file:
             file.write("*\n")
+
+
+def _copy(directory: Directory, other: Directory, name: str) -> None:
+    source = directory.open(name)
+    with closing_quietly(source):
+        output = other.create(name)
+        with closing_quietly(output):
+            for offset in range(0, source.size, _CHUNK):
+                write_all(output, source.read_at(offset, _CHUNK))
+            output.sync()

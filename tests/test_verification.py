@@ -1,0 +1,284 @@
+"""Verifying a run: everything that is damaged is found, and nothing that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support import (
+    NAME,
+    Writer,
+    changed,
+    flipped,
+    of_version,
+    read,
+    run_script,
+    start_script,
+    with_next_boot,
+    write,
+)
+
+import trax
+from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
+from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
+from trax.storage.names import REPAIR
+from trax.storage.verification import Verified, examine
+from trax.testing.memory import MemoryDirectory
+
+SHAPES = ("aacaaca|aasaa", "aaa|aacaae", "caaaCaasa", "caac|a|aCaaca|a", "aca|e|saaa", "Caasa")
+
+Count = Callable[[str, int], None]
+
+
+@cache
+def store(text: str) -> dict[str, bytes]:
+    """Return the files of a store."""
+    directory = MemoryDirectory()
+    write(directory, text)
+    return directory.files()
+
+
+def check(directory: MemoryDirectory) -> Verified:
+    """Verify; what recovery comes to must be what it says, and nothing may be changed."""
+    found = examine(directory, NAME)
+    assert not directory.operations
+    try:
+        step: int | None = read(directory)
+    except CorruptionError:
+        step = None
+    assert found.step == step
+    if step is None:
+        assert found.problems
+    return found
+
+
+# -- what is found -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_an_undamaged_run_is_good(text: str) -> None:
+    """Also after a reboot; and everything that is there is listed."""
+    files = store(text)
+    for directory in (MemoryDirectory(dict(files)), with_next_boot(files)):
+        found = check(directory)
+        assert found.problems == ()
+        assert found.step == text.count("a")
+        listed = [file for one in found.generations for file in (one.checkpoint, one.log) if file]
+        assert {file.name: file.size for file in listed} == {
+            name: len(content) for name, content in files.items()
+        }
+        logs = [one.log for one in found.generations if one.log]
+        assert sum(log.count for log in logs) + (logs[0].begins or 0) == found.step
+        assert logs[-1].is_needed
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_every_byte_that_is_flipped_is_found(text: str, count: Count) -> None:
+    """With the file; only the durable mark, which is only evidence, may be anything."""
+    files = store(text)
+    tried = 0
+    for name, content in files.items():
+        marked = range(DURABLE_OFFSET, DURABLE_OFFSET + 16)
+        for offset in (*range(0, HEADER_SIZE, 37), *range(HEADER_SIZE, len(content), 3)):
+            damaged = changed(files, name, flipped(content, offset, (1, 128, 255)[offset % 3]))
+            found = check(MemoryDirectory(damaged))
+            logs = [one.log for one in found.generations if one.log and one.log.is_torn]
+            is_said = any(name in problem for problem in found.problems)
+            assert is_said or offset in marked or [log.name for log in logs] == [name]
+            tried += 1
+    count("bytes flipped", tried)
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_every_length_and_every_file_missing(text: str) -> None:
+    """What recovery comes to is said, whatever is wrong."""
+    files = store(text)
+    for name, content in files.items():
+        check(MemoryDirectory({other: files[other] for other in files if other != name}))
+        for length in (0, 1, 1000, 1023, *range(1024, len(content), 5)):
+            check(MemoryDirectory(changed(files, name, content[:length])))
+
+
+def test_what_could_not_stand_in_is_found_before_it_must() -> None:
+    """The run goes on, but nothing of an older checkpoint would help it."""
+    files = store("caac|a|aCaaca|a")
+    older = {name: files[name] for name in files if name != "log-00000005"}
+    found = check(MemoryDirectory(older))
+    assert found.step == 8
+    assert found.problems == ("log-00000005, which continues checkpoint-00000005, is missing",)
+    between = store("caa|aa|aacaa")
+    name = "log-00000002"
+    found = check(MemoryDirectory({other: between[other] for other in between if other != name}))
+    assert found.step == 8
+    assert found.problems == (f"{name}, which log-00000003 continues, is missing",)
+    short = changed(between, name, between[name][:HEADER_SIZE])
+    found = check(MemoryDirectory(short))
+    assert found.step == 8
+    assert len(found.problems) == 1
+
+
+def test_a_torn_end_is_no_damage() -> None:
+    """A crash does that, and nothing is lost that was acknowledged."""
+    files = store("aacaaca|aasaa")
+    found = check(MemoryDirectory(changed(files, "log-00000004", files["log-00000004"][:-3])))
+    assert (found.step, found.problems) == (8, ())
+    log = found.generations[-1].log
+    assert log
+    assert (log.is_torn, log.flaw, log.count) == (
+        True,
+        "a record of 5 bytes does not fit into the file",
+        3,
+    )
+    cut = check(MemoryDirectory({**files, "log-00000005": b"\x89trax"}))
+    assert (cut.step, cut.problems) == (9, ())
+
+
+def test_what_belongs_elsewhere_is_said() -> None:
+    """A log of another run among these."""
+    files = store("aacaaca|aasaa")
+    other = MemoryDirectory()
+    write(other, "aacaaca|aasaa")
+    name = "log-00000002"
+    found = check(MemoryDirectory(changed(files, name, other.files()[name])))
+    assert found.step == 9
+    assert f"{name} was moved or renamed: it belongs to another run of the same name" in (
+        found.problems
+    )
+
+
+def test_a_repair_that_did_not_end_is_said() -> None:
+    """It is the first thing to know."""
+    found = check(MemoryDirectory({**store("aacaaca|aasaa"), REPAIR: b""}))
+    assert found.step is None
+    assert "was begun and did not end" in found.problems[0]
+    assert found.others == (REPAIR,)
+
+
+def test_a_run_that_never_began_is_no_damage() -> None:
+    """A kill before its first checkpoint counts."""
+    directory = MemoryDirectory()
+    Writer(directory).generations._open_log()
+    found = examine(directory, NAME)
+    assert (found.step, found.problems) == (0, ())
+
+
+# -- as a person sees it -------------------------------------------------------------------
+
+COUNT = """
+import sys, trax
+
+@trax.resumable(create=int, every_steps=5)
+def count(n, to):
+    with trax.open("out.txt") as file:
+        while n < to:
+            print(n, file=file)
+            n = yield n + 1
+"""
+
+
+def count_to_13() -> Path:
+    """Write a run of 13 steps, with checkpoints at 5 and 10; return where its files are."""
+    run_script(COUNT + "run = count(to=20)\nfor n in run:\n    if n == 13: break\nrun.close()\n")
+    return Path(".trax/runs/count")
+
+
+def test_the_table_and_the_dictionary(store_here: Path) -> None:
+    """One line for each file, and what is wrong behind them."""
+    run = count_to_13()
+    (run / "checkpoint-00000001.broken").write_bytes(b"")
+    found = trax.verify("count")
+    assert (found.name, found.good, found.step) == ("count", True, 13)
+    assert found.path == str(store_here / "runs/count")
+    [output] = found.outputs
+    assert (output.path, output.length, output.present) == (str(Path("out.txt").resolve()), 29, 29)
+    log = run / "log-00000003"
+    log.write_bytes(flipped(log.read_bytes(), 1110))
+    found = trax.verify("count")
+    sizes = {path.name: f"{path.stat().st_size:,}" for path in run.iterdir()}
+    assert str(found).splitlines() == [
+        f"count, in {found.path}: DAMAGED",
+        f"  checkpoint-00000002           {sizes['checkpoint-00000002']} bytes   whole, step 5",
+        f"  log-00000002                  {sizes['log-00000002']} bytes   whole, steps 6 to 10",
+        f"  checkpoint-00000003           {sizes['checkpoint-00000003']} bytes   whole, step 10",
+        f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1,094, step 11",
+        "  other files: checkpoint-00000001.broken",
+        "  log-00000003 is damaged at offset 1094: a record's checksum does not hold",
+        "It cannot go on as it is. trax.repair('count') can help.",
+    ]
+    again = json.loads(json.dumps(found.as_dict()))
+    assert (again["good"], again["step"]) == (False, None)
+    assert again["generations"][1]["log"]["offset"] == 1094
+
+
+def test_output_files_are_looked_at_until_the_run_is_done() -> None:
+    """A result needs none of them."""
+    count_to_13()
+    os.truncate("out.txt", 10)
+    found = trax.verify("count")
+    assert (found.good, found.step) == (False, None)
+    assert found.problems[0].endswith("out.txt has 10 bytes, and should have 29")
+    os.remove("out.txt")
+    assert "out.txt is missing, and should have 29" in str(trax.verify("count"))
+    Path("out.txt").write_text("".join(f"{n}\n" for n in range(13)))
+    run_script(COUNT + "count(to=20).result()\n")
+    os.remove("out.txt")
+    found = trax.verify("count")
+    assert (found.good, found.step) == (True, 20)
+
+
+def test_what_is_not_there_and_what_is_not_ours(store_here: Path) -> None:
+    """An error by name, and nothing is made."""
+    with pytest.raises(NotFoundError, match="nothing is stored as 'count'"):
+        trax.verify("count")
+    assert not store_here.exists()
+    run = count_to_13()
+    log = run / "log-00000003"
+    content = log.read_bytes()
+    log.write_bytes(of_version(content, 2))
+    with pytest.raises(FormatVersionError, match="log-00000003 is of format version 2"):
+        trax.verify("count")
+    log.write_bytes(content)
+    log.chmod(0o666)
+    with pytest.raises(UntrustedError, match="can be written by other users"):
+        trax.verify("count")
+
+
+WRITING = """
+import sys, threading, trax
+
+@trax.resumable(create=list, replay_log=lambda state, n: [*state, n][-3000:], every_steps=7)
+def busy(state):
+    while True:
+        yield len(state)
+
+asked = threading.Thread(target=sys.stdin.read)
+asked.start()
+run = busy()
+next(run)
+print("running", flush=True)
+for _ in run:
+    if not asked.is_alive():
+        break
+run.close()
+"""
+
+
+def test_a_run_that_is_being_written_gives_no_false_alarm() -> None:
+    """Logs grow, checkpoints come and old files go, all while they are read."""
+    with start_script(WRITING) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "running\n"
+        steps = []
+        for _ in range(60):
+            found = trax.verify("busy")
+            assert found.good, str(found)
+            steps.append(found.step)
+        process.stdin.close()
+        assert process.wait() == 0
+    assert len(set(steps)) > 1
+    assert trax.verify("busy").good
