@@ -115,20 +115,28 @@ class Truth:
             self.logs[name.generation] = _Log(after, begins, fields["derived"], is_first, ends)
         self.end = max(log.begins + len(log.ends) for log in self.logs.values())
 
-    def best(self, damaged: Mapping[str, bytes]) -> int | None:
-        """Return the highest step whose every byte is still there; None for no step at all."""
-        reached = [
-            self._reach(damaged, step, generation)
+    def best(self, damaged: Mapping[str, bytes], limit: int = 1 << 62) -> int | None:
+        """Return the highest step whose every byte is still there; None for no step at all.
+
+        Parameters
+        ----------
+        damaged : dict of str to bytes
+            The files as they are now.
+        limit : int
+            The last step that may count.
+        """
+        ranges = [
+            (step, self._reach(damaged, step, generation))
             for generation, step in self.checkpoints.items()
             if unmarked(damaged.get(name := f"checkpoint-{generation:08d}", b""))
             == unmarked(self.files[name])
         ]
-        reached += [
-            step
+        ranges += [
+            (0, step)
             for generation, log in self.logs.items()
             if log.is_first and (step := self._along(damaged, generation)) is not None
         ]
-        return max(reached, default=None)
+        return max((min(end, limit) for begin, end in ranges if begin <= limit), default=None)
 
     def _reach(self, damaged: Mapping[str, bytes], step: int, generation: int) -> int:
         along = self._along(damaged, generation)
@@ -448,20 +456,69 @@ def recovered(directory: Directory) -> Recovery:
     return recovery
 
 
-def test_after_a_reboot_only_forced_steps_are_right_where_there_is_output() -> None:
-    """What they wrote may not have reached the disk; where another log follows, it has."""
+def test_after_a_reboot_only_forced_steps_count_where_there_is_output() -> None:
+    """What the others wrote may not have reached the disk; where a log follows, all of it has."""
     files = with_outputs("caasaa", "aasaa")
-    last = files["log-00000002"]
-    damaged = changed(files, "log-00000002", flipped(last, len(last) - 5))
-    for boot, step in (("boot-1", 7), ("the next boot", 6)):
-        directory = MemoryDirectory(dict(damaged), boot=boot)
-        assert read(MemoryDirectory(dict(damaged), boot="no boot")) == 6
-        if boot == "boot-1":
-            assert read(directory) == step  # torn
-    first = files["log-00000001"]
-    broken = MemoryDirectory(changed(files, "log-00000001", flipped(first, len(first) - 5)), "b")
-    assert mend(broken).step == 3
-    assert read(broken) == 3
+    name = "checkpoint-00000001"
+    for damaged in (
+        changed(files, "log-00000002", flipped(files["log-00000002"], HEADER_SIZE + 130)),
+        changed(files, "log-00000001", files["log-00000001"][:-1]),
+    ):
+        steps = []
+        for boot in ("boot-1", "the next boot"):
+            directory = MemoryDirectory(dict(damaged), boot=boot)
+            with pytest.raises(CorruptionError):
+                read(directory)
+            steps.append(mend(directory, has(1000)).step)
+            assert read(directory) == steps[-1]
+            assert read(MemoryDirectory(directory.files(), boot="yet another boot")) == steps[-1]
+        assert steps[0] == steps[1]
+    short = {boot: MemoryDirectory(dict(files), boot=boot) for boot in ("boot-1", "the next boot")}
+    assert name in files
+    assert {boot: mend(there, has(79)).step for boot, there in short.items()} == {
+        "boot-1": 7,
+        "the next boot": 6,
+    }
+
+
+@pytest.mark.parametrize("texts", [("caacaas", "aacaas"), ("aaas", "aacaa", "aCaas")])
+def test_damaged_files_and_short_output_files_at_once(texts: tuple[str, ...]) -> None:
+    """The newest step that is right in both respects."""
+    seed = random.randrange(1 << 32)
+    rng = random.Random(seed)
+    files = with_outputs(*texts)
+    truth = Truth(files)
+    for _ in range(150):
+        damaged = dict(files)
+        harm(damaged, rng)
+        length = rng.randrange(10 * truth.end + 5)
+        directory = MemoryDirectory(dict(damaged))
+        try:
+            check_outputs(directory, truth.best(damaged, length // 10), length)
+        except BaseException:
+            print("seed", seed)
+            raise
+
+
+def check_outputs(directory: MemoryDirectory, best: int | None, length: int) -> None:
+    """Repair, and compare with what is right."""
+    if not is_sound(directory, length) and best is None:
+        with pytest.raises(CorruptionError, match="cannot be repaired"):
+            mend(directory, has(length))
+        assert not directory.operations
+        return
+    was_sound = is_sound(directory, length)
+    plan = mend(directory, has(length))
+    assert was_sound or plan.step == best
+    assert plan.step == read(directory) <= length // 10
+    assert is_sound(directory, length)
+
+
+def is_sound(directory: Directory, length: int) -> bool:
+    try:
+        return has(length)(recovered(directory).context)
+    except CorruptionError:
+        return False
 
 
 # -- crashes and failures of the repair itself ---------------------------------------------

@@ -261,10 +261,14 @@ class Repaired:
         if self.aside is None:
             head = f"{self.name} needs no repair: it goes on at step {self.step:,}."
             return "\n".join([head, *actions])
-        number = f"{'' if self.is_exact else 'at least '}{self.lost:,}"
-        lost = "1 step is" if number == "1" else f"{number} steps are"
-        head = f"{self.name} was repaired: it goes on at step {self.step:,}, and {lost} lost."
+        head = f"{self.name} was repaired: it goes on at step {self.step:,}, and {self._loss()}."
         return "\n".join([head, *actions, f"What was there is kept in {self.aside}."])
+
+    def _loss(self) -> str:
+        if not self.lost:
+            return "no step is lost" if self.is_exact else "nothing tells how many steps are lost"
+        steps = "1 step is" if self.lost == 1 else f"{self.lost:,} steps are"
+        return f"{steps} lost" if self.is_exact else f"at least {steps} lost"
 
 
 def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repaired:

@@ -289,7 +289,7 @@ def _steps(survey: Survey, prefix: Prefix) -> tuple[int, int, bool]:
             shift = _shift(survey.checkpoints[number], shift)
         reached = _start(survey, number) + log.count + log.behind + shift
         highest = max(highest, reached)
-        is_exact = bool(log.fields) and log.is_exact and reached == highest
+        is_exact = log.is_exact and reached == highest and _is_start_known(survey, number)
     is_exact = is_exact and last >= max(survey.checkpoints, default=0)
     if meta.get("replay_log") == "none":
         is_exact = is_exact and newest == survey.newest
@@ -301,6 +301,11 @@ def _shift(checkpoint: FoundCheckpoint, default: int = 0) -> int:
         return default
     shift: int = checkpoint.meta["step"] - checkpoint.fields["step"]
     return shift
+
+
+def _is_start_known(survey: Survey, generation: int) -> bool:
+    checkpoint = survey.checkpoints.get(generation)
+    return bool(survey.logs[generation].fields or (checkpoint and checkpoint.fields))
 
 
 def _start(survey: Survey, generation: int) -> int:

@@ -29,6 +29,7 @@ from trax.storage.frames import (
     NewerVersion,
     Records,
     decode_context,
+    decode_durable,
     decode_header,
     follows,
 )
@@ -287,10 +288,7 @@ def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Posit
             reader = LogReader(source, directory.key)
             check_log(reader.fields)
         except Damage as damage:
-            size = source.size
-            # The checksum that the first record is seeded with may still stand there.
-            behind, _ = _count_behind(source, HEADER_SIZE - 8, size, inside=False)
-            return FoundLog(name, size, damage.reason, damage.offset, behind=behind)
+            return _without_head(source, name, damage)
         chain = reader.chain
         begin = reader.fields["after"][1]
         wanted = {place for generation, place in named if generation == name.generation}
@@ -328,6 +326,25 @@ def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Posit
         )
 
 
+def _without_head(source: Input, name: FileName, damage: Damage) -> FoundLog:
+    """Return what can be known of a log whose header block does not hold."""
+    size = source.size
+    if size < HEADER_SIZE:
+        return FoundLog(name, size, damage.reason, damage.offset)
+    # The checksum that the first record is seeded with may still stand there.
+    behind, is_exact = _count_behind(source, HEADER_SIZE, size, inside=False)
+    durable = decode_durable(source.read_at(0, HEADER_SIZE))
+    return FoundLog(
+        name=name,
+        size=size,
+        flaw=damage.reason,
+        offset=damage.offset,
+        durable=durable,
+        behind=behind,
+        is_exact=is_exact and durable <= size,
+    )
+
+
 def _count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
     """Count the increments from a bad record on; return also whether that is all of them.
 
@@ -338,7 +355,8 @@ def _count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tup
     """
     count, is_exact = 0, True
     while offset < size:
-        behind = follows(source, offset, size, beginning=False)
+        # Where it is what stands before a record that is damaged, that one can be valid itself.
+        behind = follows(source, offset - _WORD.size, size, beginning=False)
         between = _count_between(source, offset, size if behind is None else behind, inside)
         if between is None:
             is_exact, inside = False, False
