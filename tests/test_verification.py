@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import (
@@ -24,6 +25,7 @@ from support import (
 
 import trax
 from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
+from trax.storage.files import LocalDirectory
 from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.names import REPAIR
 from trax.storage.verification import Verified, examine
@@ -282,3 +284,29 @@ def test_a_run_that_is_being_written_gives_no_false_alarm() -> None:
         assert process.wait() == 0
     assert len(set(steps)) > 1
     assert trax.verify("busy").good
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_what_is_pruned_while_it_is_read_is_no_damage(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two files the writer may take some checkpoints, and remove what is older."""
+    opens = 0
+    open_file = LocalDirectory.open
+    with trax.Trax() as store:
+        store.checkpoint(run=0)
+        store.log(run=1)
+        store.checkpoint(run=1)
+
+        def opening(directory: LocalDirectory, name: str) -> Any:
+            nonlocal opens
+            opens += 1
+            if opens == at:
+                for number in range(3):
+                    store.log(run=number)
+                    store.checkpoint(run=number)
+            return open_file(directory, name)
+
+        monkeypatch.setattr(LocalDirectory, "open", opening)
+        found = trax.verify("run")
+    assert (found.good, found.step) == (True, 4)
