@@ -406,7 +406,7 @@ def test_what_a_writer_appended_after_it_had_lost_the_run_is_cut_with_the_rest()
     assert (mend(damaged).step, read(damaged)) == (2, 2)
 
 
-@pytest.mark.parametrize(("byte", "is_exact"), [(8, True), (1, False)])
+@pytest.mark.parametrize(("byte", "is_exact"), [(8, True), (1, False), (6, False)])
 def test_steps_between_damaged_records_are_counted_where_their_lengths_hold(
     byte: int, is_exact: bool
 ) -> None:

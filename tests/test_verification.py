@@ -286,7 +286,7 @@ def test_a_run_that_is_being_written_gives_no_false_alarm() -> None:
     assert trax.verify("busy").good
 
 
-@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("at", range(1, 13))
 def test_what_is_pruned_while_it_is_read_is_no_damage(
     at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
