@@ -677,7 +677,7 @@ def test_every_disk_call_that_fails(text: str, count: Count) -> None:
             check_interrupted(directory.inner.files(), damaged, done)
         else:
             break
-    assert number > 10
+    assert number > 5
     count("disk calls failed", number - 1)
 
 
