@@ -216,7 +216,7 @@ def with_next_boot(files: Mapping[str, bytes]) -> MemoryDirectory:
     return MemoryDirectory(dict(files), boot="the next boot")
 
 
-def as_operations(files: dict[str, bytes]) -> Iterator[Operation]:
+def as_operations(files: Mapping[str, bytes]) -> Iterator[Operation]:
     """Yield what makes these files, and makes them durable."""
     for number, (name, content) in enumerate(files.items()):
         yield Operation("create", number, name=name)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import run_script
 
 import trax
 from trax import output
@@ -28,6 +29,12 @@ Steps = Generator[Any, Any, Any]
 def append(state: list[Any], increment: Any) -> list[Any]:
     state.append(increment)
     return state
+
+
+@pytest.fixture(autouse=True)
+def keep_here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a failure keeps belongs to the test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("kept")))
 
 
 # -- loops that are exact ------------------------------------------------------------------
@@ -147,6 +154,23 @@ def test_an_example_of_the_documents_is_exact_as_it_stands() -> None:
     exec(compile(path.read_text(), str(path), "exec"), found)
     assert check_resume(found["walk"](walks=3), limit=5).steps == 3
     assert check_power_cut(found["walk"](walks=3), limit=5).steps == 3
+
+
+def test_the_first_loop_of_a_process_is_not_disturbed_by_what_it_makes_numpy_import() -> None:
+    """The global generator of NumPy is there only once somebody has asked for it."""
+    script = """
+import numpy as np
+import trax
+from trax.testing import check_resume
+
+@trax.resumable(create=float)
+def draws(x, steps):
+    for _ in trax.steps(steps):
+        yield np.random.normal()
+
+check_resume(draws(steps=3), limit=3)
+"""
+    run_script(script)
 
 
 # -- loops that are not --------------------------------------------------------------------

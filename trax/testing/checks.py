@@ -8,6 +8,7 @@ from typing import Any
 
 from trax.async_run import AsyncRun
 from trax.run import Run
+from trax.testing.recording import Recorder
 from trax.testing.trials import Crash, Story, Trials, crashes, kills
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
@@ -138,8 +139,8 @@ def check_power_cut(
     power cut; all else may be there, be missing, be torn, or have come in another order. From
     what any such power cut leaves the loop is resumed, run to its end and compared with an
     undisturbed run, as `check_resume` does. Under ``sync="always"`` no increment that was handed
-    out may be lost, and otherwise none that was forced. After some of the power cuts a second
-    one comes while the loop is resumed from the first, or later.
+    out may be lost, and otherwise none that was forced. Some of the power cuts come while the
+    loop is resumed from another one, or from a kill, or later.
 
     Parameters
     ----------
@@ -188,20 +189,25 @@ def check_power_cut(
         if trials.rng.random() < _ONCE:
             trials.resume(crash, story, "second")
         else:
-            done += _cut_again(trials, crash, story)
+            again = trials.resume_recorded(crash, story, "second")
+            done += _cut_again(trials, again, story)
+    for crash in kills(recorder, None if limit is None else 1 + limit // 20, trials.rng):
+        where = _where(crash, recorder.begun)
+        story = Story(f"killed after step {crash.promise.handed_out} ({where})")
+        before = recorder.operations[: crash.operations]
+        again = trials.resume_recorded(crash, story, "first", before)
+        done += _cut_again(trials, again, story._replace(least=crash.promise.durable))
     return Checked(steps, done)
 
 
 _ONCE = 0.9  # of all power cuts have no other one behind them
 
 
-def _cut_again(trials: Trials, crash: Crash, story: Story) -> int:
-    """Let another power cut come behind one; return how many were tried."""
-    recorder = trials.resume_recorded(crash, story, "second")
+def _cut_again(trials: Trials, recorder: Recorder, story: Story) -> int:
+    """Let the power go while a run is resumed, or later; return how many cuts were tried."""
     done = 0
-    for second in crashes(recorder, 4, trials.rng):
-        again = _cut(second, recorder.begun, story)
-        trials.resume(second, again, "third")
+    for crash in crashes(recorder, 4, trials.rng):
+        trials.resume(crash, _cut(crash, recorder.begun, story), "third")
         done += 1
     return done
 

@@ -4,8 +4,9 @@ A `Disk` is told every operation. What was forced is durable; of all else, `Disk
 may have arrived when the power goes:
 
 - Writes: all, none, all up to one, all but one, all of one file or all but those. The last one to
-  arrive is torn at a sector, at a page or in the middle. Where a write made a file longer, the
-  length may be there without the data, which is zeros then.
+  arrive is torn at a sector, at a page or, behind the end of the file, in the middle. Where a
+  write made a file longer, the length may be there without the data, which is zeros then. A sector
+  that is overwritten is either the old one or the new one.
 - Names: those of a directory change in order, and each directory for itself. A rename is one
   change, also where it leads from one directory to another. A name is there only once its
   directory was forced, whatever of the file is.
@@ -249,11 +250,12 @@ class Disk:
 
     def _pieces(self, write: Operation) -> Iterator[Operation]:
         """Yield what may arrive of a write: its beginning, and its length without its data."""
-        is_behind = write.offset >= len(self._durable.contents[write.file])
+        length = len(self._durable.contents[write.file])
+        is_behind = write.offset >= length
         size = len(write.data)
         if is_behind and size:
             yield write._replace(data=bytes(size))
-        for torn in _tears(size):
+        for torn in _tears(write.offset, size, is_behind=is_behind):
             yield write._replace(data=write.data[:torn])
             if is_behind:
                 yield write._replace(data=write.data[:torn].ljust(size, b"\0"))
@@ -273,10 +275,10 @@ def _write(content: bytearray, operation: Operation) -> None:
     content[offset : offset + len(operation.data)] = operation.data
 
 
-def _tears(size: int) -> list[int]:
-    """Return where a write of so many bytes is torn."""
-    tears = {size // 2}
+def _tears(offset: int, size: int, *, is_behind: bool) -> list[int]:
+    """Return after how many bytes a write is torn."""
+    tears = {size // 2} if is_behind else set()
     for unit in (_SECTOR, _PAGE):
-        places = range(unit, size, unit)
+        places = range(unit - offset % unit, size, unit)
         tears.update([*places[: _MANY // 2], *places[-_MANY // 2 :]])
     return sorted(tears - {0})

@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from trax.storage import files
@@ -40,6 +40,8 @@ class Recorder:
         The directory. What is there already is durable.
     ignored : tuple of str
         Paths in it that are not looked at.
+    before : sequence of Operation
+        What has led to what is there, of which not all need be durable. Left out, all of it is.
 
     Attributes
     ----------
@@ -49,7 +51,9 @@ class Recorder:
         What `mark` was told, each with the number of operations until then.
     """
 
-    def __init__(self, root: str, ignored: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, root: str, ignored: tuple[str, ...] = (), before: Sequence[Operation] = ()
+    ) -> None:
         self.operations: list[Operation] = []
         self.marks: list[tuple[int, Any]] = []
         self._root = root
@@ -60,11 +64,17 @@ class Recorder:
         self._seen: dict[int, tuple[int, int]] = {}
         self._next = 0
         self._guard = threading.RLock()
+        if before:
+            for operation in before:
+                self._emit(operation)
+            self._next = 1 + max(operation.file for operation in before)
+            self._recognise(root, ROOT)
         self.observe()
-        for file in self._tree.contents:
-            self._emit(Operation("sync", file))
-        for directory in self._tree.entries:
-            self._emit(Operation("sync directory", directory))
+        if not before:
+            for file in self._tree.contents:
+                self._emit(Operation("sync", file))
+            for directory in self._tree.entries:
+                self._emit(Operation("sync directory", directory))
         self.begun = len(self.operations)
 
     def mark(self, value: Any) -> None:
@@ -166,6 +176,17 @@ class Recorder:
             elif stat.S_ISREG(status.st_mode):
                 names[entry.name] = number = self._number(status, entry.path)
                 present[number] = status
+
+    def _recognise(self, path: str, directory: int) -> None:
+        """Find the files that are known by their numbers."""
+        for name, number in self._tree.entries[directory].items():
+            inner = os.path.join(path, name)
+            status = os.stat(inner)
+            self._numbers[status.st_dev, status.st_ino] = number
+            if number in self._tree.entries:
+                self._recognise(inner, number)
+            else:
+                self._open[number] = os.open(inner, os.O_RDONLY | os.O_CLOEXEC)
 
     def _number(self, status: os.stat_result, path: str = "") -> int:
         key = status.st_dev, status.st_ino

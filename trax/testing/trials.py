@@ -14,8 +14,9 @@ import fnmatch
 import os
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,11 +30,11 @@ from trax.errors import UsageError
 from trax.output import Outputs
 from trax.randomness import Generator, watch
 from trax.run import Run
-from trax.sources import outer
+from trax.sources import import_for, outer
 from trax.storage import files, store
 from trax.storage.generations import Generations
 from trax.testing.comparing import difference, freeze
-from trax.testing.crashes import Disk, Image
+from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
 
 __all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
@@ -143,10 +144,13 @@ class Trials:
         self._is_async = isinstance(run, AsyncRun)
         self._prepare = prepare or _nothing
         self._ignore = ignore
+        if "numpy" in sys.modules:
+            import_for("numpy.random")  # numpy does that itself only where it is asked for it
         self._generators = [
             (watched, watched.parts()) for watched in _generators(self._call).values()
         ]
-        self._said: dict[str, None] = {}  # each line once, in order
+        self._said: list[str] = []  # by the run that is on, or was last
+        self._said_before: list[str] = []  # by the reference
         self._ticks: list[Callable[[], None]] = []
         self._has_outputs = False
 
@@ -156,6 +160,7 @@ class Trials:
         """Run the loop undisturbed, for what comes after to be compared with."""
         with _directory() as directory, self._process(directory, "first"):
             self.expected = self._play()
+        self._said_before = self._said
         return self.expected
 
     @property
@@ -174,10 +179,12 @@ class Trials:
         with self._left_by(crash, boot):
             self._tell(story, crash.image, lambda: self._play(None, story))
 
-    def resume_recorded(self, crash: Crash, story: Story, boot: str) -> Recorder:
-        """Do the same, and record what it does to the disk."""
+    def resume_recorded(
+        self, crash: Crash, story: Story, boot: str, before: Sequence[Operation] = ()
+    ) -> Recorder:
+        """Do the same, and record what it does to the disk; see `Recorder` about `before`."""
         with self._left_by(crash, boot) as directory:
-            return self._record(story, crash.image, directory)
+            return self._record(story, crash.image, directory, before)
 
     def close_after(self, stops: list[int]) -> None:
         """Run the loop, close it after each of these steps, and resume it."""
@@ -199,9 +206,14 @@ class Trials:
                 yield directory
 
     def _record(
-        self, story: Story, image: Image | None, directory: str, **options: Any
+        self,
+        story: Story,
+        image: Image | None,
+        directory: str,
+        before: Sequence[Operation] = (),
+        **options: Any,
     ) -> Recorder:
-        recorder = Recorder(directory, (f"{_STORE}/locks",))
+        recorder = Recorder(directory, (f"{_STORE}/locks",), before)
         try:
             with recorder.recording():
                 self._tell(story, image, lambda: self._play(recorder, story, **options))
@@ -229,7 +241,7 @@ class Trials:
                 raise Differs(lost, LOST)
             outcome.states[step] = freeze(run.state)
             self._compare(outcome, step)
-            durable = 0
+            was_done, durable = run.done, 0
             while run.step < stop and (increment := driver.next()) is not _END:
                 step = outcome.last = run.step
                 outcome.increments[step] = freeze(increment)
@@ -240,7 +252,7 @@ class Trials:
                     recorder.mark(Promise(step, durable))
             if run.done:
                 outcome.result = freeze(run._engine.result)  # noqa: SLF001
-                if recorder is not None:
+                if recorder is not None and not was_done:
                     recorder.mark(Promise(step, step))
                 outcome.files = self._files()
                 outcome.positions = {
@@ -281,6 +293,7 @@ class Trials:
         """Make a block look like a process that has just begun in a directory."""
         self._has_outputs = False
         ticks = self._ticks = []
+        said = self._said = []
 
         class Ticker:
             def __init__(self, _: float, action: Callable[[], None]) -> None:
@@ -311,7 +324,7 @@ class Trials:
             replaced(store, Ticker=Ticker, Generations=SameRun),
             replaced(Outputs, open=open_inside),
             replaced(positions, _runs=set()),
-            replaced(report, note=_nothing, warn=self._said.setdefault),
+            replaced(report, note=_nothing, warn=said.append),
             self._global_positions(),
         ):
             self._prepare()
@@ -384,7 +397,7 @@ class Trials:
             reason, what, advice = error, f"it ended with {type(error).__name__}: {error}", ""
         lines = [f"{self.name} does not go on as if nothing had happened: {story.text}.", what]
         lines += [advice] if advice else []
-        lines += [f"trax said: {line}" for line in self._said]
+        lines += [f"trax said: {line}" for line in dict.fromkeys([*self._said_before, *self._said])]
         if image is not None:
             kept = tempfile.mkdtemp(prefix="trax-crash-")
             write_image(image, kept)
