@@ -251,6 +251,14 @@ def writes_by_itself(n: int, below: int) -> Steps:
             n = yield n + 1
 
 
+@trax.resumable(create=int)
+def writes_too_late(n: int, below: int) -> Steps:
+    with trax.open("out.txt") as file:
+        while n < below:
+            n = yield n + 1
+            print(n, file=file)
+
+
 @trax.resumable(create=int, rng=None)
 def draws_unfollowed(n: int, below: int) -> Steps:
     while n < below:
@@ -292,6 +300,10 @@ INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     "writes by itself": (
         lambda: writes_by_itself(below=3),
         r"the file log.txt at byte \d.*\n.*trax.open\(\)",
+    ),
+    "writes too late": (
+        lambda: writes_too_late(below=3),
+        r"killed after step 1 .*\nthe file out.txt at byte 0.*\n.*behind it",
     ),
     "draws unfollowed": (lambda: draws_unfollowed(below=9), r"increment \d"),
     "starts over": (

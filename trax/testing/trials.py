@@ -64,7 +64,8 @@ LATER = (
     "that trax does not know; the time; a part of the state that __getstate__ leaves out."
 )
 OUTPUT = (
-    "Write to it with trax.open(), which takes back what an interrupted step wrote; or name it "
+    "Write to it with trax.open(), which takes back what an interrupted step wrote, and before the "
+    "yield of that step: a resumed loop does not come by what stands behind it. Or name the file "
     "with ignore= where it need not be the same."
 )
 RANDOM = "The numbers that are drawn next would be others: see the how-to about random numbers."
