@@ -115,6 +115,12 @@ class Story(NamedTuple):
     least: int = 0
     most: int = _NEVER
 
+    def check(self, step: int) -> None:
+        """Refuse any other step."""
+        if not self.least <= step <= self.most:
+            wanted = f"{self.least} or later" if step < self.least else f"{self.most} at most"
+            raise Differs(f"it resumed at step {step}, and should have at {wanted}", LOST)
+
 
 class Trials:
     """The trials of one call.
@@ -232,17 +238,15 @@ class Trials:
         **options: Any,
     ) -> Outcome:
         """Run the loop in the present directory, to its end or until it is closed."""
-        driver = _Driver(self._new_run(**options))
         outcome = Outcome()
-        with contextlib.closing(driver):
-            run = driver.run
+        with contextlib.closing(_Driver(self._new_run(**options))) as driver:
+            run, durable = driver.run, 0
             step = outcome.begun = outcome.last = run.resumed_at or 0
-            if story is not None and not story.least <= step <= story.most:
-                lost = f"resumed at step {step}, and not between {story.least} and {story.most}"
-                raise Differs(lost, LOST)
+            if story is not None:
+                story.check(step)
             outcome.states[step] = freeze(run.state)
             self._compare(outcome, step)
-            was_done, durable = run.done, 0
+            was_done = run.done
             while run.step < stop and (increment := driver.next()) is not _END:
                 step = outcome.last = run.step
                 outcome.increments[step] = freeze(increment)
@@ -252,16 +256,17 @@ class Trials:
                     durable = max(durable, self._tick(run._engine, durable))  # noqa: SLF001
                     recorder.mark(Promise(step, durable))
             if run.done:
-                outcome.result = freeze(run._engine.result)  # noqa: SLF001
                 if recorder is not None and not was_done:
                     recorder.mark(Promise(step, step))
-                outcome.files = self._files()
-                outcome.positions = {
-                    name: watched.parts()
-                    for name, watched in _generators(run._engine._call).items()  # noqa: SLF001
-                }
-                self._compare_ends(outcome)
+                self._end(run._engine, outcome)  # noqa: SLF001
         return outcome
+
+    def _end(self, engine: Engine, outcome: Outcome) -> None:
+        outcome.result = freeze(engine.result)
+        outcome.files = self._files()
+        followed = _generators(engine._call)  # noqa: SLF001
+        outcome.positions = {name: watched.parts() for name, watched in followed.items()}
+        self._compare_ends(outcome)
 
     def _new_run(self, **options: Any) -> AnyRun:
         options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
