@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +125,30 @@ def test_for_a_fresh_start_a_run_is_moved_aside_as_it_is(store_here: Path) -> No
         assert {path.name: path.read_bytes() for path in Path(held.aside).iterdir()} == before
         assert store.files("run") == []
     held.close()
+
+
+def test_a_disk_that_does_not_say_whether_a_run_is_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing begins anew in the place of what cannot be seen for now."""
+    store = Store()
+    held = hold(store)
+    held.generations.append(encode(1, "increment"))
+    held.close()
+
+    def refuse(function: Callable[..., os.stat_result], path: Any, **how: Any) -> os.stat_result:
+        if path == store.run_path("run"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return function(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", partial(refuse, os.lstat))
+        patch.setattr(os, "stat", partial(refuse, os.stat))
+        with pytest.raises(StorageError, match="Input/output error"):
+            store.recover("run")
+        with pytest.raises(StorageError, match="Input/output error"):
+            store.hold("run", sync="os", keep=2, report=print, fresh=True)
+    assert store.files("run") == ["log-00000001"]
 
 
 def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:

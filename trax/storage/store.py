@@ -110,9 +110,9 @@ class Store:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
         with storage_errors("reading", path):
-            if os.path.lexists(self.path):
+            if _is_there(self.path):
                 make_directory(self.path)  # or say why it is none
-            if not os.path.lexists(path):
+            if not _is_there(path):
                 return None
             return Recovery(LocalDirectory(path, self._key), name)
 
@@ -214,7 +214,7 @@ class Store:
     def _move_aside(self, name: str) -> str | None:
         """Move the files of a run that is held to ``aside``; return where they are now."""
         old = self.run_path(name)
-        if not os.path.isdir(old) or not os.listdir(old):
+        if not _is_there(old) or not os.listdir(old):
             return None
         new = self._free_aside(name)
         os.rename(old, new)
@@ -238,3 +238,12 @@ def _copy(directory: Directory, other: Directory, name: str) -> None:
             for offset in range(0, source.size, _CHUNK):
                 write_all(output, source.read_at(offset, _CHUNK))
             output.sync()
+
+
+def _is_there(path: str) -> bool:
+    """Return whether there is anything; an error of the disk is no reason to say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
