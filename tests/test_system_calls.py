@@ -32,7 +32,10 @@ CHANGING = (
     "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,"
     "mkdirat,ftruncate,flock,close"
 )
-FAILING = "openat,write,pwrite64,fsync,fdatasync,rename,unlink,mkdir,ftruncate,flock"
+FAILING = (
+    "openat,write,pwrite64,fsync,fdatasync,rename,unlink,mkdir,ftruncate,flock,"
+    "preadv,getdents64,newfstatat"
+)
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EINTR")
 PARTS = 2  # each is a test of its own, so that they can run side by side
 KILLS, RECOVERIES, FAILURES = 24, 12, 14  # in each part
