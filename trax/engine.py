@@ -211,6 +211,7 @@ class Engine:
         options = self._call.options
         self._generations = hold.generations
         self._generations.on_suspect = self._look_at_once
+        self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
         self._outputs = Outputs(
             self._store.path,
             self._positions.recovered,
@@ -226,7 +227,6 @@ class Engine:
         self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
         self._sampled = self.step - 1
         self._ahead = self._generations.position.step - self.step
-        self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
         self._warned = False
         self._bar: Bar | None = None
         if options.progress:
