@@ -1,0 +1,386 @@
+"""A store as a JSON text, and the bytes that it stands for.
+
+Blind bytes never get past a checksum. So a fuzzer is given texts that say what the files hold,
+and the checksums are made to hold: what is changed in a text reaches the code behind them. ::
+
+    {"files": {"log-00000001": {
+        "fields": {"run": ..., "after": [0, 0, "0000000000000000"], ...},
+        "records": [[135, [["output out.txt#0", "\\u0003..."]]], [1, [1, 2]]],
+        "durable": 1200,
+        "changes": [[1100, 255]], "cut": 1190, "tail": "..."}}}
+
+Any JSON is a recipe; what makes no sense in it is taken for something that does. A record is its
+first byte and its content. Of a pickle that is the object, so that whatever is unpickled is
+harmless. A list is a context, an object is JSON text, a number is eight bytes, and a text is
+bytes of Latin-1; ``{"raw": TEXT, "times": N}`` is a text N times. Some words stand for what only
+the building knows:
+
+==============  ==================================================================
+``"@"``         the place where the log before ends; of an end record, the length of the file;
+                and the boot in which it is read
+``"@-2"``       the place two records before that
+``"@canary"``   a pickle that sings when it is loaded
+``"@random"``   others of objects that JSON does not have, see `OBJECTS`
+==============  ==================================================================
+
+`changes` are made after the checksums: of the byte at an offset, by exclusive or.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from trax.storage.codec import encode
+from trax.storage.frames import (
+    BEGINS,
+    CLOUDPICKLE,
+    CONTEXT,
+    DURABLE_OFFSET,
+    HEADER_SIZE,
+    NOTE,
+    PICKLE,
+    decode_context,
+    decode_header,
+    encode_durable,
+    encode_header,
+    entry_head,
+    pieces,
+)
+from trax.storage.names import FileName
+
+__all__ = [
+    "NAME",
+    "OBJECTS",
+    "Store",
+    "build",
+    "context_of",
+    "data_of",
+    "fold",
+    "parse",
+    "recipe_of",
+    "songs",
+    "write",
+]
+
+NAME = "run"
+_LARGEST = 1 << 18  # bytes that one text can stand for
+
+songs: list[int] = []  # the canaries that were loaded
+
+
+def _sing(number: int) -> int:
+    songs.append(number)
+    return number
+
+
+class _Canary:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return _sing, (self.number,)
+
+
+def fold(state: Any, increment: Any) -> Any:
+    """Return a state that has everything in it."""
+    return [*(state if isinstance(state, list) else [state]), increment]
+
+
+_GENERATORS = [random.Random(1), np.random.default_rng(1), np.random.RandomState(1)]
+
+OBJECTS: dict[str, bytes] = {
+    "@generators": pickle.dumps(_GENERATORS, 5),
+    "@random": pickle.dumps(random.Random(1), 5),
+    "@numpy": pickle.dumps(np.random.default_rng(1), 5),
+    "@twister": pickle.dumps(np.random.RandomState(1), 5),
+    "@missing": b"\x80\x05cnowhere\nNothing\n.",
+    "@cut": pickle.dumps(["cut"], 5)[:-3],
+    "@buffer": encode(np.arange(3.0), "array").payload,  # lacks its buffer
+    "@function": pickle.dumps(fold, 5),
+}
+
+
+@dataclass
+class Store:
+    """The files that a recipe stands for.
+
+    Attributes
+    ----------
+    files : dict of str to bytes
+        Their contents.
+    boot : str
+        The boot that they are read in.
+    allowed : set of int
+        The canaries that may sing: every byte that a checksum covers is as it was written.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    boot: str = "boot-1"
+    allowed: set[int] = field(default_factory=set)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.files.values()))
+
+
+def parse(text: bytes) -> Any:
+    """Return the recipe that a text is, or None."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def write(recipe: Any) -> bytes:
+    """Return a recipe as a text."""
+    return json.dumps(recipe, ensure_ascii=False, separators=(",", ":")).encode(
+        errors="surrogatepass"
+    )
+
+
+def data_of(content: Any) -> bytes:
+    """Return the bytes that a text stands for."""
+    if isinstance(content, dict):
+        raw = data_of(str(content.get("raw", "")))
+        times = _number(content.get("times", 1))
+        return raw * max(0, min(times, _LARGEST // max(1, len(raw))))
+    return str(content).encode("latin-1", "replace")
+
+
+def context_of(entries: Any) -> bytes:
+    """Return the payload of a context that a list of entries stands for."""
+    return b"".join(map(_entry, entries if isinstance(entries, list) else [entries]))
+
+
+def build(recipe: Any, boot: str = "boot-1") -> Store:
+    """Return the store that a recipe stands for, in a certain boot."""
+    recipe = recipe if isinstance(recipe, dict) else {}
+    store = Store(boot=boot)
+    files = recipe.get("files")
+    builder = _Builder(store)
+    for name in sorted(files if isinstance(files, dict) else {}, key=_order):
+        builder.add(name, files[name])
+    return store
+
+
+def _order(name: str) -> tuple[int, str]:
+    parsed = FileName.parse(name)
+    return (parsed.generation if parsed else 0), name
+
+
+class _Builder:
+    """Builds files in the order of their generations, so that each can name a place before it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._places: dict[int, list[tuple[int, int]]] = {0: [(0, 0)]}
+        self._canaries = 0
+
+    def add(self, name: str, content: Any) -> None:
+        if not isinstance(content, dict) or "raw" in content:
+            self._store.files[name] = data_of(content)
+            return
+        parsed = FileName.parse(name) or FileName("log", 0)
+        kind = "checkpoint" if content.get("magic", parsed.kind) == "checkpoint" else "log"
+        fields = self._resolve(content.get("fields"), parsed)
+        block = bytearray(_header(kind, fields))
+        struct.pack_into("<I", block, 8, _number(content.get("version", 1)) % (1 << 32))
+        struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
+        after = fields.get("after") if isinstance(fields, dict) else None
+        step = _number(after[1] if isinstance(after, list) and len(after) > 1 else 0)
+        data, places, sung = self._records(content.get("records"), bytes(block), step)
+        if kind == "log":
+            self._places[parsed.generation] = places
+        durable = content.get("durable", 0)
+        mark = len(data) if durable == "@" else _number(durable) % (1 << 64)
+        data[DURABLE_OFFSET : DURABLE_OFFSET + 16] = encode_durable(mark)
+        self._store.files[name] = final = _changed(bytes(data), content)
+        self._allow(kind, bytes(data), final, sung)
+
+    def _resolve(self, fields: Any, name: FileName) -> Any:
+        """Put the place in where a field stands for it."""
+        if not isinstance(fields, dict):
+            return fields
+        fields = dict(fields)
+        if fields.get("boot") == "@":
+            fields["boot"] = self._store.boot
+        after = fields.get("after")
+        before = max((g for g in self._places if g < name.generation), default=0)
+        if isinstance(after, list) and len(after) == 3:
+            named = after[0] if type(after[0]) is int else before
+            fields["after"] = [
+                after[0],
+                *(self._place(part, named, n) for n, part in enumerate(after[1:])),
+            ]
+        for number, key in enumerate(("step", "chain")):
+            if key in fields:
+                fields[key] = self._place(fields[key], before, number)
+        return fields
+
+    def _place(self, content: Any, generation: int, number: int) -> Any:
+        if not isinstance(content, str) or not content.startswith("@"):
+            return content
+        places = self._places.get(generation) or [(0, 0)]
+        back = min(abs(_number(content[1:] or 0)), len(places) - 1)
+        place = places[len(places) - 1 - back]
+        return f"{place[1]:016x}" if number else place[0]
+
+    def _records(
+        self, records: Any, block: bytes, step: int
+    ) -> tuple[bytearray, list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the bytes of a file, the places in it, and where each canary's record ends."""
+        data = bytearray(block)
+        (chain,) = struct.unpack_from("<Q", block, HEADER_SIZE - 8)
+        places = [(step, chain)]
+        sung = []
+        for record in records if isinstance(records, list) else ():
+            kind, content = record if isinstance(record, list) and len(record) == 2 else (1, record)
+            kind = _number(kind) & 0xFF
+            if content == "@canary":
+                self._canaries += 1
+            payload = self._payload(kind, content, len(data))
+            head, check, chain = pieces(kind, payload, chain)
+            data += head + payload + check
+            if content == "@canary":
+                sung.append((self._canaries, len(data)))
+            if kind & ~BEGINS in (PICKLE, CLOUDPICKLE, NOTE):
+                step += kind & ~BEGINS != NOTE
+                places.append((step, chain))
+        return data, places, sung
+
+    def _payload(self, kind: int, content: Any, offset: int) -> bytes:
+        if kind & ~BEGINS in (PICKLE, CLOUDPICKLE):
+            if content == "@canary":
+                return pickle.dumps(_Canary(self._canaries), 5)
+            if isinstance(content, str) and content in OBJECTS:
+                return OBJECTS[content]
+            return _pickled(content)
+        if content == "@":
+            return struct.pack("<Q", offset + 24)
+        if isinstance(content, list):
+            return context_of(content)
+        if isinstance(content, dict) and "raw" not in content:
+            return json.dumps(content, ensure_ascii=False).encode(errors="surrogatepass")
+        if isinstance(content, (int, float)):
+            return struct.pack("<Q", _number(content) % (1 << 64))
+        return data_of(content)
+
+    def _allow(self, kind: str, data: bytes, final: bytes, sung: list[tuple[int, int]]) -> None:
+        for number, end in sung:
+            until = end if kind == "log" else max(len(data), len(final))
+            if _covered(data, until) == _covered(final, until):
+                self._store.allowed.add(number)
+
+
+def _pickled(content: Any) -> bytes:
+    try:
+        return pickle.dumps(content, 5)
+    except RecursionError:
+        return pickle.dumps([], 5)
+
+
+def _covered(data: bytes, until: int) -> bytes:
+    return data[:DURABLE_OFFSET] + data[DURABLE_OFFSET + 16 : until]
+
+
+def _number(content: Any) -> int:
+    try:
+        return int(content)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _header(kind: str, fields: Any) -> bytes:
+    """Return a header block whose text may be anything that fits."""
+    raw = isinstance(fields, str) or (isinstance(fields, dict) and "raw" in fields)
+    if not raw:
+        try:
+            return encode_header(kind, fields)
+        except (ValueError, RecursionError):
+            pass
+    text = data_of(fields)[: DURABLE_OFFSET - 16]
+    block = bytearray(encode_header(kind, {}))
+    struct.pack_into("<I", block, 12, len(text))
+    block[16 : 16 + len(text)] = text
+    return bytes(block)
+
+
+def _entry(entry: Any) -> bytes:
+    """Return one entry of a context; what is no pair stands for its bytes."""
+    if not (isinstance(entry, list) and len(entry) == 2):
+        return data_of(entry)
+    value = data_of(entry[1])
+    key = str(entry[0]).encode(errors="surrogatepass")[:1000].decode(errors="surrogateescape")
+    return entry_head(key, len(value)) + value
+
+
+def _changed(data: bytes, content: dict[str, Any]) -> bytes:
+    """Return what is left of a file when its checksums are made, and it is damaged."""
+    damaged = bytearray(data)
+    changes = content.get("changes")
+    for change in changes if isinstance(changes, list) else ():
+        if isinstance(change, list) and len(change) == 2 and damaged:
+            damaged[_number(change[0]) % len(damaged)] ^= _number(change[1]) & 0xFF
+    if "cut" in content:
+        del damaged[max(0, _number(content["cut"])) :]
+    return bytes(damaged + data_of(content.get("tail", "")))
+
+
+# -- from a store to its recipe ------------------------------------------------------------
+
+
+def recipe_of(files: dict[str, bytes]) -> dict[str, Any]:
+    """Return a recipe of files that trax has written, for the corpus."""
+    return {"files": {name: _recipe_of_file(name, files[name]) for name in sorted(files)}}
+
+
+def _recipe_of_file(name: str, data: bytes) -> dict[str, Any]:
+    parsed = FileName.parse(name)
+    assert parsed is not None
+    fields, _ = decode_header(parsed.kind, data[:HEADER_SIZE])
+    if "after" in fields and fields["after"][0]:
+        fields["after"][1:] = ["@", "@"]
+    for key in {"step", "chain", "boot"} & fields.keys():
+        fields[key] = "@"
+    recipe = {"fields": fields, "records": [[kind, part] for kind, part in _read(data)]}
+    return recipe | ({"durable": "@"} if parsed.kind == "log" else {})
+
+
+def _read(data: bytes) -> Iterator[tuple[int, Any]]:
+    offset = HEADER_SIZE
+    while offset < len(data):
+        (word,) = struct.unpack_from("<Q", data, offset)
+        kind, payload = word & 0xFF, data[offset + 8 : offset + 8 + (word >> 8)]
+        offset += 16 + len(payload)
+        plain = kind & ~BEGINS
+        if plain in (PICKLE, CLOUDPICKLE):
+            yield kind, _object(payload)
+        elif plain in (CONTEXT, NOTE):
+            yield (
+                kind,
+                [[key, value.decode("latin-1")] for key, value in decode_context(payload).items()],
+            )
+        elif plain == 5:
+            yield kind, json.loads(payload)
+        else:
+            yield kind, "@" if plain == 6 else payload.decode("latin-1")
+
+
+def _object(payload: bytes) -> Any:
+    for word, known in OBJECTS.items():
+        if known == payload:
+            return word
+    try:
+        found = pickle.loads(payload)
+        return json.loads(json.dumps(found))
+    except (TypeError, ValueError, pickle.UnpicklingError):
+        return "@function"
