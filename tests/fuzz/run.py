@@ -23,6 +23,8 @@ import tempfile
 from pathlib import Path
 from random import Random
 
+from xxhash import xxh3_64_intdigest
+
 HERE = Path(__file__).resolve().parent
 
 NAMES = ("log", "checkpoint", "run", "context", "lock", "names", "load", "core", "resume")
@@ -84,7 +86,7 @@ def inside(name: str, options: list[str]) -> None:
         recipe = parse(data)
         if recipe is None:
             return -1
-        attempt(TARGETS[name], recipe)
+        attempt(TARGETS[name], recipe, thorough=not xxh3_64_intdigest(data) % 8)
         return 0
 
     def change(data: bytes, largest: int, seed: int) -> bytes:

@@ -179,7 +179,7 @@ def context(data: bytes) -> Any:
         return _place(damage, len(data))
     again = encode_context(found.items())
     assert decode_context(again) == found
-    assert len(again) <= len(data)
+    assert again == data or len(again) < len(data)  # a key may be there twice
     return found
 
 
@@ -366,14 +366,21 @@ def _watch() -> None:
     sys.addaudithook(_guard)
 
 
-def attempt(target: Target, recipe: Any) -> None:
-    """Call a target twice, and check what must hold for each."""
+def attempt(target: Target, recipe: Any, *, thorough: bool = True) -> None:
+    """Call a target, and check what must hold for each.
+
+    How much memory it takes, and whether it answers the same again, is checked where `thorough`.
+    """
     _watch()
     songs.clear()
     given = target.prepare(recipe)
     size = given.size if isinstance(given, Store) else len(given)
-    first, second = (_measured(target.read, given, size) for _ in range(2))
-    assert _digest(first) == _digest(second), (first, second)
+    if thorough:
+        first, second = (_measured(target.read, given, size) for _ in range(2))
+        assert _digest(first) == _digest(second), (first, second)
+    else:
+        with _in_time():
+            target.read(given)
     allowed = given.allowed if isinstance(given, Store) else ()
     assert set(songs) <= set(allowed), "something was unpickled whose checksum does not hold"
 
