@@ -121,7 +121,7 @@ def test_no_canary_sings_whose_checksum_does_not_hold(name: str) -> None:
     size = len(build(canary()).files[name])
     for offset in random.sample(range(size), 40):
         recipe = canary(**{name: {"changes": [[offset, 1 << random.randrange(8)]]}})
-        attempt(TARGETS["load"], recipe)
+        tried(TARGETS["load"], recipe, f"in which byte {offset} is changed")
 
 
 def test_reading_is_watched() -> None:

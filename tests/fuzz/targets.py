@@ -49,7 +49,7 @@ __all__ = ["TARGETS", "Target", "attempt"]
 
 _SECONDS = 10  # of the processor's time; what takes milliseconds, and nothing waits
 _MULTIPLE = 64  # JSON takes up to 30 times its length
-_BASE = 3 << 20  # bytes: what trax takes for itself, above all the first time
+_BASE = 8 << 20  # bytes: what trax takes for itself, above all the first time
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
