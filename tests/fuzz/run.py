@@ -47,18 +47,11 @@ def main() -> int:
 def fuzz(name: str, seconds: int, seed: int) -> tuple[int, int]:
     """Fuzz one target in a process of its own; return its executions and its exit status."""
     with tempfile.TemporaryDirectory() as grown:
-        options = [
-            f"-max_total_time={seconds}",
-            "-timeout=60",
-            "-rss_limit_mb=2048",
-            f"-seed={seed}",
-        ]
+        options = [f"-max_total_time={seconds}", f"-seed={seed}"]
+        options += ["-timeout=60", "-report_slow_units=60", "-rss_limit_mb=2048"]
         options += ["-max_len=20000", "-len_control=0", "-print_final_stats=1"]
-        options += [
-            f"-artifact_prefix={os.getcwd()}/found-{name}-",
-            grown,
-            str(HERE / "corpus" / name),
-        ]
+        options += [f"-artifact_prefix={os.getcwd()}/found-{name}-"]
+        options += [grown, str(HERE / "corpus" / name)]
         command = [sys.executable, str(HERE / "run.py"), "--inside", name, *options]
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
