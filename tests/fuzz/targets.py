@@ -37,7 +37,7 @@ from trax.errors import CorruptionError, LockedError, TraxError, UsageError
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.codec import Encoded, encode
 from trax.storage.files import boot_id
-from trax.storage.frames import Damage, NewerVersion, decode_context, encode_context
+from trax.storage.frames import Damage, Forged, NewerVersion, decode_context, encode_context
 from trax.storage.generations import Generations
 from trax.storage.lock import Lock
 from trax.storage.log import open_log
@@ -79,8 +79,8 @@ def _read_log(directory: MemoryDirectory, name: str) -> Any:
             return found, reader.count, reader.chain, reader.flaw, reader.flaw_offset, behind
     except Damage as damage:
         return _place(damage, size)
-    except NewerVersion as newer:
-        return str(newer)
+    except (Forged, NewerVersion) as refused:
+        return str(refused)
 
 
 def _place(damage: Damage, size: int) -> str:
@@ -108,8 +108,8 @@ def _answer_of(
         return repr(read(directory, name))
     except Damage as damage:
         return _place(damage, directory.open(str(name)).size)
-    except NewerVersion as newer:
-        return str(newer)
+    except (Forged, NewerVersion) as refused:
+        return str(refused)
 
 
 def _whole(directory: MemoryDirectory, name: FileName) -> Any:
