@@ -10,7 +10,7 @@ import pickle
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -576,6 +576,29 @@ def test_a_checkpoint_while_somebody_looks_does_not_mix_two_states(
 
         monkeypatch.setattr(LocalDirectory, "list", look_meanwhile)
         assert trax.load("text", replay_log=join) in ("ab", "x", "xy")
+
+
+def test_a_run_that_is_begun_afresh_while_somebody_looks_is_read_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though its files have the same names: the old ones and the new ones are never mixed."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, to: int) -> Generator[int, int, None]:
+        while n < to:
+            n = yield n + 1
+
+    assert loop(to=3).result() == 3
+    look = LocalDirectory.list
+
+    def look_meanwhile(directory: LocalDirectory) -> list[str]:
+        monkeypatch.setattr(LocalDirectory, "list", look)
+        found = look(directory)
+        assert loop.fresh(to=5).result() == 5
+        return found
+
+    monkeypatch.setattr(LocalDirectory, "list", look_meanwhile)
+    assert trax.load("loop") == 5
 
 
 # -- closing -------------------------------------------------------------------------------

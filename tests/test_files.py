@@ -398,10 +398,20 @@ def test_a_directory_that_took_the_place_of_another_is_left_alone(tmp_path: Path
     directory = LocalDirectory(str(tmp_path / "run"))
     (tmp_path / "run").rename(tmp_path / "aside")
     (tmp_path / "new").rename(tmp_path / "run")
-    for act in (directory.create, directory.remove):
+    acts: list[Callable[[], object]] = [
+        directory.list,
+        directory.sync,
+        lambda: directory.create("old"),
+        lambda: directory.open("old"),
+        lambda: directory.remove("old"),
+        lambda: directory.cut("old", 0),
+        lambda: directory.rename("old", "new"),
+    ]
+    for act in acts:
         with pytest.raises(OSError, match="moved or replaced") as caught:
-            act("old")
+            act()
         assert caught.value.errno == errno.ESTALE
+    assert get(LocalDirectory(str(tmp_path / "run")), "old") == b"content"
     assert LocalDirectory(str(tmp_path / "run")).list() == ["old"]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from trax import report
 from trax.code import fingerprint
 from trax.context import FOLDED
-from trax.errors import CodecError, CorruptionError, NotFoundError
+from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.migration import Migration
 from trax.randomness import canonical, is_generator
 from trax.sources import Inner
@@ -263,10 +263,11 @@ def load(
     """Read a run without holding it; None where nothing is stored. See `replay`.
 
     The run may be written meanwhile. Where a file that was about to be read has just been pruned,
-    or a checkpoint may have come that what was read does not lead to, the reading begins anew.
+    or the run was begun afresh, or a checkpoint may have come that what was read does not lead to,
+    the reading begins anew.
     """
     while True:
-        seen = store.files(name)
+        seen = store.look(name)
         try:
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
@@ -274,8 +275,8 @@ def load(
             replayed = replay(
                 recovery, name, create, replay_log, renames=renames, migration=migration
             )
-            if not recovery.is_ambiguous or store.files(name) == seen:
+            if not recovery.is_ambiguous or store.look(name) == seen:
                 return replayed
-        except (FileNotFoundError, CorruptionError):
-            if store.files(name) == seen:
+        except (FileNotFoundError, CorruptionError, StorageError):
+            if store.look(name) == seen:
                 raise

@@ -39,6 +39,7 @@ __all__ = [
 
 
 _SMALL = 1 << 16
+_AS_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
@@ -199,19 +200,21 @@ class LocalDirectory:
         return boot_id()
 
     def list(self) -> list[str]:
-        check_trust(os.stat(self.path, follow_symlinks=False), self.path, stat.S_ISDIR)
-        return os.listdir(self.path)
+        with self._opened() as here:
+            return os.listdir(here)
 
     def create(self, name: str) -> _LocalOutput:
-        self._check_identity()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        return _LocalOutput(os.open(self._at(name), flags, 0o600))
+        with self._opened() as here:
+            return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here))
 
     def open(self, name: str) -> _LocalInput:
-        return _LocalInput(open_trusted(self._at(name), os.O_RDONLY))
+        with self._opened() as here:
+            return _LocalInput(open_trusted(self._at(name), os.O_RDONLY, here))
 
     def cut(self, name: str, length: int, forced: int = 0) -> None:
-        fd = open_trusted(self._at(name), os.O_RDWR)
+        with self._opened() as here:
+            fd = open_trusted(self._at(name), os.O_RDWR, here)
         try:
             if os.fstat(fd).st_size > length:
                 os.ftruncate(fd, length)
@@ -222,21 +225,39 @@ class LocalDirectory:
             os.close(fd)
 
     def rename(self, old: str, new: str) -> None:
-        os.rename(self._at(old), self._at(new))
+        with self._opened() as here:
+            os.rename(old, new, src_dir_fd=here, dst_dir_fd=here)
 
     def remove(self, name: str) -> None:
-        self._check_identity()
-        os.remove(self._at(name))
+        with self._opened() as here:
+            os.remove(name, dir_fd=here)
 
     def sync(self) -> None:
-        sync_directory(self.path)
+        with self._opened() as here:
+            os.fsync(here)
 
-    def _check_identity(self) -> None:
-        """Refuse to write among the files of a run that has taken this one's place."""
-        found = os.stat(self.path)
-        if (found.st_dev, found.st_ino) != self._identity:
-            reason = "the directory was moved or replaced while it was in use"
-            raise OSError(errno.ESTALE, reason, self.path)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Open the directory, and refuse one that has taken its place.
+
+        What is done in it goes by this descriptor and not by the path, which may lead elsewhere
+        at any moment if others can write to what lies above.
+        """
+        try:
+            fd = os.open(self.path, _AS_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            with contextlib.suppress(OSError):
+                check_trust(os.lstat(self.path), self.path, stat.S_ISDIR)
+            raise
+        try:
+            found = os.fstat(fd)
+            check_trust(found, self.path, stat.S_ISDIR)
+            if (found.st_dev, found.st_ino) != self._identity:
+                reason = "the directory was moved or replaced while it was in use"
+                raise OSError(errno.ESTALE, reason, self.path)
+            yield fd
+        finally:
+            os.close(fd)
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -270,21 +291,28 @@ def _make_parent(path: str) -> None:
 
 def sync_directory(path: str) -> None:
     """Return when the names in a directory are on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path, _AS_DIRECTORY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def open_trusted(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a regular file that nobody else can have written; return its descriptor."""
+def open_trusted(path: str, flags: int, here: int | None = None) -> int:
+    """Open a regular file that nobody else can have written; return its descriptor.
+
+    Where the directory that it lies in is open already as `here`, that one is taken.
+    """
+    name = path if here is None else os.path.basename(path)
     try:
         # O_NONBLOCK: a FIFO under this name must not make the open wait.
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=here)
     except OSError:
-        if os.path.islink(path):
-            check_trust(os.lstat(path), path, stat.S_ISREG)
+        with contextlib.suppress(OSError):
+            found = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                check_trust(found, path, stat.S_ISREG)
         raise
     try:
         check_trust(os.fstat(fd), path, stat.S_ISREG)

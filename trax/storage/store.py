@@ -106,6 +106,13 @@ class Store:
         except OSError as error:
             raise StorageError(f"the run {name!r} cannot be read: {error}") from error
 
+    def look(self, name: str) -> tuple[int, list[str]]:
+        """Return what is another whenever files of a run came or went, or all were replaced."""
+        files = self.files(name)
+        with contextlib.suppress(OSError):
+            return os.stat(self.run_path(name)).st_ino, files
+        return 0, files
+
     def recover(self, name: str) -> Recovery | None:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
