@@ -163,9 +163,8 @@ class Truth:
         step = log.begins + count
         for number, following in self.logs.items():
             if following.after == generation and following.begins == step:
-                is_there = f"checkpoint-{number:08d}" in damaged
                 further = self._along(damaged, number)
-                if further is not None and (following.derived or not is_there):
+                if further is not None and following.derived:
                     return further
         return step
 

@@ -263,7 +263,7 @@ def load(
     """Read a run without holding it; None where nothing is stored. See `replay`.
 
     The run may be written meanwhile. Where a file that was about to be read has just been pruned,
-    or the run was begun afresh, or a checkpoint may have come that what was read does not lead to,
+    or the run was begun afresh, or a checkpoint has come that what was read does not lead to,
     the reading begins anew.
     """
     while True:
@@ -272,11 +272,7 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            replayed = replay(
-                recovery, name, create, replay_log, renames=renames, migration=migration
-            )
-            if not recovery.is_ambiguous or store.look(name) == seen:
-                return replayed
+            return replay(recovery, name, create, replay_log, renames=renames, migration=migration)
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise

@@ -219,6 +219,7 @@ class Generations:
         self._force_the_rest()
         failed = self._finish_log()
         is_first = not self._last
+        last, position, old = self._last, self.position, self._log
         if is_first:
             self._origin = "checkpoint"
         try:
@@ -232,6 +233,8 @@ class Generations:
         except BaseException as error:
             if is_first:
                 self._forget_log()
+            elif not failed and not derived and self._log is not old:
+                self._settle(last, position)
             if not isinstance(error, OSError):
                 raise
             kind = DurabilityError if failed else StorageError
@@ -368,14 +371,28 @@ class Generations:
 
     def _forget_log(self) -> None:
         """Give up a first log whose checkpoint never came about: nothing may build on it."""
+        self._leave_log(0, Position(0, 0))
+        self._origin = "create"
+
+    def _settle(self, last: int, position: Position) -> None:
+        """Take nothing into a log whose checkpoint does not follow, and does not stand either."""
+        assert self._log is not None
+        try:
+            if str(FileName("checkpoint", self._last)) in self._directory.list():
+                self._directory.sync()
+            else:
+                self._leave_log(last, position)
+        except OSError as error:
+            self._log.fail(error)
+
+    def _leave_log(self, last: int, position: Position) -> None:
+        """Leave a log that nothing builds on; the next increment begins another one."""
         with self._switching:
             log, self._log = self._log, None
         if log is not None:
             with contextlib.suppress(OSError):
                 log.close()
-        self._last = 0
-        self._start = Position(0, 0)
-        self._origin = "create"
+        self._last, self._start = last, position
         self.append = self._append_first
 
     def _check_process(self) -> None:

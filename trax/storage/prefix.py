@@ -114,10 +114,6 @@ class _Follower:
         ]
         return self._heads[max(firsts, key=lambda n: (self._tips[n], n))] if firsts else None
 
-    def _is_crossable(self, log: FoundLog) -> bool:
-        """Return whether what is before a log leads to the same state as its checkpoint."""
-        return log.name.generation not in self._survey.checkpoints or bool(log.fields["derived"])
-
     def _read(self, log: FoundLog, walk: _Walk) -> FoundLog | None:
         """Walk along a log to where the next one continues it, which is returned, or to its end."""
         number = log.name.generation
@@ -135,7 +131,8 @@ class _Follower:
         chosen = max(reached, key=lambda generation: self._tips[generation])
         walk.go_back_to(reached[chosen])
         following = self._heads[chosen]
-        return following if self._is_crossable(following) else None
+        # Otherwise what is before it does not lead to the state that its checkpoint had.
+        return following if following.fields["derived"] else None
 
     def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[Position]:
         """Yield wherever an increment or a note ends, the end of the header block included."""

@@ -131,11 +131,6 @@ class Recovery:
         self.found = bool(self._chain)
 
     @property
-    def is_ambiguous(self) -> bool:
-        """Whether a log was read whose checkpoint, if one came, would be another beginning."""
-        return not all(head.fields["derived"] for head in self._chain[1:])
-
-    @property
     def generations(self) -> list[int]:
         """The generations of the logs that are read, oldest first."""
         return [head.generation for head in self._chain]
@@ -163,7 +158,8 @@ class Recovery:
             ):
                 yield from self._read(name, reader, following)
         for head in self._empty:
-            if (head.after, head.position) == (self.last, self.position):
+            # Nothing builds on one whose checkpoint never came, and would not follow.
+            if head.fields["derived"] and (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
                 self.position = Position(self.position.step, head.chain)
                 self.unforced[FileName("log", head.generation)] = 0
@@ -202,7 +198,10 @@ class Recovery:
                 self._refuse_without_base()
                 reason = "it is missing, and so is any checkpoint that stands in for it"
                 raise self._missing(generation, reason)
-            chain.append(heads[generation])
+            head = heads[generation]
+            if generation != self.base and head.after and not head.fields["derived"]:
+                raise self._missing(generation, "the checkpoint that this log continues is missing")
+            chain.append(head)
             generation = 0 if generation == self.base else heads[generation].after
         chain.reverse()
         self._check_start(chain)
