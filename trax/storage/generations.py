@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import secrets
 import threading
 import time
 import uuid
@@ -228,6 +229,7 @@ class Generations:
             name = FileName("checkpoint", self._last)
             fields = self._fields(name.generation)
             fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
+            fields |= {"log": f"{log.chain:016x}"}
             fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
             size = write_checkpoint(self._directory, name, fields, meta, parts)
         except BaseException as error:
@@ -316,6 +318,7 @@ class Generations:
             "derived": derived,
             "sync": self._sync,
             "boot": self._directory.boot,
+            "nonce": secrets.token_hex(8),
         }
         name = str(FileName("log", generation))
         if FileName.parse(name) is None:

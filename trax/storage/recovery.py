@@ -264,6 +264,10 @@ class Recovery:
             return
         first = chain[0]
         name = FileName("log", first.generation)
+        if self.checkpoint and not self._is_log_of(self.checkpoint, first):
+            raise self._corrupt(
+                name, 0, "this log is not the one that its checkpoint was taken with"
+            )
         if first.position != self.position or (not self.base and first.after != 0):
             if not self.base:
                 self._refuse_without_base()
@@ -279,6 +283,12 @@ class Recovery:
             self.unborn.append(name)
             self.run = ""
             chain.clear()
+
+    @staticmethod
+    def _is_log_of(checkpoint: Checkpoint, head: _Head) -> bool:
+        """Return whether a checkpoint names this log, and no other of the same generation."""
+        chain = f"{head.chain:016x}"
+        return bool(checkpoint.fields.get("log", chain) == chain)  # it is younger than the format
 
     def _refuse_without_base(self) -> None:
         if not self.base:
