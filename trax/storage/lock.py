@@ -24,7 +24,7 @@ import time
 import weakref
 from typing import Any
 
-from trax.errors import LockedError
+from trax.errors import LockedError, UntrustedError
 from trax.storage.files import boot_id, open_trusted
 
 __all__ = ["Lock"]
@@ -44,6 +44,11 @@ class Lock:
 
     def __init__(self, path: str, what: str) -> None:
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
+        try:
+            _check_names(self.fd, path)
+        except BaseException:
+            os.close(self.fd)
+            raise
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -77,6 +82,15 @@ class Lock:
 
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _check_names(fd: int, path: str) -> None:
+    """Refuse a file that is some other file as well: what holds a lock is written over."""
+    if os.fstat(fd).st_nlink > 1:
+        raise UntrustedError(
+            f"{path} is a lock file, and has another name somewhere (a hard link): that file would "
+            "be written over. Remove this name of it."
+        )
 
 
 def _close_in_child() -> None:

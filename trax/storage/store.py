@@ -233,8 +233,11 @@ class Store:
         make_directory(self.path)
         for part in ("locks", "runs"):
             make_directory(os.path.join(self.path, part))
-        with contextlib.suppress(FileExistsError), open(f"{self.path}/.gitignore", "x") as file:
-            file.write("*\n")
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(os.path.join(self.path, ".gitignore"), flags, 0o600)
+            with open(fd, "w") as file:
+                file.write("*\n")
 
 
 def _copy(directory: Directory, other: Directory, name: str) -> None:
