@@ -24,7 +24,14 @@ from urllib.parse import quote
 from trax import report
 from trax.active import current
 from trax.context import Parts, values
-from trax.errors import CorruptionError, DurabilityError, LockedError, StorageError, UsageError
+from trax.errors import (
+    CorruptionError,
+    DurabilityError,
+    LockedError,
+    StorageError,
+    UntrustedError,
+    UsageError,
+)
 from trax.storage import files
 from trax.storage.frames import encode_context
 from trax.storage.recovery import OUTPUT
@@ -299,6 +306,7 @@ class Outputs:
             return None
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{path} is not a regular file: it cannot be cut back")
+        _check_owner(found, path)
         for output in self._outputs.values():
             if output.is_at(path):
                 raise UsageError(
@@ -354,14 +362,18 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
     ------
     CorruptionError
         One is missing or too short, or what is stored cannot be about an output file.
+    UntrustedError
+        One belongs to somebody else.
     """
     found = [
         (path, length, _length(path, length)) for path, length in lengths(store, context).items()
     ]
+    names: set[str] = set()
     for path, length, present in found:
+        kept = os.path.join(directory, _name_kept(path, names))
         try:
             if present:
-                kept = _cut(path, length, directory)
+                _cut(path, length, kept)
         except OSError as error:
             raise StorageError(
                 f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
@@ -407,12 +419,17 @@ def _is_ours(store: str, path: str) -> bool:
 
 
 def _length(path: str, needed: int) -> int:
+    present = 0
     try:
-        present = os.stat(path).st_size
+        found = os.stat(path)
     except OSError as error:
-        present, reason = 0, error.strerror
+        reason = error.strerror
     else:
-        reason = f"it has {present:,} bytes"
+        reason = "it is not a regular file"
+        if stat.S_ISREG(found.st_mode):
+            _check_owner(found, path)
+            present = found.st_size
+            reason = f"it has {present:,} bytes"
     if present < needed:
         raise CorruptionError(
             f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
@@ -425,19 +442,45 @@ def _length(path: str, needed: int) -> int:
     return present
 
 
-def _cut(path: str, length: int, directory: str) -> str:
-    """Cut a file and force it to the disk; return where what was cut off is kept."""
-    kept = os.path.join(directory, f"{quote(os.fsencode(os.path.basename(path)), '')[:200]}.cut")
-    with builtins.open(path, "r+b") as file:
-        if os.fstat(file.fileno()).st_size > length:
-            _lock(file.fileno(), path)
+def _check_owner(found: os.stat_result, path: str) -> None:
+    """Refuse a file that is not the user's to cut; one of root that the user may write to is."""
+    if found.st_uid not in (os.geteuid(), 0) and os.environ.get("TRAX_TRUST") != "1":
+        raise UntrustedError(
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): it is not cut "
+            "back. Give the run a file of your own; or, to accept it as it is, set TRAX_TRUST=1 in "
+            "the environment."
+        )
+
+
+def _name_kept(path: str, names: set[str]) -> str:
+    """Return what that is called which is cut off a file; each file has another name."""
+    start = quote(os.fsencode(os.path.basename(path)), "")[:200]
+    name, number = f"{start}.cut", 1
+    while name.casefold() in names:
+        number += 1
+        name = f"{start}~{number}.cut"
+    names.add(name.casefold())
+    return name
+
+
+def _cut(path: str, length: int, kept: str) -> None:
+    """Cut a file and force it to the disk; what is cut off is stored as `kept` before."""
+    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    with builtins.open(fd, "r+b") as file:
+        found = os.fstat(fd)
+        _check_owner(found, path)
+        if found.st_size > length:
+            _lock(fd, path)
             file.seek(length)
-            with builtins.open(kept, "wb", opener=_private) as copy:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(kept)
+            with builtins.open(kept, "xb", opener=_private) as copy:
                 shutil.copyfileobj(file, copy)
+                copy.flush()
+                files.force(copy.fileno())
             file.truncate(length)
-        files.force(file.fileno())  # before a log is that says so
-    return kept
+        files.force(fd)  # before a log is that says so
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
