@@ -298,10 +298,11 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-def open_trusted(path: str, flags: int, here: int | None = None) -> int:
+def open_trusted(path: str, flags: int, here: int | None = None, *, accept: bool = True) -> int:
     """Open a regular file that nobody else can have written; return its descriptor.
 
-    Where the directory that it lies in is open already as `here`, that one is taken.
+    Where the directory that it lies in is open already as `here`, that one is taken. `accept` is
+    whether the person can accept owners and modes as they are.
     """
     name = path if here is None else os.path.basename(path)
     try:
@@ -315,31 +316,33 @@ def open_trusted(path: str, flags: int, here: int | None = None) -> int:
                 check_trust(found, path, stat.S_ISREG)
         raise
     try:
-        check_trust(os.fstat(fd), path, stat.S_ISREG)
+        check_trust(os.fstat(fd), path, stat.S_ISREG, accept=accept)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def check_trust(found: os.stat_result, path: str, is_kind: Callable[[int], bool]) -> None:
+def check_trust(
+    found: os.stat_result, path: str, is_kind: Callable[[int], bool], *, accept: bool = True
+) -> None:
     """Raise `UntrustedError` unless the file is ours alone to write."""
     if not is_kind(found.st_mode):
         wanted = "directory" if is_kind is stat.S_ISDIR else "regular file"
-        raise UntrustedError(f"{path} is not a {wanted}. Move it away, or choose another traxdir.")
-    if os.environ.get("TRAX_TRUST") == "1":
+        raise UntrustedError(f"{path} is not a {wanted}. Move it away, or choose another place.")
+    if accept and os.environ.get("TRAX_TRUST") == "1":
         return
-    accept = "or, to accept it as it is, set TRAX_TRUST=1 in the environment."
+    other = "; or, to accept it as it is, set TRAX_TRUST=1 in the environment." if accept else "."
     if found.st_uid not in (os.geteuid(), 0):
         raise UntrustedError(
             f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}). Loading it would "
             f"run whatever code that user put there. Take it over with chown or a copy of your "
-            f"own, {accept}"
+            f"own{other}"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UntrustedError(
             f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}). Loading "
-            f"it would run whatever code they put there. Run chmod -R go-w on the store, {accept}"
+            f"it would run whatever code they put there. Run chmod -R go-w on it{other}"
         )
 
 

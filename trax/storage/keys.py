@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -18,7 +19,9 @@ _HOW = "Make one with: trax keygen"
 
 def default_path() -> str:
     """Return where the user's key is looked for where nothing else says so."""
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(config):  # it is to be ignored then, says the specification
+        config = os.path.expanduser("~/.config")
     return os.path.join(config, "trax", "key")
 
 
@@ -41,26 +44,41 @@ def find_key(store: str) -> Key | None:
     if text is not None:
         return _parse(text, "TRAX_KEY") if text.strip() else None
     named = os.environ.get("TRAX_KEY_FILE")
-    path = os.path.realpath(named or default_path())
-    if os.path.commonpath([path, store]) == store:
+    place = named or default_path()
+    path = os.path.realpath(place)
+    if _lies_in(path, store):
         raise UntrustedError(
             f"the key {path} lies in the store that it is to protect: whoever can write there "
             "could sign. Move it elsewhere, and let TRAX_KEY_FILE say where."
         )
-    if not os.path.exists(path):
-        if named:
-            raise UsageError(
-                f"TRAX_KEY_FILE says that the key is in {named}, and there is no such file. {_HOW}"
-            )
-        return None
     try:
         return _parse(_read(path), path)
     except OSError as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            if named:
+                raise UsageError(
+                    f"TRAX_KEY_FILE says that the key is in {named}, and there is no such file. "
+                    f"{_HOW}"
+                ) from None
+            if not os.path.islink(place):
+                return None
+        # A key that is there and cannot be had is no reason to go on without.
         raise UsageError(f"the key {path} cannot be read: {error}") from error
 
 
+def _lies_in(path: str, store: str) -> bool:
+    """Return whether a directory above `path` is the store, whatever name it has there."""
+    with contextlib.suppress(OSError):  # of a store that cannot be reached nothing is loaded
+        found = os.stat(store)
+        while path != (path := os.path.dirname(path)):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(path), found):
+                    return True
+    return False
+
+
 def _read(path: str) -> str:
-    fd = open_trusted(path, os.O_RDONLY)
+    fd = open_trusted(path, os.O_RDONLY, accept=False)
     with open(fd, encoding="ascii", errors="replace") as file:
         if os.fstat(fd).st_mode & (stat.S_IRGRP | stat.S_IROTH):
             raise UntrustedError(
@@ -93,13 +111,17 @@ def make_key(path: str) -> Key:
     FileExistsError
         There is one already: what it has signed could not be read any more.
     """
-    path = os.path.realpath(path)
+    path = os.path.abspath(path)
     text = draw_key()
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="ascii") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(fd)
+    try:
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        os.remove(path)
+        raise
     sync_directory(os.path.dirname(path))
     return _parse(text, path)
