@@ -32,7 +32,8 @@ def accepted(name: str) -> str | None:
         ("Erdős", "Erd%C5%91s"),
         ("a:b*c?", "a%3Ab%2Ac%3F"),
         (".hidden", "%2Ehidden"),
-        ("...", "%2E.."),
+        ("...", "%2E.%2E"),
+        ("run.", "run%2E"),
     ],
 )
 def test_a_run_is_called_what_a_person_would_recognise(name: str, encoded: str) -> None:

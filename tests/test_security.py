@@ -289,6 +289,44 @@ def test_a_directory_that_is_swapped_at_any_call_brings_nothing_of_others(
     count("directories swapped at system calls", strikes)
 
 
+# -- names ---------------------------------------------------------------------------------
+
+
+def test_two_names_that_a_file_system_does_not_tell_apart_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, store_here: Path
+) -> None:
+    """Upper and lower case, as on macOS; composed and decomposed letters are never the same."""
+
+    def run(name: str) -> trax.Run[int, int, None]:
+        @trax.resumable(create=int, name=name)
+        def loop(n: int, to: int) -> Generator[int, int, None]:
+            while n < to:
+                n = yield n + 1
+
+        return loop(to=3)
+
+    names = ["run", "Run", "caf\u00e9", "cafe\u0301", "run.", "run ", "RUN~1", "con", "\u202enur"]
+    for name in names:
+        with run(name) as begun:
+            next(begun)
+    paths = [path.name for path in (store_here / "runs").iterdir()]
+    assert len({path.lower().rstrip(". ") for path in paths}) == len(names) - 1
+    shutil.rmtree(store_here / "runs" / "run")
+    real = os.lstat
+
+    def blind(path: str) -> os.stat_result:
+        where, name = os.path.split(path)
+        return real(
+            next(Path(where, one) for one in os.listdir(where) if one.lower() == name.lower())
+        )
+
+    monkeypatch.setattr(os, "lstat", blind)
+    for act in (run("run").result, lambda: trax.load("run")):
+        with pytest.raises(UsageError, match="the run 'run' cannot be told from 'Run'"):
+            act()
+    assert run("Run").result() == 3
+
+
 # -- output files --------------------------------------------------------------------------
 
 

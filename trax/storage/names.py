@@ -84,8 +84,7 @@ def encode_run(name: str) -> str:
         encoded = quote(name, safe="")
     except UnicodeEncodeError:
         raise UsageError(f"{name!r} cannot be a run's name: it is not valid Unicode") from None
-    if encoded.startswith("."):
-        encoded = "%2E" + encoded[1:]
+    encoded = re.sub(r"^\.|\.$", "%2E", encoded)  # at the end, some file systems drop it
     if len(encoded) > _LONGEST:
         raise UsageError(
             f"{name!r} is too long for a run's name: {len(encoded)} bytes as a directory name, "

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from trax.errors import StorageError
+from trax.errors import StorageError, UsageError
 from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
 from trax.storage.files import (
@@ -33,7 +33,7 @@ from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
-from trax.storage.names import FileName, encode_run
+from trax.storage.names import FileName, decode_run, encode_run
 from trax.storage.recovery import Recovery
 
 __all__ = ["Hold", "Store", "Sync"]
@@ -121,6 +121,7 @@ class Store:
                 make_directory(self.path)  # or say why it is none
             if not _is_there(path):
                 return None
+            _check_case(path)
             return Recovery(LocalDirectory(path, self._key), name)
 
     @contextlib.contextmanager
@@ -207,6 +208,7 @@ class Store:
 
     def _lock(self, name: str) -> Lock:
         self._prepare()
+        _check_case(self.run_path(name))
         path = os.path.join(self.path, "locks", encode_run(name))
         return Lock(path, f"the run {name!r} in {self.path}")
 
@@ -257,3 +259,18 @@ def _is_there(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _check_case(path: str) -> None:
+    """Refuse a name that leads to the files of another run, on a file system that is case-blind."""
+    where, name = os.path.split(path)
+    other = os.path.join(where, name.swapcase())
+    with contextlib.suppress(FileNotFoundError):
+        if other != path and os.path.samestat(os.lstat(path), os.lstat(other)):
+            taken = [found for found in os.listdir(where) if found.lower() == name.lower()]
+            if taken and name not in taken:
+                raise UsageError(
+                    f"the run {decode_run(name)!r} cannot be told from {decode_run(taken[0])!r}, "
+                    f"which is in {where}: the file system there does not tell upper case from "
+                    "lower. Give it another name."
+                )
