@@ -54,6 +54,7 @@ __all__ = [
     "follows",
     "frame",
     "header_signer",
+    "seal",
 ]
 
 FORMAT_VERSION = 1
@@ -76,6 +77,7 @@ _KINDS = frozenset(range(PICKLE, SIGNATURE + 1))
 _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
 _unpack_word = _WORD.unpack_from
+_SIGNATURE_HEAD = _pack_word(SIGNATURE_SIZE << 8 | SIGNATURE)
 OVERHEAD = 16  # of a record: the word before its payload, the checksum behind it
 assert _WORD.size * 2 == OVERHEAD
 
@@ -284,10 +286,17 @@ def frame(
         head, check, chain = pieces(kind, payload, chain)
         framed += (head, payload, check)
     if signer is not None:
-        signer = signer.sign(framed)
-        head, check, chain = pieces(SIGNATURE, signer.last, chain)
-        framed += (head, signer.last, check)
+        sealed, chain, signer = seal(framed, chain, signer)
+        framed.append(sealed)
     return framed, chain, signer
+
+
+def seal(framed: Iterable[Any], chain: int, signer: Signer) -> tuple[bytes, int, Signer]:
+    """Return the record that signs those before it, and what the next ones need."""
+    signer = signer.sign(framed)
+    record = _SIGNATURE_HEAD + signer.last
+    chain = xxh3_64_intdigest(record, chain)
+    return record + _pack_word(chain), chain, signer
 
 
 class Records:

@@ -40,6 +40,7 @@ from trax.storage.frames import (
     follows,
     frame,
     header_signer,
+    seal,
 )
 from trax.storage.signing import Key
 
@@ -96,8 +97,7 @@ class LogWriter:
         self.end = HEADER_SIZE
         self.count = 0
         self.failure = failure
-        self._append_one = self._append if key is None else self._append_signed
-        self.append = self._append_always if always else self._append_one
+        self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
         self._durable = self._marked = HEADER_SIZE
         self._is_mark_pending = False  # written, and not on the disk
@@ -132,6 +132,10 @@ class LogWriter:
         body = _pack_word(len(increment) << 8 | kind) + increment
         chain = xxh3_64_intdigest(body, chain)
         data = before + body + _pack_word(chain)
+        signer = self._signer
+        if signer is not None:
+            sealed, chain, signer = seal((data,), chain, signer)
+            data += sealed
         size = len(data)
         try:
             done = self._write(data)
@@ -141,15 +145,10 @@ class LogWriter:
             self._cut_back(error)
             raise
         self.chain = chain
+        self._signer = signer
         self.count += 1
         self.end = end = self.end + size
         return end
-
-    def _append_signed(self, increment: bytes | Encoded, context: bytes = b"") -> int:
-        """Append one increment as `_append` does, and its signature."""
-        if type(increment) is bytes:
-            return self._append_in_pieces(Encoded(PICKLE, increment, [], context))
-        return self._append_in_pieces(increment._replace(context=context))  # type: ignore[union-attr]
 
     def note(self, context: bytes) -> None:
         """Store a context that belongs to no increment, and force it and its mark to the disk.
@@ -189,7 +188,7 @@ class LogWriter:
 
     def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
-        end = self._append_one(increment, context)
+        end = self._append(increment, context)
         self.force()
         return end
 
