@@ -178,11 +178,26 @@ def test_a_lock_file_that_is_another_file_too_is_not_emptied(store_here: Path) -
     lock = store_here / "locks" / "varies"
     lock.unlink()
     lock.hardlink_to("precious")
-    with pytest.raises(UntrustedError, match=r"hard link.*Remove this name"):
+    with pytest.raises(UntrustedError, match=r"hard link.*remove this name"):
         varies(to=5).result()
     assert Path("precious").read_text() == "precious"
     lock.unlink()
     assert varies(to=5).result() == 5
+
+
+def test_a_copy_of_hard_links_does_not_cut_the_original(
+    store_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `cp -al` makes it: what looks torn there may be going on to be written here."""
+    half_done(store_here)
+    shutil.copytree(store_here, "copy", copy_function=os.link)
+    shutil.rmtree("copy/locks")
+    before = {path.name: path.read_bytes() for path in (store_here / "runs/writes").iterdir()}
+    monkeypatch.setenv("TRAX_DIR", "copy")
+    with pytest.raises(UntrustedError, match=r"log-\d+ has another name somewhere"):
+        writes(to=9).result()
+    after = {path.name: path.read_bytes() for path in (store_here / "runs/writes").iterdir()}
+    assert after == before
 
 
 def test_everything_in_a_store_is_private(store_here: Path) -> None:
@@ -237,7 +252,7 @@ def at_each_call(action: Callable[[], object], strike: Callable[[], object]) -> 
 def attackers_run(directory: Path, honest: dict[str, bytes]) -> None:
     """Make a directory of a run that belongs to somebody else; every pickle in it is a canary."""
     directory.mkdir(0o700)
-    restore(directory, {name: next(with_canaries(honest[name]), b"") for name in honest})
+    restore(directory, {name: next(with_canaries(honest[name]), honest[name]) for name in honest})
     for path in (directory, *directory.iterdir()):
         os.chown(path, 54321, 54321)
 
@@ -287,6 +302,47 @@ def test_a_directory_that_is_swapped_at_any_call_brings_nothing_of_others(
         strikes += 1
     assert strikes > 50
     count("directories swapped at system calls", strikes)
+
+
+@needs_root
+@pytest.mark.parametrize("key", ["11" * 32, ""], ids=["with a key", "without"])
+@pytest.mark.parametrize("trust", ["", "1"])
+def test_nothing_of_another_user_is_loaded(
+    key: str, trust: str, store_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Be it one file, one directory, or all; without a key the person can accept owners."""
+    monkeypatch.setenv("TRAX_KEY", key)
+    monkeypatch.setenv("TRAX_TRUST", trust)
+    with varies(to=9) as run:
+        for _ in range(5):
+            next(run)
+    place = store_here / "runs" / "varies"
+    honest = {path.name: path.read_bytes() for path in place.iterdir()}
+    planted = {name: next(with_canaries(honest[name]), honest[name]) for name in honest}
+    newest = max(name for name in honest if name.startswith("log"))
+    generation = newest[-8:]
+    readers: list[Callable[[], object]] = [
+        lambda: trax.load("varies"),
+        lambda: varies(to=9).result(),
+        lambda: trax.Trax().log(varies=1),
+    ]
+    loaded = 0
+    for theirs in ([newest], [f"checkpoint-{generation}"], ["."], [".", *honest]):
+        restore(place, {name: (planted if name in theirs else honest)[name] for name in honest})
+        for name in theirs:
+            os.chown(place / name, 54321, 54321)
+        for reader in readers:
+            if trust:
+                with contextlib.suppress(TraxError, TypeError):  # a canary is no state
+                    reader()
+            else:
+                with pytest.raises(UntrustedError, match="belongs to user 54321"):
+                    reader()
+            if Path("loaded").exists():
+                Path("loaded").rmdir()
+                loaded += 1
+        os.chown(place, 0, 0)
+    assert bool(loaded) == (trust == "1" and not key)
 
 
 # -- names ---------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ __all__ = [
     "LocalDirectory",
     "Output",
     "boot_id",
+    "check_alone",
     "check_trust",
     "closing_quietly",
     "make_directory",
@@ -217,6 +218,7 @@ class LocalDirectory:
             fd = open_trusted(self._at(name), os.O_RDWR, here)
         try:
             if os.fstat(fd).st_size > length:
+                check_alone(fd, self._at(name))
                 os.ftruncate(fd, length)
             while data := os.pread(fd, _CHUNK, forced):
                 forced += os.pwrite(fd, data, forced)
@@ -343,6 +345,15 @@ def check_trust(
         raise UntrustedError(
             f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}). Loading "
             f"it would run whatever code they put there. Run chmod -R go-w on it{other}"
+        )
+
+
+def check_alone(fd: int, path: str) -> None:
+    """Refuse a file that is another file as well, before something is cut off it."""
+    if os.fstat(fd).st_nlink > 1:
+        raise UntrustedError(
+            f"{path} has another name somewhere (a hard link), and what is done to it is done to "
+            "that file. Put a copy in its place, or remove this name of it."
         )
 
 

@@ -24,8 +24,8 @@ import time
 import weakref
 from typing import Any
 
-from trax.errors import LockedError, UntrustedError
-from trax.storage.files import boot_id, open_trusted
+from trax.errors import LockedError
+from trax.storage.files import boot_id, check_alone, open_trusted
 
 __all__ = ["Lock"]
 
@@ -45,7 +45,7 @@ class Lock:
     def __init__(self, path: str, what: str) -> None:
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
-            _check_names(self.fd, path)
+            check_alone(self.fd, path)
         except BaseException:
             os.close(self.fd)
             raise
@@ -82,15 +82,6 @@ class Lock:
 
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
-
-
-def _check_names(fd: int, path: str) -> None:
-    """Refuse a file that is some other file as well: what holds a lock is written over."""
-    if os.fstat(fd).st_nlink > 1:
-        raise UntrustedError(
-            f"{path} is a lock file, and has another name somewhere (a hard link): that file would "
-            "be written over. Remove this name of it."
-        )
 
 
 def _close_in_child() -> None:
