@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faults import Interrupt
 from support import run_script, start_script
 
 from trax import LockedError, UntrustedError
@@ -224,3 +226,18 @@ def test_a_lock_file_is_private_and_emptied() -> None:
     assert f'"pid": {os.getpid()}' in Path("lock").read_text()
     lock.release()
     assert Path("lock").read_bytes() == b""
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nobody has it yet
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_it_is_locked_leaves_no_lock() -> None:
+    """Between the locking and the noting of it, nobody else knows of it yet."""
+    for place in itertools.count(1):
+        interrupt = Interrupt(place, KeyboardInterrupt(), f"storage{os.sep}lock.py")
+        with contextlib.suppress(KeyboardInterrupt):
+            with interrupt:
+                lock = Lock("lock", "the run")
+            lock.release()
+            break
+        Lock("lock", "the run").release()
+    assert place > 10

@@ -46,34 +46,36 @@ class Lock:
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
             check_alone(self.fd, path)
-        except BaseException:
-            os.close(self.fd)
-            raise
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE:
-                holder = _read_note(self.fd)
-                os.close(self.fd)
-                if isinstance(error, BlockingIOError):
-                    raise LockedError(_describe(what, holder)) from None
-                raise
-        _held.add(self)
-        try:
+            # Before it is locked, so that wherever an interrupt comes the descriptor is closed.
+            _open.add(self)
+            self._lock(what)
             self._write_note()
         except BaseException:
-            self.release()
+            self._close()
             raise
 
     def release(self) -> None:
         """Let others hold the run; calling it again does nothing."""
-        if self in _held:
-            _held.discard(self)
+        if self in _open:
             try:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self.fd, 0)
             finally:
-                os.close(self.fd)
+                self._close()
+
+    def _lock(self, what: str) -> None:
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(_describe(what, _read_note(self.fd))) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+
+    def _close(self) -> None:
+        _open.discard(self)
+        with contextlib.suppress(OSError):  # whatever it says, it is closed, and nothing is lost
+            os.close(self.fd)
 
     def _write_note(self) -> None:
         with contextlib.suppress(OSError):  # on a full disk nobody is told who it is
@@ -81,13 +83,12 @@ class Lock:
             os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
 
 
-_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+_open: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    for lock in list(_held):
-        _held.discard(lock)
-        os.close(lock.fd)
+    for lock in list(_open):
+        lock._close()  # noqa: SLF001  # of this module
 
 
 os.register_at_fork(after_in_child=_close_in_child)
