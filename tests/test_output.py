@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
+import itertools
 import logging
 import os
 import resource
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import Interrupt
 from support import run_script
 
 import trax
@@ -714,3 +717,53 @@ def test_an_output_file_cannot_be_one_of_the_store(store_here: Path) -> None:
     with pytest.raises(trax.UsageError, match="choose another place"):
         loop().result()
     assert not (store_here / "runs" / "loop" / "mine.txt").exists()
+
+
+def test_a_step_that_the_log_refuses_leaves_nothing_in_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file ends where it did after the step before, without waiting for the next call."""
+    loop = looping("function", Lines())
+    run = loop()
+    while run.step < 5:
+        next(run)
+    written = Path("out.txt").read_text()
+
+    def refuse(data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = run._engine._generations._log
+    assert log is not None
+    monkeypatch.setattr(log, "_write", refuse)
+    with pytest.raises(trax.DurabilityError):
+        next(run)
+    assert Path("out.txt").read_text() == written
+    loop().result()
+    assert Path("out.txt").read_text() == WHOLE
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nobody has it yet
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever it comes, the run is let go and the next call goes on."""
+
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            with trax.open("out.txt", "a") as file:
+                file.write(f"{n}\n")
+            n = yield n + 1
+
+    decorated: Any = trax.resumable(create=int)(loop)
+    for place in itertools.count(1):
+        interrupt = Interrupt(place, KeyboardInterrupt(), f"trax{os.sep}output.py")
+        run = decorated.fresh()
+        Path("out.txt").unlink(missing_ok=True)
+        with contextlib.suppress(KeyboardInterrupt), interrupt:
+            next(run)
+        run = decorated() if run._engine.status != "open" else run
+        run.result()
+        assert Path("out.txt").read_text() == "0\n1\n2\n", place
+        if interrupt.places < place:
+            break

@@ -85,6 +85,7 @@ class Context:
         self.watched: list[tuple[memoryview, int]] = []
         self.changed = changed
         self._items: list[_Item] = []
+        self._undo: tuple[bytes, list[tuple[_Item, Parts]]] = b"", []
 
     @property
     def names(self) -> list[str]:
@@ -107,6 +108,7 @@ class Context:
     def delta(self) -> bytes:
         """Return what has changed since the last time, encoded."""
         encoded = []
+        before = []
         for place, (seen, word) in enumerate(self.watched):
             if seen[0] != word:
                 item = self._items[place]
@@ -114,8 +116,18 @@ class Context:
                 self.watched[place] = seen, item.tracked.word
                 if parts != item.stored:
                     encoded += item.changes(parts)
+                    before.append((item, item.stored))
                     self._store(item, parts)
-        return b"".join(encoded)
+        context = b"".join(encoded)
+        self._undo = context, before
+        return context
+
+    def undo(self, context: bytes) -> None:
+        """Take back what `delta` has noted, if this context begins with what it returned."""
+        delta, before = self._undo
+        if delta and context.startswith(delta):
+            for item, stored in before:
+                item.stored = stored
 
     def moved(self, prefix: str) -> bool:
         """Return whether one whose name begins so is not where it was when last stored."""

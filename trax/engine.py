@@ -283,7 +283,7 @@ class Engine:
         try:
             self._generations.append(encoded, context)
         except DurabilityError as error:
-            self._reconsider(state, error)
+            self._reconsider(state, context, error)
         self.state = state
         self._since.step += 1
         if look:
@@ -359,10 +359,11 @@ class Engine:
         assert self._active is not None
         self._positions.check_locals(self._active.frame, self.state)
 
-    def _reconsider(self, state: Any, error: DurabilityError) -> None:
+    def _reconsider(self, state: Any, context: bytes, error: DurabilityError) -> None:
         """Decide about an increment that the disk did not take, or would not vouch for."""
         appended = self._generations.position.step - self._ahead - self.step
         if not appended and not self._generations.suspect:
+            self._positions.undo(context)
             raise error  # it leaves no trace
         # The log is not to be trusted: a checkpoint in new files takes the increment's place.
         self.state = state

@@ -159,7 +159,10 @@ class _Output:
         """Whether nothing is written to it any more, and all of it is on the disk."""
         if self.file is None or not self.file.closed:
             return False
-        return self._forced == os.fstat(self._fd).st_size and self._failure is None
+        try:
+            return self._forced == os.fstat(self._fd).st_size and self._failure is None
+        except OSError:  # it is looked at again, and needed before a step is stored
+            return False
 
     def end(self, parts: Parts | None) -> None:
         """Close the file, and cut off what no stored step has written, where that is known."""
@@ -177,7 +180,8 @@ class _Output:
         """Let go of the file, and let other runs write to it."""
         if self in _open:
             _open.discard(self)
-            os.close(self._fd)
+            with contextlib.suppress(OSError):  # it is closed, and what matters was forced before
+                os.close(self._fd)
 
 
 # A forked child shares the descriptors, and with them the locks: it closes its own.
@@ -259,7 +263,7 @@ class Outputs:
                 del self._outputs[name]
                 output.close()
 
-    def end(self, last: Callable[[str], Parts] | None) -> None:
+    def end(self, last: Callable[[str], Parts | None] | None) -> None:
         """Close the files, and cut them back to where `last` says that each stood, if given."""
         for name, output in self._outputs.items():
             output.end(last(name) if last else None)

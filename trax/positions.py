@@ -124,6 +124,10 @@ class Positions:
         """Return what has changed since the step before, as a context."""
         return self._context.delta()
 
+    def undo(self, context: bytes) -> None:
+        """Take back what `delta` has noted as stored, where the step was refused."""
+        self._context.undo(context)
+
     def folded(self) -> bytes:
         """Return what to add to the context where folding drew from generators in the state."""
         return _FOLDED if self._context.moved(INNER) else b""
@@ -207,13 +211,13 @@ class Positions:
 
     def drop(self, name: str) -> None:
         """Follow one less, and remember where it was."""
-        for number, part in enumerate(self.last(name)):
+        for number, part in enumerate(self.last(name) or ()):
             self.recovered[f"{name}#{number}"] = part
         self._context.drop(name)
 
-    def last(self, name: str) -> Parts:
-        """Return where one thing stood when it was last stored."""
-        return self._context.last()[name]
+    def last(self, name: str) -> Parts | None:
+        """Return where one thing stood when it was last stored; None if it is not yet followed."""
+        return self._context.last().get(name)
 
     # -- checkpoints -----------------------------------------------------------------------
 
