@@ -295,11 +295,13 @@ class Generations:
             if log is None:
                 return
             try:
-                if self._sync != "os" and not isinstance(log.failure, LockedError):
-                    self.before_sync()
-                    log.sync()
-                    log.sync()  # and its mark
-                log.close()
+                try:
+                    if self._sync != "os" and not isinstance(log.failure, LockedError):
+                        self.before_sync()
+                        log.sync()
+                        log.sync()  # and its mark
+                finally:
+                    log.close()
             except OSError as error:
                 raise DurabilityError(
                     f"the log in {self._directory.path} could not be forced to the disk: {error}. "

@@ -104,7 +104,10 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StorageError(f"the run {name!r} cannot be read: {error}") from error
+            raise StorageError(
+                f"the run {name!r} cannot be read: {error}. Check that you may read "
+                f"{self.run_path(name)}, and that the disk is there, and try again."
+            ) from error
 
     def look(self, name: str) -> tuple[int, list[str]]:
         """Return what is another whenever files of a run came or went, or all were replaced."""
