@@ -224,6 +224,15 @@ def cut_without_force(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(files.LocalDirectory, "cut", cut)
 
 
+def output_cut_without_force(patch: pytest.MonkeyPatch) -> None:
+    def cut(path: str, length: int, directory: str) -> str:
+        if os.stat(path).st_size > length:
+            os.truncate(path, length)
+        return ""
+
+    patch.setattr("trax.output._cut", cut)
+
+
 def leave_out(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(owner, name, nothing)
 
@@ -243,6 +252,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "output is not forced": (outputs_without_force, "output in a log"),
     "a checkpoint has no context": (context_left_out, "random numbers"),
     "a log is continued that is not forced": (cut_without_force, "log only"),
+    "output is gone on with that is not forced": (output_cut_without_force, "output in a log"),
 }
 
 
@@ -253,7 +263,7 @@ def test_each_mistake_in_what_is_forced_and_when_is_found(
     """The same loops, and trax with one thing changed."""
     change, scenario = MISTAKES[mistake]
     what, options = SCENARIOS[scenario]
-    sync = "os" if change is cut_without_force else "always"
+    sync = "os" if "that is not forced" in mistake else "always"
     run = looping(what, sync=sync, **options)(steps=7)
     change(monkeypatch)
     with pytest.raises(AssertionError, match="does not go on as if nothing had happened"):
