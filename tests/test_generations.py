@@ -147,12 +147,13 @@ def test_a_file_says_who_wrote_it() -> None:
         "derived",
         "sync",
         "boot",
+        "nonce",
     }
     with open_log(directory, "log-00000002") as reader:
         assert set(reader.fields) == log
         assert (reader.fields["sync"], reader.fields["boot"]) == ("os", "boot-1")
     fields = read_checkpoint(directory, FileName("checkpoint", 2)).fields
-    assert set(fields) >= {"run", "name", "generation", "trax", "python", "cloudpickle", "step"}
+    assert set(fields) >= {"run", "generation", "python", "cloudpickle", "step", "log"}
 
 
 # -- a power cut ---------------------------------------------------------------------------

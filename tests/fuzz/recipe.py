@@ -17,7 +17,7 @@ the building knows:
 
 ==============  ==================================================================
 ``"@"``         the place where the log before ends; of an end record, the length of the file;
-                and the boot in which it is read
+                the log of a checkpoint; and the boot in which it is read
 ``"@-2"``       the place two records before that
 ``"@canary"``   a pickle that sings when it is loaded
 ``"@random"``   others of objects that JSON does not have, see `OBJECTS`
@@ -48,6 +48,7 @@ from trax.storage.frames import (
     HEADER_SIZE,
     NOTE,
     PICKLE,
+    SIGNATURE_OFFSET,
     decode_context,
     decode_header,
     encode_durable,
@@ -172,9 +173,10 @@ def build(recipe: Any, boot: str = "boot-1") -> Store:
     return store
 
 
-def _order(name: str) -> tuple[int, str]:
+def _order(name: str) -> tuple[int, bool, str]:
+    """Logs come first: a checkpoint names the one that continues it."""
     parsed = FileName.parse(name)
-    return (parsed.generation if parsed else 0), name
+    return (parsed.generation if parsed else 0), name.startswith("checkpoint"), name
 
 
 class _Builder:
@@ -224,6 +226,8 @@ class _Builder:
         for number, key in enumerate(("step", "chain")):
             if key in fields:
                 fields[key] = self._place(fields[key], before, number)
+        if fields.get("log") == "@":
+            fields["log"] = f"{self._places.get(name.generation, [(0, 0)])[0][1]:016x}"
         return fields
 
     def _place(self, content: Any, generation: int, number: int) -> Any:
@@ -307,7 +311,7 @@ def _header(kind: str, fields: Any) -> bytes:
             return encode_header(kind, fields)
         except (ValueError, RecursionError):
             pass
-    text = data_of(fields)[: DURABLE_OFFSET - 16]
+    text = data_of(fields)[: SIGNATURE_OFFSET - 16]
     block = bytearray(encode_header(kind, {}))
     struct.pack_into("<I", block, 12, len(text))
     block[16 : 16 + len(text)] = text
@@ -349,7 +353,7 @@ def _recipe_of_file(name: str, data: bytes) -> dict[str, Any]:
     fields, _ = decode_header(parsed.kind, data[:HEADER_SIZE])
     if "after" in fields and fields["after"][0]:
         fields["after"][1:] = ["@", "@"]
-    for key in {"step", "chain", "boot"} & fields.keys():
+    for key in {"step", "chain", "log", "boot"} & fields.keys():
         fields[key] = "@"
     recipe = {"fields": fields, "records": [[kind, part] for kind, part in _read(data)]}
     return recipe | ({"durable": "@"} if parsed.kind == "log" else {})

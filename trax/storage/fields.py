@@ -112,12 +112,18 @@ _BOTH: dict[str, _Check] = {
 }
 _LOG = _BOTH | {
     "after": _is_position,
-    "origin": _is_one_of("checkpoint", "create"),
+    "origin": _is_one_of("checkpoint", "create", "repair"),
     "derived": _is_switch,
     "sync": _is_one_of("always", "interval", "os"),
     "boot": _is_text,
+    "nonce": _is_digits(16),
 }
-_CHECKPOINT = _BOTH | {"step": _is_step, "chain": _is_chain, "written": _is_number}
+_CHECKPOINT = _BOTH | {
+    "step": _is_step,
+    "chain": _is_chain,
+    "log": _is_chain,
+    "written": _is_number,
+}
 _PARTS: dict[str, _Check] = {"parts": _is_names}
 _META: dict[str, _Check] = {
     "step": _is_step,

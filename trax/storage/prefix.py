@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from trax.storage.files import Directory
 from trax.storage.frames import HEADER_SIZE, NOTE, decode_context
 from trax.storage.log import LogReader, open_log
-from trax.storage.recovery import OUTPUT, Position, may_lead
+from trax.storage.recovery import OUTPUT, Position, is_log_of, may_lead
 from trax.storage.survey import FoundCheckpoint, FoundLog, Survey
 
 __all__ = ["Fits", "Prefix", "prefixes"]
@@ -106,7 +106,9 @@ class _Follower:
         """Return the log that continues a checkpoint, or the first one of all."""
         if base is not None:
             log = self._heads.get(base.name.generation)
-            return log if log is not None and log.position == position else None
+            if log is None or log.position != position:
+                return None
+            return log if is_log_of(base.fields, log.fields, log.chain) else None
         firsts = [
             number
             for number, log in self._heads.items()

@@ -33,7 +33,7 @@ from trax.storage.frames import (
 from trax.storage.log import LogReader, open_log
 from trax.storage.names import REPAIR, FileName
 
-__all__ = ["OUTPUT", "Position", "Recovery", "Torn", "may_lead", "refusal"]
+__all__ = ["OUTPUT", "Position", "Recovery", "Torn", "is_log_of", "may_lead", "refusal"]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
@@ -264,10 +264,10 @@ class Recovery:
             return
         first = chain[0]
         name = FileName("log", first.generation)
-        if self.checkpoint and not self._is_log_of(self.checkpoint, first):
-            raise self._corrupt(
-                name, 0, "this log is not the one that its checkpoint was taken with"
-            )
+        fields = self.checkpoint.fields if self.checkpoint else None
+        if fields and not is_log_of(fields, first.fields, first.chain):
+            reason = "this log is not the one that its checkpoint was taken with"
+            raise self._corrupt(name, 0, reason)
         if first.position != self.position or (not self.base and first.after != 0):
             if not self.base:
                 self._refuse_without_base()
@@ -275,7 +275,7 @@ class Recovery:
             else:
                 reason = "this log does not continue the checkpoint of its generation"
             raise self._corrupt(name, 0, reason)
-        if not self.base and first.fields["origin"] == "checkpoint":
+        if not self.base and first.fields["origin"] != "create":
             self._refuse_without_base()
             if len(chain) > 1 or self._size(name) > HEADER_SIZE:
                 raise self._corrupt(name, 0, "the checkpoint that this log continues is missing")
@@ -283,12 +283,6 @@ class Recovery:
             self.unborn.append(name)
             self.run = ""
             chain.clear()
-
-    @staticmethod
-    def _is_log_of(checkpoint: Checkpoint, head: _Head) -> bool:
-        """Return whether a checkpoint names this log, and no other of the same generation."""
-        chain = f"{head.chain:016x}"
-        return bool(checkpoint.fields.get("log", chain) == chain)  # it is younger than the format
 
     def _refuse_without_base(self) -> None:
         if not self.base:
@@ -403,6 +397,11 @@ class Recovery:
             raise self._corrupt(name, damage.offset, damage.reason) from None
         except (NewerVersion, Forged) as found:
             raise refusal(f"{self._directory.path}/{name}", found) from None
+
+
+def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
+    """Return whether a checkpoint's header names this log, or a repair has put it in its place."""
+    return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
 
 
 def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | UntrustedError:

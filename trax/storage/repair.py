@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from hmac import compare_digest
@@ -230,10 +231,11 @@ def _begin_again(plan: Plan, survey: Survey, base: FoundCheckpoint) -> Plan:
     fields = {key: base.fields[key] for key in ("run", "name", "generation", "trax", "python")}
     fields |= {
         "after": [before, base.fields["step"], base.fields["chain"]],
-        "origin": "checkpoint",
+        "origin": "repair",
         "derived": False,  # that the state follows from the log before it cannot be known
         "sync": "interval",
         "boot": "",
+        "nonce": secrets.token_hex(8),
     }
     old = survey.logs.get(name.generation)
     why = f"does not hold ({old.flaw} at offset {old.offset})" if old else "was missing"
