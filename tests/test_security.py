@@ -305,6 +305,45 @@ def test_a_directory_that_is_swapped_at_any_call_brings_nothing_of_others(
 
 
 @needs_root
+def test_a_store_that_is_swapped_at_any_call_brings_nothing_of_others(
+    store_here: Path, count: Callable[[str, int], None]
+) -> None:
+    """Whose lock file is a file of the user, and whose directories anybody can write to."""
+    assert varies(to=4).result() == 4
+    theirs, gone = Path("theirs"), Path("gone")
+    honest = {path.name: path.read_bytes() for path in (store_here / "runs/varies").iterdir()}
+    Path("precious").write_text("precious")
+    Path("precious").chmod(0o600)
+
+    def prepare() -> None:
+        for path in (store_here, theirs, gone):
+            shutil.rmtree(path, ignore_errors=True)
+        for store in (store_here, theirs):
+            for path in (store, store / "runs", store / "locks", store / "runs/varies"):
+                path.mkdir(0o700)
+        restore(store_here / "runs/varies", honest)
+        shutil.rmtree(theirs / "runs/varies")
+        attackers_run(theirs / "runs/varies", honest)
+        (theirs / "locks/varies").hardlink_to("precious")
+        for path in (theirs, theirs / "runs", theirs / "locks"):
+            os.chown(path, 54321, 54321)
+
+    def strike() -> None:
+        store_here.rename(gone)
+        theirs.rename(store_here)
+
+    prepare()
+    strikes = 0
+    for _ in at_each_call(lambda: varies(to=7).result(), strike):
+        assert not Path("loaded").exists()
+        assert Path("precious").read_text() == "precious"
+        prepare()
+        strikes += 1
+    assert strikes > 30
+    count("directories swapped at system calls", strikes)
+
+
+@needs_root
 @pytest.mark.parametrize("key", ["11" * 32, ""], ids=["with a key", "without"])
 @pytest.mark.parametrize("trust", ["", "1"])
 def test_nothing_of_another_user_is_loaded(
