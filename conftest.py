@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,18 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRAX_KEY", "")  # no key, whoever runs the tests
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     return tmp_path / ".trax"
+
+
+@pytest.fixture(autouse=True)
+def handler_of_before() -> Iterator[None]:
+    """Whatever a test does, behind it a signal means what it meant before."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if signal.getsignal(signal.SIGTERM) is not before:
+        gc.collect()  # a test that has failed keeps its run
+    after = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert after is before
 
 
 @pytest.fixture

@@ -105,8 +105,7 @@ class Disk:
             patch.setattr(module, "os", disk_os)
         for module in (lock, output):
             patch.setattr(module, "fcntl", disk_fcntl)
-        for module in (files, output):
-            patch.setattr(module, "force", self._force)
+        patch.setattr(files, "force", self._force)
         patch.setattr(files, "io", _Instead(io, {"FileIO": self._file}))
         patch.setattr(output, "builtins", _Instead(builtins, {"open": self._open}))
         patch.setattr(store, "open", self._open, raising=False)

@@ -585,6 +585,17 @@ def test_the_handler_before_may_choose_the_exit_status() -> None:
     assert counting(-1, nothing)().resumed_at == 3
 
 
+def test_a_run_that_was_done_before_watches_for_nothing() -> None:
+    """Whether it is looked at first, driven at once, or iterated over."""
+    counting(-1, nothing)().result()
+    for look in (False, True):
+        run = counting(-1, nothing)()
+        assert not look or run.done
+        assert run.result() == [*range(10)]
+        assert list(run) == []
+        assert not is_watched()
+
+
 @pytest.mark.parametrize("how", ["end", "break", "exception", "close", "never driven", "error"])
 def test_handlers_are_put_back_however_a_loop_ends(how: str) -> None:
     """The fixture of this module looks again after every test."""

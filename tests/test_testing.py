@@ -294,7 +294,7 @@ INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "leaves out": (
         lambda: leaves_out(steps=4),
-        r"step 1, with a checkpoint.*\nthe state at step 2.total: live 5, resumed 3\n.*getstate",
+        r"step \d, with a checkpoint.*\nthe state at step 2.total: live 5, resumed 3\n.*getstate",
     ),
     "folds with a global": (lambda: folds_with_a_global(steps=3), r"the state at step \d"),
     "writes by itself": (

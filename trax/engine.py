@@ -144,9 +144,11 @@ class Engine:
         """Begin to watch for signals, or go on where somebody else has taken them over.
 
         The driver calls it in the thread of the loop: before the run is opened, and whenever
-        another part of the caller's code begins to ask for increments.
+        another part of the caller's code begins to ask for increments. A run that is done has
+        nothing to finish.
         """
-        self.stopping.watch(self._look_at_once, self.is_running, anew=self.status == "new")
+        if self.status != "done":
+            self.stopping.watch(self._look_at_once, self.is_running, anew=self.status == "new")
 
     def bring_back(self) -> None:
         """Go on to open, in any thread: all that reads and writes."""
@@ -366,11 +368,14 @@ class Engine:
             self._positions.undo(context)
             raise error  # it leaves no trace
         # The log is not to be trusted: a checkpoint in new files takes the increment's place.
-        self.state = state
+        before, self.state = self.state, state
         self._ahead += appended - 1
         self._since.step += 1
         try:
             self.checkpoint()
+        except BaseException:
+            self.state = before
+            raise
         finally:
             self._since.step -= 1
 

@@ -233,10 +233,10 @@ class Generations:
             fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
             size = write_checkpoint(self._directory, name, fields, meta, parts)
         except BaseException as error:
-            if is_first:
-                self._forget_log()
-            elif not failed and not derived and self._log is not old:
+            if not failed and self._log is not old and (is_first or not derived):
                 self._settle(last, position)
+            if not self._last:
+                self._origin = "create"
             if not isinstance(error, OSError):
                 raise
             kind = DurabilityError if failed else StorageError
@@ -374,13 +374,8 @@ class Generations:
             "process logged after that is no part of it. Let only one process run it."
         )
 
-    def _forget_log(self) -> None:
-        """Give up a first log whose checkpoint never came about: nothing may build on it."""
-        self._leave_log(0, Position(0, 0))
-        self._origin = "create"
-
     def _settle(self, last: int, position: Position) -> None:
-        """Take nothing into a log whose checkpoint does not follow, and does not stand either."""
+        """Leave a log that nothing leads to, unless its checkpoint is there all the same."""
         assert self._log is not None
         try:
             if str(FileName("checkpoint", self._last)) in self._directory.list():
