@@ -702,8 +702,40 @@ def test_what_cannot_be_said_of_an_output_file_is_damage(
     log.write_bytes(b"increments")
     (store_here / "link").symlink_to(log)
     with pytest.raises(trax.CorruptionError, match="what cannot be"):
-        output.cut_back(str(store_here), str(log.parent), {key: value})
+        output.cut_back(str(store_here), str(log.parent), {key: value}, {})
     assert log.read_bytes() == b"increments"
+
+
+def test_what_may_not_have_reached_the_disk_is_written_again() -> None:
+    """A failed sync of the process before is seen in nothing that the system reads or says."""
+    script = """
+import os, sys
+import trax
+from trax.storage import files
+
+@trax.resumable(create=int, every_steps=4, sync="os")
+def lines(n):
+    with trax.open("out.txt") as file:
+        while n < 7:
+            file.write("line\\n")
+            n = yield n + 1
+
+def look(fd, offset, write_again=files.write_again):
+    if os.path.samestat(os.fstat(fd), os.stat("out.txt")):
+        print(offset, os.fstat(fd).st_size)
+    write_again(fd, offset)
+
+if sys.argv[1] == "die":
+    run = lines()
+    for _ in range(6):
+        next(run)
+    os._exit(0)
+files.write_again = look
+lines().result()
+"""
+    run_script(script, "die")
+    assert run_script(script, "go on").stdout == "20 30\n"  # a checkpoint has forced 4 lines
+    assert Path("out.txt").read_text() == "line\n" * 7
 
 
 def test_an_output_file_cannot_be_one_of_the_store(store_here: Path) -> None:

@@ -89,7 +89,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     replayed = _replay(call, recovery)
     finished = meta.get("done") and not replayed.replayed and _is_same_call(call, meta)
     if not finished:
-        cut_back(store.path, store.run_path(call.name), recovery.context)
+        cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
     hold.generations.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)

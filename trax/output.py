@@ -356,11 +356,14 @@ def _lock(fd: int, path: str) -> None:
         return
 
 
-def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
-    """Make the output files end where a context says that they did.
+def cut_back(
+    store: str, directory: str, context: Mapping[str, bytes], forced: Mapping[str, bytes]
+) -> None:
+    """Make the output files end where a context says that they did, and durable.
 
     Nothing is changed before all of them are found to be there and long enough. What is cut off
-    is kept in `directory`, until the next time.
+    is kept in `directory`, until the next time. What stands behind the lengths in `forced` is not
+    known to be on the disk, whatever the system says: it is written once more.
 
     Raises
     ------
@@ -372,12 +375,13 @@ def cut_back(store: str, directory: str, context: Mapping[str, bytes]) -> None:
     found = [
         (path, length, _length(path, length)) for path, length in lengths(store, context).items()
     ]
+    known = lengths(store, forced)
     names: set[str] = set()
     for path, length, present in found:
         kept = os.path.join(directory, _name_kept(path, names))
         try:
             if present:
-                _cut(path, length, kept)
+                _cut(path, length, known.get(path, 0), kept)
         except OSError as error:
             raise StorageError(
                 f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
@@ -467,7 +471,7 @@ def _name_kept(path: str, names: set[str]) -> str:
     return name
 
 
-def _cut(path: str, length: int, kept: str) -> None:
+def _cut(path: str, length: int, forced: int, kept: str) -> None:
     """Cut a file and force it to the disk; what is cut off is stored as `kept` before."""
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     with builtins.open(fd, "r+b") as file:
@@ -483,6 +487,7 @@ def _cut(path: str, length: int, kept: str) -> None:
                 copy.flush()
                 files.force(copy.fileno())
             file.truncate(length)
+        files.write_again(fd, forced)
         files.force(fd)  # before a log is that says so
 
 

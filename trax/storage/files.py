@@ -34,6 +34,7 @@ __all__ = [
     "open_trusted",
     "storage_errors",
     "sync_directory",
+    "write_again",
     "write_all",
     "write_pieces",
 ]
@@ -100,8 +101,7 @@ class Directory(Protocol):
     def cut(self, name: str, length: int, forced: int = 0) -> None:
         """Make the file no longer than `length`, and what is left of it durable.
 
-        What stands behind `forced` is written once more before: after a sync that failed, a
-        system may call written what never reached the disk, and that is not seen in what it reads.
+        What stands behind `forced` is written once more before, see `write_again`.
         """
 
     def rename(self, old: str, new: str) -> None: ...
@@ -220,8 +220,7 @@ class LocalDirectory:
             if os.fstat(fd).st_size > length:
                 check_alone(fd, self._at(name))
                 os.ftruncate(fd, length)
-            while data := os.pread(fd, _CHUNK, forced):
-                forced += os.pwrite(fd, data, forced)
+            write_again(fd, forced)
             force(fd)
         finally:
             os.close(fd)
@@ -263,6 +262,16 @@ class LocalDirectory:
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
+
+
+def write_again(fd: int, offset: int) -> None:
+    """Write what stands behind `offset` once more, the same bytes in the same place.
+
+    After a sync that failed, a system may call written what never reached the disk: what it reads
+    does not show it, and the next sync says OK.
+    """
+    while data := os.pread(fd, _CHUNK, offset):
+        offset += os.pwrite(fd, data, offset)
 
 
 def make_directory(path: str) -> None:

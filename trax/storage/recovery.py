@@ -88,6 +88,8 @@ class Recovery:
         Where the base stands, and after `increments` where the run stands.
     context : dict of str to bytes
         What else stood where at that position.
+    forced_context : dict of str to bytes
+        The same at the last place before it where all of that is known to have been on the disk.
     last : int
         The generation of the last log of the chain, 0 if there is none.
     highest : int
@@ -110,6 +112,7 @@ class Recovery:
         self.checkpoint: Checkpoint | None = None
         self.position = Position(0, 0)
         self.context: dict[str, bytes] = {}
+        self.forced_context: dict[str, bytes] = {}
         self.last = 0
         self.broken: dict[FileName, str] = {}
         self.unborn: list[FileName] = []
@@ -182,6 +185,7 @@ class Recovery:
             self.position = Position(fields["step"], int(fields["chain"], 16))
             if "context" in checkpoint.parts:
                 self.context = decode_context(checkpoint.parts["context"].payload)
+                self.forced_context = dict(self.context)
             return name.generation
         return 0
 
@@ -308,12 +312,14 @@ class Recovery:
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
             self.position = Position(begin + reader.count, reader.chain)
-            if encoded.kind == NOTE:
-                self.context |= decode_context(encoded.payload, end + _HEAD)
-                continue
-            if encoded.context:
-                self.context |= decode_context(encoded.context, end + _HEAD)
-            yield encoded
+            context = encoded.payload if encoded.kind == NOTE else encoded.context
+            if context:
+                self.context |= (entries := decode_context(context, end + _HEAD))
+                # What a log speaks of is forced before the log is, and before the next one begins.
+                if following is not None or reader.offset <= reader.durable:
+                    self.forced_context |= entries
+            if encoded.kind != NOTE:
+                yield encoded
         if following is None:
             self._judge_end(name, reader)
         elif self.position != following.position:
