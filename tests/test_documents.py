@@ -31,3 +31,17 @@ def test_the_code_of_a_document_runs(document: Path, tmp_path: Path) -> None:
 def test_the_readme_has_an_example() -> None:
     """The README shows at least one piece of Python, so that the test above says something."""
     assert python_blocks((ROOT / "README.md").read_text())
+
+
+def test_every_test_that_the_guarantees_name_is_there() -> None:
+    """A guarantee stands on a test; a test that was renamed or removed must show here."""
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    table = text.partition("## What survives")[2].partition("## Counts")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(test_\w+)(\.py)?`", row.rpartition(" | ")[2])
+        assert named or row.endswith("| the same |"), row
+        for name, is_file in named:
+            assert (ROOT / "tests" / f"{name}.py").exists() if is_file else f"def {name}(" in tests

@@ -13,6 +13,7 @@ import os
 import pickle
 import struct
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -91,9 +92,23 @@ def outcome(directory: MemoryDirectory) -> int | str:
 def damages(content: bytes) -> Iterator[tuple[str, int, bytes]]:
     """Yield everything that is done to a file: every cut, and three changes of every byte."""
     for length in range(len(content)):
+        tried["files cut short"] += 1
         yield "cut", length, content[:length]
     for offset, bits in itertools.product(range(len(content)), FLIPS):
+        tried["bytes flipped"] += 1
         yield "flip", offset, flipped(content, offset, bits)
+
+
+tried: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def counted(count: Callable[[str, int], None]) -> Iterator[None]:
+    """Say how much of that a test has done."""
+    tried.clear()
+    yield
+    for kind, number in tried.items():
+        count(kind, number)
 
 
 def outcomes(
