@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from trax import output
+from trax import cutting, output
 from trax.storage import files, lock, store
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Interrupt:
     error : BaseException
         What is raised there, once.
     where : str
-        Only those modules count whose path contains it.
+        Only those modules count whose path contains one of these.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Interrupt:
         How many there have been so far.
     """
 
-    def __init__(self, place: int, error: BaseException, where: str) -> None:
+    def __init__(self, place: int, error: BaseException, *where: str) -> None:
         self.places = 0
         self._place = place
         self._error = error
@@ -70,7 +70,8 @@ class Interrupt:
         sys.setprofile(None)
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "c_return") or self._where not in frame.f_code.co_filename:
+        path = frame.f_code.co_filename
+        if event not in ("call", "c_return") or not any(part in path for part in self._where):
             return
         if not frame.f_code.co_flags & inspect.CO_GENERATOR:  # Python 3.11 crashes there
             self.places += 1
@@ -101,14 +102,15 @@ class Disk:
         disk_os = _Instead(os, {name: self._wrap(name, getattr(os, name)) for name in _CALLS})
         disk_os.instead |= {"fsync": self._force, "pwrite": self._pwrite}
         disk_fcntl = _Instead(fcntl, {"flock": self._wrap("flock", fcntl.flock)})
-        for module in (files, store, lock, output):
+        for module in (files, store, lock, cutting, output):
             patch.setattr(module, "os", disk_os)
-        for module in (lock, output):
+        for module in (lock, cutting):
             patch.setattr(module, "fcntl", disk_fcntl)
         patch.setattr(files, "force", self._force)
         patch.setattr(files, "io", _Instead(io, {"FileIO": self._file}))
         patch.setattr(output, "builtins", _Instead(builtins, {"open": self._open}))
-        patch.setattr(store, "open", self._open, raising=False)
+        for module in (store, cutting):
+            patch.setattr(module, "open", self._open, raising=False)
 
     def heal(self) -> None:
         """Let everything succeed from now on."""

@@ -19,6 +19,7 @@ from support import run_script
 
 import trax
 from trax import output
+from trax.cutting import cut_back
 from trax.storage import files
 
 STEPS = 10
@@ -702,7 +703,7 @@ def test_what_cannot_be_said_of_an_output_file_is_damage(
     log.write_bytes(b"increments")
     (store_here / "link").symlink_to(log)
     with pytest.raises(trax.CorruptionError, match="what cannot be"):
-        output.cut_back(str(store_here), str(log.parent), {key: value}, {})
+        cut_back(str(store_here), str(log.parent), {key: value}, {})
     assert log.read_bytes() == b"increments"
 
 
@@ -789,7 +790,8 @@ def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
 
     decorated: Any = trax.resumable(create=int)(loop)
     for place in itertools.count(1):
-        interrupt = Interrupt(place, KeyboardInterrupt(), f"trax{os.sep}output.py")
+        modules = [f"trax{os.sep}{name}.py" for name in ("output", "cutting")]
+        interrupt = Interrupt(place, KeyboardInterrupt(), *modules)
         run = decorated.fresh()
         Path("out.txt").unlink(missing_ok=True)
         with contextlib.suppress(KeyboardInterrupt), interrupt:

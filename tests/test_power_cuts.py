@@ -230,7 +230,7 @@ def output_cut_without_force(patch: pytest.MonkeyPatch) -> None:
             os.truncate(path, length)
         return ""
 
-    patch.setattr("trax.output._cut", cut)
+    patch.setattr("trax.cutting._cut", cut)
 
 
 def leave_out(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:

@@ -8,8 +8,8 @@ from typing import Any
 from trax import report
 from trax.arguments import changed_error, differences
 from trax.call import Call
+from trax.cutting import cut_back
 from trax.errors import UsageError
-from trax.output import cut_back
 from trax.randomness import watch
 from trax.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.sources import outer

@@ -11,34 +11,22 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import fcntl
 import os
-import shutil
 import stat
-import struct
 import weakref
 from collections.abc import Callable, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
-from urllib.parse import quote
 
-from trax import report
 from trax.active import current
 from trax.context import Parts, values
-from trax.errors import (
-    CorruptionError,
-    DurabilityError,
-    LockedError,
-    StorageError,
-    UntrustedError,
-    UsageError,
-)
+from trax.cutting import LENGTH, check_owner, is_ours, lock
+from trax.errors import DurabilityError, UsageError
 from trax.storage import files
 from trax.storage.frames import encode_context
 from trax.storage.recovery import OUTPUT
 
-__all__ = ["Outputs", "cut_back", "lengths", "open"]
+__all__ = ["Outputs", "open"]
 
-_LENGTH = struct.Struct("<Q")
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
 
 
@@ -127,7 +115,7 @@ class _Output:
                 self.file.flush()
             if self._always or self._failure is not None:
                 self.sync()
-            return (_LENGTH.pack(os.fstat(self._fd).st_size),)
+            return (LENGTH.pack(os.fstat(self._fd).st_size),)
         except OSError as error:
             raise DurabilityError(
                 f"what the step wrote to {self.path} could not be stored: {error}. The step is not "
@@ -172,7 +160,7 @@ class _Output:
         if parts is None:
             return
         with contextlib.suppress(OSError):
-            (length,) = _LENGTH.unpack(parts[0])
+            (length,) = LENGTH.unpack(parts[0])
             if os.fstat(self._fd).st_size > length:
                 os.ftruncate(self._fd, length)
 
@@ -285,11 +273,11 @@ class Outputs:
         found = self._look(path)
         if is_new:
             length = found.st_size if found and mode[0] == "a" else 0
-            self._note(encode_context([(f"{name}#0", _LENGTH.pack(length))]))
+            self._note(encode_context([(f"{name}#0", LENGTH.pack(length))]))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         output = _Output(path, fd, always=self._always)
         try:
-            _lock(fd, path)
+            lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             files.sync_directory(os.path.dirname(path))
@@ -302,7 +290,7 @@ class Outputs:
 
     def _look(self, path: str) -> os.stat_result | None:
         """Return what is there, if anything; refuse it before a length is noted to cut back to."""
-        if _is_ours(self._store, path):
+        if is_ours(self._store, path):
             raise UsageError(f"{path} is among the files of the store: choose another place for it")
         try:
             found = os.stat(path)
@@ -310,7 +298,7 @@ class Outputs:
             return None
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{path} is not a regular file: it cannot be cut back")
-        _check_owner(found, path)
+        check_owner(found, path)
         for output in self._outputs.values():
             if output.is_at(path):
                 raise UsageError(
@@ -319,7 +307,7 @@ class Outputs:
                 )
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            _lock(fd, path)
+            lock(fd, path)
         finally:
             os.close(fd)
         return found
@@ -341,155 +329,3 @@ class Outputs:
                 f"{output.path} is not the file any more that this run has opened there: an output "
                 "file stays where it is until the run is done"
             )
-
-
-def _lock(fd: int, path: str) -> None:
-    """Keep other runs from writing to a file, where the file system can."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockedError(
-            f"{path} is an output file of another run that is going on. Give each run a file of "
-            "its own, as in trax.open(f'out-{seed}.csv')."
-        ) from None
-    except OSError:  # a courtesy, as the lock of a run
-        return
-
-
-def cut_back(
-    store: str, directory: str, context: Mapping[str, bytes], forced: Mapping[str, bytes]
-) -> None:
-    """Make the output files end where a context says that they did, and durable.
-
-    Nothing is changed before all of them are found to be there and long enough. What is cut off
-    is kept in `directory`, until the next time. What stands behind the lengths in `forced` is not
-    known to be on the disk, whatever the system says: it is written once more.
-
-    Raises
-    ------
-    CorruptionError
-        One is missing or too short, or what is stored cannot be about an output file.
-    UntrustedError
-        One belongs to somebody else.
-    """
-    found = [
-        (path, length, _length(path, length)) for path, length in lengths(store, context).items()
-    ]
-    known = lengths(store, forced)
-    names: set[str] = set()
-    for path, length, present in found:
-        kept = os.path.join(directory, _name_kept(path, names))
-        try:
-            if present:
-                _cut(path, length, known.get(path, 0), kept)
-        except OSError as error:
-            raise StorageError(
-                f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
-                "Nothing that is stored was changed: mend that, and run it again."
-            ) from error
-        if present > length:
-            report.note(
-                f"{path} was cut back from {present:,} to {length:,} bytes: what was behind, of a "
-                f"step that is done again, is kept as {kept}"
-            )
-
-
-def lengths(store: str, context: Mapping[str, bytes]) -> dict[str, int]:
-    """Return how long each output file was, by its path, where a context says that it stood.
-
-    Raises
-    ------
-    CorruptionError
-        What is stored cannot be about an output file.
-    """
-    found = {}
-    for key, value in context.items():
-        if key.startswith(OUTPUT):
-            name, _, number = key[len(OUTPUT) :].rpartition("#")
-            path = os.path.normpath(os.path.join(store, name))
-            is_path = bool(name) and "\0" not in name and not _is_ours(store, path)
-            if number != "0" or len(value) != _LENGTH.size or not is_path:
-                raise CorruptionError(
-                    f"the run in {store} says of its output file {name!r} what cannot be: it was "
-                    "not stored by trax. Nothing was changed. Put the store back from a copy; or "
-                    "start over, with the function's fresh(...).",
-                    path,
-                )
-            (found[path],) = _LENGTH.unpack(value)
-    return found
-
-
-def _is_ours(store: str, path: str) -> bool:
-    """Return whether a path leads to the store's own files, which no output may be."""
-    ours = [os.path.join(store, part) for part in ("runs", "locks", "aside")]
-    real = os.path.realpath(path)
-    return any(os.path.commonpath([real, part]) == part for part in ours)
-
-
-def _length(path: str, needed: int) -> int:
-    present = 0
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        reason = error.strerror
-    else:
-        reason = "it is not a regular file"
-        if stat.S_ISREG(found.st_mode):
-            _check_owner(found, path)
-            present = found.st_size
-            reason = f"it has {present:,} bytes"
-    if present < needed:
-        raise CorruptionError(
-            f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
-            "behind the run's back. Nothing was changed. Put the file back as it was; or let "
-            "trax.repair(...), with the run's name, go back to the newest step whose output is all "
-            "there; or start over, with the function's fresh(...).",
-            path,
-            present,
-        )
-    return present
-
-
-def _check_owner(found: os.stat_result, path: str) -> None:
-    """Refuse a file that is not the user's to cut; one of root that the user may write to is."""
-    if found.st_uid not in (os.geteuid(), 0) and os.environ.get("TRAX_TRUST") != "1":
-        raise UntrustedError(
-            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): it is not cut "
-            "back. Give the run a file of your own; or, to accept it as it is, set TRAX_TRUST=1 in "
-            "the environment."
-        )
-
-
-def _name_kept(path: str, names: set[str]) -> str:
-    """Return what that is called which is cut off a file; each file has another name."""
-    start = quote(os.fsencode(os.path.basename(path)), "")[:200]
-    name, number = f"{start}.cut", 1
-    while name.casefold() in names:
-        number += 1
-        name = f"{start}~{number}.cut"
-    names.add(name.casefold())
-    return name
-
-
-def _cut(path: str, length: int, forced: int, kept: str) -> None:
-    """Cut a file and force it to the disk; what is cut off is stored as `kept` before."""
-    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    with builtins.open(fd, "r+b") as file:
-        found = os.fstat(fd)
-        _check_owner(found, path)
-        if found.st_size > length:
-            _lock(fd, path)
-            file.seek(length)
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(kept)
-            with builtins.open(kept, "xb", opener=_private) as copy:
-                shutil.copyfileobj(file, copy)
-                copy.flush()
-                files.force(copy.fileno())
-            file.truncate(length)
-        files.write_again(fd, forced)
-        files.force(fd)  # before a log is that says so
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trax import output
+from trax.cutting import lengths
 from trax.errors import NotFoundError
 from trax.storage.repair import repair as mend
 from trax.storage.store import Store
@@ -199,7 +199,7 @@ def _verify(store: Store, name: str) -> Verification:
 
 
 def _outputs(store: Store, context: Mapping[str, bytes]) -> Iterator[OutputFile]:
-    for path, length in output.lengths(store.path, context).items():
+    for path, length in lengths(store.path, context).items():
         try:
             present: int | None = os.stat(path).st_size
         except OSError:
