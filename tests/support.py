@@ -18,28 +18,25 @@ Increment number i is known to everybody, and the state is the list of all incre
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 from hypothesis import settings
 from xxhash import xxh3_64_intdigest
 
 from trax.storage.codec import decode, encode
-from trax.storage.files import Directory, Input, Output
+from trax.storage.files import Directory
 from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.generations import Generations
 from trax.storage.recovery import Recovery
 from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"
-T = TypeVar("T")
 
 # A slow machine is no failure; nothing is written beside the tests.
 settings.register_profile("trax", deadline=None, database=None)
@@ -223,216 +220,3 @@ def as_operations(files: Mapping[str, bytes]) -> Iterator[Operation]:
         yield Operation("write", number, 0, content)
         yield Operation("sync", number)
     yield Operation("sync directory")
-
-
-# -- a disk that fails ---------------------------------------------------------------------
-
-
-class Fault(NamedTuple):
-    """How a call fails: with what, and how much of it happens all the same, from 0 to 1.
-
-    What happens in full and is an error none the less is how a network disk fails that has lost
-    the answer. A sync that fails otherwise has lost what it should have forced.
-    """
-
-    error: BaseException
-    happens: float
-
-
-class FaultyDirectory:
-    """A directory in memory, on a disk that can be full, slow to take bytes, or broken.
-
-    Parameters
-    ----------
-    files : dict of str to bytes, optional
-        What is there, and durable, to begin with.
-    boot : str, optional
-        The boot that this directory pretends to live in.
-
-    Attributes
-    ----------
-    fault : callable
-        Is asked before every call, with its number and its kind, and returns how it fails: a
-        `Fault`, or the `errno` of one of which half happens, or 0.
-    room : int or None
-        How many more bytes fit on the disk.
-    mouthful : int or None
-        How many bytes one write takes at most.
-    calls : list of str
-        The kinds of all calls so far.
-    """
-
-    path = "<faulty>"
-    key = None
-
-    def __init__(self, files: dict[str, bytes] | None = None, boot: str = "boot-1") -> None:
-        self.boot = boot
-        self.inner = MemoryDirectory(boot=boot)
-        for operation in as_operations(files) if files else ():
-            self.inner.apply(operation)
-        self.fault: Callable[[int, str], int | Fault] = lambda number, kind: 0
-        self.room: int | None = None
-        self.mouthful: int | None = None
-        self.calls: list[str] = []
-
-    def fail(self, kind: str, error: int, *, after: int = 0, times: int = 1 << 30) -> None:
-        """Let the next calls of this kind fail, having let `after` of them succeed."""
-        left = iter([0] * after + [error] * min(times, 1000))
-
-        def fault(number: int, called: str) -> int:
-            return next(left, 0) if called == kind else 0
-
-        self.fault = fault
-
-    def heal(self) -> None:
-        """Let everything succeed from now on."""
-        self.fault = lambda number, kind: 0
-        self.room = self.mouthful = None
-
-    def call(
-        self,
-        kind: str,
-        action: Callable[[], T],
-        in_part: Callable[[Fault], object] = lambda fault: None,
-    ) -> T:
-        """Carry out a call, or let it fail; `in_part` does what a fault leaves of it."""
-        self.calls.append(kind)
-        fault = self.fault(len(self.calls), kind)
-        if not fault:
-            return action()
-        if isinstance(fault, int):
-            fault = Fault(OSError(fault, os.strerror(fault), kind), 0.5)
-        if fault.happens == 1:
-            action()
-        else:
-            in_part(fault)
-        raise fault.error
-
-    def list(self) -> list[str]:
-        return self.call("list", self.inner.list)
-
-    def create(self, name: str) -> Output:
-        def create() -> Output:
-            return _FaultyOutput(self, self.inner.create(name), self.inner.names[name])
-
-        return self.call("create", create)
-
-    def open(self, name: str) -> Input:
-        return self.call("open", lambda: _FaultyInput(self, self.inner.open(name)))
-
-    def cut(self, name: str, length: int, forced: int = 0) -> None:
-        file = self.inner.names[name]
-
-        def lose(fault: Fault) -> None:
-            if fault.happens:
-                self.inner.cut(name, length, forced)
-                self.inner.operations.pop()
-                self.inner.apply(Operation("lost", file))
-
-        self.call("cut", lambda: self.inner.cut(name, length, forced), lose)
-
-    def rename(self, old: str, new: str) -> None:
-        self.call("rename", lambda: self.inner.rename(old, new))
-
-    def remove(self, name: str) -> None:
-        if name in self.inner.names:  # that it is missing is found out first
-            self.call("remove", lambda: self.inner.remove(name))
-        else:
-            self.inner.remove(name)
-
-    def sync(self) -> None:
-        self.call("sync directory", self.inner.sync)
-
-    def on_disk(self, count: int | None = None) -> Sequence[Operation]:
-        """Return the operations, or the first `count` of them, as the disk itself saw them.
-
-        Where a sync failed the kernel has dropped what it could not write and calls it written:
-        no later sync brings it to the disk.
-        """
-        seen: list[Operation] = []
-        for operation in self.inner.operations[:count]:
-            if operation.kind == "lost":
-                since = max(
-                    (
-                        index
-                        for index, one in enumerate(seen)
-                        if one.kind == "sync" and one.file == operation.file
-                    ),
-                    default=0,
-                )
-                seen[since:] = [
-                    one
-                    for one in seen[since:]
-                    if one.kind not in ("write", "truncate") or one.file != operation.file
-                ]
-            else:
-                seen.append(operation)
-        return seen
-
-
-class _FaultyInput:
-    def __init__(self, directory: FaultyDirectory, inner: Input) -> None:
-        self._directory = directory
-        self._inner = inner
-
-    @property
-    def size(self) -> int:
-        return self._inner.size
-
-    def read_at(self, offset: int, size: int) -> bytearray:
-        return self._directory.call("read", lambda: self._inner.read_at(offset, size))
-
-    def close(self) -> None:
-        self._directory.call("close input", self._inner.close)
-
-
-class _FaultyOutput:
-    def __init__(self, directory: FaultyDirectory, inner: Output, file: int) -> None:
-        self._directory = directory
-        self._inner = inner
-        self._file = file
-
-    def write(self, data: Any, /) -> int:
-        data = bytes(data)
-        return self._directory.call(
-            "write",
-            lambda: self._take(data),
-            lambda fault: self._inner.write(data[: int(len(data) * fault.happens)]),
-        )
-
-    def _take(self, data: bytes) -> int:
-        directory = self._directory
-        if directory.mouthful is not None:
-            data = data[: directory.mouthful]
-        if directory.room is not None:
-            if data and not directory.room:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            data = data[: directory.room]
-            directory.room -= len(data)
-        return self._inner.write(data)
-
-    def truncate(self, length: int) -> None:
-        def truncate() -> None:
-            content = self._directory.inner.contents[self._file]
-            if self._directory.room is not None:
-                self._directory.room += len(content) - length
-            self._inner.truncate(length)
-
-        self._directory.call("truncate", truncate)
-
-    def overwrite(self, offset: int, data: bytes) -> None:
-        self._directory.call(
-            "overwrite",
-            lambda: self._inner.overwrite(offset, data),
-            lambda fault: self._inner.overwrite(offset, data[: int(len(data) * fault.happens)]),
-        )
-
-    def sync(self) -> None:
-        self._directory.call("sync", self._inner.sync, self._lose)
-
-    def _lose(self, fault: Fault) -> None:
-        if isinstance(fault.error, OSError):  # what is interrupted loses nothing
-            self._directory.inner.apply(Operation("lost", self._file))
-
-    def close(self) -> None:
-        self._directory.call("close", self._inner.close)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import FaultyDirectory, flipped, of_version
+from faults import FaultyDirectory
+from support import flipped, of_version
 
 from trax.storage.checkpoint import Checkpoint, read_checkpoint, read_meta, write_checkpoint
 from trax.storage.codec import decode, encode

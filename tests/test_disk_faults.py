@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import os
 import random
@@ -14,18 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from faults import Disk
+from faults import ERRORS, Disk
 
 import trax
 
-ERRORS = [
-    errno.EIO,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.ESTALE,
-    errno.EROFS,
-    errno.EACCES,
-]  # EINTR is Python's: it tries again, for as long as it takes
 STEPS = 7
 ATTEMPTS = 3  # by a person who sees it fail, before the disk is mended
 STRIDE = 9
@@ -149,7 +140,7 @@ class Person:
             assert isinstance(error.__cause__, OSError)
             assert any(word in str(error) for word in ("again", "Check")), str(error)
         else:
-            assert type(error) is OSError or isinstance(error, OSError)
+            assert isinstance(error, OSError)
             frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
             assert frames & BODIES, "".join(traceback.format_exception(error))
         engine = run._engine
@@ -183,6 +174,7 @@ class Failing(NamedTuple):
     def begin(self, disk: Disk, first: int) -> None:
         def fault(number: int, kind: str) -> tuple[OSError, bool] | None:
             if number == first or (self.lasting and number > first):
+                # EINTR is none of them: Python tries again, for as long as it takes.
                 code = ERRORS[first % len(ERRORS)]
                 return OSError(code, os.strerror(code)), self.happens
             return None
@@ -220,7 +212,7 @@ def in_new_directory(path: Path) -> None:
 def test_whichever_call_fails_the_loop_ends_as_if_none_had(
     name: str, failing: str, disk: Disk, tmp_path: Path, count: Callable[[str, int], None]
 ) -> None:
-    """Every third call; which ones, the seed of the tests decides."""
+    """Every ninth call; which ones, the seed of the tests decides."""
     state, text, calls = undisturbed(name, disk)
     numbers = range(1 + random.randrange(STRIDE), calls + 1, STRIDE)
     for number in numbers:

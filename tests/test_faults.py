@@ -16,30 +16,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from faults import Interrupt
-from support import (
-    Fault,
-    FaultyDirectory,
-    Writer,
-    flipped,
-    read,
-    with_next_boot,
-    write,
-)
+from faults import ERRORS, Fault, FaultyDirectory, Interrupt
+from support import Writer, flipped, read, with_next_boot, write
 
 from trax import StorageError
 from trax.storage.frames import encode_context
 from trax.testing.memory import MemoryDirectory, crash_images
 
-ERRORS = [
-    errno.EIO,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.ESTALE,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EINTR,
-]
 STRIDE = 7  # of the images that power cuts can leave, so many are passed over for one
 SHARES = {"nothing happened": 0.0, "half of it happened": 0.5, "it happened": 1.0}
 
@@ -221,7 +204,8 @@ class Failing(NamedTuple):
 
 def disk_error(number: int) -> OSError:
     """Return one of the errors in turn."""
-    error = ERRORS[number % len(ERRORS)]
+    errors = [*ERRORS, errno.EINTR]
+    error = errors[number % len(errors)]
     return OSError(error, os.strerror(error))
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import FaultyDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FaultyDirectory, run_script
+from support import run_script
 
 from trax import UntrustedError
 from trax.storage.files import (

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import FaultyDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from support import (
     NAME,
-    FaultyDirectory,
     Writer,
     as_operations,
     changed,

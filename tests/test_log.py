@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faults import FaultyDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FaultyDirectory, flipped, run_script
+from support import flipped, run_script
 
 from trax import DurabilityError
 from trax.storage.codec import decode, encode

@@ -21,19 +21,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faults import FaultyDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from support import (
-    NAME,
-    FaultyDirectory,
-    Writer,
-    changed,
-    flipped,
-    of_version,
-    read,
-    with_next_boot,
-    write,
-)
+from support import NAME, Writer, changed, flipped, of_version, read, with_next_boot, write
 
 from trax import CorruptionError, FormatVersionError, StorageError, TraxError
 from trax.storage.codec import encode

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import FaultyDirectory
 from support import (
     NAME,
-    FaultyDirectory,
     Writer,
     changed,
     flipped,
