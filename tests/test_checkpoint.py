@@ -29,7 +29,7 @@ from trax.storage.frames import (
     encode_header,
     pieces,
 )
-from trax.storage.names import FileName
+from trax.storage.names import FileName, temporary
 from trax.testing.memory import MemoryDirectory
 
 FILE = FileName("checkpoint", 1)
@@ -177,7 +177,7 @@ def test_an_exception_from_nowhere_leaves_nothing() -> None:
 
 def test_a_temporary_file_that_was_left_is_replaced() -> None:
     """A crash may have left one of this very name."""
-    directory = MemoryDirectory({FILE.temporary: b"half of an old one"})
+    directory = MemoryDirectory({temporary(str(FILE)): b"half of an old one"})
     write(directory, state=1)
     assert directory.list() == [str(FILE)]
     assert parts(read_checkpoint(directory, FILE)) == {"state": 1}

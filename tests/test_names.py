@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trax import UsageError
-from trax.storage.names import FileName, decode_run, encode_run
+from trax.storage.names import FileName, decode_run, encode_run, temporary
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\"), min_size=1, max_size=30)
 
@@ -98,7 +98,7 @@ def test_the_names_of_the_files_of_a_run() -> None:
     """Whole, being written, damaged, and cut off."""
     name = FileName("checkpoint", 7)
     assert str(name) == "checkpoint-00000007"
-    assert name.temporary == "checkpoint-00000007.tmp"
+    assert temporary(str(name)) == "checkpoint-00000007.tmp"
     assert name.broken == "checkpoint-00000007.broken"
     assert FileName("log", 123456789).torn(5) == "log-123456789.torn-5"
 

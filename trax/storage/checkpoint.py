@@ -6,7 +6,6 @@ file that nobody reads.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import struct
 from collections.abc import Mapping
@@ -15,7 +14,15 @@ from typing import Any
 
 from trax.storage.codec import Encoded
 from trax.storage.fields import check_meta
-from trax.storage.files import Directory, Input, Output, closing_quietly, write_all, write_pieces
+from trax.storage.files import (
+    Directory,
+    Input,
+    Output,
+    closing_quietly,
+    new_file,
+    write_all,
+    write_pieces,
+)
 from trax.storage.frames import (
     BUFFER,
     CLOUDPICKLE,
@@ -77,20 +84,8 @@ def write_checkpoint(
     OSError
         It does not count, and its temporary file is gone if the file system allowed that.
     """
-    with contextlib.suppress(FileNotFoundError):
-        directory.remove(name.temporary)
-    try:
-        output = directory.create(name.temporary)
-        with closing_quietly(output):
-            size = _write(output, fields, {**meta, "parts": list(parts)}, parts, directory.key)
-            output.sync()
-        directory.rename(name.temporary, str(name))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            directory.remove(name.temporary)
-        raise
-    directory.sync()
-    return size
+    with new_file(directory, str(name)) as output:
+        return _write(output, fields, {**meta, "parts": list(parts)}, parts, directory.key)
 
 
 def _write(

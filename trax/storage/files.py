@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from trax.errors import StorageError, UntrustedError
+from trax.storage.names import temporary
 from trax.storage.signing import Key
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "check_alone",
     "check_trust",
     "closing_quietly",
+    "copy",
+    "copy_file",
     "make_directory",
+    "new_file",
     "open_trusted",
     "storage_errors",
     "sync_directory",
@@ -42,7 +46,7 @@ __all__ = [
 
 _SMALL = 1 << 16
 _AS_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes copied at a time
 
 
 class Output(Protocol):
@@ -130,6 +134,12 @@ def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
             small.clear()
             write_all(output, piece)
     write_all(output, b"".join(small))
+
+
+def copy(source: Input, output: Output, begin: int, end: int) -> None:
+    """Write what stands in one file from `begin` to `end` to another one."""
+    for offset in range(begin, end, _CHUNK):
+        write_all(output, source.read_at(offset, min(_CHUNK, end - offset)))
 
 
 if sys.platform == "darwin":
@@ -384,6 +394,39 @@ def closing_quietly(file: Input | Output) -> Iterator[None]:
             file.close()
         raise
     file.close()
+
+
+def copy_file(directory: Directory, name: str, other: Directory, new: str, begin: int = 0) -> None:
+    """Copy what stands in a file from `begin` on to a new one in another directory, durably."""
+    source = directory.open(name)
+    with closing_quietly(source):
+        output = other.create(new)
+        with closing_quietly(output):
+            copy(source, output, begin, source.size)
+            output.sync()
+
+
+@contextlib.contextmanager
+def new_file(directory: Directory, name: str) -> Iterator[Output]:
+    """Write a file that is there as a whole or not at all, also in the place of an older one.
+
+    It is there, and durable, once the block has ended. What is written of one that comes to nothing
+    is removed, if the file system allows that.
+    """
+    begun = temporary(name)
+    with contextlib.suppress(FileNotFoundError):
+        directory.remove(begun)
+    try:
+        output = directory.create(begun)
+        with closing_quietly(output):
+            yield output
+            output.sync()
+        directory.rename(begun, name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            directory.remove(begun)
+        raise
+    directory.sync()
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from trax._version import __version__
 from trax.errors import DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import write_checkpoint
 from trax.storage.codec import Encoded
-from trax.storage.files import Directory, closing_quietly, write_all
+from trax.storage.files import Directory, copy_file
 from trax.storage.log import LogWriter
 from trax.storage.names import FileName
 from trax.storage.recovery import Position, Recovery
@@ -122,9 +122,12 @@ class Generations:
         self._last, self._highest = recovery.last, recovery.highest
         self._good = [recovery.base] if recovery.checkpoint else []
         with self._storage_errors("putting the run's files right"):
-            self._put_right(recovery)
+            self._set_aside(recovery)
+            self._end_logs(recovery)
+            self._directory.sync()
 
-    def _put_right(self, recovery: Recovery) -> None:
+    def _set_aside(self, recovery: Recovery) -> None:
+        """Give the files that do not count other names."""
         directory = self._directory
         for name, reason in recovery.broken.items():
             directory.rename(str(name), name.broken)
@@ -137,9 +140,16 @@ class Generations:
         for text in directory.list():
             if FileName.is_temporary(text):
                 directory.remove(text)
+
+    def _end_logs(self, recovery: Recovery) -> None:
+        """Cut the last log to what of it holds, and force it and those that it builds on."""
+        directory = self._directory
         torn = recovery.torn
         if torn:
-            self._save_aside(torn.name, torn.offset)
+            aside = torn.name.torn(torn.offset)
+            with contextlib.suppress(FileNotFoundError):
+                directory.remove(aside)
+            copy_file(directory, str(torn.name), directory, aside, torn.offset)
         for name, forced in recovery.unforced.items():
             # What the next log will declare as its beginning must be on the disk before it is.
             is_torn = torn is not None and torn.name == name
@@ -150,18 +160,6 @@ class Generations:
                 f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
                 f"from there, which are no whole increment, are kept as {name.torn(offset)}."
             )
-        directory.sync()
-
-    def _save_aside(self, name: FileName, offset: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._directory.remove(name.torn(offset))
-        source = self._directory.open(str(name))
-        with closing_quietly(source):
-            tail = source.read_at(offset, source.size - offset)
-        output = self._directory.create(name.torn(offset))
-        with closing_quietly(output):
-            write_all(output, tail)
-            output.sync()
 
     def _append_first(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         self._begin_log()

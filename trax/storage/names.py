@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from trax.errors import UsageError
 
-__all__ = ["GENERATIONS", "REPAIR", "FileName", "decode_run", "encode_run"]
+__all__ = ["GENERATIONS", "REPAIR", "FileName", "decode_run", "encode_run", "temporary"]
 
 REPAIR = "repair"  # what a repair that is under way is going to do
 
@@ -26,11 +26,6 @@ class FileName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.generation:08d}"
-
-    @property
-    def temporary(self) -> str:
-        """What a file is called until it is whole."""
-        return f"{self}.tmp"
 
     @property
     def broken(self) -> str:
@@ -57,6 +52,11 @@ class FileName(NamedTuple):
         """Return the generation of any file of a run, also one set aside; 0 for other files."""
         match = _ANY_FILE.fullmatch(text)
         return int(match[2]) if match else 0
+
+
+def temporary(name: str) -> str:
+    """Return what a file is called until it is whole."""
+    return f"{name}.tmp"
 
 
 def encode_run(name: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from hmac import compare_digest
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from xxhash import xxh3_64_hexdigest
 
 from trax.errors import CorruptionError
-from trax.storage.files import Directory, Input, Output, closing_quietly, write_all
+from trax.storage.files import Directory, Input, closing_quietly, copy, new_file, write_all
 from trax.storage.frames import (
     DURABLE_OFFSET,
     HEADER_SIZE,
@@ -36,8 +36,6 @@ from trax.storage.recovery import Recovery
 from trax.storage.survey import FoundCheckpoint, Survey
 
 __all__ = ["Plan", "repair"]
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +398,7 @@ class _NewLog:
 def _begin(directory: Directory, plan: Plan) -> None:
     """Write the repair file: from now on the run is read only once the plan is carried out."""
     text = json.dumps(asdict(plan)).encode()
-    with _new_file(directory, REPAIR) as output:
+    with new_file(directory, REPAIR) as output:
         write_all(output, _digest(directory, text) + b"\n" + text)
 
 
@@ -430,27 +428,7 @@ def _carry_out(directory: Directory, plan: Plan) -> None:
     if plan.log:
         assert FileName.parse(plan.log), plan.log
         log = _NewLog(directory, plan)
-        with closing_quietly(log), _new_file(directory, plan.log) as output:
-            for offset in range(0, plan.end, _CHUNK):
-                write_all(output, log.read_at(offset, min(_CHUNK, plan.end - offset)))
+        with closing_quietly(log), new_file(directory, plan.log) as output:
+            copy(log, output, 0, plan.end)
     directory.remove(REPAIR)
-    directory.sync()
-
-
-@contextlib.contextmanager
-def _new_file(directory: Directory, name: str) -> Iterator[Output]:
-    """Write a file that is there as a whole or not at all, in the place of an older one."""
-    temporary = f"{name}.tmp"
-    with contextlib.suppress(FileNotFoundError):
-        directory.remove(temporary)
-    try:
-        output = directory.create(temporary)
-        with closing_quietly(output):
-            yield output
-            output.sync()
-        directory.rename(temporary, name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            directory.remove(temporary)
-        raise
     directory.sync()

@@ -21,13 +21,11 @@ from trax.errors import StorageError, UsageError
 from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
 from trax.storage.files import (
-    Directory,
     LocalDirectory,
-    closing_quietly,
+    copy_file,
     make_directory,
     storage_errors,
     sync_directory,
-    write_all,
 )
 from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
@@ -42,8 +40,6 @@ Sync = Literal["always", "interval", "os"]
 
 # "At most a second behind" includes the time that the sync itself takes.
 _SYNC_SECONDS = 0.5
-
-_CHUNK = 1 << 20  # bytes copied at a time
 
 
 class Hold:
@@ -203,7 +199,7 @@ class Store:
             copy.remove(text)
         for text in directory.list():
             if stat.S_ISREG(os.lstat(os.path.join(directory.path, text)).st_mode):
-                _copy(directory, copy, text)
+                copy_file(directory, text, copy, text)
         copy.sync()
         os.rename(temporary, new)
         sync_directory(os.path.dirname(new))
@@ -243,16 +239,6 @@ class Store:
             fd = os.open(os.path.join(self.path, ".gitignore"), flags, 0o600)
             with open(fd, "w") as file:
                 file.write("*\n")
-
-
-def _copy(directory: Directory, other: Directory, name: str) -> None:
-    source = directory.open(name)
-    with closing_quietly(source):
-        output = other.create(name)
-        with closing_quietly(output):
-            for offset in range(0, source.size, _CHUNK):
-                write_all(output, source.read_at(offset, _CHUNK))
-            output.sync()
 
 
 def _is_there(path: str) -> bool:
