@@ -250,8 +250,7 @@ class _Held:
                         if name not in ("state", "result")
                     }
                     self._step = self._meta.get("step", 0) - recovery.position.step
-                for _ in recovery.increments():
-                    pass
+                recovery.read()
                 context = encode_context(recovery.context.items())
                 self._parts["context"] = Encoded(CONTEXT, context, [])
                 self.hold.generations.adopt(recovery)

@@ -55,7 +55,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
         renames=call.options.renames,
         migration=call.migration,
     )
-    if replayed is None or replayed.replayed or not replayed.meta.get("done"):
+    if replayed is None or not replayed.recovery.is_done:
         return None
     return _finished(call, store, replayed)
 
@@ -81,13 +81,13 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
 
 
 def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
-    meta = recovery.checkpoint.meta if recovery.checkpoint else {}
+    meta = recovery.meta
     _check_function(call, meta)
     _check_version(call, meta)
     _check_arguments(call, meta)
     _check_mode(call, meta, recovery)
     replayed = _replay(call, recovery)
-    finished = meta.get("done") and not replayed.replayed and _is_same_call(call, meta)
+    finished = recovery.is_done and _is_same_call(call, meta)
     if not finished:
         cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
     hold.generations.adopt(recovery)

@@ -119,7 +119,7 @@ def replay(
     """
     begun = time.monotonic()
     checkpoint = recovery.checkpoint
-    meta = checkpoint.meta if checkpoint else {}
+    meta = recovery.meta
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
     mode = meta.get("replay_log", "unknown")
@@ -144,21 +144,19 @@ def replay(
             f"the run {name!r} has increments but no checkpoint that they follow. Recover it with "
             "Trax(...).recover(name, create=..., replay_log=...), as it was begun."
         )
-    base = recovery.position.step
     if replay_log is REPLACE:
         state = _last(recovery, name, state, renames)
-        if forward and (checkpoint or recovery.position.step > base):
+        if forward and (checkpoint or recovery.replayed):
             state = forward(state)
     else:
         if forward and checkpoint:
             state = forward(state)
         state = _fold(recovery, name, state, replay_log, renames, inner)
-    replayed = recovery.position.step - base
     written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
         state=state,
-        step=meta.get("step", base) + replayed,
-        replayed=replayed,
+        step=recovery.step,
+        replayed=recovery.replayed,
         seconds=time.monotonic() - begun,
         age=max(0.0, time.time() - written),
         meta=meta,

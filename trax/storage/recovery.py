@@ -20,7 +20,7 @@ from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.fields import check_checkpoint, check_log
-from trax.storage.files import Directory, storage_errors
+from trax.storage.files import Directory, closing_quietly, storage_errors
 from trax.storage.frames import (
     HEADER_SIZE,
     NOTE,
@@ -33,7 +33,17 @@ from trax.storage.frames import (
 from trax.storage.log import LogReader, open_log
 from trax.storage.names import REPAIR, FileName
 
-__all__ = ["OUTPUT", "Position", "Recovery", "Torn", "is_log_of", "may_lead", "refusal"]
+__all__ = [
+    "OUTPUT",
+    "Position",
+    "Recovery",
+    "Torn",
+    "is_log_of",
+    "may_lead",
+    "misplaced",
+    "owner_of",
+    "refusal",
+]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
@@ -51,6 +61,11 @@ class Position(NamedTuple):
 
     step: int
     chain: int
+
+    @classmethod
+    def of(cls, step: int, digits: str) -> Position:
+        """Return the place that a header block names."""
+        return cls(step, int(digits, 16))
 
 
 class Torn(NamedTuple):
@@ -139,6 +154,28 @@ class Recovery:
         return [head.generation for head in self._chain]
 
     @property
+    def meta(self) -> dict[str, Any]:
+        """The meta record of the base; empty where there is none."""
+        return self.checkpoint.meta if self.checkpoint else {}
+
+    @property
+    def replayed(self) -> int:
+        """How many increments were read behind the base."""
+        base: int = self.checkpoint.fields["step"] if self.checkpoint else 0
+        return self.position.step - base
+
+    @property
+    def step(self) -> int:
+        """The step that the run stands at: it may have counted some that are not logged."""
+        step: int = self.meta.get("step", self.position.step - self.replayed)
+        return step + self.replayed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has ended there."""
+        return bool(self.meta.get("done")) and not self.replayed
+
+    @property
     def log_bytes(self) -> int:
         """How much there is to replay, without reading it: 0 where it is nothing."""
         with storage_errors("reading", self._directory.path):
@@ -167,6 +204,11 @@ class Recovery:
                 self.position = Position(self.position.step, head.chain)
                 self.unforced[FileName("log", head.generation)] = 0
 
+    def read(self) -> None:
+        """Read it to its end, only to see what there is."""
+        for _ in self.increments():
+            pass
+
     def _find_base(self) -> int:
         """Read the newest checkpoint that holds; return its generation, or 0."""
         for name in reversed(self._checkpoints):
@@ -182,7 +224,7 @@ class Recovery:
             fields = checkpoint.fields
             self._check_identity(name, fields)
             self.checkpoint = checkpoint
-            self.position = Position(fields["step"], int(fields["chain"], 16))
+            self.position = Position.of(fields["step"], fields["chain"])
             if "context" in checkpoint.parts:
                 self.context = decode_context(checkpoint.parts["context"].payload)
                 self.forced_context = dict(self.context)
@@ -256,8 +298,8 @@ class Recovery:
                     self._unread[name.generation] = damage
                     continue
             self._check_identity(name, fields)
-            after, step, digest = fields["after"]
-            position = Position(step, int(digest, 16))
+            after, *place = fields["after"]
+            position = Position.of(*place)
             heads[name.generation] = _Head(name.generation, chain, length, after, position, fields)
         return heads
 
@@ -349,20 +391,16 @@ class Recovery:
         self.torn = Torn(name, reader.offset, reader.size - reader.offset, flaw)
 
     def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
-        if fields["name"] != self._name:
-            raise self._misplaced(name, f"the run {fields['name']!r}, not to {self._name!r}")
-        if fields["generation"] != name.generation:
-            raise self._misplaced(name, f"generation {fields['generation']}")
-        if self.run and fields["run"] != self.run:
-            raise self._misplaced(name, "another run of the same name")
+        owner = owner_of(name, fields, self._name, self.run)
+        if owner:
+            path = f"{self._directory.path}/{name}"
+            raise misplaced(path, owner, "read the run under its own name")
         self.run = fields["run"]
 
     def _size(self, name: FileName) -> int:
         source = self._directory.open(str(name))
-        try:
+        with closing_quietly(source):
             return source.size
-        finally:
-            source.close()
 
     def _missing(self, generation: int, reason: str) -> CorruptionError:
         damage = self._unread.get(generation, Damage(reason, 0))
@@ -385,15 +423,6 @@ class Recovery:
             path,
         )
 
-    def _misplaced(self, name: FileName, owner: str) -> CorruptionError:
-        path = f"{self._directory.path}/{name}"
-        return CorruptionError(
-            f"{path} was moved or renamed: it belongs to {owner}. Nothing was changed. Move it "
-            "back to where it was, and read the run under its own name.",
-            path,
-            0,
-        )
-
     @contextlib.contextmanager
     def _errors(self, name: FileName) -> Iterator[None]:
         """Raise what is found in a file as the error that says where, and what to do."""
@@ -403,6 +432,35 @@ class Recovery:
             raise self._corrupt(name, damage.offset, damage.reason) from None
         except (NewerVersion, Forged) as found:
             raise refusal(f"{self._directory.path}/{name}", found) from None
+
+
+def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
+    """Return what a file belongs to by its header block; empty where that is the run itself.
+
+    Parameters
+    ----------
+    file : FileName
+        What it is called.
+    fields : dict
+        What its header block says.
+    name, run : str
+        The run's name and identity; the latter is empty where it is not known yet.
+    """
+    if fields["name"] != name:
+        return f"the run {fields['name']!r}, not to {name!r}"
+    if fields["generation"] != file.generation:
+        return f"generation {fields['generation']}"
+    return "another run of the same name" if run and fields["run"] != run else ""
+
+
+def misplaced(path: str, owner: str, then: str) -> CorruptionError:
+    """Return the error for a file that belongs elsewhere; `then` is what to do once it is back."""
+    return CorruptionError(
+        f"{path} was moved or renamed: it belongs to {owner}. Nothing was changed. Move it back to "
+        f"where it was, and {then}.",
+        path,
+        0,
+    )
 
 
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:

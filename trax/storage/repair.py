@@ -32,7 +32,7 @@ from trax.storage.frames import (
 )
 from trax.storage.names import REPAIR, FileName
 from trax.storage.prefix import Fits, Prefix, prefixes
-from trax.storage.recovery import Recovery
+from trax.storage.recovery import Recovery, misplaced
 from trax.storage.survey import FoundCheckpoint, Survey
 
 __all__ = ["Plan", "repair"]
@@ -124,13 +124,7 @@ def _find(directory: Directory, name: str, fits: Fits) -> Plan:
         return sound
     survey = Survey(directory, name)
     for file, owner in survey.misplaced.items():
-        path = f"{directory.path}/{file}"
-        raise CorruptionError(
-            f"{path} was moved or renamed: it belongs to {owner}. Nothing was changed. Move it "
-            "back to where it was, and then repair the run.",
-            path,
-            0,
-        )
+        raise misplaced(f"{directory.path}/{file}", owner, "then repair the run")
     for prefix in prefixes(directory, survey, fits):
         plan = _plan(survey, prefix)
         if _leads_to(directory, name, plan, prefix):
@@ -149,15 +143,10 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     """Return a plan to do nothing, where recovery needs no help; else None."""
     try:
         recovery = Recovery(directory, name)
-        meta = recovery.checkpoint.meta if recovery.checkpoint else {}
-        base = recovery.position.step
-        for _ in recovery.increments():
-            pass
+        recovery.read()
     except CorruptionError:
         return None
-    replayed = recovery.position.step - base
-    is_done = meta.get("done") and not replayed
-    if not is_done and not fits(recovery.context):
+    if not recovery.is_done and not fits(recovery.context):
         return None
     actions = [
         f"{file} does not hold and is left to the next writer, which loses no step by it: {reason}"
@@ -168,7 +157,7 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
         actions.append(
             f"{torn.name} was torn by a crash at offset {torn.offset}: the next writer cuts it"
         )
-    return Plan(meta.get("step", base) + replayed, 0, True, actions)
+    return Plan(recovery.step, 0, True, actions)
 
 
 # -- what must be done for that ------------------------------------------------------------
@@ -329,8 +318,7 @@ def _leads_to(directory: Directory, name: str, plan: Plan, prefix: Prefix) -> bo
     """Return whether ordinary recovery will find just what is kept."""
     try:
         recovery = Recovery(_View(directory, plan), name)
-        for _ in recovery.increments():
-            pass
+        recovery.read()
     except CorruptionError:
         return False
     # A log that is written anew has a header block of its own, and with it another checksum.

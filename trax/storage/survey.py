@@ -35,7 +35,7 @@ from trax.storage.frames import (
 )
 from trax.storage.log import LogReader
 from trax.storage.names import FileName
-from trax.storage.recovery import Position, refusal
+from trax.storage.recovery import Position, owner_of, refusal
 
 __all__ = ["FoundCheckpoint", "FoundLog", "Survey"]
 
@@ -78,7 +78,7 @@ class FoundCheckpoint:
     @property
     def position(self) -> Position:
         """Where in the logs it was taken."""
-        return Position(self.fields["step"], int(self.fields["chain"], 16))
+        return Position.of(self.fields["step"], self.fields["chain"])
 
     @property
     def step(self) -> int | None:
@@ -138,8 +138,8 @@ class FoundLog:
     @property
     def position(self) -> Position:
         """The place that it continues."""
-        _, step, digest = self.fields["after"]
-        return Position(step, int(digest, 16))
+        _, *place = self.fields["after"]
+        return Position.of(*place)
 
     @property
     def holds_something(self) -> bool:
@@ -240,24 +240,16 @@ class Survey:
         with_header = [one for one in self.files if one.fields]
         whole = [one for one in with_header if one.flaw is None]
         run = (whole or with_header)[-1].fields["run"] if with_header else ""
-        misplaced = {}
-        for one in with_header:
-            fields = one.fields
-            if fields["name"] != name:
-                misplaced[one.name] = f"the run {fields['name']!r}, not to {name!r}"
-            elif fields["generation"] != one.name.generation:
-                misplaced[one.name] = f"generation {fields['generation']}"
-            elif fields["run"] != run:
-                misplaced[one.name] = "another run of the same name"
-        return misplaced
+        owners = {one.name: owner_of(one.name, one.fields, name, run) for one in with_header}
+        return {file: owner for file, owner in owners.items() if owner}
 
 
 def _place(name: FileName, fields: dict[str, Any]) -> tuple[int, Position] | None:
     """Return the place that a log names as its beginning: a generation, and where in it."""
     if name.kind != "log" or not fields:
         return None
-    after, step, digest = fields["after"]
-    return after, Position(step, int(digest, 16))
+    after, *place = fields["after"]
+    return after, Position.of(*place)
 
 
 def _read_checkpoint(

@@ -126,11 +126,8 @@ def examine(directory: Directory, name: str) -> Verified:
     is_done = False
     context = {}
     if recovery is not None and error is None:
-        meta = recovery.checkpoint.meta if recovery.checkpoint else {}
-        base = recovery.checkpoint.fields["step"] if recovery.checkpoint else 0
-        replayed = recovery.position.step - base
-        step = meta.get("step", base) + replayed
-        is_done = bool(meta.get("done")) and not replayed
+        step = recovery.step
+        is_done = recovery.is_done
         context = recovery.context
     numbers = sorted({*survey.checkpoints, *survey.logs})
     generations = tuple(_generation(survey, recovery, number) for number in numbers)
@@ -144,8 +141,7 @@ def _recover(directory: Directory, name: str) -> tuple[Recovery | None, Corrupti
     recovery = None
     try:
         recovery = Recovery(directory, name)
-        for _ in recovery.increments():
-            pass
+        recovery.read()
     except CorruptionError as error:
         return recovery, error
     return recovery, None
