@@ -8,41 +8,28 @@ and what stands behind such a place is counted. Nothing is unpickled, and nothin
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from trax.storage.checkpoint import read_checkpoint, read_meta
+from trax.storage.counting import count_behind
 from trax.storage.fields import check_checkpoint, check_log
 from trax.storage.files import Directory, Input, closing_quietly
 from trax.storage.frames import (
-    BEGINS,
-    CLOUDPICKLE,
     HEADER_SIZE,
-    NOTE,
-    OVERHEAD,
-    PICKLE,
-    SIGNATURE,
     Damage,
     Forged,
     NewerVersion,
-    Records,
     decode_context,
     decode_durable,
     decode_header,
-    follows,
 )
 from trax.storage.log import LogReader
 from trax.storage.names import FileName
 from trax.storage.recovery import Position, owner_of, refusal
 
 __all__ = ["FoundCheckpoint", "FoundLog", "Survey"]
-
-_WORD = struct.Struct("<Q")
-assert _WORD.size * 2 == OVERHEAD
-
-_PICKLE_BEGINS, _PICKLE_ENDS = b"\x80", b"."  # as contexts hardly ever do
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,27 +269,18 @@ def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Posit
         except Damage as damage:
             return _without_head(source, name, damage)
         chain = reader.chain
-        begin = reader.fields["after"][1]
         wanted = {place for generation, place in named if generation == name.generation}
-        reached = wanted & {Position(begin, chain)}
-        flaw, offset = None, 0
         try:
-            for _ in reader:
-                reached |= wanted & {Position(begin + reader.count, reader.chain)}
-            flaw, offset = reader.flaw, reader.flaw_offset
-        except Damage as damage:  # what holds there does not belong there
-            flaw, offset = damage.reason, damage.offset
+            reached, flaw, offset = _walk(reader, wanted)
         except Forged as forged:
             raise refusal(f"{directory.path}/{name}", forged) from None
         behind, is_exact = 0, True
         if flaw is not None:
             inside = offset > reader.offset
-            behind, is_exact = _count_behind(source, offset, reader.size, inside=inside)
+            behind, is_exact = count_behind(source, offset, reader.size, inside=inside)
         if reader.size < reader.durable:
-            flaw = (
-                flaw or f"the file ends, but {reader.durable} bytes of it were forced to the disk"
-            )
-            is_exact = False
+            lacks = f"the file ends, but {reader.durable} bytes of it were forced to the disk"
+            flaw, is_exact = flaw or lacks, False
         return FoundLog(
             name=name,
             size=reader.size,
@@ -318,13 +296,25 @@ def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Posit
         )
 
 
+def _walk(reader: LogReader, wanted: set[Position]) -> tuple[set[Position], str | None, int]:
+    """Read a log; return which of the places it comes by, and why and where it stops holding."""
+    begin = reader.fields["after"][1]
+    reached = wanted & {Position(begin, reader.chain)}
+    try:
+        for _ in reader:
+            reached |= wanted & {Position(begin + reader.count, reader.chain)}
+    except Damage as damage:  # what holds there does not belong there
+        return reached, damage.reason, damage.offset
+    return reached, reader.flaw, reader.flaw_offset
+
+
 def _without_head(source: Input, name: FileName, damage: Damage) -> FoundLog:
     """Return what can be known of a log whose header block does not hold."""
     size = source.size
     if size < HEADER_SIZE:
         return FoundLog(name, size, damage.reason, damage.offset)
     # The checksum that the first record is seeded with may still stand there.
-    behind, is_exact = _count_behind(source, HEADER_SIZE, size, inside=False)
+    behind, is_exact = count_behind(source, HEADER_SIZE, size, inside=False)
     durable = decode_durable(source.read_at(0, HEADER_SIZE))
     return FoundLog(
         name=name,
@@ -335,70 +325,3 @@ def _without_head(source: Input, name: FileName, damage: Damage) -> FoundLog:
         behind=behind,
         is_exact=is_exact and durable <= size,
     )
-
-
-def _count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
-    """Count the increments from a bad record on; return also whether that is all of them.
-
-    Parameters
-    ----------
-    inside : bool
-        Whether the bad record is within an object that began before it.
-    """
-    count, is_exact = 0, True
-    while offset < size:
-        # Where it is what stands before a record that is damaged, that one can be valid itself.
-        behind = follows(source, offset - _WORD.size, size, beginning=False)
-        between = _count_between(source, offset, size if behind is None else behind, inside)
-        if between is None:
-            is_exact, inside = False, False
-        else:
-            ends, inside = between
-            count += ends
-        if behind is None:
-            break
-        (seed,) = _WORD.unpack(source.read_at(behind - _WORD.size, _WORD.size))
-        records = Records(source, seed)
-        records.offset, records.size = behind, size
-        for number, record in enumerate(records):
-            if number == 0 and between is not None and record.begins == inside:
-                is_exact = False
-            count += record.kind in (PICKLE, CLOUDPICKLE)
-            inside = record.kind not in (PICKLE, CLOUDPICKLE, NOTE, SIGNATURE)
-        offset = records.offset
-    return count, is_exact and not inside
-
-
-def _count_between(source: Input, offset: int, end: int, inside: bool) -> tuple[int, bool] | None:
-    """Count the increments that end in a damaged stretch, by the lengths that stand in it.
-
-    Returns
-    -------
-    tuple of int and bool, or None
-        How many there are, and whether another one has begun. None where the lengths do not lead
-        to the end of the stretch, or what they lead over cannot be increments.
-    """
-    count = 0
-    while offset < end:
-        head = source.read_at(offset, _WORD.size)
-        if len(head) < _WORD.size:
-            return None
-        (word,) = _WORD.unpack(head)
-        kind, begins, length = word & 0x7F, bool(word & BEGINS), word >> 8
-        is_pickle = kind in (PICKLE, CLOUDPICKLE)
-        if kind == SIGNATURE and not (begins or inside):
-            offset += length + OVERHEAD
-            continue
-        if begins == inside or not PICKLE <= kind <= NOTE:
-            return None
-        # It may be the kind that is damaged: only an increment has a pickle.
-        if is_pickle or kind == NOTE:
-            first = source.read_at(offset + _WORD.size, 1)
-            last = source.read_at(offset + _WORD.size + length - 1, 1)
-            looks_so = first == _PICKLE_BEGINS or (is_pickle and last == _PICKLE_ENDS)
-            if is_pickle != looks_so:
-                return None
-        count += is_pickle
-        inside = not is_pickle and kind != NOTE
-        offset += length + OVERHEAD
-    return (count, inside) if offset == end else None
