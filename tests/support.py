@@ -82,6 +82,27 @@ def write_script(text: str) -> str:
     return str(path)
 
 
+# -- a run that was broken off -------------------------------------------------------------
+
+COUNT = """
+import os, signal, sys
+import trax
+
+@trax.resumable(create=int, every_steps=5)
+def count(n, to):
+    with trax.open("out.txt") as file:
+        while n < to:
+            print(n, file=file)
+            n = yield n + 1
+"""
+
+
+def count_to_13() -> Path:
+    """Write a run of 13 steps, with checkpoints at 5 and 10; return where its files are."""
+    run_script(COUNT + "run = count(to=20)\nfor n in run:\n    if n == 13: break\nrun.close()\n")
+    return Path(".trax/runs/count")
+
+
 # -- the language of stores ----------------------------------------------------------------
 
 

@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 from faults import FaultyDirectory
 from support import (
+    COUNT,
     NAME,
     Writer,
     changed,
+    count_to_13,
     flipped,
     increment,
     of_version,
@@ -704,25 +706,6 @@ def test_a_repair_file_says_what_will_be_done() -> None:
 
 
 # -- in the file system --------------------------------------------------------------------
-
-COUNT = """
-import os, signal, sys
-import trax
-from trax.storage import files, repair
-
-@trax.resumable(create=int, every_steps=5)
-def count(n, to):
-    with trax.open("out.txt") as file:
-        while n < to:
-            print(n, file=file)
-            n = yield n + 1
-"""
-
-
-def count_to_13() -> Path:
-    """Write a run of 13 steps, with checkpoints at 5 and 10; return where its files are."""
-    run_script(COUNT + "run = count(to=20)\nfor n in run:\n    if n == 13: break\nrun.close()\n")
-    return Path(".trax/runs/count")
 
 
 def harm_file(path: Path, offset: int) -> None:

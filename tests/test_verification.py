@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from support import (
+    COUNT,
     NAME,
     Writer,
     changed,
+    count_to_13,
     flipped,
     of_version,
     read,
@@ -169,23 +171,6 @@ def test_a_run_that_never_began_is_no_damage() -> None:
 
 
 # -- as a person sees it -------------------------------------------------------------------
-
-COUNT = """
-import sys, trax
-
-@trax.resumable(create=int, every_steps=5)
-def count(n, to):
-    with trax.open("out.txt") as file:
-        while n < to:
-            print(n, file=file)
-            n = yield n + 1
-"""
-
-
-def count_to_13() -> Path:
-    """Write a run of 13 steps, with checkpoints at 5 and 10; return where its files are."""
-    run_script(COUNT + "run = count(to=20)\nfor n in run:\n    if n == 13: break\nrun.close()\n")
-    return Path(".trax/runs/count")
 
 
 def test_the_table_and_the_dictionary(store_here: Path) -> None:

@@ -57,7 +57,3 @@ def _keygen(options: argparse.Namespace) -> None:
     print(f"{path}: key {key.id}. Keep a copy: what it signs cannot be loaded without it.")
     if options.path:
         print(f"It is used where TRAX_KEY_FILE={path} is set.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

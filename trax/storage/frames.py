@@ -96,26 +96,25 @@ _WINDOW = 1 << 18  # bytes read at a time
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
 
 
-class Damage(Exception):  # noqa: N818  # a finding; what is raised to the user is an error
-    """These bytes are not what was written; `offset` says where they begin."""
+class _Finding(Exception):  # noqa: N818  # what is raised to the user is an error
+    """What is wrong with the bytes at `offset`."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
+
+
+class Damage(_Finding):
+    """These bytes are not what was written; `offset` says where they begin."""
 
 
 class NewerVersion(Exception):  # noqa: N818  # likewise
     """The header block is whole, and of a format version from the future."""
 
 
-class Forged(Exception):  # noqa: N818  # likewise
+class Forged(_Finding):
     """The checksums hold, and the signature does not: whoever wrote this had not the key."""
-
-    def __init__(self, reason: str, offset: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.offset = offset
 
 
 class Source(Protocol):

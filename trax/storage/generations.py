@@ -32,6 +32,7 @@ from trax.storage.recovery import Position, Recovery
 
 __all__ = ["Generations"]
 
+_ALL = 1 << 62  # bytes; no file is longer
 _ROOM = "Make room or mend the disk, then run it again: what was acknowledged is stored."
 
 
@@ -152,8 +153,8 @@ class Generations:
             copy_file(directory, str(torn.name), directory, aside, torn.offset)
         for name, forced in recovery.unforced.items():
             # What the next log will declare as its beginning must be on the disk before it is.
-            is_torn = torn is not None and torn.name == name
-            directory.cut(str(name), torn.offset if torn and is_torn else 1 << 62, forced)
+            length = torn.offset if torn and torn.name == name else _ALL
+            directory.cut(str(name), length, forced)
         if torn:
             name, offset, size, flaw = torn
             self._report(

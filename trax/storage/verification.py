@@ -122,13 +122,9 @@ def examine(directory: Directory, name: str) -> Verified:
     """
     recovery, error = _recover(directory, name)
     survey = Survey(directory, name)
-    step = None
-    is_done = False
-    context = {}
+    step, is_done, context = None, False, {}
     if recovery is not None and error is None:
-        step = recovery.step
-        is_done = recovery.is_done
-        context = recovery.context
+        step, is_done, context = recovery.step, recovery.is_done, recovery.context
     numbers = sorted({*survey.checkpoints, *survey.logs})
     generations = tuple(_generation(survey, recovery, number) for number in numbers)
     problems = list(_problems(generations, survey))

@@ -13,6 +13,8 @@ from trax.testing.trials import Crash, Story, Trials, crashes, kills
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
 
+_ONCE = 0.9  # of all power cuts have no other one behind them
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -198,9 +200,6 @@ def check_power_cut(
         again = trials.resume_recorded(crash, story, "first", before)
         done += _cut_again(trials, again, story._replace(least=crash.promise.durable))
     return Checked(steps, done)
-
-
-_ONCE = 0.9  # of all power cuts have no other one behind them
 
 
 def _cut_again(trials: Trials, recorder: Recorder, story: Story) -> int:
