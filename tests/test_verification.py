@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -295,3 +295,61 @@ def test_what_is_pruned_while_it_is_read_is_no_damage(
         monkeypatch.setattr(LocalDirectory, "open", opening)
         found = trax.verify("run")
     assert (found.good, found.step) == (True, 4)
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_what_is_half_written_while_it_is_read_is_no_damage(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large increment comes in pieces, and a reader can see some of them."""
+    opens = 0
+    open_file = LocalDirectory.open
+    with trax.Trax() as store:
+        store.checkpoint(run=0)
+        store.log(run=1)
+        path = Path(".trax/runs/run/log-00000001")
+        size = path.stat().st_size
+
+        whole = b""
+
+        def opening(directory: LocalDirectory, name: str) -> Any:
+            nonlocal opens, whole
+            opens += 1
+            if opens == at:
+                store.log(run=bytes(1000))
+                whole = path.read_bytes()
+                os.truncate(path, (size + len(whole)) // 2)
+            elif opens == at + 1:
+                path.write_bytes(whole)
+            return open_file(directory, name)
+
+        monkeypatch.setattr(LocalDirectory, "open", opening)
+        found = trax.verify("run")
+    assert found.good, str(found)
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_fresh_start_while_it_is_read_is_no_damage(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new run has files of the same names."""
+    opens = 0
+    open_file = LocalDirectory.open
+
+    @trax.resumable(create=int, every_steps=5)
+    def count(n: int, to: int) -> Generator[int, int, None]:
+        while n < to:
+            n = yield n + 1
+
+    count(to=13).result()
+
+    def opening(directory: LocalDirectory, name: str) -> Any:
+        nonlocal opens
+        opens += 1
+        if opens == at:
+            count.fresh(to=13).result()
+        return open_file(directory, name)
+
+    monkeypatch.setattr(LocalDirectory, "open", opening)
+    found = trax.verify("count")
+    assert (found.good, found.step) == (True, 13)

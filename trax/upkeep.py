@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.cutting import lengths
-from trax.errors import NotFoundError
+from trax.errors import NotFoundError, StorageError
 from trax.storage.repair import repair as mend
 from trax.storage.store import Store
 from trax.storage.verification import CheckpointFile, Generation, LogFile, examine
@@ -163,15 +163,18 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
     store = Store(traxdir)
     problems: tuple[str, ...] | None = None
     while True:
-        seen = _files(store, name)
+        _check_files(store, name)
+        seen, sizes = store.look(name), store.sizes(name)
         try:
             found = _verify(store, name)
-        except FileNotFoundError:  # pruned by a writer, just now
-            if seen == store.files(name):
+        except (FileNotFoundError, StorageError):  # pruned or begun afresh, just now
+            if seen == store.look(name):
                 raise
             continue
-        # What a writer has just pruned or begun can look like damage, but not twice in a row.
-        if found.good or found.problems == problems or seen == store.files(name):
+        # What a writer is just adding, pruning or beginning can look like damage, but not twice in
+        # a row.
+        is_same = (seen, sizes) == (store.look(name), store.sizes(name))
+        if found.good or is_same or found.problems == problems:
             return found
         problems = found.problems
 
@@ -212,13 +215,11 @@ def _shortfall(file: OutputFile) -> str:
     return f"the output file {file.path} {present}, and should have {file.length:,}"
 
 
-def _files(store: Store, name: str) -> list[str]:
-    found = store.files(name)
-    if not found:
+def _check_files(store: Store, name: str) -> None:
+    if not store.files(name):
         raise NotFoundError(
             f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."
         )
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +322,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     count needs no repair: it goes on at step 3.
     """
     store = Store(traxdir)
-    _files(store, name)
+    _check_files(store, name)
 
     def fits(context: Mapping[str, bytes]) -> bool:
         return all(one.is_long_enough for one in _outputs(store, context))

@@ -112,6 +112,14 @@ class Store:
             return os.stat(self.run_path(name)).st_ino, files
         return 0, files
 
+    def sizes(self, name: str) -> list[int]:
+        """Return what is another whenever something was added to a file of a run."""
+        path = self.run_path(name)
+        try:
+            return [os.stat(os.path.join(path, text)).st_size for text in self.files(name)]
+        except OSError:  # one has just been removed
+            return []
+
     def recover(self, name: str) -> Recovery | None:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
