@@ -12,7 +12,7 @@ import json
 import os
 import random
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -777,6 +777,33 @@ def test_a_short_output_file(store_here: Path) -> None:
     assert Path("out.txt").read_text().split() == [str(n) for n in range(20)]
     Path("out.txt").unlink()  # a run that is done needs it no more
     assert trax.repair("count").aside is None
+
+
+def test_only_a_run_that_is_done_needs_no_output_file() -> None:
+    """One that has gone on since then is led back to where it was done, and goes on with the file.
+
+    Its steps may have written nothing more, so that none of them speaks of the file.
+    """
+
+    @trax.resumable(create=int, varying=("to",))
+    def count(n: int, to: int) -> Generator[int, int, None]:
+        with trax.open("out.txt") as file:
+            while n < to:
+                if n < 3:
+                    print(n, file=file)
+                n = yield n + 1
+
+    count(to=3).result()
+    with count(to=9) as run:
+        assert [next(run), next(run)] == [4, 5]
+    Path("out.txt").rename("moved.txt")
+    assert not trax.verify("count").good
+    done = trax.repair("count")
+    assert (done.step, done.lost, done.is_exact) == (3, 2, True)
+    assert count(to=3).result() == 3
+    assert trax.repair("count").aside is None
+    Path("moved.txt").rename("out.txt")
+    assert count(to=9).result() == 9
 
 
 def test_a_run_that_is_held_is_not_repaired() -> None:

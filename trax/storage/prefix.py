@@ -170,9 +170,10 @@ class _Walk:
         self._base = base
         self._fits = fits
         self._path: list[int] = []
-        # Whoever asks for the result of a run that is done needs no output file.
-        self._is_fit = bool(base and base.meta.get("done")) or fits(self.context)
-        self.best = self._here(HEADER_SIZE) if base and self._is_fit else None
+        self._is_fit = fits(self.context)
+        # Whoever asks for the result of a run that is done needs no output file; who goes on does.
+        self._may_begin = self._is_fit or bool(base and base.meta.get("done"))
+        self.best = self._here(HEADER_SIZE) if base and self._may_begin else None
 
     def enter(self, number: int, position: Position) -> None:
         """Go over the header block of a log."""
@@ -180,7 +181,7 @@ class _Walk:
         self._path = [*self._path, number]
         # An empty log at the end is a reason to look at the end of the one before it; so it
         # counts only where there is none before it.
-        if len(self._path) == 1 and self._is_fit:
+        if len(self._path) == 1 and self._may_begin:
             self.best = self._here(HEADER_SIZE)
 
     def merge(self, context: dict[str, bytes]) -> None:
