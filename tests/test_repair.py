@@ -695,6 +695,29 @@ def test_a_repair_file_that_does_not_hold_is_made_anew() -> None:
     assert read(sound) == 9
 
 
+@pytest.mark.parametrize("text", HARMED)
+def test_what_a_repair_had_removed_is_not_said_to_be_nothing(text: str) -> None:
+    """Where it was cut short, and its file does not hold, nobody knows what is gone."""
+    damaged = harmed(text)
+    done = mend(on_disk(damaged))
+    for number in itertools.count():
+        directory = on_disk(damaged)
+        begun = len(directory.operations)
+        mend(directory)
+        half = MemoryDirectory()
+        for operation in directory.operations[: begun + number]:
+            half.apply(operation)
+        if len(half.operations) == len(directory.operations):
+            break
+        if REPAIR in half.list():
+            half = MemoryDirectory({**half.files(), REPAIR: b"0000000000000000\n{}"})
+            plan = mend(half)
+            assert (plan.step, read(half)) == (done.step, done.step)
+            assert not plan.is_exact
+            assert plan.actions
+    assert number > 3
+
+
 def test_a_repair_file_says_what_will_be_done() -> None:
     """It is JSON behind a checksum, and names nothing but checkpoints and logs."""
     directory = MemoryDirectory(harmed("aacaaca|aasaa"))

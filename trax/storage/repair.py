@@ -38,6 +38,12 @@ from trax.storage.survey import FoundCheckpoint, Survey
 __all__ = ["Plan", "repair"]
 
 
+_HALF_DONE = (
+    f"removed {REPAIR}, which does not hold: a repair was begun and did not end, and what that had "
+    "removed already is not counted"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done to the files of a run, and what that keeps.
@@ -109,7 +115,9 @@ def repair(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[],
     plan = _unfinished(directory)
     if plan is None:
         plan = _find(directory, name, fits)
-        if not plan.changes_anything and REPAIR not in directory.list():
+        if REPAIR in directory.list():
+            plan = replace(plan, is_exact=False, actions=[_HALF_DONE, *plan.actions])
+        elif not plan.changes_anything:
             return plan
         plan = replace(plan, aside=copy_aside())
         _begin(directory, plan)
