@@ -243,6 +243,12 @@ def folds_with_a_global(state: list[Any], steps: int) -> Steps:
         yield i
 
 
+@trax.resumable(create=str)
+def reads_a_file(text: str, path: str) -> Steps:
+    for line in Path(path).read_text():
+        text = yield text + line
+
+
 @trax.resumable(create=int)
 def writes_by_itself(n: int, below: int) -> Steps:
     with open("log.txt", "a") as file:
@@ -422,6 +428,36 @@ def test_a_call_that_has_begun_cannot_be_checked() -> None:
         next(run)
         with pytest.raises(trax.UsageError, match="has begun"):
             check_resume(run)
+
+
+@pytest.mark.parametrize("given", [replaces, len, 3])
+def test_what_is_no_call_of_a_decorated_function_is_refused(given: Any) -> None:
+    """Somebody who forgets to call it is told what to give."""
+    for check in (check_resume, check_power_cut):
+        with pytest.raises(trax.UsageError, match=r"such as walk\(steps=10\)"):
+            check(given)
+
+
+@pytest.mark.parametrize("limit", [0, -1, "3"])
+def test_a_limit_that_would_try_nothing_is_refused(limit: Any) -> None:
+    """A check of nothing passes, and says nothing."""
+    for check in (check_resume, check_power_cut):
+        with pytest.raises(trax.UsageError, match="limit must be"):
+            check(replaces(below=3), limit=limit)
+
+
+def test_one_pattern_to_ignore_is_not_taken_for_its_letters() -> None:
+    """The asterisk in it would ignore every file."""
+    with pytest.raises(AssertionError, match="the file"):
+        check_resume(writes_by_itself(below=3), limit=5, ignore="*.log")
+    check_resume(writes_by_itself(below=3), limit=5, ignore="*.txt")
+
+
+def test_a_loop_that_misses_a_file_is_told_where_it_is_run() -> None:
+    """The file lies where the test is, and the loop is run elsewhere."""
+    with pytest.raises(FileNotFoundError) as caught:
+        check_resume(reads_a_file(path="data.txt"))
+    assert "prepare=" in caught.value.__notes__[0]
 
 
 def test_a_loop_that_writes_elsewhere_is_refused(tmp_path: Path) -> None:

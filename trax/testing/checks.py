@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.async_run import AsyncRun
+from trax.errors import UsageError
 from trax.run import Run
 from trax.testing.recording import Recorder
 from trax.testing.trials import Crash, Story, Trials, crashes, kills
@@ -49,8 +50,8 @@ def check_resume(
     files that it writes and the next numbers of random generators, too.
 
     All of that happens in this process, in temporary directories, one of which is the current one
-    while the loop runs; the store of the loop is not touched. So the loop must come to an end, soon
-    as it is run about as often as it has steps, and write to relative paths.
+    while the loop runs; the store of the loop is not touched. So the loop must come to an end, and
+    soon, since it is run about as often as it has steps; and it must write to relative paths.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def check_resume(
     prepare : callable, optional
         What a script does before the call, such as writing a file that the loop reads or
         seeding random generators; called before every run, in its directory.
-    ignore : iterable of str
+    ignore : str or iterable of str
         Patterns of files that need not be the same, as in ``["*.log"]``.
 
     Returns
@@ -75,6 +76,8 @@ def check_resume(
 
     Raises
     ------
+    UsageError
+        `run` is no such call, or `limit` no such number.
     AssertionError
         It went on differently. The message says where it was broken off, what differs first, what
         it may come of, and where the directory is kept as it was then.
@@ -106,7 +109,7 @@ def check_resume(
     increment 2: live 3, resumed 2
     ...
     """
-    trials = Trials(run, prepare, tuple(ignore), seed)
+    trials = _trials(run, limit, seed, prepare, ignore)
     steps = trials.reference().last
     done = 0
     for how, options in (
@@ -149,13 +152,13 @@ def check_power_cut(
     run : Run or AsyncRun
         A call of the decorated function from which no increment was asked for.
     limit : int or None
-        How many power cuts are tried at most, drawn at random. None: all that differ, which can be
-        very many.
+        How many power cuts of an undisturbed run are tried at most, drawn at random; about half
+        as many more come while a run is resumed. None: all that differ, which can be very many.
     seed : int
         What they are drawn with.
     prepare : callable, optional
         What a script does before the call; see `check_resume`.
-    ignore : iterable of str
+    ignore : str or iterable of str
         Patterns of files that need not be the same.
 
     Returns
@@ -165,6 +168,8 @@ def check_power_cut(
 
     Raises
     ------
+    UsageError
+        `run` is no such call, or `limit` no such number.
     AssertionError
         It went on differently; see `check_resume`.
 
@@ -181,7 +186,7 @@ def check_power_cut(
     >>> check_power_cut(squares(below=3), limit=20).steps
     3
     """
-    trials = Trials(run, prepare, tuple(ignore), seed)
+    trials = _trials(run, limit, seed, prepare, ignore)
     steps = trials.reference().last
     recorder = trials.record()
     done = 0
@@ -200,6 +205,19 @@ def check_power_cut(
         again = trials.resume_recorded(crash, story, "first", before)
         done += _cut_again(trials, again, story._replace(least=crash.promise.durable))
     return Checked(steps, done)
+
+
+def _trials(
+    run: Run[Any, Any, Any] | AsyncRun[Any, Any],
+    limit: int | None,
+    seed: int,
+    prepare: Callable[[], object] | None,
+    ignore: Iterable[str],
+) -> Trials:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise UsageError(f"limit must be a positive whole number, or None for all, not {limit!r}")
+    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    return Trials(run, prepare, patterns, seed)
 
 
 def _cut_again(trials: Trials, recorder: Recorder, story: Story) -> int:

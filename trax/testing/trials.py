@@ -69,6 +69,10 @@ OUTPUT = (
     "with ignore= where it need not be the same."
 )
 RANDOM = "The numbers that are drawn next would be others: see the how-to about random numbers."
+ELSEWHERE = (
+    "trax.testing runs the loop in an empty directory: let prepare= put there what it reads, or "
+    "give absolute paths."
+)
 LOST = "This is a bug of trax, or the disk was not told to keep it: see sync=."
 
 
@@ -140,6 +144,10 @@ class Trials:
     def __init__(
         self, run: AnyRun, prepare: Callable[[], object] | None, ignore: tuple[str, ...], seed: int
     ) -> None:
+        if not isinstance(run, (Run, AsyncRun)):
+            raise UsageError(
+                f"give a call of the decorated function, such as walk(steps=10), not {run!r}"
+            )
         engine: Engine = run._engine  # noqa: SLF001  # it is one of us
         if engine.status != "new":
             raise UsageError(f"{run.name!r} has begun: give a call that nothing was asked of yet")
@@ -166,7 +174,11 @@ class Trials:
     def reference(self) -> Outcome:
         """Run the loop undisturbed, for what comes after to be compared with."""
         with _directory() as directory, self._process(directory, "first"):
-            self.expected = self._play()
+            try:
+                self.expected = self._play()
+            except FileNotFoundError as error:
+                error.add_note(ELSEWHERE)
+                raise
         self._said_before = self._said
         return self.expected
 
