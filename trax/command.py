@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,4 +57,4 @@ def _keygen(options: argparse.Namespace) -> None:
         ) from None
     print(f"{path}: key {key.id}. Keep a copy: what it signs cannot be loaded without it.")
     if options.path:
-        print(f"It is used where TRAX_KEY_FILE={path} is set.")
+        print(f"It is used where TRAX_KEY_FILE={os.path.abspath(path)} is set.")

@@ -95,6 +95,14 @@ _ENTRY = struct.Struct("<HI")  # of a context: length of the key, length of the 
 _WINDOW = 1 << 18  # bytes read at a time
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
 
+_GIVE_KEY = "Give the key that the run was begun with, by TRAX_KEY or TRAX_KEY_FILE"
+_GIVE_NONE = (
+    "If the run was begun without a key, and nobody else could write to it, it goes on with "
+    "TRAX_KEY= (empty)"
+)
+_PUT_BACK = "Put the file back from a copy of the store"
+_GIVE_OTHER = f"{_GIVE_KEY}. If this is that key, somebody else has changed the file. {_PUT_BACK}"
+
 
 class _Finding(Exception):  # noqa: N818  # what is raised to the user is an error
     """What is wrong with the bytes at `offset`."""
@@ -114,7 +122,14 @@ class NewerVersion(Exception):  # noqa: N818  # likewise
 
 
 class Forged(_Finding):
-    """The checksums hold, and the signature does not: whoever wrote this had not the key."""
+    """The checksums hold, and the signature does not: whoever wrote this had not the key.
+
+    `remedy` says what a person can do about it.
+    """
+
+    def __init__(self, reason: str, offset: int, remedy: str) -> None:
+        super().__init__(reason, offset)
+        self.remedy = remedy
 
 
 class Source(Protocol):
@@ -191,11 +206,11 @@ def _check_signature(block: bytes | bytearray, key: Key | None) -> None:
     signature = block[SIGNATURE_OFFSET:DURABLE_OFFSET]
     if key is None:
         if signature != UNSIGNED:
-            raise Forged("is signed, and no key is given to check that with", 0)
+            raise Forged("is signed, and no key is given to check that with", 0, _GIVE_KEY)
     elif signature == UNSIGNED:
-        raise Forged(f"is not signed, and {key.source} gives a key", 0)
+        raise Forged(f"is not signed, and {key.source} gives a key", 0, _GIVE_NONE)
     elif not compare_digest(key.sign(block[:SIGNATURE_OFFSET]), signature):
-        raise Forged(f"is not signed with the key {key.id} from {key.source}", 0)
+        raise Forged(f"is not signed with the key {key.id} from {key.source}", 0, _GIVE_OTHER)
 
 
 def header_signer(block: bytes | bytearray, key: Key | None) -> Signer | None:
@@ -359,7 +374,9 @@ class Records:
         self._signer = self._signer.check(self._signing, record.payload)
         if self._signer is None:
             raise Forged(
-                "was written in part without the key: a signature does not hold", record.offset
+                "was written in part without the key: a signature does not hold",
+                record.offset,
+                _PUT_BACK,
             )
         self._signing = self._signer.begin()
 

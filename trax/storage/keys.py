@@ -58,7 +58,7 @@ def find_key(store: str) -> Key | None:
             if named:
                 raise UsageError(
                     f"TRAX_KEY_FILE says that the key is in {named}, and there is no such file. "
-                    f"{_HOW}"
+                    f"Put it there, or make a new one with: trax keygen {named}"
                 ) from None
             if not os.path.islink(place):
                 return None

@@ -474,10 +474,8 @@ def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | Unt
         message = f"{path} is of {found}. Nothing was changed. Install the trax that wrote it."
         return FormatVersionError(message, path, 0)
     return UntrustedError(
-        f"{path} {found} (offset {found.offset}). Nothing was loaded or changed. Give the key that "
-        "the run was begun with, by TRAX_KEY or TRAX_KEY_FILE; a run that was begun without one "
-        "goes on with TRAX_KEY= (empty), if nobody else could write to it; or begin anew, with the "
-        "function's fresh(...)."
+        f"{path} {found} (offset {found.offset}). Nothing was loaded or changed. {found.remedy}; "
+        "or begin anew, with the function's fresh(...)."
     )
 
 
