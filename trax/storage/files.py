@@ -439,5 +439,5 @@ def storage_errors(doing: str, path: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{doing} {path} failed: {error}. Check that it is a directory that you may read and "
-            "write, and that the disk is there; then run it again."
+            "write, and that the disk is there and has room; then run it again."
         ) from error
