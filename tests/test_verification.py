@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
@@ -199,6 +200,45 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
     again = json.loads(json.dumps(found.as_dict()))
     assert (again["good"], again["step"]) == (False, None)
     assert again["generations"][1]["log"]["offset"] == 1094
+
+
+def test_what_is_said_to_help_does_so_in_whatever_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call to repair a run says which store, unless that is the default."""
+    run = count_to_13()
+    log = run / "log-00000003"
+    log.write_bytes(flipped(log.read_bytes(), 1110))
+    store = Path(".trax").resolve()
+    monkeypatch.setenv("TRAX_DIR", "elsewhere")
+    call = f"trax.repair('count', traxdir='{store}')"
+    with pytest.raises(CorruptionError, match=re.escape(call)):
+        trax.load("count", traxdir=store)
+    assert str(trax.verify("count", traxdir=store)).endswith(f"{call} can help.")
+    eval(call)  # as the person does
+    assert trax.load("count", traxdir=store) == 11
+
+
+def test_a_problem_is_one_line_that_says_what_is_damaged() -> None:
+    """What to do about it stands at the end, once."""
+    with trax.Trax() as store:
+        store.checkpoint(word="u")
+        store.log(word="n")
+    path = Path(".trax/runs/word/checkpoint-00000001")
+    path.write_bytes(flipped(path.read_bytes(), 1100))
+    found = trax.verify("word")
+    assert len(found.problems) == 2
+    assert found.problems[0].endswith("what is older does not lead to the same state")
+    assert str(found).count("trax.repair") == 1
+
+
+def test_a_run_that_is_done_is_said_to_be() -> None:
+    """It does not go on."""
+    count_to_13()
+    assert str(trax.verify("count")).endswith("It goes on at step 13.")
+    assert not trax.verify("count").done
+    run_script(COUNT + "count(to=20).result()\n")
+    found = trax.verify("count")
+    assert (found.done, found.step) == (True, 20)
+    assert str(found).endswith("It is done, at step 20.")
 
 
 def test_output_files_are_looked_at_until_the_run_is_done() -> None:

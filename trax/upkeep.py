@@ -13,6 +13,7 @@ from typing import Any
 
 from trax.cutting import lengths
 from trax.errors import NotFoundError, StorageError
+from trax.storage.recovery import repair_call
 from trax.storage.repair import repair as mend
 from trax.storage.store import Store
 from trax.storage.verification import CheckpointFile, Generation, LogFile, examine
@@ -57,6 +58,8 @@ class Verification:
         Whether nothing is damaged. An end that was torn by a crash is no damage.
     step : int or None
         The step at which the run would go on; None where it could not.
+    done : bool
+        Whether the run is done at that step.
     generations : tuple of Generation
         Each checkpoint and each log, oldest first: what holds, and what does not.
     others : tuple of str
@@ -71,6 +74,7 @@ class Verification:
     path: str
     good: bool
     step: int | None
+    done: bool
     generations: tuple[Generation, ...]
     others: tuple[str, ...]
     outputs: tuple[OutputFile, ...]
@@ -97,7 +101,9 @@ class Verification:
             yield f"  other files: {', '.join(self.others)}"
         yield from (f"  {problem}" for problem in self.problems)
         if self.step is None:
-            yield f"It cannot go on as it is. trax.repair({self.name!r}) can help."
+            yield f"It cannot go on as it is. {repair_call(self.name, self.path)} can help."
+        elif self.done:
+            yield f"It is done, at step {self.step:,}."
         else:
             yield f"It goes on at step {self.step:,}."
 
@@ -139,6 +145,8 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
 
     Raises
     ------
+    UsageError
+        No run can have this name.
     NotFoundError
         Nothing is stored under this name.
     FormatVersionError
@@ -194,6 +202,7 @@ def _verify(store: Store, name: str) -> Verification:
         path=store.run_path(name),
         good=not problems,
         step=step,
+        done=verified.is_done,
         generations=verified.generations,
         others=verified.others,
         outputs=outputs,
@@ -299,6 +308,8 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
 
     Raises
     ------
+    UsageError
+        No run can have this name.
     NotFoundError
         Nothing is stored under this name.
     LockedError
@@ -307,6 +318,8 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
         Nothing of it is provably right. Nothing was changed.
     FormatVersionError
         A newer trax wrote one of the files. Nothing was changed.
+    UntrustedError
+        Somebody else could have written one of them. Nothing was changed.
     StorageError
         The disk refused. Call it again.
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from trax.errors import UsageError
 
-__all__ = ["GENERATIONS", "REPAIR", "FileName", "decode_run", "encode_run", "temporary"]
+__all__ = [
+    "GENERATIONS",
+    "REPAIR",
+    "FileName",
+    "decode_run",
+    "encode_run",
+    "store_path",
+    "temporary",
+]
 
 REPAIR = "repair"  # what a repair that is under way is going to do
 
@@ -16,6 +25,13 @@ GENERATIONS = 10**18  # a generation is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
 _ANY_FILE = re.compile(_FILE.pattern + r"(\..*)?")
 _LONGEST = 200
+
+
+def store_path(traxdir: str | os.PathLike[str] | None = None) -> str:
+    """Return where a store is; None means ``$TRAX_DIR``, and ``.trax`` where that is not set."""
+    if traxdir is None:
+        traxdir = os.environ.get("TRAX_DIR") or ".trax"
+    return os.path.realpath(os.path.expanduser(os.fspath(traxdir)))
 
 
 class FileName(NamedTuple):

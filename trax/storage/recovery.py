@@ -13,6 +13,7 @@ Nothing is changed here; `Recovery` notes what a writer has to put right.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -31,18 +32,20 @@ from trax.storage.frames import (
     decode_context,
 )
 from trax.storage.log import LogReader, open_log
-from trax.storage.names import REPAIR, FileName
+from trax.storage.names import REPAIR, FileName, store_path
 
 __all__ = [
     "OUTPUT",
     "Position",
     "Recovery",
     "Torn",
+    "in_short",
     "is_log_of",
     "may_lead",
     "misplaced",
     "owner_of",
     "refusal",
+    "repair_call",
 ]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
@@ -51,7 +54,7 @@ _HEAD = OVERHEAD // 2  # of a record, before its payload
 
 _WHAT_NEXT = (
     "Nothing was changed. Put the file back from a copy of the store if there is one. Otherwise "
-    "trax.repair({name!r}) keeps what is provably right, and says how many steps are lost; before "
+    "{repair} keeps what is provably right, and says how many steps are lost; before "
     "that it copies everything. To begin anew, call the function's fresh(...): the files are kept."
 )
 
@@ -410,7 +413,7 @@ class Recovery:
         path = f"{self._directory.path}/{name}"
         return CorruptionError(
             f"{path} is damaged at offset {offset}: {reason}. "
-            + _WHAT_NEXT.format(name=self._name),
+            + _WHAT_NEXT.format(repair=repair_call(self._name, self._directory.path)),
             path,
             offset,
         )
@@ -419,7 +422,7 @@ class Recovery:
         path = f"{self._directory.path}/{REPAIR}"
         return CorruptionError(
             f"the repair of the run {self._name!r} was begun and did not end ({path}). Call "
-            f"trax.repair({self._name!r}) again: it goes on where it was.",
+            f"{repair_call(self._name, self._directory.path)} again: it goes on where it was.",
             path,
         )
 
@@ -461,6 +464,20 @@ def misplaced(path: str, owner: str, then: str) -> CorruptionError:
         path,
         0,
     )
+
+
+def repair_call(name: str, path: str) -> str:
+    """Return what a person calls to repair the run whose files are in the directory `path`."""
+    store = os.path.dirname(os.path.dirname(path))
+    with contextlib.suppress(OSError):  # the current directory may be gone
+        if not store or store == store_path():
+            return f"trax.repair({name!r})"
+    return f"trax.repair({name!r}, traxdir={store!r})"
+
+
+def in_short(error: CorruptionError) -> str:
+    """Return what an error has found, without what to do next."""
+    return str(error).partition(". Nothing was changed.")[0]
 
 
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:

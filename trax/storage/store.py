@@ -31,7 +31,7 @@ from trax.storage.frames import Damage, Forged, NewerVersion
 from trax.storage.generations import Generations
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
-from trax.storage.names import FileName, decode_run, encode_run
+from trax.storage.names import FileName, decode_run, encode_run, store_path
 from trax.storage.recovery import Recovery
 
 __all__ = ["Hold", "Store", "Sync"]
@@ -84,9 +84,7 @@ class Store:
     """
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
-        if traxdir is None:
-            traxdir = os.environ.get("TRAX_DIR") or ".trax"
-        self.path = os.path.realpath(os.path.expanduser(os.fspath(traxdir)))
+        self.path = store_path(traxdir)
         self._key = find_key(self.path)
 
     def run_path(self, name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trax.errors import CorruptionError
 from trax.storage.files import Directory
-from trax.storage.recovery import Recovery
+from trax.storage.recovery import Recovery, in_short
 from trax.storage.survey import FoundCheckpoint, FoundLog, Survey
 
 __all__ = ["CheckpointFile", "Generation", "LogFile", "Verified", "examine"]
@@ -129,7 +129,7 @@ def examine(directory: Directory, name: str) -> Verified:
     generations = tuple(_generation(survey, recovery, number) for number in numbers)
     problems = list(_problems(generations, survey))
     if error is not None and not any(_is_said(error, one) for one in generations):
-        problems.insert(0, str(error))
+        problems.insert(0, in_short(error))
     return Verified(step, is_done, generations, tuple(survey.others), tuple(problems), context)
 
 
