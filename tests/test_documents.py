@@ -1,4 +1,4 @@
-"""The Python code in README and docs is run, each document from top to bottom."""
+"""The Python code in README and docs is run; what it prints, links and contents are right."""
 
 from __future__ import annotations
 
@@ -6,31 +6,80 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*DOCUMENTS, *(ROOT / f"{name}.md" for name in ("SECURITY", "CONTRIBUTING", "CHANGELOG"))]
+
+of_each = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+of_each_text = pytest.mark.parametrize("document", TEXTS, ids=lambda path: path.name)
 
 
 def python_blocks(text: str) -> list[str]:
     """Return the Python code blocks of a Markdown text, in order."""
-    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^( *```python\n.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    return [dedent(block).removeprefix("```python\n") for block in blocks]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def shown_lines(text: str) -> list[str]:
+    """Return what a text says that its code prints: the block right behind it, but trax's lines."""
+    code = r"^```python\n(?:(?!```)[^\n]*\n)*```\n\n"
+    blocks = re.findall(code + r"```text\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if not line.startswith("trax:")]
+
+
+def headings(document: Path) -> list[str]:
+    """Return what links to the headings of a document end with."""
+    text = re.sub(r"^ *```.*?^ *```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found]
+
+
+def without_script(text: str) -> str:
+    """Return a text in which messages do not say where the script is."""
+    return re.sub(r"from '[^']*\.py'", "from 'script.py'", text)
+
+
+@of_each
 def test_the_code_of_a_document_runs(document: Path, tmp_path: Path) -> None:
-    """A reader who types the blocks of a document into one script can run it."""
-    blocks = python_blocks(document.read_text())
+    """A reader who types the blocks of a document into one script can run it, and sees the same."""
+    text = document.read_text()
     script = tmp_path / "document.py"
-    script.write_text("\n".join(blocks))
+    script.write_text("\n".join(python_blocks(text)))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    printed = without_script(done.stdout).splitlines()
+    assert not {without_script(line) for line in shown_lines(text)}.difference(printed)
+
+
+@of_each_text
+def test_links_lead_somewhere(document: Path) -> None:
+    """To a file that is there, and to a heading in it."""
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if not link.startswith("https:"):
+            path, _, heading = link.partition("#")
+            file = (document.parent / path).resolve() if path else document
+            assert file.exists(), link
+            assert not heading or heading in headings(file), link
+
+
+@of_each
+def test_a_table_of_contents_is_complete(document: Path) -> None:
+    """Where there is one, it has every heading of the second order, in order."""
+    listed = re.findall(r"^- \[.*\]\(#(.*)\)$", document.read_text(), re.MULTILINE)
+    assert not listed or listed == [one for one in headings(document)[1:] if one in listed]
+    second = re.findall(r"^## ", document.read_text(), re.MULTILINE)
+    assert not listed or len(listed) == len(second)
 
 
 def test_the_readme_has_an_example() -> None:
     """The README shows at least one piece of Python, so that the test above says something."""
     assert python_blocks((ROOT / "README.md").read_text())
+    assert len(shown_lines((ROOT / "docs" / "tutorial.md").read_text())) >= 5
 
 
 def test_every_test_that_the_guarantees_name_is_there() -> None:
