@@ -189,7 +189,10 @@ def test_a_file_that_is_too_short_or_gone_is_an_error(store_here: Path) -> None:
             Path("out.txt").unlink()
         else:
             os.truncate("out.txt", 20)
-        with pytest.raises(trax.CorruptionError, match=r"out\.txt should have .* bytes") as caught:
+        reason = "it is missing" if is_gone else "it has 20 bytes"
+        with pytest.raises(
+            trax.CorruptionError, match=rf"out\.txt should have .* bytes, and {reason}:"
+        ) as caught:
             loop().result()
         assert caught.value.path == os.path.abspath("out.txt")
         after = {path: path.read_bytes() for path in store_here.rglob("*") if path.is_file()}

@@ -226,8 +226,20 @@ def test_a_problem_is_one_line_that_says_what_is_damaged() -> None:
     path.write_bytes(flipped(path.read_bytes(), 1100))
     found = trax.verify("word")
     assert len(found.problems) == 2
-    assert found.problems[0].endswith("what is older does not lead to the same state")
+    assert found.problems[0] == (
+        "checkpoint-00000001 is damaged at offset 0: a record's checksum does not hold (offset "
+        "1024), and what is older does not lead to the same state"
+    )
     assert str(found).count("trax.repair") == 1
+
+
+def test_a_problem_is_said_once() -> None:
+    """Also where the error of recovery is about the same: files of a run that was renamed."""
+    run = count_to_13()
+    run.rename(run.with_name("other"))
+    problems = trax.verify("other").problems
+    assert len(problems) == len(set(problems)) == len(list(run.with_name("other").iterdir()))
+    assert all(re.match(r"(checkpoint|log)-\d{8} was moved", problem) for problem in problems)
 
 
 def test_a_run_that_is_done_is_said_to_be() -> None:

@@ -112,8 +112,10 @@ def _length(path: str, needed: int) -> int:
     present = 0
     try:
         found = os.stat(path)
+    except FileNotFoundError:
+        reason = "it is missing"
     except OSError as error:
-        reason = error.strerror
+        reason = f"it cannot be read ({error.strerror})"
     else:
         reason = "it is not a regular file"
         if stat.S_ISREG(found.st_mode):

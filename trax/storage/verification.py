@@ -129,7 +129,8 @@ def examine(directory: Directory, name: str) -> Verified:
     generations = tuple(_generation(survey, recovery, number) for number in numbers)
     problems = list(_problems(generations, survey))
     if error is not None and not any(_is_said(error, one) for one in generations):
-        problems.insert(0, in_short(error))
+        found = in_short(error).removeprefix(f"{directory.path}/")
+        problems = [found, *(problem for problem in problems if problem != found)]
     return Verified(step, is_done, generations, tuple(survey.others), tuple(problems), context)
 
 
