@@ -292,6 +292,11 @@ def load(
     renames : mapping of str to str, optional
         Where classes and functions are now; see `resumable`.
 
+    Returns
+    -------
+    object
+        The state.
+
     Raises
     ------
     NotFoundError
@@ -299,6 +304,10 @@ def load(
     CodecError
         A class or function is not where it was, or increments were logged through `Trax`, which
         does not know how they are to be replayed.
+    CorruptionError
+        A file that is needed is damaged; `repair` may help. Nothing was changed.
+    UntrustedError
+        Somebody else could have written one of the files. Nothing was loaded.
 
     Examples
     --------

@@ -117,6 +117,16 @@ class Policy:
 def every_steps(steps: int) -> Policy:
     """Return a policy: a checkpoint every so many increments.
 
+    Parameters
+    ----------
+    steps : int
+        How many.
+
+    Returns
+    -------
+    Policy
+        It combines with others by ``|`` and ``&``.
+
     Raises
     ------
     UsageError
@@ -133,7 +143,17 @@ def every_steps(steps: int) -> Policy:
 
 
 def every_seconds(duration: float | timedelta) -> Policy:
-    """Return a policy: a checkpoint when so much time has passed, in seconds or as a timedelta.
+    """Return a policy: a checkpoint when so much time has passed.
+
+    Parameters
+    ----------
+    duration : float or timedelta
+        How much, in seconds or as a timedelta.
+
+    Returns
+    -------
+    Policy
+        It combines with others by ``|`` and ``&``.
 
     Raises
     ------
