@@ -88,6 +88,9 @@ def test_the_corpus_is_small_and_of_the_targets() -> None:
     assert sum(path.stat().st_size for path in files) < 300_000
 
 
+_WITH_CANARIES = ("checkpoint-00000002", "log-00000003")
+
+
 def canary(**changes: Any) -> Any:
     """Return a recipe of a checkpoint and a log, with a canary in each."""
     recipe = parse((CORPUS / "load" / "started.json").read_bytes())
@@ -115,13 +118,30 @@ def test_a_canary_sings_when_it_is_loaded() -> None:
     assert len(build(recipe).allowed) == 2
 
 
-@pytest.mark.parametrize("name", ["checkpoint-00000002", "log-00000003"])
+@pytest.mark.parametrize("name", _WITH_CANARIES)
 def test_no_canary_sings_whose_checksum_does_not_hold(name: str) -> None:
     """Whichever byte in front of it is changed."""
     size = len(build(canary()).files[name])
     for offset in random.sample(range(size), 40):
         recipe = canary(**{name: {"changes": [[offset, 1 << random.randrange(8)]]}})
         tried(TARGETS["load"], recipe, f"in which byte {offset} is changed")
+
+
+def test_of_a_signed_store_no_canary_sings_that_somebody_without_the_key_has_touched() -> None:
+    """All checksums hold; what is changed or moved behind a signature is not loaded."""
+    signed = canary() | {"signed": True}
+    assert len(loaded(signed)) == len(build(signed).allowed) == 2
+    for name, file in signed["files"].items():
+        for _ in range(5):
+            part, other = random.randrange(9), random.randrange(9)
+            change = [part, random.randrange(1024), 1 << random.randrange(8)]
+            for forged in ([change], [[part, other]], [change, [part, other]]):
+                touched = signed | {"files": signed["files"] | {name: file | {"forged": forged}}}
+                tried(TARGETS["load"], touched, f"in which {name} is forged")
+        for signer in (False, "other"):
+            touched = signed | {"files": signed["files"] | {name: file | {"signed": signer}}}
+            tried(TARGETS["load"], touched, f"in which {name} is signed by {signer}")
+            assert len(build(touched).allowed) == 1 + (name not in _WITH_CANARIES)
 
 
 def test_reading_is_watched() -> None:

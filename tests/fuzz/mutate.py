@@ -69,6 +69,9 @@ def _change(recipe: Any, random: Random, other: Any) -> Any:
     places = list(_places(recipe))
     if not places or not random.randrange(50):
         return _like(recipe, random)
+    if isinstance(recipe, dict) and "files" in recipe and not random.randrange(20):
+        recipe["signed"] = not recipe.get("signed")
+        return recipe
     holder, key = random.choice(places)
     action = random.randrange(10)
     if action < 5:
@@ -156,7 +159,7 @@ def _damage(recipe: Any, random: Random) -> None:
         return
     file = random.choice(found)
     size = 1024 + len(json.dumps(file.get("records", ()), default=str))
-    choice = random.randrange(4)
+    choice = random.randrange(6 if recipe.get("signed") else 4)
     if choice == 0:
         file["cut"] = random.randrange(size)
     elif choice == 1:
@@ -166,7 +169,17 @@ def _damage(recipe: Any, random: Random) -> None:
         }
     elif choice == 2:
         file["durable"] = random.choice(("@", 0, 1024, random.randrange(size), 2**64 - 1))
+    elif choice == 3:
+        _append(file, "changes", [random.randrange(size), 1 << random.randrange(8)])
+    elif choice == 4:
+        part, place = random.randrange(9), random.randrange(1024)
+        change = [part, place, 1 << random.randrange(8)]
+        _append(file, "forged", random.choice((change, [part, random.randrange(9)])))
     else:
-        changes = file.setdefault("changes", [])
-        if isinstance(changes, list):
-            changes.append([random.randrange(size), 1 << random.randrange(8)])
+        file["signed"] = random.choice((True, False, "other"))
+
+
+def _append(file: dict[str, Any], key: str, change: Any) -> None:
+    changes = file.setdefault(key, [])
+    if isinstance(changes, list):
+        changes.append(change)

@@ -24,6 +24,11 @@ the building knows:
 ==============  ==================================================================
 
 `changes` are made after the checksums: of the byte at an offset, by exclusive or.
+
+Where ``"signed"`` stands beside ``"files"``, there is a key, and every file is signed with it; but
+a file's own ``"signed"`` may be false, or ``"other"`` for another key. What is in `forged` is done
+after the signatures and before the checksums, by somebody who has no key: ``[2, 5, 1]`` changes
+byte 5 of the second record, ``[2, 1]`` moves it to the place of the first; the header block is 0.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ import random
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -45,22 +50,29 @@ from trax.storage.frames import (
     CLOUDPICKLE,
     CONTEXT,
     DURABLE_OFFSET,
+    END,
     HEADER_SIZE,
+    META,
     NOTE,
+    OVERHEAD,
     PICKLE,
+    SIGNATURE,
     SIGNATURE_OFFSET,
     decode_context,
     decode_header,
     encode_durable,
     encode_header,
     entry_head,
+    header_signer,
     pieces,
 )
 from trax.storage.names import FileName
+from trax.storage.signing import SIGNATURE_SIZE, Key, Signer
 
 __all__ = [
     "NAME",
     "OBJECTS",
+    "SECRET",
     "Store",
     "build",
     "context_of",
@@ -73,7 +85,11 @@ __all__ = [
 ]
 
 NAME = "run"
+SECRET = bytes(range(32))
+_KEYS = {True: Key(SECRET, "the recipe"), "other": Key(bytes(32), "somebody else")}
 _LARGEST = 1 << 18  # bytes that one text can stand for
+_OBJECT_ENDS = (PICKLE, CLOUDPICKLE, NOTE)
+_SIGNED = {"log": _OBJECT_ENDS, "checkpoint": (META, END)}  # a signature follows these
 
 songs: list[int] = []  # the canaries that were loaded
 
@@ -120,12 +136,16 @@ class Store:
         Their contents.
     boot : str
         The boot that they are read in.
+    key : Key or None
+        The key that they are read with.
     allowed : set of int
-        The canaries that may sing: every byte that a checksum covers is as it was written.
+        The canaries that may sing: every byte that a checksum or a signature covers is as it was
+        written by who has the key.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     boot: str = "boot-1"
+    key: Key | None = None
     allowed: set[int] = field(default_factory=set)
 
     @property
@@ -165,7 +185,7 @@ def context_of(entries: Any) -> bytes:
 def build(recipe: Any, boot: str = "boot-1") -> Store:
     """Return the store that a recipe stands for, in a certain boot."""
     recipe = recipe if isinstance(recipe, dict) else {}
-    store = Store(boot=boot)
+    store = Store(boot=boot, key=_KEYS[True] if recipe.get("signed") else None)
     files = recipe.get("files")
     builder = _Builder(store)
     for name in sorted(files if isinstance(files, dict) else {}, key=_order):
@@ -177,6 +197,14 @@ def _order(name: str) -> tuple[int, bool, str]:
     """Logs come first: a checkpoint names the one that continues it."""
     parsed = FileName.parse(name)
     return (parsed.generation if parsed else 0), name.startswith("checkpoint"), name
+
+
+class _Built(NamedTuple):
+    """Records without their checksums, the places in them, and where each canary's object ends."""
+
+    records: list[bytes]
+    places: list[tuple[int, int]]
+    sung: list[tuple[int, int]]
 
 
 class _Builder:
@@ -194,19 +222,27 @@ class _Builder:
         parsed = FileName.parse(name) or FileName("log", 0)
         kind = "checkpoint" if content.get("magic", parsed.kind) == "checkpoint" else "log"
         fields = self._resolve(content.get("fields"), parsed)
-        block = bytearray(_header(kind, fields))
-        struct.pack_into("<I", block, 8, _number(content.get("version", 1)) % (1 << 32))
-        struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
+        key = self._key_of(content)
+        block = _header(kind, fields, _number(content.get("version", 1)), key)
         after = fields.get("after") if isinstance(fields, dict) else None
         step = _number(after[1] if isinstance(after, list) and len(after) > 1 else 0)
-        data, places, sung = self._records(content.get("records"), bytes(block), step)
+        built = self._records(kind, content.get("records"), block, step, header_signer(block, key))
         if kind == "log":
-            self._places[parsed.generation] = places
+            self._places[parsed.generation] = built.places
+        data = _chained([block, *built.records])
+        forged = _chained(_forged([block, *built.records], content.get("forged")))
         durable = content.get("durable", 0)
         mark = len(data) if durable == "@" else _number(durable) % (1 << 64)
-        data[DURABLE_OFFSET : DURABLE_OFFSET + 16] = encode_durable(mark)
-        self._store.files[name] = final = _changed(bytes(data), content)
-        self._allow(kind, bytes(data), final, sung)
+        forged[DURABLE_OFFSET : DURABLE_OFFSET + 16] = encode_durable(mark)
+        self._store.files[name] = final = _changed(bytes(forged), content)
+        if key is self._store.key:
+            self._allow(kind, bytes(data), final, built.sung)
+
+    def _key_of(self, content: dict[str, Any]) -> Key | None:
+        signed = content.get("signed", True)
+        if self._store.key is None or not signed:
+            return None
+        return _KEYS["other" if signed == "other" else True]
 
     def _resolve(self, fields: Any, name: FileName) -> Any:
         """Put the place in where a field stands for it."""
@@ -239,27 +275,40 @@ class _Builder:
         return f"{place[1]:016x}" if number else place[0]
 
     def _records(
-        self, records: Any, block: bytes, step: int
-    ) -> tuple[bytearray, list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return the bytes of a file, the places in it, and where each canary's record ends."""
-        data = bytearray(block)
+        self, kind: str, records: Any, block: bytes, step: int, signer: Signer | None
+    ) -> _Built:
+        """Build what stands behind a header block."""
         (chain,) = struct.unpack_from("<Q", block, HEADER_SIZE - 8)
-        places = [(step, chain)]
-        sung = []
+        built = _Built([], [(step, chain)], [])
+        offset = HEADER_SIZE
+        signing = signer.begin() if signer else None
         for record in records if isinstance(records, list) else ():
-            kind, content = record if isinstance(record, list) and len(record) == 2 else (1, record)
-            kind = _number(kind) & 0xFF
+            first, content = (
+                record if isinstance(record, list) and len(record) == 2 else (1, record)
+            )
+            first = _number(first) & 0xFF
+            plain = first & ~BEGINS
+            is_signed = signer is not None and plain in _SIGNED[kind]
+            self._canaries += content == "@canary"
+            behind = offset + is_signed * (OVERHEAD + SIGNATURE_SIZE)
+            payload = self._payload(first, content, behind)
+            head, check, chain = pieces(first, payload, chain)
+            built.records.append(head + payload)
+            offset += len(payload) + OVERHEAD
+            if signing is not None:
+                signing.update(head + payload + check)
+            if signer is not None and signing is not None and is_signed:
+                signer = Signer(signer.key, signing.digest())
+                signing = signer.begin()
+                head, _, chain = pieces(SIGNATURE, signer.last, chain)
+                built.records.append(head + signer.last)
+                offset += SIGNATURE_SIZE + OVERHEAD
             if content == "@canary":
-                self._canaries += 1
-            payload = self._payload(kind, content, len(data))
-            head, check, chain = pieces(kind, payload, chain)
-            data += head + payload + check
-            if content == "@canary":
-                sung.append((self._canaries, len(data)))
-            if kind & ~BEGINS in (PICKLE, CLOUDPICKLE, NOTE):
-                step += kind & ~BEGINS != NOTE
-                places.append((step, chain))
-        return data, places, sung
+                built.sung.append((self._canaries, offset))
+            if plain in _OBJECT_ENDS:
+                step += plain != NOTE
+                built.places.append((step, chain))
+        return built
 
     def _payload(self, kind: int, content: Any, offset: int) -> bytes:
         if kind & ~BEGINS in (PICKLE, CLOUDPICKLE):
@@ -303,19 +352,50 @@ def _number(content: Any) -> int:
         return 0
 
 
-def _header(kind: str, fields: Any) -> bytes:
+def _header(kind: str, fields: Any, version: int, key: Key | None) -> bytes:
     """Return a header block whose text may be anything that fits."""
     raw = isinstance(fields, str) or (isinstance(fields, dict) and "raw" in fields)
-    if not raw:
-        try:
-            return encode_header(kind, fields)
-        except (ValueError, RecursionError):
-            pass
-    text = data_of(fields)[: SIGNATURE_OFFSET - 16]
     block = bytearray(encode_header(kind, {}))
-    struct.pack_into("<I", block, 12, len(text))
-    block[16 : 16 + len(text)] = text
+    try:
+        block = block if raw else bytearray(encode_header(kind, fields))
+    except (ValueError, RecursionError):
+        raw = True
+    if raw:
+        text = data_of(fields)[: SIGNATURE_OFFSET - 16]
+        struct.pack_into("<I", block, 12, len(text))
+        block[16 : 16 + len(text)] = text
+    struct.pack_into("<I", block, 8, version % (1 << 32))
+    if key is not None:
+        block[SIGNATURE_OFFSET:DURABLE_OFFSET] = key.sign(block[:SIGNATURE_OFFSET])
+    struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
     return bytes(block)
+
+
+def _forged(parts: list[bytes], changes: Any) -> list[bytes]:
+    """Return a header block and records as somebody changes them who has no key."""
+    parts = list(parts)
+    for change in changes if isinstance(changes, list) else ():
+        numbers = [_number(number) for number in change] if isinstance(change, list) else []
+        number = numbers[0] % len(parts) if numbers else 0
+        if len(numbers) == 3:
+            part = bytearray(parts[number])
+            part[numbers[1] % len(part)] ^= numbers[2] & 0xFF
+            parts[number] = bytes(part)
+        elif len(numbers) == 2 and number:
+            parts.insert(max(1, numbers[1] % len(parts)), parts.pop(number))
+    return parts
+
+
+def _chained(parts: list[bytes]) -> bytearray:
+    """Return a file whose checksums hold: a header block, and records without theirs."""
+    block, *records = parts
+    chain = xxh3_64_intdigest(block[:DURABLE_OFFSET])
+    data = bytearray(block)
+    struct.pack_into("<Q", data, HEADER_SIZE - 8, chain)
+    for record in records:
+        chain = xxh3_64_intdigest(record, chain)
+        data += record + struct.pack("<Q", chain)
+    return data
 
 
 def _entry(entry: Any) -> bytes:

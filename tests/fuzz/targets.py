@@ -6,7 +6,7 @@ calls it and checks what holds for all:
 - Only the errors come out that are documented: those of trax, and inside of the storage its
   findings.
 - Reading takes no more memory than a small multiple of what is read, and it ends.
-- What is unpickled, every checksum of it holds.
+- What is unpickled, every checksum of it holds, and every signature where there is a key.
 - The same input gives the same answer.
 """
 
@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import trax
-from fuzz.recipe import NAME, Store, build, context_of, data_of, fold, songs
+from fuzz.recipe import NAME, SECRET, Store, build, context_of, data_of, fold, songs
 from trax.errors import CorruptionError, LockedError, TraxError, UsageError
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.codec import Encoded, encode
@@ -64,7 +64,7 @@ class Escape(BaseException):
 
 def log(store: Store) -> Any:
     """Read every file as a log."""
-    directory = MemoryDirectory(store.files)
+    directory = MemoryDirectory(store.files, key=store.key)
     return [_read_log(directory, name) for name in sorted(store.files)]
 
 
@@ -96,7 +96,7 @@ def _plain(encoded: Encoded) -> Any:
 
 def checkpoint(store: Store) -> Any:
     """Read every file as a checkpoint."""
-    directory = MemoryDirectory(store.files)
+    directory = MemoryDirectory(store.files, key=store.key)
     found = [name for name in map(FileName.parse, sorted(store.files)) if name]
     return [_answer_of(read, directory, name) for name in found for read in (_whole, read_meta)]
 
@@ -122,7 +122,7 @@ def _whole(directory: MemoryDirectory, name: FileName) -> Any:
 
 def run(store: Store) -> Any:
     """Recover a run, put it right, go on, and recover it again: nothing that was read is lost."""
-    directory = MemoryDirectory(store.files, boot=store.boot)
+    directory = MemoryDirectory(store.files, boot=store.boot, key=store.key)
     said: list[str] = []
     try:
         recovery, found = _recovered(directory)
@@ -297,6 +297,7 @@ def _put(store: Store, directory: Path) -> Path:
     """Write the files of a run into a directory, as far as they have names that files have."""
     path = directory / ".trax" / "runs" / NAME
     path.mkdir(parents=True, mode=0o700)
+    os.environ["TRAX_KEY"] = SECRET.hex() if store.key else ""
     (directory / "out.txt").write_text("0\n" * 50)
     for name, content in store.files.items():
         if name and not set(name) & {"/", "\0"} and name not in (".", ".."):
