@@ -42,14 +42,18 @@ from trax.storage import repair as repairing
 from trax.storage.codec import Encoded, encode
 from trax.storage.files import Directory
 from trax.storage.frames import (
+    BEGINS,
     CLOUDPICKLE,
     CONTEXT,
     DURABLE_OFFSET,
+    END,
     HEADER_SIZE,
+    NOTE,
     PICKLE,
     Records,
     decode_header,
     encode_context,
+    frame,
 )
 from trax.storage.names import REPAIR, FileName
 from trax.storage.recovery import Recovery
@@ -726,6 +730,41 @@ def test_a_repair_file_says_what_will_be_done() -> None:
     plan = json.loads(written.partition(b"\n")[2])
     assert plan["remove"] == ["log-00000004"]
     assert (plan["log"], plan["end"]) == ("log-00000003", HEADER_SIZE)
+
+
+# -- what no trax would write --------------------------------------------------------------
+
+
+def appended(content: bytes, *records: tuple[int, bytes]) -> bytes:
+    """Return a log with records behind its end whose checksums hold."""
+    (chain,) = struct.unpack("<Q", content[-8:])
+    return content + b"".join(frame(records, chain, None)[0])
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(PICKLE, b"\x80\5N.")],
+        [(END | BEGINS, bytes(8))],
+        [(CONTEXT | BEGINS, b"\1"), (PICKLE, b"\x80\5N.")],
+        [(NOTE | BEGINS, b"\1\0\0\0\0\0")],
+    ],
+)
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_record_that_holds_and_makes_no_sense_ends_what_is_kept(
+    records: list[tuple[int, bytes]], number: int
+) -> None:
+    """What stands before it is as right as before any other damage."""
+    files = store("aacaaca|aasaa")
+    name = f"log-{number:08d}"
+    damaged = changed(files, name, appended(files[name], *records))
+    if number == 3:  # where the next log does not begin before it
+        del damaged["log-00000004"]
+    directory = MemoryDirectory(damaged)
+    with pytest.raises(CorruptionError):
+        read(directory)
+    assert mend(directory).step == {3: 5, 4: 9}[number]
+    assert read(directory) == {3: 5, 4: 9}[number]
 
 
 # -- in the file system --------------------------------------------------------------------

@@ -7,12 +7,13 @@ byte of it is proven by a checksum, and that by the one before it, back to where
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 
 from trax.storage.files import Directory
-from trax.storage.frames import HEADER_SIZE, NOTE, decode_context
+from trax.storage.frames import HEADER_SIZE, NOTE, Damage, decode_context
 from trax.storage.log import LogReader, open_log
 from trax.storage.recovery import OUTPUT, Position, is_log_of, may_lead
 from trax.storage.survey import FoundCheckpoint, FoundLog, Survey
@@ -124,7 +125,8 @@ class _Follower:
             if following.after == number and generation > number and self._tips[generation]:
                 named.setdefault(following.position, []).append(generation)
         reached: dict[int, _Walk] = {}
-        with open_log(self._directory, str(log.name)) as reader:
+        # What holds and makes no sense ends the walk like what does not hold.
+        with open_log(self._directory, str(log.name)) as reader, contextlib.suppress(Damage):
             for position in self._boundaries(reader, walk, number):
                 for generation in named.get(position, ()):
                     reached[generation] = walk.remember()
