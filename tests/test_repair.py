@@ -10,6 +10,7 @@ import errno
 import itertools
 import json
 import os
+import platform
 import random
 import struct
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ import trax
 from trax import CorruptionError, FormatVersionError, LockedError, NotFoundError, StorageError
 from trax.storage import files
 from trax.storage import repair as repairing
+from trax.storage.checkpoint import read_checkpoint, write_checkpoint
 from trax.storage.codec import Encoded, encode
 from trax.storage.files import Directory
 from trax.storage.frames import (
@@ -765,6 +767,39 @@ def test_a_record_that_holds_and_makes_no_sense_ends_what_is_kept(
         read(directory)
     assert mend(directory).step == {3: 5, 4: 9}[number]
     assert read(directory) == {3: 5, 4: 9}[number]
+
+
+def without(files: Mapping[str, bytes], name: str, field: str) -> dict[str, bytes]:
+    """Return a store in which the header block of a checkpoint lacks a field."""
+    directory = MemoryDirectory(dict(files))
+    found = FileName.parse(name)
+    assert found
+    checkpoint = read_checkpoint(directory, found)
+    fields = {key: value for key, value in checkpoint.fields.items() if key != field}
+    directory.remove(name)
+    write_checkpoint(directory, found, fields, checkpoint.meta, checkpoint.parts)
+    return directory.files()
+
+
+def test_a_checkpoint_that_does_not_say_who_wrote_it_gets_a_log_all_the_same() -> None:
+    """Recovery does not ask for it; and the log says who has written that."""
+    damaged = without(store("aacaaca|aasaa"), "checkpoint-00000003", "python")
+    damaged = {name: damaged[name] for name in damaged if not name.startswith("log-")}
+    directory = MemoryDirectory(damaged)
+    assert mend(directory).step == 4
+    assert read(directory) == 4
+    fields, _ = decode_header("log", directory.files()["log-00000003"][:HEADER_SIZE])
+    assert fields["python"] == platform.python_version()
+
+
+@pytest.mark.parametrize("field", ["written", "step", "name"])
+def test_a_checkpoint_whose_header_block_makes_no_sense_is_as_good_as_none(field: str) -> None:
+    """Though its meta record holds."""
+    damaged = without(store("aacaaca|aasaa"), "checkpoint-00000003", field)
+    damaged = changed(damaged, "log-00000003", flipped(damaged["log-00000003"], 500))
+    directory = MemoryDirectory(damaged)
+    assert mend(directory).step == 4
+    assert read(directory) == 4
 
 
 # -- in the file system --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,7 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
+from trax._version import __version__
 from trax.errors import CorruptionError
 from trax.storage.files import Directory, Input, closing_quietly, copy, new_file, write_all
 from trax.storage.frames import (
@@ -223,8 +225,10 @@ def _begin_again(plan: Plan, survey: Survey, base: FoundCheckpoint) -> Plan:
     """Give a checkpoint a log that continues it, where it has none that holds."""
     name = FileName("log", base.name.generation)
     before = max((number for number in survey.logs if number < name.generation), default=0)
-    fields = {key: base.fields[key] for key in ("run", "name", "generation", "trax", "python")}
+    fields = {key: base.fields[key] for key in ("run", "name", "generation")}
     fields |= {
+        "trax": __version__,
+        "python": platform.python_version(),
         "after": [before, base.fields["step"], base.fields["chain"]],
         "origin": "repair",
         "derived": False,  # that the state follows from the log before it cannot be known
@@ -294,7 +298,7 @@ def _steps(survey: Survey, prefix: Prefix) -> tuple[int, int, bool]:
 
 
 def _shift(checkpoint: FoundCheckpoint, default: int = 0) -> int:
-    if "step" not in checkpoint.meta:
+    if not checkpoint.fields or "step" not in checkpoint.meta:
         return default
     shift: int = checkpoint.meta["step"] - checkpoint.fields["step"]
     return shift
