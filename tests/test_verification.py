@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import struct
 from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,15 @@ from support import (
 import trax
 from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
 from trax.storage.files import LocalDirectory
-from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
+from trax.storage.frames import (
+    BEGINS,
+    CONTEXT,
+    DURABLE_OFFSET,
+    HEADER_SIZE,
+    PICKLE,
+    encode_context,
+    frame,
+)
 from trax.storage.names import REPAIR
 from trax.storage.verification import Verified, examine
 from trax.testing.memory import MemoryDirectory
@@ -267,6 +277,23 @@ def test_output_files_are_looked_at_until_the_run_is_done() -> None:
     os.remove("out.txt")
     found = trax.verify("count")
     assert (found.good, found.step) == (True, 20)
+
+
+def test_what_cannot_be_about_an_output_file_is_a_problem_and_repaired() -> None:
+    """Whatever the store says of them: verifying tells, and repairing goes back behind it."""
+    count_to_13()
+    found = trax.verify("count")
+    log = Path(found.path, "log-00000003")
+    content = log.read_bytes()
+    (chain,) = struct.unpack("<Q", content[-8:])
+    odd = encode_context([("output ../out.txt#0", b"seven..")])
+    records = [(CONTEXT | BEGINS, odd), (PICKLE, pickle.dumps(13))]
+    log.write_bytes(content + b"".join(frame(records, chain, None)[0]))
+    found = trax.verify("count")
+    assert (found.good, found.step) == (False, None)
+    assert "says of its output file '../out.txt' what cannot be" in found.problems[-1]
+    assert trax.repair("count").step == 13
+    assert trax.verify("count").good
 
 
 def test_what_is_not_there_and_what_is_not_ours(store_here: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.cutting import lengths
-from trax.errors import NotFoundError, StorageError
+from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.storage.recovery import repair_call
 from trax.storage.repair import repair as mend
 from trax.storage.store import Store
@@ -190,13 +190,17 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
 def _verify(store: Store, name: str) -> Verification:
     with store.reading(name) as directory:
         verified = examine(directory, name)
-        outputs = tuple(_outputs(store, verified.context))
     problems = list(verified.problems)
     step = verified.step
-    if not verified.is_done:  # its result needs no output file
-        short = [one for one in outputs if not one.is_long_enough]
-        problems += [_shortfall(one) for one in short]
-        step = None if short else step
+    outputs: tuple[OutputFile, ...] = ()
+    try:
+        outputs = tuple(_outputs(store, verified.context))
+        wrong = [_shortfall(one) for one in outputs if not one.is_long_enough]
+    except CorruptionError as error:
+        wrong = [str(error)]
+    if wrong and not verified.is_done:  # its result needs no output file
+        problems += wrong
+        step = None
     return Verification(
         name=name,
         path=store.run_path(name),
@@ -338,7 +342,10 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     _check_files(store, name)
 
     def fits(context: Mapping[str, bytes]) -> bool:
-        return all(one.is_long_enough for one in _outputs(store, context))
+        try:
+            return all(one.is_long_enough for one in _outputs(store, context))
+        except CorruptionError:  # what cannot be about an output file
+            return False
 
     with store.alone(name) as directory:
         plan = mend(directory, name, fits, lambda: store.copy_aside(name))
