@@ -30,6 +30,8 @@ MUTATIONS = {
     "load": 120,
     "core": 80,
     "resume": 60,
+    "verify": 100,
+    "repair": 80,
 }
 
 

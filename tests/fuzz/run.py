@@ -27,7 +27,10 @@ from xxhash import xxh3_64_intdigest
 
 HERE = Path(__file__).resolve().parent
 
-NAMES = ("log", "checkpoint", "run", "context", "lock", "names", "load", "core", "resume")
+NAMES = (
+    *("log", "checkpoint", "run", "context", "lock", "names"),
+    *("load", "core", "resume", "verify", "repair"),
+)
 
 
 def main() -> int:

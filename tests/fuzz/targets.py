@@ -260,6 +260,59 @@ def resume(built: Store) -> Any:
         return answer
 
 
+def verify(built: Store) -> Any:
+    """Verify a run, without unpickling or changing anything."""
+    with _sandbox() as directory:
+        store = _put(built, directory)
+        before = _tree(directory)
+        answer, found = _kept(lambda: trax.verify(NAME, traxdir=store))
+        assert _tree(directory) == before, "reading has changed something"
+        assert not songs, "something was unpickled"
+        if found:
+            json.dumps(found.as_dict())
+            assert found.good == (not found.problems)
+            assert not (found.good and found.step is None)
+        return answer
+
+
+def repair(built: Store) -> Any:
+    """Repair a run: nothing is changed, or it goes on at the step that is told."""
+    with _sandbox() as directory:
+        store = _put(built, directory)
+        run = store / "runs" / NAME
+        before = _tree(run)
+        verified = _kept(lambda: trax.verify(NAME, traxdir=store))[1]
+        answer, repaired = _kept(lambda: trax.repair(NAME, traxdir=store))
+        assert not songs, "something was unpickled"
+        if repaired is None or repaired.aside is None:
+            assert _tree(run) == before, "something was changed, and none of it told"
+        else:
+            assert _tree(Path(repaired.aside)) == before, "what was there is not all kept"
+        if repaired is None:
+            assert verified is None or verified.step is None, "what goes on is not repaired"
+            return answer
+        json.dumps(repaired.as_dict())
+        after = _kept(lambda: trax.verify(NAME, traxdir=store))[1]
+        if after is None:  # it reads what is older, and nothing there is anybody's to trust
+            assert (verified, repaired.aside) == (None, None)
+        else:
+            assert after.step == repaired.step
+        if verified is not None and verified.step is not None:
+            assert (repaired.step, repaired.aside) == (verified.step, None)
+        again = trax.repair(NAME, traxdir=store)
+        assert (again.step, again.lost, again.aside) == (repaired.step, 0, None)
+        return answer
+
+
+def _kept(way: Callable[[], Any]) -> tuple[str, Any]:
+    """Return what is told, and what was returned where that was no error."""
+    try:
+        returned = way()
+    except TraxError as error:
+        return _told(error), None
+    return str(returned), returned
+
+
 def _loop(store: Path, directory: Path) -> Any:
     @trax.resumable(
         create=list,
@@ -451,4 +504,6 @@ TARGETS = {
     "load": Target(_here_and_now, load),
     "core": Target(_here_and_now, core),
     "resume": Target(_here_and_now, resume),
+    "verify": Target(_here_and_now, verify),
+    "repair": Target(_here_and_now, repair),
 }
