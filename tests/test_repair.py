@@ -35,6 +35,7 @@ from support import (
     with_next_boot,
     write,
 )
+from xxhash import xxh3_64_hexdigest
 
 import trax
 from trax import CorruptionError, FormatVersionError, LockedError, NotFoundError, StorageError
@@ -722,6 +723,59 @@ def test_what_a_repair_had_removed_is_not_said_to_be_nothing(text: str) -> None:
             assert not plan.is_exact
             assert plan.actions
     assert number > 3
+
+
+def begun(**changes: Any) -> dict[str, bytes]:
+    """Return a store whose repair has written what it will do, or something else, and no more."""
+    files = store("caaaae")
+    log = files["log-00000001"]
+    damaged = changed(files, "log-00000001", flipped(log, len(log) - 10))
+    directory = MemoryDirectory(damaged)
+    assert mend(directory).step == 3
+    written = next(one.data for one in directory.operations if one.kind == "write")
+    plan = json.dumps(json.loads(written.partition(b"\n")[2]) | changes).encode()
+    return {**damaged, REPAIR: xxh3_64_hexdigest(plan).encode() + b"\n" + plan}
+
+
+@pytest.mark.parametrize(("offset", "step"), [(10, 0), (500, 0), (1040, 0), (1082, 2), (None, 0)])
+def test_what_was_damaged_since_a_repair_was_begun_is_not_kept(
+    offset: int | None, step: int
+) -> None:
+    """What the repair was going to do does not lead any more where it says, and is done anew."""
+    files = begun()
+    if offset is None:
+        del files["log-00000001"]
+    else:
+        files["log-00000001"] = flipped(files["log-00000001"], offset)
+    directory = MemoryDirectory(files)
+    assert mend(directory).step == step
+    assert read(directory) == step
+    assert not mend(directory).changes_anything
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": 5},
+        {"step": "3"},
+        {"remove": ["../../other"]},
+        {"remove": 1},
+        {"log": "../log-00000001"},
+        {"end": 10**17},
+        {"end": -1},
+        {"durable": 10**30},
+        {"fields": {}},
+        {"fields": {"run": "x" * 2000}},
+        {"more": 1},
+        {"actions": None},
+    ],
+)
+def test_a_repair_file_that_makes_no_sense_is_made_anew(changes: dict[str, Any]) -> None:
+    """Its checksum holds for whatever was written with it."""
+    directory = MemoryDirectory(begun(**changes))
+    assert mend(directory).step == 3
+    assert read(directory) == 3
+    assert REPAIR not in directory.list()
 
 
 def test_a_repair_file_says_what_will_be_done() -> None:

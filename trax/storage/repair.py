@@ -24,11 +24,14 @@ from xxhash import xxh3_64_hexdigest
 
 from trax._version import __version__
 from trax.errors import CorruptionError
+from trax.storage.fields import check_plan
 from trax.storage.files import Directory, Input, closing_quietly, copy, new_file, write_all
 from trax.storage.frames import (
     DURABLE_OFFSET,
     HEADER_SIZE,
+    Damage,
     decode_header,
+    decode_text,
     encode_durable,
     encode_header,
 )
@@ -114,7 +117,7 @@ def repair(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[],
     FormatVersionError
         A newer trax wrote one of the files.
     """
-    plan = _unfinished(directory)
+    plan = _unfinished(directory, name)
     if plan is None:
         plan = _find(directory, name, fits)
         if REPAIR in directory.list():
@@ -151,12 +154,8 @@ def _find(directory: Directory, name: str, fits: Fits) -> Plan:
 
 def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     """Return a plan to do nothing, where recovery needs no help; else None."""
-    try:
-        recovery = Recovery(directory, name)
-        recovery.read()
-    except CorruptionError:
-        return None
-    if not recovery.is_done and not fits(recovery.context):
+    recovery = _recovered(directory, name)
+    if recovery is None or not (recovery.is_done or fits(recovery.context)):
         return None
     actions = [
         f"{file} does not hold and is left to the next writer, which loses no step by it: {reason}"
@@ -168,6 +167,16 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
             f"{torn.name} was torn by a crash at offset {torn.offset}: the next writer cuts it"
         )
     return Plan(recovery.step, 0, True, actions)
+
+
+def _recovered(directory: Directory, name: str) -> Recovery | None:
+    """Return what ordinary recovery finds, read to its end; None where it cannot be."""
+    try:
+        recovery = Recovery(directory, name)
+        recovery.read()
+    except CorruptionError:
+        return None
+    return recovery
 
 
 # -- what must be done for that ------------------------------------------------------------
@@ -328,15 +337,25 @@ def _start(survey: Survey, generation: int) -> int:
 
 def _leads_to(directory: Directory, name: str, plan: Plan, prefix: Prefix) -> bool:
     """Return whether ordinary recovery will find just what is kept."""
-    try:
-        recovery = Recovery(_View(directory, plan), name)
-        recovery.read()
-    except CorruptionError:
+    recovery = _recovered(_View(directory, plan), name)
+    if recovery is None:
         return False
     # A log that is written anew has a header block of its own, and with it another checksum.
     found, wanted = recovery.position, prefix.position
     is_there = found == wanted or (bool(plan.fields) and found.step == wanted.step)
-    return is_there and recovery.torn is None and not recovery.broken
+    return is_there and _needs_nothing(recovery)
+
+
+def _still_leads(directory: Directory, name: str, plan: Plan) -> bool:
+    """Return whether a plan that was begun leads where it says, whatever was damaged since."""
+    if plan.log and plan.fields is None and plan.log not in directory.list():
+        return False
+    recovery = _recovered(_View(directory, plan), name)
+    return recovery is not None and recovery.step == plan.step and _needs_nothing(recovery)
+
+
+def _needs_nothing(recovery: Recovery) -> bool:
+    return recovery.torn is None and not recovery.broken
 
 
 class _View:
@@ -369,11 +388,12 @@ class _NewLog:
 
     def __init__(self, directory: Directory, plan: Plan) -> None:
         self._old: Input | None = None
-        self.size = plan.end
+        self.size = HEADER_SIZE
         if plan.fields is not None:
             block = encode_header("log", plan.fields, directory.key)
         else:
             self._old = directory.open(plan.log)
+            self.size = min(plan.end, self._old.size)
             block = bytes(self._old.read_at(0, HEADER_SIZE))
         mark = encode_durable(plan.durable)
         self._block = block[:DURABLE_OFFSET] + mark + block[DURABLE_OFFSET + len(mark) :]
@@ -402,14 +422,33 @@ def _begin(directory: Directory, plan: Plan) -> None:
         write_all(output, _digest(directory, text) + b"\n" + text)
 
 
-def _unfinished(directory: Directory) -> Plan | None:
-    """Return the plan that was begun and not finished, if there is one that holds."""
+def _unfinished(directory: Directory, name: str) -> Plan | None:
+    """Return the plan that was begun and not finished, if there is one that holds and still leads.
+
+    Otherwise a new one is made: nothing has been changed of what a plan keeps.
+    """
     if REPAIR not in directory.list():
         return None
     source = directory.open(REPAIR)
     with closing_quietly(source):
         digest, _, text = bytes(source.read_at(0, source.size)).partition(b"\n")
-    return Plan(**json.loads(text)) if compare_digest(digest, _digest(directory, text)) else None
+    if not compare_digest(digest, _digest(directory, text)):
+        return None
+    try:
+        plan = _decode(text)
+    except (Damage, ValueError):
+        return None
+    return plan if _still_leads(directory, name, plan) else None
+
+
+def _decode(text: bytes) -> Plan:
+    """Return the plan that stands in a repair file; its checksum holds for anything."""
+    found = decode_text(text, 0)
+    check_plan(found)
+    plan = Plan(**found)
+    if plan.fields is not None:
+        encode_header("log", plan.fields)  # raises ValueError where they do not fit
+    return plan
 
 
 def _digest(directory: Directory, text: bytes) -> bytes:
@@ -429,6 +468,6 @@ def _carry_out(directory: Directory, plan: Plan) -> None:
         assert FileName.parse(plan.log), plan.log
         log = _NewLog(directory, plan)
         with closing_quietly(log), new_file(directory, plan.log) as output:
-            copy(log, output, 0, plan.end)
+            copy(log, output, 0, log.size)
     directory.remove(REPAIR)
     directory.sync()
