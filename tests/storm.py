@@ -376,10 +376,12 @@ def flip_anything(files: Files, rng: random.Random) -> bool:
 def write_behind(files: Files, rng: random.Random) -> bool:
     """Let somebody else write to the end of an output file."""
     path = files.directory / "out.txt"
-    if path.exists():
+    files.forget()
+    is_whole = path.exists() and path not in files.tainted
+    if is_whole:
         with path.open("ab") as file:
             file.write(rng.randbytes(rng.randrange(1, 100)))
-    return path.exists()
+    return is_whole
 
 
 def shorten_output(files: Files, rng: random.Random) -> bool:

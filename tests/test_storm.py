@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from storm import MODES, Round
+from storm import MODES, Files, Round, shorten_output, write_behind
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -24,3 +24,16 @@ def test_a_loop_that_is_killed_and_damaged_again_and_again_ends_in_the_same_stat
         raise
     count("kills survived", one.counts["kills"])
     count("files damaged between kills", one.counts["damages"])
+
+
+def test_an_output_file_that_was_made_shorter_is_not_made_longer(tmp_path: Path) -> None:
+    """As long as it was, nobody could tell it from the right one, and it could not be put back."""
+    path = tmp_path / "out.txt"
+    path.write_bytes(bytes(100))
+    files = Files(tmp_path)
+    rng = random.Random(1)
+    assert shorten_output(files, rng)
+    assert not write_behind(files, rng)
+    files.restore()
+    assert path.read_bytes() == bytes(100)
+    assert write_behind(files, rng)
