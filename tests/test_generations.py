@@ -910,6 +910,67 @@ def test_two_writers_are_kept_apart_where_the_first_log_was_set_aside() -> None:
     assert read(begun) == 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_first_checkpoints_that_fail_again_and_again_are_no_run(count: int) -> None:
+    """Each leaves an empty log, and the run of the next process has another identity."""
+    directory = FaultyDirectory()
+    writer = Writer(directory)
+    directory.fail("rename", errno.EIO, times=count)
+    for _ in range(count):
+        with pytest.raises(StorageError):
+            writer.checkpoint()
+    directory.heal()
+    writer.kill()
+    assert not Recovery(directory, NAME).found
+    write(directory, "aa").kill()
+    assert read(directory) == 2
+    write(directory, "ca").kill()
+    assert read(directory) == 3
+
+
+def test_a_power_cut_while_the_logs_of_a_run_that_never_began_are_set_aside() -> None:
+    """Nothing is left that only continues what is gone."""
+    directory = MemoryDirectory()
+    writer = Writer(directory)
+    writer.generations._origin = "checkpoint"
+    for _ in range(3):  # where not even the directory could be listed when the checkpoint failed
+        writer.generations._open_log()
+    writer.kill()
+    begun = len(directory.operations)
+    Writer(directory)
+    for number in range(begun, len(directory.operations) + 1):
+        for files in crash_images(directory.operations[:number]):
+            image = MemoryDirectory(files)
+            assert read(image) == 0
+            write(image, "aca").kill()
+            assert read(image) == 2
+
+
+def test_an_empty_log_beside_the_newest_that_holds_something_takes_nothing_away() -> None:
+    """It belongs to a writer that had lost the run, and could not tell."""
+    directory = FaultyDirectory()
+    lost = write(directory, "ca")
+    directory.fail("create", errno.ENOSPC)
+    with pytest.raises(StorageError):
+        lost.checkpoint()  # and will not try for that name again
+    directory.heal()
+    write(directory, "aa").kill()
+    directory.fail("rename", errno.EIO)
+    with pytest.raises(StorageError):
+        lost.checkpoint()
+    directory.heal()
+    lost.kill()
+    assert [str(name) for name in map(FileName.parse, sorted(directory.list())) if name] == [
+        "checkpoint-00000001",
+        "log-00000001",
+        "log-00000002",
+        "log-00000003",
+    ]
+    assert read(directory) == 3
+    write(directory, "aca").kill()
+    assert read(directory) == 5
+
+
 def test_two_writers_that_begin_at_once_are_told_apart_by_the_first_file() -> None:
     """Also where there was nothing before."""
     directory = MemoryDirectory()

@@ -136,8 +136,10 @@ class Generations:
                 f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
                 "state comes from the checkpoint before it and the logs."
             )
-        for name in recovery.unborn:
+        # The first log of a run that never began goes last: without it the others are no run.
+        for name in sorted(recovery.unborn, reverse=True):
             directory.rename(str(name), name.torn(0))
+            directory.sync()
         for text in directory.list():
             if FileName.is_temporary(text):
                 directory.remove(text)

@@ -269,14 +269,18 @@ class Recovery:
         """Set the empty logs at the end apart; return the newest log that holds something.
 
         Whoever began an empty one may have died or failed before it mattered. Where it says that
-        the log before it ends is then no reason to give up what that log holds.
+        the log before it ends is then no reason to give up what that log holds, or another one.
         """
-        generation = max(heads, default=0)
-        while generation != self.base and generation in heads and heads[generation].after:
-            if heads[generation].length > HEADER_SIZE:
-                break
-            self._empty.insert(0, heads[generation])
-            generation = heads[generation].after
+        holding = [
+            number
+            for number, head in heads.items()
+            if number == self.base or head.length > HEADER_SIZE
+        ]
+        firsts = [number for number, head in heads.items() if not head.after]
+        generation = max(holding or firsts or heads, default=0)
+        self._empty = [
+            head for number, head in sorted(heads.items()) if not holding or number > generation
+        ]
         return generation
 
     def _read_heads(self) -> dict[int, _Head]:
@@ -329,8 +333,9 @@ class Recovery:
             if len(chain) > 1 or self._size(name) > HEADER_SIZE:
                 raise self._corrupt(name, 0, "the checkpoint that this log continues is missing")
             # The run died between its first log and its first checkpoint: it never began.
-            self.unborn.append(name)
+            self.unborn += [FileName("log", head.generation) for head in self._empty]
             self.run = ""
+            self._empty.clear()
             chain.clear()
 
     def _refuse_without_base(self) -> None:
