@@ -16,7 +16,7 @@ import pytest
 from fuzz.mutate import mutate
 from fuzz.recipe import Store, build, parse, songs, write
 from fuzz.run import NAMES
-from fuzz.targets import TARGETS, Target, attempt
+from fuzz.targets import TARGETS, Target, attempt, watch
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 # How many recipes are made anew in each run of the tests.
@@ -160,6 +160,17 @@ def test_reading_is_watched() -> None:
     for read in readers:
         with pytest.raises((KeyError, AssertionError)):
             attempt(Target(build, read), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("load", 3), ("core", 4), ("resume", 4), ("verify", 9), ("repair", 12)]
+)
+def test_targets_reach_the_disk(name: str, least: int) -> None:
+    """Where all that they write is refused, they find nothing."""
+    watch()
+    target = TARGETS[name]
+    answers = [str(target.read(target.prepare(recipe))) for recipe in corpus(name)]
+    assert sum("Error:" not in answer for answer in answers) >= least
 
 
 def test_every_seed_of_the_corpus_is_read() -> None:
