@@ -31,7 +31,7 @@ _WORDS = [
     *("output ../runs/run/log-00000001#0", "output ../runs/run#0", "output /dev/null#0"),
     *("output runs/run/log-00000001#0", "state 0#0", "state 0#1", "random: Random#0"),
     *("random: Random#1", "numpy.random: MT19937#1", "argument generator: PCG64#0", "\x01" * 8),
-    *("log-00000001", "log-00000002", "log-00000003", "log-00000000", "log-99999999"),
+    *("repair", "log-00000001", "log-00000002", "log-00000003", "log-00000000", "log-99999999"),
     *("log-999999999999999999", "log-1000000000000000000", "checkpoint-00000001"),
     *(
         "checkpoint-00000000",

@@ -25,6 +25,8 @@ the building knows:
 
 `changes` are made after the checksums: of the byte at an offset, by exclusive or.
 
+A file with a `plan` is one that says what a repair was going to do.
+
 Where ``"signed"`` stands beside ``"files"``, there is a key, and every file is signed with it; but
 a file's own ``"signed"`` may be false, or ``"other"`` for another key. What is in `forged` is done
 after the signatures and before the checksums, by somebody who has no key: ``[2, 5, 1]`` changes
@@ -42,7 +44,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from trax.storage.codec import encode
 from trax.storage.frames import (
@@ -218,6 +220,12 @@ class _Builder:
     def add(self, name: str, content: Any) -> None:
         if not isinstance(content, dict) or "raw" in content:
             self._store.files[name] = data_of(content)
+            return
+        if "plan" in content:
+            text = json.dumps(content["plan"], ensure_ascii=False).encode(errors="surrogatepass")
+            key = self._key_of(content)
+            digest = key.sign(text).hex() if key else xxh3_64_hexdigest(text)
+            self._store.files[name] = _changed(digest.encode() + b"\n" + text, content)
             return
         parsed = FileName.parse(name) or FileName("log", 0)
         kind = "checkpoint" if content.get("magic", parsed.kind) == "checkpoint" else "log"
