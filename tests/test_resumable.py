@@ -121,6 +121,20 @@ def test_replay_log_none_leaves_the_state_to_the_loop() -> None:
     assert again.result() == {"epoch": 8}
 
 
+@pytest.mark.parametrize("state", [0, 1.5, "text", b"bytes", True])
+def test_replay_log_none_needs_a_state_that_can_be_changed(state: Any) -> None:
+    """A loop that counts in a variable of its own would silently begin anew after every crash."""
+
+    @trax.resumable(create=lambda: state, replay_log=None)
+    def count(n: Any) -> Generator[Any, Any, None]:
+        for _ in range(3):
+            n = n + n
+            yield n
+
+    with pytest.raises(trax.UsageError, match="cannot be changed: nothing of what the loop does"):
+        count().result()
+
+
 def test_replay_log_none_never_pickles_what_is_yielded() -> None:
     """A yield that only reports may hand out anything."""
 

@@ -19,6 +19,8 @@ from trax.storage.store import Hold, Store
 
 __all__ = ["Opened", "load_finished", "open_held"]
 
+_FIXED = (int, float, complex, str, bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -77,7 +79,20 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
         return _resume(call, store, hold, recovery)
     if recovery is not None:
         hold.generations.adopt(recovery)
-    return Opened(call.create())
+    return Opened(_create(call))
+
+
+def _create(call: Call) -> Any:
+    """Create the state; refuse one that the loop could not change where nothing else is stored."""
+    state = call.create()
+    if call.mode == "none" and isinstance(state, _FIXED):
+        raise UsageError(
+            f"with replay_log=None the state of {call.name!r} is the loop's own to change, and "
+            f"{state!r} cannot be changed: nothing of what the loop does would be stored. Let "
+            "create return an object, such as a list, a dict or a model; or leave replay_log out, "
+            "and yield the new state."
+        )
+    return state
 
 
 def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
