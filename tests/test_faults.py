@@ -19,7 +19,7 @@ import pytest
 from faults import ERRORS, Fault, FaultyDirectory, Interrupt
 from support import Writer, flipped, read, with_next_boot, write
 
-from trax import StorageError
+from trax import DurabilityError, StorageError
 from trax.storage.frames import encode_context
 from trax.testing.memory import MemoryDirectory, crash_images
 
@@ -325,6 +325,34 @@ def fail_each_once(failing: list[str], number: int, kind: str) -> int:
         return 0
     failing.remove(kind)
     return errno.EIO
+
+
+@pytest.mark.parametrize("happens", [0, 1])
+@pytest.mark.parametrize("text", ["", "ca", "aa"])
+def test_an_interrupt_while_a_failed_checkpoint_is_settled_loses_nothing(
+    text: str, happens: float
+) -> None:
+    """A log that only its checkpoint leads to takes no increment before that is there."""
+    for place in itertools.count(1):
+        directory = FaultyDirectory()
+        writer = write(directory, text)
+        fault = Fault(OSError(errno.EIO, os.strerror(errno.EIO)), happens)
+        directory.fault = functools.partial(_fails_at_rename, fault)
+        interrupt = Interrupt(place, KeyboardInterrupt(), f"{os.sep}storage{os.sep}")
+        with contextlib.suppress(StorageError, KeyboardInterrupt), interrupt:
+            writer.checkpoint(derived=False)
+        directory.heal()
+        with contextlib.suppress(DurabilityError):
+            writer.play("aa")
+        assert read(directory) == writer.acknowledged
+        writer.play("Ca")
+        assert read(directory) == writer.acknowledged == writer.step
+        if interrupt.places < place:
+            break
+
+
+def _fails_at_rename(fault: Fault, _: int, kind: str) -> int | Fault:
+    return fault if kind == "rename" else 0
 
 
 @pytest.mark.parametrize("letter", "ascen")

@@ -220,21 +220,25 @@ class Generations:
         self._check_process()
         self._force_the_rest()
         failed = self._finish_log()
-        is_first = not self._last
         last, position, old = self._last, self.position, self._log
-        if is_first:
+        # Nothing but the checkpoint leads to its log then.
+        is_needed = not self._last or not derived
+        waiting = OSError("its checkpoint did not come to an end") if is_needed else None
+        if not self._last:
             self._origin = "checkpoint"
         try:
-            # Behind a log that cannot be trusted nothing is appended before the checkpoint counts.
-            log = self._open_log(derived=derived, failure=failed)
+            # Then, and behind a log that cannot be trusted, it takes nothing before that counts.
+            log = self._open_log(derived=derived, failure=failed or waiting)
             name = FileName("checkpoint", self._last)
             fields = self._fields(name.generation)
             fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
             fields |= {"log": f"{log.chain:016x}"}
             fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
             size = write_checkpoint(self._directory, name, fields, meta, parts)
+            if failed or waiting:
+                log.trust()
         except BaseException as error:
-            if not failed and self._log is not old and (is_first or not derived):
+            if not failed and self._log is not old and is_needed:
                 self._settle(last, position)
             if not self._last:
                 self._origin = "create"
@@ -245,7 +249,6 @@ class Generations:
                 f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
             ) from (failed or error)
         if failed:
-            log.trust()
             self._report(
                 f"{self._directory.path}: syncing the log failed ({failed}); a new checkpoint and "
                 "a new log take its place."
@@ -381,6 +384,7 @@ class Generations:
         try:
             if str(FileName("checkpoint", self._last)) in self._directory.list():
                 self._directory.sync()
+                self._log.trust()
             else:
                 self._leave_log(last, position)
         except OSError as error:
