@@ -209,7 +209,7 @@ class Engine:
         return stored.recovery.run
 
     def _prepare(self, hold: Hold) -> None:
-        """Make ready for increments; the first checkpoint of a run is stored here."""
+        """Make ready for increments."""
         options = self._call.options
         self._generations = hold.generations
         self._generations.on_suspect = self._look_at_once
@@ -237,6 +237,11 @@ class Engine:
             self._bar = Bar(self.name, self.step)
         self._unsettled = 2
         self._proven = self.resumed_at is not None
+        self._store_first()
+        self.stopping.begin_step(_clock())
+
+    def _store_first(self) -> None:
+        """Store the checkpoint that a run begins with, or one that the next step needs."""
         if self.resumed_at is None:
             self.checkpoint()
             self._positions.check_shared()
@@ -249,7 +254,6 @@ class Engine:
                 self.checkpoint(derived=False)
             elif is_new:
                 self.checkpoint()
-        self.stopping.begin_step(_clock())
 
     # -- the loop --------------------------------------------------------------------------
 
