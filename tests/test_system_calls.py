@@ -293,6 +293,7 @@ def kill_at(trials: Trials, calls: list[tuple[str, int]], scene: Path | None = N
             error.add_note(f"{trials.loop}, {what}, in {directory}")
             raise
         shutil.rmtree(directory)
+    assert kills, "strace has killed nothing"
     return kills
 
 
@@ -362,13 +363,14 @@ def test_a_system_call_that_fails_is_an_error_with_a_name_or_none(
 ) -> None:
     """The process ends by itself, and run again it ends right: nothing handed out is lost."""
     scene = damaged_scene(trials) if is_damaged else None
-    failures = some(failures_of(trials.calls(FAILING, scene)), FAILURES, part)
-    for failure in failures:
+    failed = 0
+    for failure in some(failures_of(trials.calls(FAILING, scene)), FAILURES, part):
         directory = trials.begin(scene)
         tracing = ["-e", f"trace={failure.call}", "-e", str(failure), *paths_of(directory)]
         try:
             ended = trials.server.run(directory, trials.loop, *tracing)
             assert ended in (0, 3), (directory / "errors").read_text()
+            failed += "(INJECTED)" in (directory / "trace").read_text()
             if ended == 0:
                 trials.check(directory)
             trials.finish(directory)
@@ -376,4 +378,5 @@ def test_a_system_call_that_fails_is_an_error_with_a_name_or_none(
             error.add_note(f"{trials.loop}, {failure}, in {directory}")
             raise
         shutil.rmtree(directory)
-    count("system calls failed", len(failures))
+    assert failed, "strace has let nothing fail"
+    count("system calls failed", failed)
