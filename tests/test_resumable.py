@@ -122,7 +122,9 @@ def test_replay_log_none_leaves_the_state_to_the_loop() -> None:
 
 
 @pytest.mark.parametrize("state", [0, 1.5, "text", b"bytes", True])
-def test_replay_log_none_needs_a_state_that_can_be_changed(state: Any) -> None:
+def test_replay_log_none_tells_of_a_state_that_cannot_be_changed(
+    state: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """A loop that counts in a variable of its own would silently begin anew after every crash."""
 
     @trax.resumable(create=lambda: state, replay_log=None)
@@ -131,8 +133,9 @@ def test_replay_log_none_needs_a_state_that_can_be_changed(state: Any) -> None:
             n = n + n
             yield n
 
-    with pytest.raises(trax.UsageError, match="cannot be changed: nothing of what the loop does"):
+    with caplog.at_level(logging.WARNING, "trax"):
         count().result()
+    assert "cannot be changed: nothing of what the loop does is stored" in caplog.text
 
 
 def test_replay_log_none_never_pickles_what_is_yielded() -> None:

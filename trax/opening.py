@@ -83,14 +83,14 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
 
 
 def _create(call: Call) -> Any:
-    """Create the state; refuse one that the loop could not change where nothing else is stored."""
+    """Create the state; tell where it is one that the loop cannot change, and must."""
     state = call.create()
     if call.mode == "none" and isinstance(state, _FIXED):
-        raise UsageError(
-            f"with replay_log=None the state of {call.name!r} is the loop's own to change, and "
-            f"{state!r} cannot be changed: nothing of what the loop does would be stored. Let "
-            "create return an object, such as a list, a dict or a model; or leave replay_log out, "
-            "and yield the new state."
+        report.warn(
+            f"with replay_log=None the state of {call.name} is the loop's own to change, and "
+            f"{state!r} cannot be changed: nothing of what the loop does is stored. Let create "
+            "return an object, such as a list, a dict or a model; or leave replay_log out, and "
+            "yield the new state"
         )
     return state
 
