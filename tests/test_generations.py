@@ -240,7 +240,9 @@ def test_after_a_power_cut_nothing_is_lost_that_was_promised(
 
 
 @pytest.mark.parametrize(("sync", "arrays"), [("always", False), ("interval", True), ("os", False)])
-def test_after_a_kill_nothing_is_lost_at_all(sync: str, arrays: bool) -> None:
+def test_after_a_kill_nothing_is_lost_at_all(
+    sync: str, arrays: bool, count: Callable[[str, int], None]
+) -> None:
     """Everything that was written is there, in order, and the last write may be cut anywhere."""
     directory = MemoryDirectory()
     writer = Witness(directory, sync=sync, arrays=arrays)
@@ -248,11 +250,11 @@ def test_after_a_kill_nothing_is_lost_at_all(sync: str, arrays: bool) -> None:
         writer.play(letter)
         writer.promise()
     images = 0
-    for count, operation in enumerate(directory.operations):
-        floor = max(step for done, step in writer.promises if done <= count)
+    for number, operation in enumerate(directory.operations):
+        floor = max(step for done, step in writer.promises if done <= number)
         for size in range(len(operation.data)) if operation.kind == "write" else [0]:
             killed = MemoryDirectory()
-            for done in directory.operations[:count]:
+            for done in directory.operations[:number]:
                 killed.apply(done)
             if size:
                 killed.apply(operation._replace(data=operation.data[:size]))
@@ -261,6 +263,7 @@ def test_after_a_kill_nothing_is_lost_at_all(sync: str, arrays: bool) -> None:
                 go_on(killed, read(killed), arrays=arrays)
             images += 1
     assert images > 5_000
+    count("writes cut short by a kill, at every byte", images)
 
 
 @given(
@@ -293,15 +296,15 @@ def test_any_history_can_be_cut_off_anywhere(
         go_on(after, found, arrays=arrays)
 
 
-@pytest.mark.parametrize(("arrays", "stride"), [(False, 11), (True, 11)], ids=["numbers", "arrays"])
+@ARRAYS
 def test_a_power_cut_while_another_one_is_recovered_from_loses_nothing(
-    arrays: bool, stride: int
+    arrays: bool, count: Callable[[str, int], None]
 ) -> None:
     """What the first one left is put right, gone on with, and cut off again at every operation."""
     directory, promised = scenario("interval", arrays)
     images = 0
-    for count in range(0, len(promised), stride):
-        for files in itertools.islice(crash_images(directory.operations[:count]), 1, None, stride):
+    for number in range(0, len(promised), 5):
+        for files in itertools.islice(crash_images(directory.operations[:number]), 1, None, 7):
             second = with_next_boot(files)
             writer = Writer(second, sync="always", arrays=arrays)
             recovered = writer.step
@@ -310,9 +313,10 @@ def test_a_power_cut_while_another_one_is_recovered_from_loses_nothing(
             for later in range(len(operations) - len(second.operations), len(operations) + 1):
                 for again in itertools.islice(crash_images(operations[:later]), later % 7, None, 7):
                     found = read(MemoryDirectory(again, boot="the boot after that"))
-                    assert promised[count] <= found <= recovered + 2
+                    assert promised[number] <= found <= recovered + 2
                     images += 1
-    assert images > 400
+    assert images > 1_000
+    count("crash images recovered", images)
 
 
 # -- a disk that is full or broken ---------------------------------------------------------
