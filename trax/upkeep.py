@@ -13,7 +13,7 @@ from typing import Any
 
 from trax.cutting import lengths
 from trax.errors import CorruptionError, NotFoundError, StorageError
-from trax.storage.recovery import repair_call
+from trax.storage.refusals import repair_call
 from trax.storage.repair import repair as mend
 from trax.storage.store import Store
 from trax.storage.verification import CheckpointFile, Generation, LogFile, examine

@@ -11,6 +11,7 @@ Each module has one noun and imports only from those above it::
     codec        objects <-> pickles and their buffers
     log          one log file: writer and reader
     checkpoint   one checkpoint file: writer and reader
+    refusals     what a person is told of a file that cannot be read
     recovery     reads a run: the newest checkpoint that holds, then the logs
     survey       what each file holds, whatever is wrong with the others
     verification what of a run is good

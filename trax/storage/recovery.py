@@ -13,11 +13,10 @@ Nothing is changed here; `Recovery` notes what a writer has to put right.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from trax.errors import CorruptionError, FormatVersionError, UntrustedError
+from trax.errors import CorruptionError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.fields import check_checkpoint, check_log
@@ -32,31 +31,21 @@ from trax.storage.frames import (
     decode_context,
 )
 from trax.storage.log import LogReader, open_log
-from trax.storage.names import REPAIR, FileName, store_path
+from trax.storage.names import REPAIR, FileName
+from trax.storage.refusals import damaged, misplaced, owner_of, refusal, unrepaired
 
 __all__ = [
     "OUTPUT",
     "Position",
     "Recovery",
     "Torn",
-    "in_short",
     "is_log_of",
     "may_lead",
-    "misplaced",
-    "owner_of",
-    "refusal",
-    "repair_call",
 ]
 
 OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
 _HEAD = OVERHEAD // 2  # of a record, before its payload
-
-_WHAT_NEXT = (
-    "Nothing was changed. Put the file back from a copy of the store if there is one. Otherwise "
-    "{repair} keeps what is provably right, and says how many steps are lost; before "
-    "that it copies everything. To begin anew, call the function's fresh(...): the files are kept."
-)
 
 
 class Position(NamedTuple):
@@ -139,7 +128,7 @@ class Recovery:
         self.run = ""
         names = directory.list()
         if REPAIR in names:
-            raise self._unrepaired()
+            raise unrepaired(directory.path, name)
         files = sorted(filter(None, map(FileName.parse, names)))
         # The name of what was set aside is taken: another writer may go on behind it.
         self.highest = max(map(FileName.generation_of, names), default=0)
@@ -415,21 +404,7 @@ class Recovery:
         return self._corrupt(FileName("log", generation), damage.offset, damage.reason)
 
     def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
-        path = f"{self._directory.path}/{name}"
-        return CorruptionError(
-            f"{path} is damaged at offset {offset}: {reason}. "
-            + _WHAT_NEXT.format(repair=repair_call(self._name, self._directory.path)),
-            path,
-            offset,
-        )
-
-    def _unrepaired(self) -> CorruptionError:
-        path = f"{self._directory.path}/{REPAIR}"
-        return CorruptionError(
-            f"the repair of the run {self._name!r} was begun and did not end ({path}). Call "
-            f"{repair_call(self._name, self._directory.path)} again: it goes on where it was.",
-            path,
-        )
+        return damaged(self._directory.path, name, self._name, offset, reason)
 
     @contextlib.contextmanager
     def _errors(self, name: FileName) -> Iterator[None]:
@@ -442,63 +417,9 @@ class Recovery:
             raise refusal(f"{self._directory.path}/{name}", found) from None
 
 
-def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
-    """Return what a file belongs to by its header block; empty where that is the run itself.
-
-    Parameters
-    ----------
-    file : FileName
-        What it is called.
-    fields : dict
-        What its header block says.
-    name, run : str
-        The run's name and identity; the latter is empty where it is not known yet.
-    """
-    if fields["name"] != name:
-        return f"the run {fields['name']!r}, not to {name!r}"
-    if fields["generation"] != file.generation:
-        return f"generation {fields['generation']}"
-    return "another run of the same name" if run and fields["run"] != run else ""
-
-
-def misplaced(path: str, owner: str, then: str) -> CorruptionError:
-    """Return the error for a file that belongs elsewhere; `then` is what to do once it is back."""
-    return CorruptionError(
-        f"{path} was moved or renamed: it belongs to {owner}. Nothing was changed. Move it back to "
-        f"where it was, and {then}.",
-        path,
-        0,
-    )
-
-
-def repair_call(name: str, path: str) -> str:
-    """Return what a person calls to repair the run whose files are in the directory `path`."""
-    store = os.path.dirname(os.path.dirname(path))
-    with contextlib.suppress(OSError):  # the current directory may be gone
-        if not store or store == store_path():
-            return f"trax.repair({name!r})"
-    return f"trax.repair({name!r}, traxdir={store!r})"
-
-
-def in_short(error: CorruptionError) -> str:
-    """Return what an error has found, without what to do next."""
-    return str(error).partition(". Nothing was changed.")[0]
-
-
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
     """Return whether a checkpoint's header names this log, or a repair has put it in its place."""
     return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
-
-
-def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | UntrustedError:
-    """Return the error for a file that this process must not read."""
-    if isinstance(found, NewerVersion):
-        message = f"{path} is of {found}. Nothing was changed. Install the trax that wrote it."
-        return FormatVersionError(message, path, 0)
-    return UntrustedError(
-        f"{path} {found} (offset {found.offset}). Nothing was loaded or changed. {found.remedy}; "
-        "or begin anew, with the function's fresh(...)."
-    )
 
 
 def may_lead(reader: LogReader, context: Mapping[str, bytes], boot: str) -> bool:

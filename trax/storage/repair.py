@@ -37,7 +37,8 @@ from trax.storage.frames import (
 )
 from trax.storage.names import REPAIR, FileName
 from trax.storage.prefix import Fits, Prefix, prefixes
-from trax.storage.recovery import Recovery, misplaced
+from trax.storage.recovery import Recovery
+from trax.storage.refusals import misplaced
 from trax.storage.survey import FoundCheckpoint, Survey
 
 __all__ = ["Plan", "repair"]

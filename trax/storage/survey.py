@@ -27,7 +27,8 @@ from trax.storage.frames import (
 )
 from trax.storage.log import LogReader
 from trax.storage.names import FileName
-from trax.storage.recovery import Position, owner_of, refusal
+from trax.storage.recovery import Position
+from trax.storage.refusals import owner_of, refusal
 
 __all__ = ["FoundCheckpoint", "FoundLog", "Survey"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from trax.errors import CorruptionError
 from trax.storage.files import Directory
-from trax.storage.recovery import Recovery, in_short
+from trax.storage.recovery import Recovery
+from trax.storage.refusals import in_short
 from trax.storage.survey import FoundCheckpoint, FoundLog, Survey
 
 __all__ = ["CheckpointFile", "Generation", "LogFile", "Verified", "examine"]
