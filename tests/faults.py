@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from support import as_operations
 
-from trax import cutting, output
-from trax.storage import files, lock, store
-from trax.storage.files import Input, Output
+from trax.storage import filesystem, lock, store
+from trax.storage.filesystem import Input, Output
 from trax.testing.memory import MemoryDirectory, Operation
+from trax.tracking import output_files, truncate
 
 T = TypeVar("T")
 
@@ -335,14 +335,14 @@ class Disk:
         disk_os = _Instead(os, {name: self._wrap(name, getattr(os, name)) for name in _CALLS})
         disk_os.instead |= {"fsync": self._force, "pwrite": self._pwrite}
         disk_fcntl = _Instead(fcntl, {"flock": self._wrap("flock", fcntl.flock)})
-        for module in (files, store, lock, cutting, output):
+        for module in (filesystem, store, lock, truncate, output_files):
             patch.setattr(module, "os", disk_os)
-        for module in (lock, cutting):
+        for module in (lock, truncate):
             patch.setattr(module, "fcntl", disk_fcntl)
-        patch.setattr(files, "force", self._force)
-        patch.setattr(files, "io", _Instead(io, {"FileIO": self._file}))
-        patch.setattr(output, "builtins", _Instead(builtins, {"open": self._open}))
-        for module in (store, cutting):
+        patch.setattr(filesystem, "force", self._force)
+        patch.setattr(filesystem, "io", _Instead(io, {"FileIO": self._file}))
+        patch.setattr(output_files, "builtins", _Instead(builtins, {"open": self._open}))
+        for module in (store, truncate):
             patch.setattr(module, "open", self._open, raising=False)
 
     def heal(self) -> None:

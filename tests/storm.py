@@ -44,9 +44,9 @@ from pathlib import Path
 
 from support import flipped
 
-from trax.storage.files import LocalDirectory
-from trax.storage.frames import HEADER_SIZE, decode_durable
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
+from trax.storage.records import HEADER_SIZE, decode_durable
 
 WORKER = """
 import asyncio, hashlib, json, os, random, struct, sys

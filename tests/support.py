@@ -30,10 +30,10 @@ from hypothesis import settings
 from xxhash import xxh3_64_intdigest
 
 from trax.storage.codec import decode, encode
-from trax.storage.files import Directory
-from trax.storage.frames import DURABLE_OFFSET, HEADER_SIZE
-from trax.storage.generations import Generations
-from trax.storage.recovery import Recovery
+from trax.storage.filesystem import Directory
+from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
+from trax.storage.run_reader import Recovery
+from trax.storage.run_writer import Generations
 from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"

@@ -21,9 +21,9 @@ import pytest
 import trio
 
 import trax
-from trax.storage import files
-from trax.storage.generations import Generations
+from trax.storage import filesystem
 from trax.storage.lock import Lock
+from trax.storage.run_writer import Generations
 from trax.storage.store import Store
 
 Main = Callable[[], Awaitable[Any]]
@@ -196,8 +196,8 @@ class Gate:
         self.reached = threading.Event()
         self._open = threading.Event()
         self._open.set()
-        self._force = files.force
-        patch.setattr(files, "force", self)
+        self._force = filesystem.force
+        patch.setattr(filesystem, "force", self)
 
     def __call__(self, fd: int) -> None:
         self.wait()
@@ -1032,10 +1032,10 @@ def test_nothing_that_blocks_is_done_on_the_thread_of_the_event_loop(
         monkeypatch.setattr(owner, name, noted)
 
     Watched.threads.clear()
-    watch(files, "force")
-    watch(files.LocalDirectory, "create")
-    watch(files.LocalDirectory, "open")
-    watch(files.LocalDirectory, "sync")
+    watch(filesystem, "force")
+    watch(filesystem.LocalDirectory, "create")
+    watch(filesystem.LocalDirectory, "open")
+    watch(filesystem.LocalDirectory, "sync")
     watch(Generations, "close")
     watch(Lock, "__init__")
     watch(Lock, "release")
@@ -1072,13 +1072,13 @@ def test_always_forces_each_increment_before_it_is_handed_out(
 ) -> None:
     """The whole log is on the disk by then; its header says how it was written."""
     forced: dict[int, int] = {}
-    force = files.force
+    force = filesystem.force
 
     def noted(fd: int) -> None:
         force(fd)
         forced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
 
-    monkeypatch.setattr(files, "force", noted)
+    monkeypatch.setattr(filesystem, "force", noted)
 
     @trax.resumable(create=list, replay_log=append, sync="always", every_steps=1000)
     async def loop(state: list[int]) -> AsyncIterator[int]:
@@ -1103,14 +1103,14 @@ def test_an_increment_that_the_disk_will_not_vouch_for(
 ) -> None:
     """A checkpoint in new files takes its place, or it is not handed out."""
     failures = iter([False] * 0)
-    force = files.force
+    force = filesystem.force
 
     def fail(fd: int) -> None:
         if next(failures, False):
             raise OSError(errno.EIO, "Input/output error")
         force(fd)
 
-    monkeypatch.setattr(files, "force", fail)
+    monkeypatch.setattr(filesystem, "force", fail)
 
     @trax.resumable(create=list, replay_log=append, sync="always", every_steps=1000)
     async def loop(state: list[int]) -> AsyncIterator[int]:
@@ -1159,7 +1159,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
             await take(run, 3)
             logs = set(store_here.glob("runs/loop/log-*"))
             with monkeypatch.context() as patch:
-                patch.setattr(files, "force", fail)
+                patch.setattr(filesystem, "force", fail)
                 run._engine._generations.sync()
             checkpoint = Generations.checkpoint
             with monkeypatch.context() as patch:

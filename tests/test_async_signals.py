@@ -337,10 +337,10 @@ asyncio.run(main())
 SEVERAL = """
 import os, signal, sys
 import trax
-from trax import async_run
+from trax.engine import async_driver
 
 library, place, others, patience = sys.argv[1:]
-async_run._PATIENCE = float(patience)
+async_driver._PATIENCE = float(patience)
 runs = []
 
 
@@ -447,9 +447,9 @@ def test_a_run_in_the_step_of_another_does_not_wait_for_it(library: str) -> None
     script = """
 import os, signal, sys
 import trax
-from trax import async_run
+from trax.engine import async_driver
 
-async_run._PATIENCE = 1e9
+async_driver._PATIENCE = 1e9
 
 
 def watched(name, **options):

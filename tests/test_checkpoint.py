@@ -13,8 +13,9 @@ from support import flipped, of_version
 
 from trax.storage.checkpoint import Checkpoint, read_checkpoint, read_meta, write_checkpoint
 from trax.storage.codec import decode, encode
-from trax.storage.files import Directory
-from trax.storage.frames import (
+from trax.storage.filenames import FileName, temporary
+from trax.storage.filesystem import Directory
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CONTEXT,
@@ -29,7 +30,6 @@ from trax.storage.frames import (
     encode_header,
     pieces,
 )
-from trax.storage.names import FileName, temporary
 from trax.testing.memory import MemoryDirectory
 
 FILE = FileName("checkpoint", 1)

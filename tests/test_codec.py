@@ -17,7 +17,7 @@ from support import run_script
 
 from trax import CodecError
 from trax.storage.codec import Encoded, decode, encode
-from trax.storage.frames import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
+from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
 
 def stored(obj: Any) -> Any:

@@ -20,7 +20,7 @@ from support import run_script, start_script
 
 import trax
 from trax.storage.codec import encode
-from trax.storage.files import LocalDirectory
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.store import Store
 
 # The text of the contract, to the letter.
@@ -762,7 +762,7 @@ def test_a_sync_that_fails_in_the_background_is_said_at_the_next_log(
         store.checkpoint(text="a")
         store.log(text="b")
         with monkeypatch.context() as patch:
-            patch.setattr("trax.storage.files.force", fail)
+            patch.setattr("trax.storage.filesystem.force", fail)
             store._held["text"].hold.generations.sync()
         for _ in range(2):
             with pytest.raises(trax.DurabilityError, match="a new checkpoint begins a new log"):

@@ -12,8 +12,8 @@ import pytest
 from support import run_script
 
 import trax
-from trax import engine
-from trax.deadline import Deadline, check_time_limit, choose
+from trax.engine import lifecycle
+from trax.interrupts.deadline import Deadline, check_time_limit, choose
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the loop measure on a clock that the test moves."""
     clock = Clock()
-    monkeypatch.setattr(engine, "_clock", clock)
+    monkeypatch.setattr(lifecycle, "_clock", clock)
     return clock
 
 

@@ -20,7 +20,7 @@ from faults import ERRORS, Fault, FaultyDirectory, Interrupt
 from support import Writer, flipped, read, with_next_boot, write
 
 from trax import DurabilityError, StorageError
-from trax.storage.frames import encode_context
+from trax.storage.records import encode_context
 from trax.testing.memory import MemoryDirectory, crash_images
 
 STRIDE = 7  # of the images that power cuts can leave, so many are passed over for one

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support import run_script
 
 from trax import UntrustedError
-from trax.storage.files import (
+from trax.storage.filesystem import (
     Directory,
     LocalDirectory,
     boot_id,
@@ -326,7 +326,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     """Whether things go well or not."""
     script = """
 import os
-from trax.storage.files import LocalDirectory, make_directory
+from trax.storage.filesystem import LocalDirectory, make_directory
 before = os.listdir("/dev/fd")
 make_directory(os.path.abspath("run"))
 directory = LocalDirectory(os.path.abspath("run"))
@@ -357,7 +357,7 @@ def test_descriptors_are_not_passed_on_to_other_programs(tmp_path: Path) -> None
     """A child that outlives its parent holds nothing of the store."""
     script = """
 import os, subprocess, sys
-from trax.storage.files import LocalDirectory
+from trax.storage.filesystem import LocalDirectory
 directory = LocalDirectory(os.getcwd())
 output = directory.create("one")
 source = directory.open("one")
@@ -371,7 +371,7 @@ def test_a_full_disk_takes_what_fits_and_then_refuses() -> None:
     """A real file system at a real limit: a short write, an error, and a cut that helps."""
     script = """
 import os, resource
-from trax.storage.files import LocalDirectory, write_all
+from trax.storage.filesystem import LocalDirectory, write_all
 directory = LocalDirectory(os.getcwd())
 output = directory.create("file")
 write_all(output, b"whole|")
@@ -432,7 +432,7 @@ def test_a_sync_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Each of them forces the one file or directory that it is about."""
     path = str(tmp_path / "store" / "run")
     syncs = Syncs()
-    monkeypatch.setattr("trax.storage.files.force", syncs.watch(os.fsync))
+    monkeypatch.setattr("trax.storage.filesystem.force", syncs.watch(os.fsync))
     monkeypatch.setattr("os.fsync", syncs.watch(os.fsync))
     make_directory(str(tmp_path / "store"))
     make_directory(path)
@@ -473,7 +473,7 @@ def test_a_boot_has_an_identity() -> None:
         assert boot_id() == ""
         return
     assert len(boot_id()) == 36
-    script = "from trax.storage.files import boot_id\nprint(boot_id())"
+    script = "from trax.storage.filesystem import boot_id\nprint(boot_id())"
     assert run_script(script).stdout.strip() == boot_id()
     assert LocalDirectory("/tmp").boot == boot_id()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support import flipped, of_version
 from xxhash import xxh3_64_intdigest
 
-from trax.storage.frames import (
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CLOUDPICKLE,
@@ -417,7 +417,7 @@ def test_it_is_found_however_far_behind_it_stands(size: int) -> None:
 @pytest.mark.parametrize("shift", range(-24, 25))
 def test_nothing_falls_between_two_chunks(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a chunk ends: before, in or behind the head of the record."""
-    monkeypatch.setattr("trax.storage.frames._CHUNK", 200)
+    monkeypatch.setattr("trax.storage.records._CHUNK", 200)
     records = [(BUFFER, bytes(200 - OVERHEAD + shift)), (PICKLE, b"p" * 70)]
     content = framed(records)
     place = len(framed(records[:1]))

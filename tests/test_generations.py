@@ -30,12 +30,12 @@ from support import (
 from trax import CorruptionError, DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import read_checkpoint
 from trax.storage.codec import encode
-from trax.storage.files import LocalDirectory
-from trax.storage.frames import HEADER_SIZE, encode_context
-from trax.storage.generations import Generations
+from trax.storage.filenames import FileName
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
-from trax.storage.names import FileName
-from trax.storage.recovery import OUTPUT, Recovery
+from trax.storage.records import HEADER_SIZE, encode_context
+from trax.storage.run_reader import OUTPUT, Recovery
+from trax.storage.run_writer import Generations
 from trax.testing.memory import MemoryDirectory, crash_images
 
 ARRAYS = pytest.mark.parametrize("arrays", [False, True], ids=["numbers", "arrays"])
@@ -1057,8 +1057,8 @@ def test_a_forked_child_can_neither_append_nor_store_a_checkpoint() -> None:
 import os
 from trax import LockedError
 from trax.storage.codec import encode
-from trax.storage.files import LocalDirectory
-from trax.storage.generations import Generations
+from trax.storage.filesystem import LocalDirectory
+from trax.storage.run_writer import Generations
 
 generations = Generations(LocalDirectory(os.getcwd()), "run", sync="os", keep=2, report=print)
 for begun in (False, True):
@@ -1093,7 +1093,7 @@ def test_a_child_that_was_forked_during_a_sync_is_refused_and_does_not_wait() ->
 import os, signal, threading
 from trax import LockedError
 from trax.storage.codec import encode
-from trax.storage.generations import Generations
+from trax.storage.run_writer import Generations
 from trax.testing.memory import MemoryDirectory
 
 begun, done = threading.Event(), threading.Event()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import trax
-from trax.storage.files import LocalDirectory
+from trax.storage.filesystem import LocalDirectory
 
 
 def append(state: list[Any], increment: Any) -> list[Any]:
@@ -144,7 +144,7 @@ def test_what_always_forced_is_known_to_be_forced_once_the_run_is_closed(store_h
         trax.load("x", replay_log=append)
 
 
-@pytest.mark.parametrize("place", ["background.Ticker.stop", "lock.os.ftruncate"])
+@pytest.mark.parametrize("place", ["sync_thread.Ticker.stop", "lock.os.ftruncate"])
 def test_a_run_whose_closing_is_interrupted_is_let_go(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,9 @@ from support import flipped, run_script
 
 from trax import DurabilityError
 from trax.storage.codec import decode, encode
-from trax.storage.files import Directory, LocalDirectory
-from trax.storage.frames import (
+from trax.storage.filesystem import Directory, LocalDirectory
+from trax.storage.log import LogReader, LogWriter, open_log
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CONTEXT,
@@ -30,7 +31,6 @@ from trax.storage.frames import (
     Damage,
     pieces,
 )
-from trax.storage.log import LogReader, LogWriter, open_log
 from trax.testing.memory import MemoryDirectory
 
 FIELDS = {"name": "run", "generation": 1}
@@ -399,7 +399,7 @@ def test_a_forked_child_cannot_append_to_the_log_of_its_parent() -> None:
     script = """
 import os
 from trax import LockedError
-from trax.storage.files import LocalDirectory
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import LogWriter
 writer = LogWriter(LocalDirectory(os.getcwd()), "log", {}, always=False)
 writer.append(b"\\x80\\x05K\\x01.")

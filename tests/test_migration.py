@@ -304,7 +304,7 @@ def test_a_state_that_was_created_just_now_needs_no_migration() -> None:
 SCRIPT = """
 import os, signal, sys
 import trax
-from trax.storage.files import LocalDirectory
+from trax.storage.filesystem import LocalDirectory
 
 VERSION, MOMENT = int(sys.argv[1]), sys.argv[2]
 

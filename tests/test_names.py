@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trax import UsageError
-from trax.storage.names import FileName, decode_run, encode_run, temporary
+from trax.storage.filenames import FileName, decode_run, encode_run, temporary
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\"), min_size=1, max_size=30)
 

@@ -17,7 +17,7 @@ from support import of_version
 
 import trax
 from trax import FormatVersionError
-from trax.storage.frames import FORMAT_VERSION
+from trax.storage.records import FORMAT_VERSION
 from trax.storage.store import Store
 
 DATA = Path(__file__).parent / "data"

@@ -18,9 +18,9 @@ from faults import Interrupt
 from support import run_script
 
 import trax
-from trax import output
-from trax.cutting import cut_back
-from trax.storage import files
+from trax.storage import filesystem
+from trax.tracking import output_files
+from trax.tracking.truncate import cut_back
 
 STEPS = 10
 MODES: dict[str, dict[str, Any]] = {
@@ -462,7 +462,7 @@ def test_files_are_forced_before_the_log_that_speaks_of_them(
     """Whenever a log or a checkpoint is forced, every length in it is that of a forced file."""
     forced: list[str] = []
 
-    real = files.force
+    real = filesystem.force
 
     def force(fd: int) -> None:
         real(fd)
@@ -470,7 +470,7 @@ def test_files_are_forced_before_the_log_that_speaks_of_them(
         is_output = Path("out.txt").exists() and os.path.samestat(status, os.stat("out.txt"))
         forced.append(f"{'file' if is_output else 'log'} {status.st_size}")
 
-    monkeypatch.setattr("trax.storage.files.force", force)
+    monkeypatch.setattr("trax.storage.filesystem.force", force)
     run = looping(mode, Lines(), sync=sync)()
     for _ in run:
         if run.step % 4 == 0 or (sync == "always" and mode == "function"):
@@ -494,7 +494,7 @@ def test_a_file_that_could_not_be_forced_is_never_trusted_again(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr("trax.storage.files.force", fail)
+        patch.setattr("trax.storage.filesystem.force", fail)
         run._engine._generations.sync()
     with pytest.raises(trax.DurabilityError, match=r"out\.txt"):
         next(run)
@@ -506,14 +506,14 @@ def test_a_file_that_cannot_be_forced_when_it_is_opened_does_not_bind_the_run(
     """The error is that of the disk, and nothing is left of the file that was not opened."""
     loop = looping("replace", Lines(), sync="always")
     with monkeypatch.context() as patch:
-        patch.setattr("trax.storage.files.force", refuse)
+        patch.setattr("trax.storage.filesystem.force", refuse)
         with pytest.raises(trax.DurabilityError, match=r"out\.txt could not be stored"):
             loop().result()
     loop().result()
     assert Path("out.txt").read_text() == WHOLE
 
 
-def refuse(fd: int, force: Callable[[int], None] = files.force) -> None:
+def refuse(fd: int, force: Callable[[int], None] = filesystem.force) -> None:
     """Force all but the output file, as a disk that is broken in one place."""
     if Path("out.txt").exists() and os.path.samestat(os.fstat(fd), os.stat("out.txt")):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -551,7 +551,9 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     """Nothing is looked at closer in its steps."""
     run = looping("function", lambda n: None)()
     next(run)
-    assert all(word >= 0 or seen is not output._Output.seen for seen, word in run._engine._watched)
+    assert all(
+        word >= 0 or seen is not output_files._Output.seen for seen, word in run._engine._watched
+    )
     assert not any(name.startswith("output") for name in run._engine._positions._context.names)
     run.close()
 
@@ -659,14 +661,14 @@ def test_a_checkpoint_that_failed_and_is_there_finds_its_output(
 ) -> None:
     """It has its name already, and only the directory could not be forced."""
     loop = looping("none", Lines(), every_steps=1000)
-    rename, sync = files.LocalDirectory.rename, files.LocalDirectory.sync
+    rename, sync = filesystem.LocalDirectory.rename, filesystem.LocalDirectory.sync
     renamed: list[str] = []
 
-    def watch(directory: files.LocalDirectory, old: str, new: str) -> None:
+    def watch(directory: filesystem.LocalDirectory, old: str, new: str) -> None:
         rename(directory, old, new)
         renamed.append(new)
 
-    def fail(directory: files.LocalDirectory) -> None:
+    def fail(directory: filesystem.LocalDirectory) -> None:
         if renamed:
             raise error
         sync(directory)
@@ -675,8 +677,8 @@ def test_a_checkpoint_that_failed_and_is_there_finds_its_output(
     while run.step < steps:
         next(run)
     with monkeypatch.context() as patch:
-        patch.setattr(files.LocalDirectory, "rename", watch)
-        patch.setattr(files.LocalDirectory, "sync", fail)
+        patch.setattr(filesystem.LocalDirectory, "rename", watch)
+        patch.setattr(filesystem.LocalDirectory, "sync", fail)
         with pytest.raises((trax.StorageError, KeyboardInterrupt)):
             run.close() if steps < STEPS else run.result()
     assert loop().step == steps
@@ -715,7 +717,7 @@ def test_what_may_not_have_reached_the_disk_is_written_again() -> None:
     script = """
 import os, sys
 import trax
-from trax.storage import files
+from trax.storage import filesystem
 
 @trax.resumable(create=int, every_steps=4, sync="os")
 def lines(n):
@@ -724,7 +726,7 @@ def lines(n):
             file.write("line\\n")
             n = yield n + 1
 
-def look(fd, offset, write_again=files.write_again):
+def look(fd, offset, write_again=filesystem.write_again):
     if os.path.samestat(os.fstat(fd), os.stat("out.txt")):
         print(offset, os.fstat(fd).st_size)
     write_again(fd, offset)
@@ -734,7 +736,7 @@ if sys.argv[1] == "die":
     for _ in range(6):
         next(run)
     os._exit(0)
-files.write_again = look
+filesystem.write_again = look
 lines().result()
 """
     run_script(script, "die")

@@ -26,20 +26,20 @@ from support import NAME, as_operations
 
 import trax
 from trax import LockedError
-from trax.output import Outputs
-from trax.positions import Positions
-from trax.storage import checkpoint, files
+from trax.storage import checkpoint, filesystem
 from trax.storage.codec import Encoded, decode, encode
-from trax.storage.frames import DURABLE_OFFSET, encode_context, encode_durable
-from trax.storage.generations import Generations
+from trax.storage.filenames import FileName
 from trax.storage.log import LogWriter
-from trax.storage.names import FileName
-from trax.storage.recovery import Recovery
+from trax.storage.records import DURABLE_OFFSET, encode_context, encode_durable
+from trax.storage.run_reader import Recovery
+from trax.storage.run_writer import Generations
 from trax.testing import check_power_cut
 from trax.testing.crashes import Disk, Image
 from trax.testing.memory import MemoryDirectory
 from trax.testing.recording import Recorder, replaced, snapshot, write_image
 from trax.testing.trials import Crash, Promise, crashes
+from trax.tracking.output_files import Outputs
+from trax.tracking.rng_tracking import Positions
 
 Count = Callable[[str, int], None]
 Loop = Generator[Any, Any, Any]
@@ -174,11 +174,11 @@ def rename_before_sync(patch: pytest.MonkeyPatch) -> None:
         name = f"checkpoint-{fields['generation']:08d}"
         path = os.path.join(".trax", "runs", "loop", name)
         os.rename(f"{path}.tmp", path)
-        files.sync_directory(os.path.dirname(path))
+        filesystem.sync_directory(os.path.dirname(path))
         return size
 
     patch.setattr(checkpoint, "_write", write_and_rename)
-    patch.setattr(files.LocalDirectory, "rename", nothing)
+    patch.setattr(filesystem.LocalDirectory, "rename", nothing)
 
 
 def prune_before_it_counts(patch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def cut_without_force(patch: pytest.MonkeyPatch) -> None:
         if os.stat(path).st_size > length:
             os.truncate(path, length)
 
-    patch.setattr(files.LocalDirectory, "cut", cut)
+    patch.setattr(filesystem.LocalDirectory, "cut", cut)
 
 
 def output_cut_without_force(patch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def output_cut_without_force(patch: pytest.MonkeyPatch) -> None:
         if os.stat(path).st_size > length:
             os.truncate(path, length)
 
-    patch.setattr("trax.cutting._cut", cut)
+    patch.setattr("trax.tracking.truncate._cut", cut)
 
 
 def leave_out(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:
@@ -239,12 +239,12 @@ def leave_out(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 def outputs_without_force(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outputs, "sync", nothing)
-    patch.setattr("trax.output._Output.sync", nothing)
+    patch.setattr("trax.tracking.output_files._Output.sync", nothing)
 
 
 MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "the directory is not forced": (leave_out(files.LocalDirectory, "sync"), "checkpoints"),
-    "files are not forced": (leave_out(files._LocalOutput, "sync"), "log only"),
+    "the directory is not forced": (leave_out(filesystem.LocalDirectory, "sync"), "checkpoints"),
+    "files are not forced": (leave_out(filesystem._LocalOutput, "sync"), "log only"),
     "increments are not forced": (leave_out(LogWriter, "sync"), "output in a log"),
     "a checkpoint is renamed, then forced": (rename_before_sync, "pruned"),
     "the old is removed before the new counts": (prune_before_it_counts, "pruned"),
@@ -279,7 +279,7 @@ def record(directory: Path, image: Image, happens: Callable[[Recorder], Any]) ->
     """Record what happens in a directory that begins with an image."""
     directory.mkdir()
     write_image(image, str(directory))
-    with contextlib.chdir(directory), replaced(files, boot_id=lambda: "first"):
+    with contextlib.chdir(directory), replaced(filesystem, boot_id=lambda: "first"):
         recorder = Recorder(str(directory), (".trax/locks",))
         with recorder.recording():
             happens(recorder)
@@ -294,7 +294,7 @@ def left_by(crash: Crash, directory: Path) -> Iterator[None]:
         write_image(crash.image, path)
         with (
             contextlib.chdir(path),
-            replaced(files, boot_id=lambda: "second", force=nothing),
+            replaced(filesystem, boot_id=lambda: "second", force=nothing),
             replaced(os, fsync=nothing),
         ):
             yield

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trax import CodecError, randomness
-from trax.randomness import canonical, defaults, is_generator, put_back, watch
+from trax import CodecError
+from trax.tracking import rng_state
+from trax.tracking.rng_state import canonical, defaults, is_generator, put_back, watch
 
 
 class Inherited(random.Random):
@@ -83,10 +84,10 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Any, Callable[[Any], list
 def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """With and without a look at the memory of generators."""
     if not request.param:
-        monkeypatch.setattr(randomness, "_find", lambda generator, content: None)
-        monkeypatch.setattr(randomness, "_find_gauss", lambda owner: None)
+        monkeypatch.setattr(rng_state, "_find", lambda generator, content: None)
+        monkeypatch.setattr(rng_state, "_find_gauss", lambda owner: None)
         zeros = memoryview(bytes(5000))
-        monkeypatch.setattr(randomness, "_memory", lambda address, size: zeros[:size])
+        monkeypatch.setattr(rng_state, "_memory", lambda address, size: zeros[:size])
     return bool(request.param)
 
 
@@ -145,10 +146,10 @@ def test_the_parts_are_of_the_same_form_whether_the_memory_is_read_or_not(
     _, generator, draw = case
     draw(generator)
     fast = watch(generator).parts()
-    monkeypatch.setattr(randomness, "_find", lambda generator, content: None)
-    monkeypatch.setattr(randomness, "_find_gauss", lambda owner: None)
+    monkeypatch.setattr(rng_state, "_find", lambda generator, content: None)
+    monkeypatch.setattr(rng_state, "_find_gauss", lambda owner: None)
     zeros = memoryview(bytes(5000))
-    monkeypatch.setattr(randomness, "_memory", lambda address, size: zeros[:size])
+    monkeypatch.setattr(rng_state, "_memory", lambda address, size: zeros[:size])
     slow = watch(generator)
     assert slow.word == -1
     assert slow.parts() == fast

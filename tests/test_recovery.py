@@ -28,8 +28,10 @@ from support import NAME, Writer, changed, flipped, of_version, read, with_next_
 
 from trax import CorruptionError, FormatVersionError, StorageError, TraxError
 from trax.storage.codec import encode
-from trax.storage.files import Directory, LocalDirectory
-from trax.storage.frames import (
+from trax.storage.filenames import FileName
+from trax.storage.filesystem import Directory, LocalDirectory
+from trax.storage.log import open_log
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CONTEXT,
@@ -44,10 +46,8 @@ from trax.storage.frames import (
     encode_header,
     pieces,
 )
-from trax.storage.generations import Generations
-from trax.storage.log import open_log
-from trax.storage.names import FileName
-from trax.storage.recovery import Recovery
+from trax.storage.run_reader import Recovery
+from trax.storage.run_writer import Generations
 from trax.testing.memory import MemoryDirectory
 
 TEXT = "aacaaca|aasaa"

@@ -17,7 +17,7 @@ import trax
 from trax import CodecError
 from trax.storage import codec
 from trax.storage.codec import Encoded, decode, encode
-from trax.storage.renames import present_name
+from trax.storage.unpickler import present_name
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,14 @@ from xxhash import xxh3_64_hexdigest
 
 import trax
 from trax import CorruptionError, FormatVersionError, LockedError, NotFoundError, StorageError
-from trax.storage import files
-from trax.storage import repair as repairing
+from trax.fsck import repair as repairing
+from trax.fsck.repair import Plan, repair
+from trax.storage import filesystem
 from trax.storage.checkpoint import read_checkpoint, write_checkpoint
 from trax.storage.codec import Encoded, encode
-from trax.storage.files import Directory
-from trax.storage.frames import (
+from trax.storage.filenames import REPAIR, FileName
+from trax.storage.filesystem import Directory
+from trax.storage.records import (
     BEGINS,
     CLOUDPICKLE,
     CONTEXT,
@@ -58,9 +60,7 @@ from trax.storage.frames import (
     encode_context,
     frame,
 )
-from trax.storage.names import REPAIR, FileName
-from trax.storage.recovery import Recovery
-from trax.storage.repair import Plan, repair
+from trax.storage.run_reader import Recovery
 from trax.testing.memory import MemoryDirectory, crash_images
 
 # Every kind of end and beginning, two checkpoints and more, states that nothing leads to.
@@ -902,7 +902,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
     run = count_to_13()
     harm_file(run / "log-00000003", 1110)
     forced: list[int] = []
-    force, begin = files.force, repairing._begin
+    force, begin = filesystem.force, repairing._begin
 
     def forcing(fd: int) -> None:
         forced.append(os.fstat(fd).st_ino)
@@ -914,7 +914,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
         assert {path.stat().st_ino for path in copies} <= set(forced)
         begin(directory, plan)
 
-    monkeypatch.setattr(files, "force", forcing)
+    monkeypatch.setattr(filesystem, "force", forcing)
     monkeypatch.setattr(repairing, "_begin", beginning)
     assert trax.repair("count").step == 11
 
@@ -998,7 +998,7 @@ def test_nothing_is_unpickled() -> None:
 KILLED = """
 import os, shutil, signal
 import trax
-from trax.storage import files
+from trax.storage import filesystem
 
 def killed_at(number, call):
     calls = 0
@@ -1010,7 +1010,7 @@ def killed_at(number, call):
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*arguments)
         return called
-    for kind in (files.LocalDirectory, files._LocalOutput):
+    for kind in (filesystem.LocalDirectory, filesystem._LocalOutput):
         for name in ("create", "rename", "remove", "sync", "truncate"):
             if hasattr(kind, name):
                 setattr(kind, name, before(getattr(kind, name)))

@@ -22,7 +22,7 @@ from test_signing import restore, with_canaries
 
 import trax
 from trax import TraxError, UntrustedError, UsageError
-from trax.command import main
+from trax.cli import main
 from trax.storage.keys import find_key, make_key
 from trax.storage.signing import Key
 

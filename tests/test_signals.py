@@ -22,8 +22,8 @@ import pytest
 from support import run_script, start_script
 
 import trax
-from trax import signals
-from trax.storage.files import LocalDirectory
+from trax.interrupts import signals
+from trax.storage.filesystem import LocalDirectory
 
 SIGNALS = ("SIGTERM", "SIGUSR1")
 MODES = ["function", "replace", "none"]

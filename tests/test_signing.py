@@ -15,9 +15,10 @@ from xxhash import xxh3_64_intdigest
 
 import trax
 from trax import CorruptionError, FormatVersionError, TraxError, UntrustedError, UsageError
-from trax.command import main
+from trax.cli import main
 from trax.storage.codec import encode
-from trax.storage.frames import (
+from trax.storage.keys import find_key, make_key
+from trax.storage.records import (
     BEGINS,
     DURABLE_OFFSET,
     END,
@@ -27,7 +28,6 @@ from trax.storage.frames import (
     SIGNATURE,
     pieces,
 )
-from trax.storage.keys import find_key, make_key
 from trax.storage.signing import Key
 from trax.testing.memory import MemoryDirectory, crash_images
 

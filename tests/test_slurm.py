@@ -138,7 +138,10 @@ def test_a_job_stops_by_itself_before_its_end(expected: str, tmp_path: Path) -> 
     """Where SLURM says when that is, no signal is needed."""
     cluster = Cluster(tmp_path / "cluster")
     environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_END_TIME": str(int(time.time()) + 1000)}
-    limits = "import trax.stopping, runpy; trax.stopping.choose = lambda *_: 0.001\n"
+    limits = (
+        "import runpy; from trax.interrupts import stop_request\n"
+        "stop_request.choose = lambda *_: 0.001\n"
+    )
     (cluster.directory / "short.py").write_text(
         limits + "runpy.run_path('simulate.py', run_name='__main__')\n"
     )

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from trax import LockedError, StorageError, UntrustedError, UsageError
-from trax.storage.background import Ticker
 from trax.storage.codec import encode
-from trax.storage.files import LocalDirectory
-from trax.storage.frames import HEADER_SIZE
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
+from trax.storage.records import HEADER_SIZE
 from trax.storage.store import Hold, Store, Sync
+from trax.storage.sync_thread import Ticker
 
 
 def hold(store: Store, name: str = "run", sync: Sync = "os") -> Hold:
@@ -184,7 +184,7 @@ def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPat
     store = Store()
     held = hold(store, sync="interval")
     held.generations.append(encode(1, "increment"))
-    monkeypatch.setattr("trax.storage.files.force", watch_force)
+    monkeypatch.setattr("trax.storage.filesystem.force", watch_force)
     monkeypatch.setattr("os.pwrite", watch_pwrite)
     assert marked.wait(60)
     with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:

@@ -18,10 +18,10 @@ import pytest
 from support import run_script
 
 import trax
-from trax import output
-from trax.storage import files
+from trax.comparing import difference, freeze
+from trax.storage import filesystem
 from trax.testing import Checked, check_power_cut, check_resume
-from trax.testing.comparing import difference, freeze
+from trax.tracking import output_files
 
 Steps = Generator[Any, Any, Any]
 
@@ -376,14 +376,26 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    functions = os.fsync, os.rename, files.force, files._LocalOutput, output.Outputs.open
+    functions = (
+        os.fsync,
+        os.rename,
+        filesystem.force,
+        filesystem._LocalOutput,
+        output_files.Outputs.open,
+    )
     rng = np.random.default_rng(1)
     random.seed(1)
     check_resume(walks(steps=3, rng=rng), limit=5)
     check_power_cut(folds(steps=3), limit=5)
     assert random.random() == random.Random(1).random()
     assert rng.random() == np.random.default_rng(1).random()
-    assert functions == (os.fsync, os.rename, files.force, files._LocalOutput, output.Outputs.open)
+    assert functions == (
+        os.fsync,
+        os.rename,
+        filesystem.force,
+        filesystem._LocalOutput,
+        output_files.Outputs.open,
+    )
     assert Path.cwd() == tmp_path
     assert not list(temporary.iterdir())
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from trax.threads import current_task, in_thread, is_over
+from trax.engine.async_threads import current_task, in_thread, is_over
 
 
 def run_asyncio(main: Callable[[], Awaitable[Any]]) -> Any:

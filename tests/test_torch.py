@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import trax
-from trax.randomness import watch
+from trax.tracking.rng_state import watch
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 

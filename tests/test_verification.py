@@ -30,8 +30,10 @@ from support import (
 
 import trax
 from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
-from trax.storage.files import LocalDirectory
-from trax.storage.frames import (
+from trax.fsck.verification import Verified, examine
+from trax.storage.filenames import REPAIR
+from trax.storage.filesystem import LocalDirectory
+from trax.storage.records import (
     BEGINS,
     CONTEXT,
     DURABLE_OFFSET,
@@ -40,8 +42,6 @@ from trax.storage.frames import (
     encode_context,
     frame,
 )
-from trax.storage.names import REPAIR
-from trax.storage.verification import Verified, examine
 from trax.testing.memory import MemoryDirectory
 
 SHAPES = ("aacaaca|aasaa", "aaa|aacaae", "caaaCaasa", "caac|a|aCaaca|a", "aca|e|saaa", "Caasa")

@@ -6,8 +6,11 @@ store of states, each a checkpoint and a log of increments.
 """
 
 from trax._version import __version__
-from trax.async_run import AsyncRun
 from trax.core import Trax, load
+from trax.decorator import AsyncResumable, Resumable, resumable
+from trax.engine.async_driver import AsyncRun
+from trax.engine.helpers import Step, remaining, step, steps
+from trax.engine.sync_driver import Run
 from trax.errors import (
     ArgumentsChangedError,
     CodecError,
@@ -22,12 +25,9 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.loop import Step, remaining, step, steps
-from trax.output import open
+from trax.fsck.api import Repaired, Verification, repair, verify
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.resumable import AsyncResumable, Resumable, resumable
-from trax.run import Run
-from trax.upkeep import Repaired, Verification, repair, verify
+from trax.tracking.output_files import open
 
 __all__ = [
     "ArgumentsChangedError",

@@ -2,6 +2,6 @@
 
 import sys
 
-from trax.command import main
+from trax.cli import main
 
 sys.exit(main())

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from trax import report
+from trax import notices
+from trax.calls.options import check_keep, check_renames, check_sync
+from trax.engine.replay import REPLACE, STORED, Replayed
+from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
-from trax.options import check_keep, check_renames, check_sync
-from trax.replay import REPLACE, STORED, Replayed
-from trax.replay import load as load_run
 from trax.storage.codec import Encoded, encode
-from trax.storage.frames import CONTEXT, encode_context
-from trax.storage.names import encode_run
+from trax.storage.filenames import encode_run
+from trax.storage.records import CONTEXT, encode_context
 from trax.storage.store import Hold, Store, Sync
 
 __all__ = ["Trax", "load"]
@@ -235,7 +235,7 @@ class _Held:
     """A name that is held for writing, and what its next checkpoint takes over from the last."""
 
     def __init__(self, store: Store, name: str, sync: Sync, keep: int) -> None:
-        self.hold: Hold = store.hold(name, sync=sync, keep=keep, report=report.warn)
+        self.hold: Hold = store.hold(name, sync=sync, keep=keep, report=notices.warn)
         try:
             recovery = store.recover(name)
             self._step = 0

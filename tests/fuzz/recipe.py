@@ -47,7 +47,8 @@ import numpy as np
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from trax.storage.codec import encode
-from trax.storage.frames import (
+from trax.storage.filenames import FileName
+from trax.storage.records import (
     BEGINS,
     CLOUDPICKLE,
     CONTEXT,
@@ -68,7 +69,6 @@ from trax.storage.frames import (
     header_signer,
     pieces,
 )
-from trax.storage.names import FileName
 from trax.storage.signing import SIGNATURE_SIZE, Key, Signer
 
 __all__ = [

@@ -36,13 +36,13 @@ from fuzz.recipe import NAME, SECRET, Store, build, context_of, data_of, fold, s
 from trax.errors import CorruptionError, LockedError, TraxError, UsageError
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.codec import Encoded, encode
-from trax.storage.files import boot_id
-from trax.storage.frames import Damage, Forged, NewerVersion, decode_context, encode_context
-from trax.storage.generations import Generations
+from trax.storage.filenames import REPAIR, FileName, decode_run, encode_run
+from trax.storage.filesystem import boot_id
 from trax.storage.lock import Lock
 from trax.storage.log import open_log
-from trax.storage.names import REPAIR, FileName, decode_run, encode_run
-from trax.storage.recovery import Recovery
+from trax.storage.records import Damage, Forged, NewerVersion, decode_context, encode_context
+from trax.storage.run_reader import Recovery
+from trax.storage.run_writer import Generations
 from trax.testing.memory import MemoryDirectory
 
 __all__ = ["TARGETS", "Target", "attempt", "watch"]

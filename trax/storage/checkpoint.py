@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.storage.codec import Encoded
-from trax.storage.fields import check_meta
-from trax.storage.files import (
+from trax.storage.filenames import FileName
+from trax.storage.filesystem import (
     Directory,
     Input,
     Output,
@@ -23,7 +23,7 @@ from trax.storage.files import (
     write_all,
     write_pieces,
 )
-from trax.storage.frames import (
+from trax.storage.records import (
     BUFFER,
     CLOUDPICKLE,
     CONTEXT,
@@ -42,7 +42,7 @@ from trax.storage.frames import (
     frame,
     header_signer,
 )
-from trax.storage.names import FileName
+from trax.storage.schema import check_meta
 from trax.storage.signing import SIGNATURE_SIZE, Key
 
 __all__ = ["Checkpoint", "read_checkpoint", "read_meta", "write_checkpoint"]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
-from trax.storage.frames import (
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CLOUDPICKLE,
@@ -29,7 +29,7 @@ from trax.storage.frames import (
     PICKLE,
     READONLY_BUFFER,
 )
-from trax.storage.renames import Finder
+from trax.storage.unpickler import Finder
 
 __all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
 

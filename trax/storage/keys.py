@@ -8,7 +8,7 @@ import secrets
 import stat
 
 from trax.errors import UntrustedError, UsageError
-from trax.storage.files import open_trusted, sync_directory
+from trax.storage.filesystem import open_trusted, sync_directory
 from trax.storage.signing import Key
 
 __all__ = ["default_path", "draw_key", "find_key", "make_key"]

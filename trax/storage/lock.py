@@ -25,7 +25,7 @@ import weakref
 from typing import Any
 
 from trax.errors import LockedError
-from trax.storage.files import boot_id, check_alone, open_trusted
+from trax.storage.filesystem import boot_id, check_alone, open_trusted
 
 __all__ = ["Lock"]
 

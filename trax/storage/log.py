@@ -12,7 +12,7 @@ from xxhash import xxh3_64_intdigest
 
 from trax.errors import DurabilityError, LockedError
 from trax.storage.codec import Encoded
-from trax.storage.files import (
+from trax.storage.filesystem import (
     Directory,
     Input,
     Output,
@@ -20,7 +20,7 @@ from trax.storage.files import (
     write_all,
     write_pieces,
 )
-from trax.storage.frames import (
+from trax.storage.records import (
     BEGINS,
     BUFFER,
     CLOUDPICKLE,

@@ -18,21 +18,21 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from trax.errors import StorageError, UsageError
-from trax.storage.background import Ticker
 from trax.storage.checkpoint import read_meta
-from trax.storage.files import (
+from trax.storage.filenames import FileName, decode_run, encode_run, store_path
+from trax.storage.filesystem import (
     LocalDirectory,
     copy_file,
     make_directory,
     storage_errors,
     sync_directory,
 )
-from trax.storage.frames import Damage, Forged, NewerVersion
-from trax.storage.generations import Generations
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
-from trax.storage.names import FileName, decode_run, encode_run, store_path
-from trax.storage.recovery import Recovery
+from trax.storage.records import Damage, Forged, NewerVersion
+from trax.storage.run_reader import Recovery
+from trax.storage.run_writer import Generations
+from trax.storage.sync_thread import Ticker
 
 __all__ = ["Hold", "Store", "Sync"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trax.async_run import AsyncRun
+from trax.engine.async_driver import AsyncRun
+from trax.engine.sync_driver import Run
 from trax.errors import UsageError
-from trax.run import Run
 from trax.testing.recording import Recorder
 from trax.testing.trials import Crash, Story, Trials, crashes, kills
 

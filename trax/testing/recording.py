@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from trax.storage import files
+from trax.storage import filesystem
 from trax.testing.crashes import ROOT, Image, Operation, Tree
 
 __all__ = ["Recorder", "common", "replaced", "snapshot", "write_image"]
@@ -105,7 +105,7 @@ class Recorder:
         watch = self._watched
         recorder = self
 
-        class Output(files._LocalOutput):  # noqa: SLF001  # there is no other place to look from
+        class Output(filesystem._LocalOutput):  # noqa: SLF001  # there is no other place to look from
             def __init__(self, fd: int) -> None:
                 super().__init__(fd)
                 self.write = watch(self.write)
@@ -116,7 +116,7 @@ class Recorder:
         calls = {name: watch(getattr(os, name)) for name in _CALLS}
         with (
             replaced(os, **calls, fsync=self._force, fdatasync=self._force),
-            replaced(files, force=self._force, _LocalOutput=Output),
+            replaced(filesystem, force=self._force, _LocalOutput=Output),
         ):
             try:
                 yield

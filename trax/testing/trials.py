@@ -21,21 +21,22 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trax import positions, report
-from trax.async_run import AsyncRun
-from trax.call import Call
-from trax.deferred import DeferredEngine
-from trax.engine import Engine
+from trax import notices
+from trax.calls.call import Call
+from trax.comparing import difference, freeze
+from trax.engine.async_driver import AsyncRun
+from trax.engine.deferred import DeferredEngine
+from trax.engine.lifecycle import Engine
+from trax.engine.sync_driver import Run
 from trax.errors import UsageError
-from trax.output import Outputs
-from trax.randomness import Generator, watch
-from trax.run import Run
-from trax.sources import import_for, outer
-from trax.storage import files, store
-from trax.storage.generations import Generations
-from trax.testing.comparing import difference, freeze
+from trax.storage import filesystem, store
+from trax.storage.run_writer import Generations
 from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
+from trax.tracking import rng_tracking
+from trax.tracking.output_files import Outputs
+from trax.tracking.rng_discovery import import_for, outer
+from trax.tracking.rng_state import Generator, watch
 
 __all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
 
@@ -337,12 +338,12 @@ class Trials:
 
         with (
             contextlib.chdir(directory),
-            replaced(files, boot_id=lambda: boot, force=_nothing),
+            replaced(filesystem, boot_id=lambda: boot, force=_nothing),
             replaced(os, fsync=_nothing, fdatasync=_nothing),
             replaced(store, Ticker=Ticker, Generations=SameRun),
             replaced(Outputs, open=open_inside),
-            replaced(positions, _runs=set()),
-            replaced(report, note=_nothing, warn=said.append),
+            replaced(rng_tracking, _runs=set()),
+            replaced(notices, info=_nothing, warn=said.append),
             self._global_positions(),
         ):
             self._prepare()

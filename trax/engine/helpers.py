@@ -1,0 +1,160 @@
+"""Helpers inside a loop."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Self, TypeVar
+
+from trax import notices
+from trax.engine.registry import Engine, current
+from trax.errors import UsageError
+
+__all__ = ["Step", "remaining", "step", "steps"]
+
+T = TypeVar("T")
+
+
+def steps(total: int) -> range:
+    """Return the numbers of the steps still to do, from 0 to `total` in all.
+
+    The progress bar is told the total. One increment must be yielded for each number.
+
+    Parameters
+    ----------
+    total : int
+        How many steps the loop has in all, not how many more.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs, or if `total` is not a whole number of at least 0.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int, replay_log=lambda total, square: total + square)
+    ... def sum_of_squares(total, n):
+    ...     for i in trax.steps(n):
+    ...         total = yield i * i
+    >>> sum_of_squares(n=4).result()
+    14
+    """
+    if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
+        raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
+    engine = _counting("trax.steps()")
+    engine.total = total.__index__()
+    if engine.step > engine.total:
+        notices.info(
+            f"{engine.name} is at step {engine.step:,}, past the {engine.total:,} asked for"
+        )
+    return range(min(engine.step, engine.total), engine.total)
+
+
+def remaining(items: Iterable[T]) -> Iterable[T]:
+    """Return the items that are not yet done, counting one increment for each that is.
+
+    A sequence is sliced; of any other iterable the first ones are skipped. The items must come
+    in the same order every time.
+
+    Parameters
+    ----------
+    items : iterable
+        All items, those done included.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int, replay_log=lambda total, length: total + length)
+    ... def total_length(total, words):
+    ...     for word in trax.remaining(words):
+    ...         total = yield len(word)
+    >>> total_length(words=["to", "be", "or"]).result()
+    6
+    """
+    if isinstance(items, (set, frozenset)):
+        raise UsageError(
+            "remaining() needs items in an order that is the same every time: sort them"
+        )
+    engine = _counting("trax.remaining()")
+    if isinstance(items, Sequence):
+        engine.total = len(items)
+        return items[engine.step :]
+    return islice(items, engine.step, None)
+
+
+class Step(int):
+    """The number of a step, and a key for what is done in it elsewhere.
+
+    It is the whole number in everything, and stored as what it is, so that a state that holds one
+    comes back the same; ``int(step)`` takes less room.
+
+    Attributes
+    ----------
+    key : str
+        A UUID: the same whenever this step of this run is done, and for no other step or run.
+    """
+
+    key: str
+
+    def __new__(cls, number: int, key: str) -> Self:
+        step = super().__new__(cls, number)
+        step.key = key
+        return step
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str]]:
+        return type(self), (int(self), self.key)
+
+
+def step() -> Step:
+    """Return the number of the step that is being done, with a key for calls to the outside.
+
+    A step that was interrupted is done again, and what it did elsewhere is then done twice. Whoever
+    is called can tell the second time by the key, for it is the same in every process that does
+    this step of this run. After ``fresh(...)`` it is another run, with other keys.
+
+    Returns
+    -------
+    Step
+        A whole number, 0 for the first step: the increments before it. Its `key` is a UUID.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs.
+
+    Examples
+    --------
+    >>> import trax
+    >>> paid = {}  # stands for a server that ignores a key that it has seen
+    >>> @trax.resumable(create=int, replay_log=lambda total, amount: total + amount)
+    ... def pay(total, amounts):
+    ...     for amount in trax.remaining(amounts):
+    ...         paid.setdefault(trax.step().key, amount)
+    ...         total = yield amount
+    >>> pay(amounts=[10, 20]).result()
+    30
+    >>> list(paid.values())
+    [10, 20]
+    """
+    engine = current("trax.step()")
+    return Step(engine.step, str(uuid.uuid5(uuid.UUID(engine.run_id), str(engine.step))))
+
+
+def _counting(what: str) -> Engine:
+    """Return the engine of the loop, for the one call that counts its steps."""
+    engine = current(what)
+    if engine.counted:
+        raise UsageError(
+            f"{what} was called a second time in {engine.name!r}. It counts the increments of the "
+            "whole run: call it once, and make one loop of nested ones, as in "
+            "remaining(itertools.product(a, b))."
+        )
+    engine.counted = True
+    return engine

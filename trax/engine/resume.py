@@ -1,0 +1,222 @@
+"""How a call begins: with a stored result, with what is stored of a run, or with nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trax import notices
+from trax.calls.arguments import changed_error, differences
+from trax.calls.call import Call
+from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
+from trax.errors import UsageError
+from trax.storage.codec import decode
+from trax.storage.run_reader import Recovery
+from trax.storage.store import Hold, Store
+from trax.tracking.rng_discovery import outer
+from trax.tracking.rng_state import watch
+from trax.tracking.truncate import cut_back
+
+__all__ = ["Opened", "load_finished", "open_held"]
+
+_FIXED = (int, float, complex, str, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a call begins with.
+
+    Attributes
+    ----------
+    state : object
+        The state.
+    stored : Replayed or None
+        Where it comes from; None where it was created just now.
+    done : bool
+        Whether the run is done, and there is nothing left to do.
+    result : object
+        Its result, if it is done.
+    """
+
+    state: Any
+    stored: Replayed[Any] | None = None
+    done: bool = False
+    result: Any = None
+
+
+def load_finished(call: Call, store: Store) -> Opened | None:
+    """Return the end of a run that is done; nothing needs to be held for that."""
+    meta = store.peek(call.name)
+    if not meta.get("done") or not _is_same_call(call, meta):
+        return None
+    replayed = load(
+        store,
+        call.name,
+        None,
+        call.options.replay_log,
+        renames=call.options.renames,
+        migration=call.migration,
+    )
+    if replayed is None or not replayed.recovery.is_done:
+        return None
+    return _finished(call, store, replayed)
+
+
+def open_held(call: Call, store: Store, hold: Hold) -> Opened:
+    """Bring back the state of a run that is held, or create it.
+
+    Raises
+    ------
+    ArgumentsChangedError
+        The run was begun with other arguments.
+    CorruptionError
+        What is stored cannot be recovered.
+    """
+    if hold.aside:
+        notices.info(f"{call.name} begins anew; what was stored is kept in {hold.aside}")
+    recovery = store.recover(call.name)
+    if recovery is not None and recovery.found:
+        return _resume(call, store, hold, recovery)
+    if recovery is not None:
+        hold.generations.adopt(recovery)
+    return Opened(_create(call))
+
+
+def _create(call: Call) -> Any:
+    """Create the state; tell where it is one that the loop cannot change, and must."""
+    state = call.create()
+    if call.mode == "none" and isinstance(state, _FIXED):
+        notices.warn(
+            f"with replay_log=None the state of {call.name} is the loop's own to change, and "
+            f"{state!r} cannot be changed: nothing of what the loop does is stored. Let create "
+            "return an object, such as a list, a dict or a model; or leave replay_log out, and "
+            "yield the new state"
+        )
+    return state
+
+
+def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
+    meta = recovery.meta
+    _check_function(call, meta)
+    _check_version(call, meta)
+    _check_arguments(call, meta)
+    _check_mode(call, meta, recovery)
+    replayed = _replay(call, recovery)
+    finished = recovery.is_done and _is_same_call(call, meta)
+    if not finished:
+        cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
+    hold.generations.adopt(recovery)
+    if finished:
+        return _finished(call, store, replayed)
+    how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
+    notices.info(
+        f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
+        f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
+    )
+    _tell_migrated(call, replayed)
+    tell_changed_code(call.name, meta, call.code, "the present code runs")
+    return Opened(replayed.state, replayed)
+
+
+def _replay(call: Call, recovery: Recovery) -> Replayed[Any]:
+    """Replay the log, and see to it that this draws no random numbers outside of the state."""
+    options = call.options
+    before = []
+    if call.mode == "function" and options.rng is not None:
+        for name, generator in outer(options.rng, call.arguments, call.function):
+            watched = watch(generator)
+            before.append((name, watched, watched.parts()))
+    replayed = replay(
+        recovery,
+        call.name,
+        call.create,
+        options.replay_log,
+        renames=options.renames,
+        migration=call.migration,
+    )
+    drawn = [name for name, watched, parts in before if watched.parts() != parts]
+    if drawn and replayed.replayed:
+        notices.warn(
+            f"{call.name}: replay_log drew random numbers from {', '.join(drawn)}, and now they "
+            "were others: the state may not be what it was. Draw them in the loop and yield them; "
+            "or draw from a generator in the state"
+        )
+    return replayed
+
+
+def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
+    checkpoint = replayed.recovery.checkpoint
+    stored = checkpoint.parts.get("result") if checkpoint else None
+    what = f"the result of {call.name!r}"
+    result = decode(stored, what, call.options.renames) if stored else replayed.state
+    notices.info(
+        f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
+        f"({store.path})"
+    )
+    _tell_migrated(call, replayed)
+    stays = f"the result is that of the code before: {call.function.__name__}.fresh(...) runs anew"
+    tell_changed_code(call.name, replayed.meta, call.code, stays)
+    return Opened(replayed.state, replayed, done=True, result=result)
+
+
+def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
+    _check_function(call, meta)
+    _check_version(call, meta)
+    _check_arguments(call, meta)
+    return not _changed(call, meta.get("varying", {}), call.varying)
+
+
+def _check_function(call: Call, meta: dict[str, Any]) -> None:
+    """Refuse a run of another function that happens to have the same name."""
+    mine = call.function.__qualname__
+    theirs = meta.get("function", mine)
+    if theirs != mine and not call.options.is_named:
+        raise UsageError(
+            f"the run {call.name!r} was written by {theirs}, and this is {mine}. Give this one a "
+            f"name of its own, as in name={mine.replace('.<locals>', '')!r}; or, if it is the same "
+            f"function moved, say so with name={call.name!r}."
+        )
+
+
+def _check_version(call: Call, meta: dict[str, Any]) -> None:
+    """Refuse a version that nothing leads from, before its arguments are looked at."""
+    call.migration.since(stored_version(meta))
+
+
+def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
+    stored = meta.get("arguments")
+    if stored is None:  # the core wrote it, and knows no arguments
+        return
+    kept = {name: value for name, value in stored.items() if name not in call.options.varying}
+    lines = _changed(call, kept, call.described)
+    if lines:
+        raise changed_error(call.name, call.options.name, call.function.__name__, lines)
+
+
+def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+    """Return the differences between arguments that are more than another name of a class."""
+    lines = differences(stored, given)
+    if lines and call.options.renames:
+        others = differences(stored, call.described_before)
+        lines = {name: line for name, line in lines.items() if name in others}
+    return lines
+
+
+def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
+    """Refuse to replay increments in another sense than they were logged in."""
+    mode = meta.get("replay_log", "unknown")
+    if mode not in ("unknown", call.mode) and recovery.log_bytes:
+        words = {"none": "None", "replace": "left out", "function": "a function"}
+        raise UsageError(
+            f"the log of {call.name!r} was written with replay_log {words[mode]}, and now it "
+            f"is {words[call.mode]}: it cannot be replayed in that sense. Put replay_log "
+            f"back, or start over with {call.function.__name__}.fresh(...)."
+        )
+
+
+def _tell_migrated(call: Call, replayed: Replayed[Any]) -> None:
+    if replayed.migrated_from is not None:
+        notices.info(
+            f"{call.name} was migrated from version {replayed.migrated_from} to version "
+            f"{call.options.version}"
+        )

@@ -1,0 +1,174 @@
+"""A call of a decorated generator function: the driver of the engine for ordinary loops."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from trax.engine.driven import Driven
+from trax.engine.lifecycle import Engine
+
+__all__ = ["Run"]
+
+S = TypeVar("S")
+I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
+R = TypeVar("R")
+
+
+class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
+    """A run that is driven by iterating over its increments.
+
+    Nothing of the loop runs before the first `next`. The stored state is brought back, and the
+    run is held for writing, at the first `next` or when `state`, `step`, `resumed_at` or `done`
+    is asked for. It is let go when the loop ends, however it ends, at `close`, and when the `Run`
+    itself is gone.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int, name="halves")
+    ... def halves(n):
+    ...     while n < 3:
+    ...         n = yield n + 1
+    >>> with halves() as run:
+    ...     first = next(run)
+    >>> halves().step, list(halves())
+    (1, [2, 3])
+    """
+
+    def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
+        super().__init__(engine)
+        self._start = start
+        self._caller = 0
+        self._loop: Generator[I, None, None] = self._new_loop()
+
+    def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
+        loop = self._current_loop()
+        self._watch()
+        return loop
+
+    def __next__(self) -> I:
+        # Each line at a prompt and each cell of a notebook is a caller of its own.
+        caller = id(sys._getframe(1))  # noqa: SLF001  # nothing public is as cheap
+        loop = self._current_loop()
+        if caller != self._caller:
+            self._caller = caller
+            self._watch()
+        return next(loop)
+
+    @overload
+    def result(self: Run[S, I, None]) -> S: ...
+    @overload
+    def result(self) -> R: ...
+    def result(self) -> Any:
+        """Drive the loop to its end.
+
+        Returns
+        -------
+        object
+            What the generator returned, or the final state where it returned None.
+        """
+        deque(iter(self), maxlen=0)
+        if self._engine.status != "done":
+            raise self._engine.closed_error()
+        return self._engine.result
+
+    def close(self) -> None:
+        """End the loop here and let go of the run; the next call resumes it."""
+        self._close(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        engine = self._engine
+        try:
+            engine.close()
+        except BaseException as failure:
+            engine.stopping.act(engine.step, failure)
+            raise
+        engine.stopping.act(engine.step, error)
+
+    def _new_loop(self) -> Generator[I, None, None]:
+        loop = _drive(self._engine, self._start)
+        self._engine.is_running = functools.partial(_is_running, weakref.ref(loop))
+        # The loop and not the run: a for statement lets go of the run and keeps its iterator.
+        weakref.finalize(loop, self._engine.let_go)
+        return loop
+
+    def _current_loop(self) -> Generator[I, None, None]:
+        if self._engine.status == "closed":
+            raise self._engine.closed_error()
+        loop: Any = self._loop  # typeshed hides what only real generators have
+        if loop.gi_frame is None and self._engine.status == "new":
+            self._loop = self._new_loop()  # it could not be opened, and may be by now
+        return self._loop
+
+    def _watch(self) -> None:
+        """Go on watching for signals where another part of the caller's code drives the loop."""
+        if self._engine.status == "open":
+            self._engine.watch()
+
+
+def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
+    generator: Any = loop()
+    return generator is not None and generator.gi_running
+
+
+def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
+    """Yield the increments of the generator that `start` makes from the state.
+
+    This is a generator rather than a method because resuming one is the cheapest way through a
+    loop; it knows the engine alone, so that it goes when the last reference to it does.
+    """
+    try:
+        engine.watch()
+        if engine.status == "new":
+            engine.open()
+        if engine.status == "done":
+            return
+        generator = start(engine.state)
+        engine.drive(generator.gi_frame, generator.close)
+        send, accept, stopping = generator.send, engine.accept, engine.stopping
+        state = None
+        while True:
+            if stopping.reason:
+                engine.stop()
+            try:
+                increment = send(state)
+            except StopIteration as stop:
+                if engine.status != "open":  # it was closed, and its generator with it
+                    raise engine.closed_error() from None
+                engine.finish(stop.value)
+                break
+            state = accept(increment)
+            yield increment
+    except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
+        raise
+    except BaseException as error:
+        _abort(engine, error)
+        raise
+    engine.stopping.act(engine.step)
+
+
+def _abort(engine: Engine, error: BaseException) -> None:
+    """Close after an exception, and do what signals that have come ask for."""
+    try:
+        engine.abort(error)
+    except BaseException as failure:  # of the generator, which was closed at its yield
+        engine.stopping.act(engine.step, failure)
+        raise
+    engine.stopping.act(engine.step, error)

@@ -1,0 +1,95 @@
+"""How many increments stand in a log behind the place where it stops holding.
+
+Records that are whole behind it are found again, as each is seeded with the checksum before it.
+Between them there are the lengths that damaged records still have, which may lead over them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from trax.storage.filesystem import Input
+from trax.storage.records import (
+    BEGINS,
+    CLOUDPICKLE,
+    NOTE,
+    OVERHEAD,
+    PICKLE,
+    SIGNATURE,
+    Records,
+    follows,
+)
+
+__all__ = ["count_behind"]
+
+_WORD = struct.Struct("<Q")
+assert _WORD.size * 2 == OVERHEAD
+
+_PICKLE_BEGINS, _PICKLE_ENDS = b"\x80", b"."  # as contexts hardly ever do
+
+
+def count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
+    """Count the increments from a bad record on; return also whether that is all of them.
+
+    Parameters
+    ----------
+    inside : bool
+        Whether the bad record is within an object that began before it.
+    """
+    count, is_exact = 0, True
+    while offset < size:
+        # Where it is what stands before a record that is damaged, that one can be valid itself.
+        behind = follows(source, offset - _WORD.size, size, beginning=False)
+        between = _count_between(source, offset, size if behind is None else behind, inside)
+        if between is None:
+            is_exact, inside = False, False
+        else:
+            ends, inside = between
+            count += ends
+        if behind is None:
+            break
+        (seed,) = _WORD.unpack(source.read_at(behind - _WORD.size, _WORD.size))
+        records = Records(source, seed)
+        records.offset, records.size = behind, size
+        for number, record in enumerate(records):
+            if number == 0 and between is not None and record.begins == inside:
+                is_exact = False
+            count += record.kind in (PICKLE, CLOUDPICKLE)
+            inside = record.kind not in (PICKLE, CLOUDPICKLE, NOTE, SIGNATURE)
+        offset = records.offset
+    return count, is_exact and not inside
+
+
+def _count_between(source: Input, offset: int, end: int, inside: bool) -> tuple[int, bool] | None:
+    """Count the increments that end in a damaged stretch, by the lengths that stand in it.
+
+    Returns
+    -------
+    tuple of int and bool, or None
+        How many there are, and whether another one has begun. None where the lengths do not lead
+        to the end of the stretch, or what they lead over cannot be increments.
+    """
+    count = 0
+    while offset < end:
+        head = source.read_at(offset, _WORD.size)
+        if len(head) < _WORD.size:
+            return None
+        (word,) = _WORD.unpack(head)
+        kind, begins, length = word & 0x7F, bool(word & BEGINS), word >> 8
+        is_pickle = kind in (PICKLE, CLOUDPICKLE)
+        if kind == SIGNATURE and not (begins or inside):
+            offset += length + OVERHEAD
+            continue
+        if begins == inside or not PICKLE <= kind <= NOTE:
+            return None
+        # It may be the kind that is damaged: only an increment has a pickle.
+        if is_pickle or kind == NOTE:
+            first = source.read_at(offset + _WORD.size, 1)
+            last = source.read_at(offset + _WORD.size + length - 1, 1)
+            looks_so = first == _PICKLE_BEGINS or (is_pickle and last == _PICKLE_ENDS)
+            if is_pickle != looks_so:
+                return None
+        count += is_pickle
+        inside = not is_pickle and kind != NOTE
+        offset += length + OVERHEAD
+    return (count, inside) if offset == end else None

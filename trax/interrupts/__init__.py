@@ -1,0 +1,1 @@
+"""Why a loop stops early: signals, and the end of its time."""

@@ -1,0 +1,191 @@
+"""What asks a loop to stop before its next step: a signal, or the end of its time."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from signal import Signals
+from typing import Literal, NoReturn
+
+from trax import notices
+from trax.errors import Preempted, TraxError
+from trax.interrupts.deadline import Deadline, choose
+from trax.interrupts.signals import Arrival, Watch
+
+__all__ = ["Stopping"]
+
+_TIME_LIMIT = "the time limit"
+
+
+class Stopping:
+    """Whether one run is to stop, and what happens then to the program.
+
+    Parameters
+    ----------
+    run : str
+        The run's name.
+    signals : tuple of signal.Signals, or None
+        Which are watched for; None leaves all alone.
+    ctrl_c : bool
+        Whether Ctrl-C is among them. An event loop has a way of its own to deal with it.
+    time_limit : float, "auto" or None
+        How long the call may take, see `trax.interrupts.deadline.choose`.
+
+    Attributes
+    ----------
+    reason : str
+        What has asked for it; empty where nothing has.
+    asked : bool
+        Whether a checkpoint is asked for, though the loop may go on.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        signals: tuple[Signals, ...] | None,
+        time_limit: float | Literal["auto"] | None,
+        *,
+        ctrl_c: bool,
+    ) -> None:
+        self.reason = ""
+        self.asked = False
+        self._run = run
+        self._signals = signals
+        if signals is not None and ctrl_c:
+            self._signals = (*signals, Signals.SIGINT)
+        self._time_limit = time_limit
+        self._wake: Callable[[], object] = _nothing
+        self._watch: Watch | None = None
+        self._deadline = Deadline(math.inf, 0.0)
+
+    # -- signals ---------------------------------------------------------------------------
+
+    def watch(
+        self, wake: Callable[[], object], is_running: Callable[[], bool], *, anew: bool
+    ) -> None:
+        """Begin to watch for signals, or go on where somebody else has taken them over.
+
+        Parameters
+        ----------
+        wake : callable
+            Called, in a handler, when a signal has come.
+        is_running : callable
+            Whether a step is being done.
+        anew : bool
+            Whether an earlier watch, if there was one, is over.
+        """
+        self._wake = wake
+        if self._signals is not None and (self._watch is None or anew):
+            self._watch = Watch(self._signals, self._heed, is_running)
+        if self._watch is not None:
+            self._watch.begin()
+
+    def end_watch(self) -> None:
+        """Watch no longer, and put the handlers back if this is the main thread."""
+        self._wake = _nothing  # the engine must not wait for the collector of cycles
+        if self._watch is not None:
+            self._watch.end()
+
+    def _heed(self, arrival: Arrival) -> None:
+        self.reason = self.reason or arrival.number.name
+        self._wake()
+
+    @property
+    def stores_soon(self) -> bool:
+        """Whether a checkpoint is stored at the end of this step."""
+        return self.asked or bool(self.reason)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a signal that has come has still to take effect."""
+        return self._watch is not None and bool(self._watch.undelivered)
+
+    def ends_program(self, error: BaseException | None) -> bool:
+        """Return whether `act` lets a signal end the program, or what the loop has failed of."""
+        return self.is_pending and (error is None or isinstance(error, Exception))
+
+    def act(self, step: int, error: BaseException | None = None) -> None:
+        """Let a signal that has come end the program, where the loop has ended otherwise.
+
+        Parameters
+        ----------
+        step : int
+            The step that the loop has come to.
+        error : BaseException, optional
+            What is being raised already. What is on its way to the end of the program stays as
+            it is; an exception that may have come of the signal, as where a worker died of it,
+            becomes the context of what is raised here.
+        """
+        if self._watch is None or not self.is_pending:
+            return
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            self._watch.forget()
+        elif not self.ends_program(error):
+            self._watch.give_up(may_raise=True)  # a task that is cancelled ends in its own way
+        else:
+            if error is not None:
+                came = f"{type(error).__name__}: {error}"
+                notices.warn(f"{self._run}: after {self.reason} came {came}")
+            self.end_program(step)
+
+    def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
+        """Tell at which step the loop stopped, why, and what is stored."""
+        outlook = "it is stored, and the same script goes on from there"
+        if unsaved is not None:
+            kept = (
+                "the log has every increment, and the same script goes on from there"
+                if is_logged
+                else "the same script goes on from the checkpoint before"
+            )
+            outlook = f"the checkpoint could not be stored ({unsaved}); {kept}"
+        notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
+
+    def end_program(self, step: int) -> NoReturn:
+        """Give the signals to the handlers before, and raise what ends the program.
+
+        Raises
+        ------
+        Preempted
+            Unless such a handler raises something else.
+        KeyboardInterrupt
+            After Ctrl-C, whatever its handler does.
+        """
+        if self._watch is not None:
+            self._watch.deliver()
+            if any(arrival.number == signal.SIGINT for arrival in self._watch.arrivals):
+                raise KeyboardInterrupt
+        raise Preempted(self._run, step, self.reason)
+
+    def pass_on(self) -> None:
+        """Let signals take effect where nothing can be raised."""
+        if self._watch is not None and self.is_pending:
+            notices.info(f"{self._run} was closed; {self.reason} takes effect now")
+            self._watch.give_up(may_raise=False)
+
+    # -- time ------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> None:
+        """Count the time from here; `now` is that of a monotonic clock, in seconds."""
+        limit = choose(self._time_limit, os.environ, time.time())
+        self._deadline = Deadline(math.inf if limit is None else limit, now)
+
+    def begin_step(self, now: float) -> None:
+        """Measure the steps from here."""
+        self._deadline.begin_step(now)
+
+    def look(self, now: float, checkpoint_seconds: float) -> bool:
+        """Return whether it is time to stop, or to store, at the end of a step."""
+        if self._deadline.is_near(now, checkpoint_seconds):
+            self.reason = self.reason or _TIME_LIMIT
+        return self.stores_soon
+
+    @property
+    def longest_step(self) -> float:
+        """How long the longest step has taken, in seconds."""
+        return self._deadline.longest
+
+
+def _nothing() -> None: ...

@@ -1,0 +1,443 @@
+"""The seam to the disk: the only module that opens, syncs and renames.
+
+`Directory`, `Output` and `Input` are all that the storage asks of a file system;
+`LocalDirectory` is the real one, and ``trax.testing.memory`` has another. Names are plain file
+names; every error is an `OSError`, or an `UntrustedError` where somebody else could have
+written what is about to be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any, Protocol
+
+from trax.errors import StorageError, UntrustedError
+from trax.storage.filenames import temporary
+from trax.storage.signing import Key
+
+__all__ = [
+    "Directory",
+    "Input",
+    "LocalDirectory",
+    "Output",
+    "boot_id",
+    "check_alone",
+    "check_trust",
+    "closing_quietly",
+    "copy",
+    "copy_file",
+    "make_directory",
+    "new_file",
+    "open_trusted",
+    "storage_errors",
+    "sync_directory",
+    "write_again",
+    "write_all",
+    "write_pieces",
+]
+
+
+_SMALL = 1 << 16
+_AS_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CHUNK = 1 << 20  # bytes copied at a time
+
+
+class Output(Protocol):
+    """A new file that is being written, from its first byte on."""
+
+    def write(self, data: Any, /) -> int:
+        """Write at the end; return how many bytes were taken, which may be fewer."""
+
+    def truncate(self, length: int) -> None:
+        """Cut to `length` and go on writing there."""
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Replace bytes in place."""
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+
+    def close(self) -> None: ...
+
+
+class Input(Protocol):
+    """A file that is read."""
+
+    @property
+    def size(self) -> int:
+        """How long it is now; the log of a live writer grows."""
+
+    def read_at(self, offset: int, size: int) -> bytearray:
+        """Return up to `size` bytes; fewer only at the end of the file."""
+
+    def close(self) -> None: ...
+
+
+class Directory(Protocol):
+    """The files of one run."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def boot(self) -> str:
+        """Which boot of which machine this is; empty where that is not known."""
+
+    @property
+    def key(self) -> Key | None:
+        """What its files are signed with, if they are."""
+
+    def list(self) -> list[str]: ...
+
+    def create(self, name: str) -> Output:
+        """Open a new file; `FileExistsError` where it exists."""
+
+    def open(self, name: str) -> Input: ...
+
+    def cut(self, name: str, length: int, forced: int = 0) -> None:
+        """Make the file no longer than `length`, and what is left of it durable.
+
+        What stands behind `forced` is written once more before, see `write_again`.
+        """
+
+    def rename(self, old: str, new: str) -> None: ...
+    def remove(self, name: str) -> None: ...
+
+    def sync(self) -> None:
+        """Make the names durable."""
+
+
+def write_all(output: Output, data: Any) -> None:
+    """Write all of `data`, however many calls that takes."""
+    with memoryview(data) as view, view.cast("B") as left:
+        done = 0
+        while done < len(left):
+            done += output.write(left[done:])
+
+
+def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
+    """Write pieces one behind the other: large ones from where they lie, small ones together."""
+    small: list[Any] = []
+    for piece in pieces:
+        if memoryview(piece).nbytes < _SMALL:
+            small.append(piece)
+        else:
+            write_all(output, b"".join(small))
+            small.clear()
+            write_all(output, piece)
+    write_all(output, b"".join(small))
+
+
+def copy(source: Input, output: Output, begin: int, end: int) -> None:
+    """Write what stands in one file from `begin` to `end` to another one."""
+    for offset in range(begin, end, _CHUNK):
+        write_all(output, source.read_at(offset, min(_CHUNK, end - offset)))
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def force(fd: int) -> None:
+        # On macOS fsync only hands the data to the drive, which may keep it in its cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+else:
+    force = getattr(os, "fdatasync", os.fsync)
+
+
+class _LocalOutput:
+    def __init__(self, fd: int) -> None:
+        self._file = io.FileIO(fd, "r+")
+        # The file's own method: one call less on the way of every increment.
+        self.write: Callable[[Any], int] = self._file.write
+
+    def truncate(self, length: int) -> None:
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        os.pwrite(self._file.fileno(), data, offset)
+
+    def sync(self) -> None:
+        force(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _LocalInput:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, size: int) -> bytearray:
+        data = bytearray(max(0, min(size, self.size - offset)))
+        done = 0
+        with memoryview(data) as view:
+            while done < len(data):
+                got = os.preadv(self._fd, [view[done:]], offset + done)
+                if not got:
+                    break
+                done += got
+        del data[done:]
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class LocalDirectory:
+    """A directory on the local disk, or on whatever is mounted there."""
+
+    def __init__(self, path: str, key: Key | None = None) -> None:
+        self.path = path
+        self.key = key
+        found = os.stat(path)
+        self._identity = found.st_dev, found.st_ino
+
+    @property
+    def boot(self) -> str:
+        return boot_id()
+
+    def list(self) -> list[str]:
+        with self._opened() as here:
+            return os.listdir(here)
+
+    def create(self, name: str) -> _LocalOutput:
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+        with self._opened() as here:
+            return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here))
+
+    def open(self, name: str) -> _LocalInput:
+        with self._opened() as here:
+            return _LocalInput(open_trusted(self._at(name), os.O_RDONLY, here))
+
+    def cut(self, name: str, length: int, forced: int = 0) -> None:
+        with self._opened() as here:
+            fd = open_trusted(self._at(name), os.O_RDWR, here)
+        try:
+            if os.fstat(fd).st_size > length:
+                check_alone(fd, self._at(name))
+                os.ftruncate(fd, length)
+            write_again(fd, forced)
+            force(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        with self._opened() as here:
+            os.rename(old, new, src_dir_fd=here, dst_dir_fd=here)
+
+    def remove(self, name: str) -> None:
+        with self._opened() as here:
+            os.remove(name, dir_fd=here)
+
+    def sync(self) -> None:
+        with self._opened() as here:
+            os.fsync(here)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Open the directory, and refuse one that has taken its place.
+
+        What is done in it goes by this descriptor and not by the path, which may lead elsewhere
+        at any moment if others can write to what lies above.
+        """
+        try:
+            fd = os.open(self.path, _AS_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            with contextlib.suppress(OSError):
+                check_trust(os.lstat(self.path), self.path, stat.S_ISDIR)
+            raise
+        try:
+            found = os.fstat(fd)
+            check_trust(found, self.path, stat.S_ISDIR)
+            if (found.st_dev, found.st_ino) != self._identity:
+                reason = "the directory was moved or replaced while it was in use"
+                raise OSError(errno.ESTALE, reason, self.path)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+
+def write_again(fd: int, offset: int) -> None:
+    """Write what stands behind `offset` once more, the same bytes in the same place.
+
+    After a sync that failed, a system may call written what never reached the disk: what it reads
+    does not show it, and the next sync says OK.
+    """
+    while data := os.pread(fd, _CHUNK, offset):
+        offset += os.pwrite(fd, data, offset)
+
+
+def make_directory(path: str) -> None:
+    """Make a private directory durable, with its parents; an existing one must be trustworthy."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
+        if os.listdir(path):
+            return
+        # Whoever made it may have been killed before its name was on the disk.
+    except FileNotFoundError:
+        _make_parent(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
+    sync_directory(os.path.dirname(path))
+
+
+def _make_parent(path: str) -> None:
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_parent(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+        sync_directory(parent)
+
+
+def sync_directory(path: str) -> None:
+    """Return when the names in a directory are on the disk."""
+    fd = os.open(path, _AS_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def open_trusted(path: str, flags: int, here: int | None = None, *, accept: bool = True) -> int:
+    """Open a regular file that nobody else can have written; return its descriptor.
+
+    Where the directory that it lies in is open already as `here`, that one is taken. `accept` is
+    whether the person can accept owners and modes as they are.
+    """
+    name = path if here is None else os.path.basename(path)
+    try:
+        # O_NONBLOCK: a FIFO under this name must not make the open wait.
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=here)
+    except OSError:
+        with contextlib.suppress(OSError):
+            found = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISLNK(found.st_mode):
+                check_trust(found, path, stat.S_ISREG)
+        raise
+    try:
+        check_trust(os.fstat(fd), path, stat.S_ISREG, accept=accept)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def check_trust(
+    found: os.stat_result, path: str, is_kind: Callable[[int], bool], *, accept: bool = True
+) -> None:
+    """Raise `UntrustedError` unless the file is ours alone to write."""
+    if not is_kind(found.st_mode):
+        wanted = "directory" if is_kind is stat.S_ISDIR else "regular file"
+        raise UntrustedError(f"{path} is not a {wanted}. Move it away, or choose another place.")
+    if accept and os.environ.get("TRAX_TRUST") == "1":
+        return
+    other = "; or, to accept it as it is, set TRAX_TRUST=1 in the environment." if accept else "."
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UntrustedError(
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}). Loading it would "
+            f"run whatever code that user put there. Take it over with chown or a copy of your "
+            f"own{other}"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UntrustedError(
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}). Loading "
+            f"it would run whatever code they put there. Run chmod -R go-w on it{other}"
+        )
+
+
+def check_alone(fd: int, path: str) -> None:
+    """Refuse a file that is another file as well, before something is cut off it."""
+    if os.fstat(fd).st_nlink > 1:
+        raise UntrustedError(
+            f"{path} has another name somewhere (a hard link), and what is done to it is done to "
+            "that file. Put a copy in its place, or remove this name of it."
+        )
+
+
+@cache
+def boot_id() -> str:
+    """Return what changes whenever this machine boots; empty where nothing says so."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
+
+
+@contextlib.contextmanager
+def closing_quietly(file: Input | Output) -> Iterator[None]:
+    """Close `file` at the end; an error of the body wins over one of the closing."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
+    file.close()
+
+
+def copy_file(directory: Directory, name: str, other: Directory, new: str, begin: int = 0) -> None:
+    """Copy what stands in a file from `begin` on to a new one in another directory, durably."""
+    source = directory.open(name)
+    with closing_quietly(source):
+        output = other.create(new)
+        with closing_quietly(output):
+            copy(source, output, begin, source.size)
+            output.sync()
+
+
+@contextlib.contextmanager
+def new_file(directory: Directory, name: str) -> Iterator[Output]:
+    """Write a file that is there as a whole or not at all, also in the place of an older one.
+
+    It is there, and durable, once the block has ended. What is written of one that comes to nothing
+    is removed, if the file system allows that.
+    """
+    begun = temporary(name)
+    with contextlib.suppress(FileNotFoundError):
+        directory.remove(begun)
+    try:
+        output = directory.create(begun)
+        with closing_quietly(output):
+            yield output
+            output.sync()
+        directory.rename(begun, name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            directory.remove(begun)
+        raise
+    directory.sync()
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str, path: str) -> Iterator[None]:
+    """Make a `StorageError` of an error of the system in the body of a ``with`` block."""
+    try:
+        yield
+    except FileNotFoundError:  # pruned while it was read: the reader begins anew
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{doing} {path} failed: {error}. Check that it is a directory that you may read and "
+            "write, and that the disk is there and has room; then run it again."
+        ) from error

@@ -1,0 +1,440 @@
+"""Reads a run: the newest checkpoint that holds, then the logs behind it.
+
+Strategy: file names only propose. The newest checkpoint whose every byte holds is the base.
+From the newest log the headers are followed back, each naming the generation and the position
+that it continues from, until the base is reached; logs beside that chain belong to a writer
+that had lost the run. Then the chain is read forwards, each log up to where the next one
+declares its end. Only behind the last one may bytes be missing, and whether they were torn by
+a crash or damaged later is decided by evidence, never by hope.
+
+Nothing is changed here; `Recovery` notes what a writer has to put right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from trax.errors import CorruptionError
+from trax.storage.checkpoint import Checkpoint, read_checkpoint
+from trax.storage.codec import Encoded
+from trax.storage.filenames import REPAIR, FileName
+from trax.storage.filesystem import Directory, closing_quietly, storage_errors
+from trax.storage.log import LogReader, open_log
+from trax.storage.messages import damaged, misplaced, owner_of, refusal, unrepaired
+from trax.storage.records import (
+    HEADER_SIZE,
+    NOTE,
+    OVERHEAD,
+    Damage,
+    Forged,
+    NewerVersion,
+    decode_context,
+)
+from trax.storage.schema import check_checkpoint, check_log
+
+__all__ = [
+    "OUTPUT",
+    "Position",
+    "Recovery",
+    "Torn",
+    "is_log_of",
+    "may_lead",
+]
+
+OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
+
+_HEAD = OVERHEAD // 2  # of a record, before its payload
+
+
+class Position(NamedTuple):
+    """How far a run has come: the increments since it began, and the checksum of the last."""
+
+    step: int
+    chain: int
+
+    @classmethod
+    def of(cls, step: int, digits: str) -> Position:
+        """Return the place that a header block names."""
+        return cls(step, int(digits, 16))
+
+
+class Torn(NamedTuple):
+    """The end of the last log that a crash tore: which log, from where, how long, and how."""
+
+    name: FileName
+    offset: int
+    size: int
+    flaw: str
+
+
+class _Head(NamedTuple):
+    """The header of a log that holds: how long the log is, or was, and what it continues."""
+
+    generation: int
+    chain: int
+    length: int
+    after: int
+    position: Position
+    fields: dict[str, Any]
+
+
+class Recovery:
+    """What is stored of a run.
+
+    `increments` must be read to its end before `position`, `last` and `torn` are right.
+
+    Attributes
+    ----------
+    found : bool
+        Whether there is anything.
+    checkpoint : Checkpoint or None
+        The base; None where increments were logged before the first checkpoint.
+    position : Position
+        Where the base stands, and after `increments` where the run stands.
+    context : dict of str to bytes
+        What else stood where at that position.
+    forced_context : dict of str to bytes
+        The same at the last place before it where all of that is known to have been on the disk.
+    last : int
+        The generation of the last log of the chain, 0 if there is none.
+    highest : int
+        The highest generation that any file has, those that were set aside included.
+    broken : dict of FileName to str
+        Newer checkpoints that do not hold, and why.
+    unborn : list of FileName
+        Logs whose creation was cut short, and which never held anything.
+    torn : Torn or None
+        The torn end of the last log.
+    unforced : dict of FileName to int
+        The logs at the end of the chain, and up to where each is known to be on the disk.
+    run : str
+        The identity of the run; empty if nothing was found.
+    """
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self.checkpoint: Checkpoint | None = None
+        self.position = Position(0, 0)
+        self.context: dict[str, bytes] = {}
+        self.forced_context: dict[str, bytes] = {}
+        self.last = 0
+        self.broken: dict[FileName, str] = {}
+        self.unborn: list[FileName] = []
+        self.torn: Torn | None = None
+        self.unforced: dict[FileName, int] = {}
+        self.run = ""
+        names = directory.list()
+        if REPAIR in names:
+            raise unrepaired(directory.path, name)
+        files = sorted(filter(None, map(FileName.parse, names)))
+        # The name of what was set aside is taken: another writer may go on behind it.
+        self.highest = max(map(FileName.generation_of, names), default=0)
+        self._checkpoints = [file for file in files if file.kind == "checkpoint"]
+        self._logs = [file for file in files if file.kind == "log"]
+        self._empty: list[_Head] = []
+        self._unread: dict[int, Damage] = {}
+        self.base = self._find_base()
+        self._chain = self._follow_headers()
+        self.found = bool(self._chain)
+
+    @property
+    def generations(self) -> list[int]:
+        """The generations of the logs that are read, oldest first."""
+        return [head.generation for head in self._chain]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The meta record of the base; empty where there is none."""
+        return self.checkpoint.meta if self.checkpoint else {}
+
+    @property
+    def replayed(self) -> int:
+        """How many increments were read behind the base."""
+        base: int = self.checkpoint.fields["step"] if self.checkpoint else 0
+        return self.position.step - base
+
+    @property
+    def step(self) -> int:
+        """The step that the run stands at: it may have counted some that are not logged."""
+        step: int = self.meta.get("step", self.position.step - self.replayed)
+        return step + self.replayed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has ended there."""
+        return bool(self.meta.get("done")) and not self.replayed
+
+    @property
+    def log_bytes(self) -> int:
+        """How much there is to replay, without reading it: 0 where it is nothing."""
+        with storage_errors("reading", self._directory.path):
+            sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
+        return sum(sizes) - HEADER_SIZE * len(sizes)
+
+    def damaged_base(self, reason: str) -> CorruptionError:
+        """Return the error for a checkpoint that was read, and turns out to make no sense."""
+        return self._corrupt(FileName("checkpoint", self.base), HEADER_SIZE, reason)
+
+    def increments(self) -> Iterator[Encoded]:
+        """Yield what was logged behind the checkpoint, in order."""
+        for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
+            name = FileName("log", head.generation)
+            # What the caller raises while it has an increment does not come through here.
+            with (
+                storage_errors(f"reading {name} in", self._directory.path),
+                self._errors(name),
+                open_log(self._directory, str(name)) as reader,
+            ):
+                yield from self._read(name, reader, following)
+        for head in self._empty:
+            # Nothing builds on one whose checkpoint never came, and would not follow.
+            if head.fields["derived"] and (head.after, head.position) == (self.last, self.position):
+                self.last = head.generation
+                self.position = Position(self.position.step, head.chain)
+                self.unforced[FileName("log", head.generation)] = 0
+
+    def read(self) -> None:
+        """Read it to its end, only to see what there is."""
+        for _ in self.increments():
+            pass
+
+    def _find_base(self) -> int:
+        """Read the newest checkpoint that holds; return its generation, or 0."""
+        for name in reversed(self._checkpoints):
+            with self._errors(name):
+                try:
+                    checkpoint = read_checkpoint(self._directory, name)
+                    check_checkpoint(checkpoint.fields)
+                    if "state" not in checkpoint.parts:
+                        raise Damage("it has no state", HEADER_SIZE)
+                except Damage as damage:
+                    self.broken[name] = f"{damage} (offset {damage.offset})"
+                    continue
+            fields = checkpoint.fields
+            self._check_identity(name, fields)
+            self.checkpoint = checkpoint
+            self.position = Position.of(fields["step"], fields["chain"])
+            if "context" in checkpoint.parts:
+                self.context = decode_context(checkpoint.parts["context"].payload)
+                self.forced_context = dict(self.context)
+            return name.generation
+        return 0
+
+    def _follow_headers(self) -> list[_Head]:
+        """Return the logs from the base on, oldest first, as the headers declare them."""
+        heads = self._read_heads()
+        chain: list[_Head] = []
+        if self.base and self.base not in heads:
+            raise self._missing(self.base, "this log, which continues the checkpoint, is missing")
+        self._check_derivation(heads)
+        generation = self._set_empty_apart(heads)
+        while generation:
+            if generation not in heads:
+                self._refuse_without_base()
+                reason = "it is missing, and so is any checkpoint that stands in for it"
+                raise self._missing(generation, reason)
+            head = heads[generation]
+            if generation != self.base and head.after and not head.fields["derived"]:
+                raise self._missing(generation, "the checkpoint that this log continues is missing")
+            chain.append(head)
+            generation = 0 if generation == self.base else heads[generation].after
+        chain.reverse()
+        self._check_start(chain)
+        return chain
+
+    def _check_derivation(self, heads: dict[int, _Head]) -> None:
+        """Refuse to replace a broken checkpoint by what does not lead to the same state."""
+        for name, reason in self.broken.items():
+            head = heads.get(name.generation)
+            if head is None or not head.fields["derived"]:
+                raise self._corrupt(
+                    name, 0, f"{reason}, and what is older does not lead to the same state"
+                )
+
+    def _set_empty_apart(self, heads: dict[int, _Head]) -> int:
+        """Set the empty logs at the end apart; return the newest log that holds something.
+
+        Whoever began an empty one may have died or failed before it mattered. Where it says that
+        the log before it ends is then no reason to give up what that log holds, or another one.
+        """
+        holding = [
+            number
+            for number, head in heads.items()
+            if number == self.base or head.length > HEADER_SIZE
+        ]
+        firsts = [number for number, head in heads.items() if not head.after]
+        generation = max(holding or firsts or heads, default=0)
+        self._empty = [
+            head for number, head in sorted(heads.items()) if not holding or number > generation
+        ]
+        return generation
+
+    def _read_heads(self) -> dict[int, _Head]:
+        """Read the headers of all logs from the base on."""
+        heads = {}
+        for name in self._logs:
+            if name.generation < self.base:
+                continue
+            with self._errors(name):
+                try:
+                    with open_log(self._directory, str(name)) as reader:
+                        fields = reader.fields
+                        check_log(fields)
+                        chain = reader.chain
+                        length = max(reader.size, reader.durable)
+                except Damage as damage:
+                    # A log's header is durable before anything depends on it. Whether anything
+                    # does is seen later: what could not be begun may have been left behind.
+                    if self._size(name) > HEADER_SIZE:
+                        raise
+                    self.unborn.append(name)
+                    self._unread[name.generation] = damage
+                    continue
+            self._check_identity(name, fields)
+            after, *place = fields["after"]
+            position = Position.of(*place)
+            heads[name.generation] = _Head(name.generation, chain, length, after, position, fields)
+        return heads
+
+    def _check_start(self, chain: list[_Head]) -> None:
+        """Refuse a chain that does not begin at the base."""
+        if not chain:
+            self._refuse_without_base()
+            return
+        first = chain[0]
+        name = FileName("log", first.generation)
+        fields = self.checkpoint.fields if self.checkpoint else None
+        if fields and not is_log_of(fields, first.fields, first.chain):
+            reason = "this log is not the one that its checkpoint was taken with"
+            raise self._corrupt(name, 0, reason)
+        if first.position != self.position or (not self.base and first.after != 0):
+            if not self.base:
+                self._refuse_without_base()
+                reason = "the checkpoint that this log continues is missing"
+            else:
+                reason = "this log does not continue the checkpoint of its generation"
+            raise self._corrupt(name, 0, reason)
+        if not self.base and first.fields["origin"] != "create":
+            self._refuse_without_base()
+            if len(chain) > 1 or self._size(name) > HEADER_SIZE:
+                raise self._corrupt(name, 0, "the checkpoint that this log continues is missing")
+            # The run died between its first log and its first checkpoint: it never began.
+            self.unborn += [FileName("log", head.generation) for head in self._empty]
+            self.run = ""
+            self._empty.clear()
+            chain.clear()
+
+    def _refuse_without_base(self) -> None:
+        if not self.base:
+            for name, reason in self.broken.items():
+                raise self._corrupt(name, 0, f"{reason}, and there is no older checkpoint")
+
+    def _read(
+        self, name: FileName, reader: LogReader, following: _Head | None
+    ) -> Iterator[Encoded]:
+        """Yield the increments of one log, up to where the following one begins."""
+        begin = self.position.step
+        self.position = Position(begin, reader.chain)
+        self.last = name.generation
+        self.unforced = {name: reader.durable}
+        records = iter(reader)
+        while following is None or self._is_before(following.position):
+            end = reader.offset
+            encoded = next(records, None)
+            if encoded is None:
+                break
+            if following is None and may_lead(reader, self.context, self._directory.boot):
+                flaw = "the output files of a step may not have reached the disk before it did"
+                self.torn = Torn(name, end, reader.size - end, flaw)
+                return
+            self.position = Position(begin + reader.count, reader.chain)
+            context = encoded.payload if encoded.kind == NOTE else encoded.context
+            if context:
+                self.context |= (entries := decode_context(context, end + _HEAD))
+                # What a log speaks of is forced before the log is, and before the next one begins.
+                if following is not None or reader.offset <= reader.durable:
+                    self.forced_context |= entries
+            if encoded.kind != NOTE:
+                yield encoded
+        if following is None:
+            self._judge_end(name, reader)
+        elif self.position != following.position:
+            flaw = reader.flaw or f"it ends before {FileName('log', following.generation)} begins"
+            raise self._corrupt(name, reader.flaw_offset, flaw)
+
+    def _is_before(self, position: Position) -> bool:
+        return self.position != position and self.position.step <= position.step
+
+    def _judge_end(self, name: FileName, reader: LogReader) -> None:
+        """Decide by evidence whether the end of the last log was torn or damaged."""
+        flaw, offset = reader.flaw, reader.flaw_offset
+        if reader.offset < reader.durable:
+            flaw = flaw or "the file ends"
+            raise self._corrupt(
+                name, offset, f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
+            )
+        if flaw is None:
+            return
+        # Without a reboot nothing can have reordered what was written.
+        same_boot = _is_same_boot(reader, self._directory.boot)
+        if same_boot or reader.fields["sync"] == "always":
+            # Each increment was forced before the next one began; its own records were not.
+            behind = reader.valid_behind(beginning=not same_boot)
+            if behind is not None:
+                raise self._corrupt(name, offset, f"{flaw}, with valid data at offset {behind}")
+        self.torn = Torn(name, reader.offset, reader.size - reader.offset, flaw)
+
+    def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
+        owner = owner_of(name, fields, self._name, self.run)
+        if owner:
+            path = f"{self._directory.path}/{name}"
+            raise misplaced(path, owner, "read the run under its own name")
+        self.run = fields["run"]
+
+    def _size(self, name: FileName) -> int:
+        source = self._directory.open(str(name))
+        with closing_quietly(source):
+            return source.size
+
+    def _missing(self, generation: int, reason: str) -> CorruptionError:
+        damage = self._unread.get(generation, Damage(reason, 0))
+        return self._corrupt(FileName("log", generation), damage.offset, damage.reason)
+
+    def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
+        return damaged(self._directory.path, name, self._name, offset, reason)
+
+    @contextlib.contextmanager
+    def _errors(self, name: FileName) -> Iterator[None]:
+        """Raise what is found in a file as the error that says where, and what to do."""
+        try:
+            yield
+        except Damage as damage:
+            raise self._corrupt(name, damage.offset, damage.reason) from None
+        except (NewerVersion, Forged) as found:
+            raise refusal(f"{self._directory.path}/{name}", found) from None
+
+
+def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
+    """Return whether a checkpoint's header names this log, or a repair has put it in its place."""
+    return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
+
+
+def may_lead(reader: LogReader, context: Mapping[str, bytes], boot: str) -> bool:
+    """Return whether the last record may have outlived what its step wrote to output files.
+
+    Those files are forced to the disk before the log is; but without being asked, a system
+    writes in any order, and only after a reboot does that matter.
+    """
+    return (
+        reader.offset > reader.durable
+        and reader.fields["sync"] != "always"
+        and not _is_same_boot(reader, boot)
+        and any(key.startswith(OUTPUT) for key in context)
+    )
+
+
+def _is_same_boot(reader: LogReader, boot: str) -> bool:
+    return bool(boot) and reader.fields["boot"] == boot

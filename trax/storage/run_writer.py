@@ -1,0 +1,452 @@
+"""One run on the disk, held for writing: append, checkpoint, prune.
+
+Strategy: a generation is a checkpoint and the log behind it, numbered from 1. A writer never
+adds to a file that it did not create: it opens the next generation's log, whose header declares
+where the one before it ends, and creating it is exclusive. So two writers, however they came
+about, cannot both go on, and there is never anything to append behind. A generation has a
+checkpoint only where one was taken; recovery needs the newest that holds and the logs from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cloudpickle
+
+from trax._version import __version__
+from trax.errors import DurabilityError, LockedError, StorageError
+from trax.storage.checkpoint import write_checkpoint
+from trax.storage.codec import Encoded
+from trax.storage.filenames import FileName
+from trax.storage.filesystem import Directory, copy_file
+from trax.storage.log import LogWriter
+from trax.storage.run_reader import Position, Recovery
+
+__all__ = ["Generations"]
+
+_ALL = 1 << 62  # bytes; no file is longer
+_ROOM = "Make room or mend the disk, then run it again: what was acknowledged is stored."
+
+
+class Generations:
+    """The files of one run, held for writing.
+
+    Parameters
+    ----------
+    directory : Directory
+        Where they are.
+    name : str
+        The run's name.
+    sync : {"always", "interval", "os"}
+        When increments are forced to the disk: before each is acknowledged, when `sync` is called
+        (every half a second in the background), or never. Checkpoints always are.
+    keep : int
+        How many good checkpoints are kept.
+    report : callable
+        Is told, in one line, what was put right.
+    deferred : bool
+        Whether `append` never forces anything: under ``"always"`` the caller does, by `force`,
+        before it acknowledges an increment.
+
+    Attributes
+    ----------
+    run : str
+        The run's identity, 32 hexadecimal digits: drawn when it begins, and in every file since.
+    append : callable
+        Appends one increment, see `LogWriter.append`; it changes with the log.
+    before_sync : callable
+        Forces to the disk what the log speaks of and must be there before it, such as files
+        outside of the store; raises `OSError`.
+    suspect : bool
+        Whether a background sync failed, so that a new checkpoint must take the log's place.
+    on_suspect : callable
+        Is called, in the background, when that happens.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        name: str,
+        *,
+        sync: str,
+        keep: int,
+        report: Callable[[str], None],
+        deferred: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._name = name
+        self._sync = sync
+        self._keep = keep
+        self._report = report
+        self.run = uuid.uuid4().hex
+        self._deferred = deferred
+        self._start = Position(0, 0)  # where the log in `_log` begins
+        self._last = 0  # the generation that the next log continues
+        self._highest = 0
+        self._origin = "create"
+        self._good: list[int] = []  # checkpoints that this process has seen to be whole
+        self._log: LogWriter | None = None
+        self.append: Callable[..., int] = self._append_first
+        self.before_sync: Callable[[], None] = lambda: None
+        self.suspect = False
+        self.on_suspect: Callable[[], None] = lambda: None
+        self._closed = False
+        self._pid = os.getpid()
+        # Appending is the caller's alone; this guards against the background sync.
+        self._switching = threading.Lock()
+
+    @property
+    def position(self) -> Position:
+        """How far the run has come."""
+        if self._log is None:
+            return self._start
+        return Position(self._start.step + self._log.count, self._log.chain)
+
+    @property
+    def log_bytes(self) -> int:
+        """The length of the log that is being written."""
+        return self._log.end if self._log is not None else 0
+
+    def adopt(self, recovery: Recovery) -> None:
+        """Go on where a recovery, read to its end, left off, and put right what it noted."""
+        if recovery.run:
+            self.run = recovery.run
+        self._start = recovery.position
+        self._last, self._highest = recovery.last, recovery.highest
+        self._good = [recovery.base] if recovery.checkpoint else []
+        with self._storage_errors("putting the run's files right"):
+            self._set_aside(recovery)
+            self._end_logs(recovery)
+            self._directory.sync()
+
+    def _set_aside(self, recovery: Recovery) -> None:
+        """Give the files that do not count other names."""
+        directory = self._directory
+        for name, reason in recovery.broken.items():
+            directory.rename(str(name), name.broken)
+            self._report(
+                f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
+                "state comes from the checkpoint before it and the logs."
+            )
+        # The first log of a run that never began goes last: without it the others are no run.
+        for name in sorted(recovery.unborn, reverse=True):
+            directory.rename(str(name), name.torn(0))
+            directory.sync()
+        for text in directory.list():
+            if FileName.is_temporary(text):
+                directory.remove(text)
+
+    def _end_logs(self, recovery: Recovery) -> None:
+        """Cut the last log to what of it holds, and force it and those that it builds on."""
+        directory = self._directory
+        torn = recovery.torn
+        if torn:
+            aside = torn.name.torn(torn.offset)
+            with contextlib.suppress(FileNotFoundError):
+                directory.remove(aside)
+            copy_file(directory, str(torn.name), directory, aside, torn.offset)
+        for name, forced in recovery.unforced.items():
+            # What the next log will declare as its beginning must be on the disk before it is.
+            length = torn.offset if torn and torn.name == name else _ALL
+            directory.cut(str(name), length, forced)
+        if torn:
+            name, offset, size, flaw = torn
+            self._report(
+                f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
+                f"from there, which are no whole increment, are kept as {name.torn(offset)}."
+            )
+
+    def _append_first(self, increment: bytes | Encoded, context: bytes = b"") -> int:
+        self._begin_log()
+        return self.append(increment, context)
+
+    def note(self, context: bytes) -> None:
+        """Store a context that belongs to no increment, durably; see `LogWriter.note`."""
+        if self._log is None:
+            self._begin_log()
+        assert self._log is not None
+        self._force_the_rest()
+        with self._switching:
+            self._log.note(context)
+
+    def _force_the_rest(self) -> None:
+        try:
+            self.before_sync()
+        except OSError as error:
+            raise DurabilityError(
+                f"what the log in {self._directory.path} speaks of could not be forced to the "
+                f"disk: {error}. {_ROOM}"
+            ) from error
+
+    def _begin_log(self) -> None:
+        try:
+            self._open_log()
+        except OSError as error:
+            raise DurabilityError(
+                f"a log could not be begun in {self._directory.path}: {error}. {_ROOM}"
+            ) from error
+
+    def checkpoint(
+        self, meta: dict[str, Any], parts: Mapping[str, Encoded], *, derived: bool
+    ) -> int:
+        """Store a checkpoint of the present position; return its size in bytes.
+
+        Parameters
+        ----------
+        meta : dict
+            What is stored about the parts, as JSON.
+        parts : mapping of str to Encoded
+            The pickles.
+        derived : bool
+            Whether the checkpoint before and its log lead to the same state. If not, they cannot
+            stand in for this one.
+
+        Raises
+        ------
+        StorageError
+            The checkpoint does not count; the one before it and the logs are the truth, and
+            increments can still be appended.
+        DurabilityError
+            The same, and the log cannot be trusted either.
+        """
+        self._check_process()
+        self._force_the_rest()
+        failed = self._finish_log()
+        last, position, old = self._last, self.position, self._log
+        # Nothing but the checkpoint leads to its log then.
+        is_needed = not self._last or not derived
+        waiting = OSError("its checkpoint did not come to an end") if is_needed else None
+        if not self._last:
+            self._origin = "checkpoint"
+        try:
+            # Then, and behind a log that cannot be trusted, it takes nothing before that counts.
+            log = self._open_log(derived=derived, failure=failed or waiting)
+            name = FileName("checkpoint", self._last)
+            fields = self._fields(name.generation)
+            fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
+            fields |= {"log": f"{log.chain:016x}"}
+            fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
+            size = write_checkpoint(self._directory, name, fields, meta, parts)
+            if failed or waiting:
+                log.trust()
+        except BaseException as error:
+            if not failed and self._log is not old and is_needed:
+                self._settle(last, position)
+            if not self._last:
+                self._origin = "create"
+            if not isinstance(error, OSError):
+                raise
+            kind = DurabilityError if failed else StorageError
+            raise kind(
+                f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
+            ) from (failed or error)
+        if failed:
+            self._report(
+                f"{self._directory.path}: syncing the log failed ({failed}); a new checkpoint and "
+                "a new log take its place."
+            )
+        self._good.append(name.generation)
+        self._prune()
+        return size
+
+    def force(self) -> None:
+        """Force what was appended to the disk, where `append` leaves that to its caller.
+
+        Raises
+        ------
+        DurabilityError
+            Where the disk refused; the increment is appended, and nothing more can be.
+        """
+        self._force_the_rest()
+        with self._switching:
+            if self._log is not None:
+                self._log.force()
+
+    def sync(self) -> None:
+        """Force what was appended to the disk; a failure shows at the next append."""
+        with self._switching:
+            if self._log is not None and self._log.failure is None:
+                # What is appended meanwhile may speak of what was not forced.
+                end = self._log.end
+                try:
+                    self.before_sync()
+                    self._log.sync(end)
+                except OSError:
+                    self.suspect = True
+                    self.on_suspect()
+
+    def close(self) -> None:
+        """Force what was appended to the disk and close the files.
+
+        Raises
+        ------
+        DurabilityError
+            Where the disk refused; everything survives the death of the process all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with self._switching:
+            log, self._log = self._log, None
+            if log is None:
+                return
+            try:
+                try:
+                    if self._sync != "os" and not isinstance(log.failure, LockedError):
+                        self.before_sync()
+                        log.sync()
+                        log.sync()  # and its mark
+                finally:
+                    log.close()
+            except OSError as error:
+                raise DurabilityError(
+                    f"the log in {self._directory.path} could not be forced to the disk: {error}. "
+                    "Run it again to check what is stored."
+                ) from error
+
+    def _open_log(self, *, derived: bool = True, failure: Exception | None = None) -> LogWriter:
+        """Begin the next generation at the present position."""
+        self._check_process()
+        position = self.position
+        generation = self._highest + 1
+        fields = self._fields(generation)
+        fields |= {
+            "after": [self._last, position.step, f"{position.chain:016x}"],
+            "origin": self._origin,
+            "derived": derived,
+            "sync": self._sync,
+            "boot": self._directory.boot,
+            "nonce": secrets.token_hex(8),
+        }
+        name = str(FileName("log", generation))
+        if FileName.parse(name) is None:
+            raise StorageError(
+                f"{self._directory.path} has a file of generation {self._highest}, and there can "
+                "be no later one. trax did not make it: move it away, and run it again."
+            )
+        self._highest = generation  # also if it fails: what is left of it is never used again
+        always = self._sync == "always" and not self._deferred
+        try:
+            log = LogWriter(self._directory, name, fields, always=always, failure=failure)
+        except FileExistsError:
+            raise self._taken_over(generation, name) from None
+        self._check_newest(generation, log)
+        append = log.append
+        with self._switching:
+            # No call between these: an interrupt comes before all of them or after.
+            old = self._log
+            self._log = log
+            self.append = append
+            self._start = position
+            self._last = generation
+            self.suspect = False
+        if old is not None:
+            with contextlib.suppress(OSError):
+                old.close()
+        return log
+
+    def _check_newest(self, generation: int, log: LogWriter) -> None:
+        """Give a new log up again where another process has gone on to a later generation.
+
+        Its own log of this generation may have been pruned, and then nothing was in the way.
+        """
+        try:
+            found = filter(None, map(FileName.parse, self._directory.list()))
+            newest = max(found, key=lambda name: name.generation, default=None)
+            if newest and newest.generation > generation:
+                raise self._taken_over(generation, str(newest))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                log.close()
+            with contextlib.suppress(OSError):
+                self._directory.remove(str(FileName("log", generation)))
+            raise
+
+    def _taken_over(self, generation: int, name: str) -> LockedError:
+        self._highest = generation - 1  # so that every later attempt meets it again
+        return LockedError(
+            f"the run {self._name!r} in {self._directory.path} was taken over by another "
+            f"process: it has begun {name}, and goes on from where it found the run. What this "
+            "process logged after that is no part of it. Let only one process run it."
+        )
+
+    def _settle(self, last: int, position: Position) -> None:
+        """Leave a log that nothing leads to, unless its checkpoint is there all the same."""
+        assert self._log is not None
+        try:
+            if str(FileName("checkpoint", self._last)) in self._directory.list():
+                self._directory.sync()
+                self._log.trust()
+            else:
+                self._leave_log(last, position)
+        except OSError as error:
+            self._log.fail(error)
+
+    def _leave_log(self, last: int, position: Position) -> None:
+        """Leave a log that nothing builds on; the next increment begins another one."""
+        with self._switching:
+            log, self._log = self._log, None
+        if log is not None:
+            with contextlib.suppress(OSError):
+                log.close()
+        self._last, self._start = last, position
+        self.append = self._append_first
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise LockedError(
+                f"the run {self._name!r} is held by process {self._pid}, of which this process is "
+                "a fork. Let that one go on with it, or open another run here."
+            )
+
+    def _finish_log(self) -> Exception | None:
+        """Make the log durable before the next one continues it; return what prevents that."""
+        if self._log is None:
+            return None
+        with self._switching:
+            try:
+                self._log.sync()
+            except OSError as error:
+                return error
+        return None
+
+    def _fields(self, generation: int) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "name": self._name,
+            "generation": generation,
+            "trax": __version__,
+            "python": platform.python_version(),
+        }
+
+    def _prune(self) -> None:
+        """Remove what no kept checkpoint needs, oldest first."""
+        if len(self._good) < self._keep:
+            return
+        del self._good[: -self._keep]
+        oldest = self._good[0]
+        with contextlib.suppress(OSError):  # another checkpoint will try again
+            files = sorted(
+                filter(None, map(FileName.parse, self._directory.list())),
+                key=lambda name: (name.generation, name.kind),
+            )
+            for name in files:
+                if name.generation < oldest:
+                    self._directory.remove(str(name))
+
+    @contextlib.contextmanager
+    def _storage_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{doing} failed in {self._directory.path}: {error}. {_ROOM}"
+            ) from error

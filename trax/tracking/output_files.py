@@ -1,0 +1,331 @@
+"""Output files that are part of a run: their lengths are stored with every step.
+
+Strategy: an output file only grows. Before a step is logged, what it has written is flushed
+and the file's length goes into the step's context; before a log is forced to the disk, the files
+are. So a file always holds at least what the stored steps have written, and on resuming it is
+cut back to just that. A file's length is stored, durably, before anything is written to it
+for the first time.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import stat
+import weakref
+from collections.abc import Callable, Mapping
+from typing import IO, Any, BinaryIO, Literal, TextIO, overload
+
+from trax.engine.registry import current
+from trax.errors import DurabilityError, UsageError
+from trax.storage import filesystem
+from trax.storage.records import encode_context
+from trax.storage.run_reader import OUTPUT
+from trax.tracking.tracker import Parts, values
+from trax.tracking.truncate import LENGTH, check_owner, is_ours, lock
+
+__all__ = ["Outputs", "open"]
+
+_MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
+
+
+@overload
+def open(
+    path: str | os.PathLike[str],
+    mode: Literal["w", "a", "x", "wt", "at", "xt"] = "w",
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+) -> TextIO: ...
+@overload
+def open(path: str | os.PathLike[str], mode: Literal["wb", "ab", "xb"]) -> BinaryIO: ...
+@overload
+def open(path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
+
+
+def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[Any]:
+    """Open an output file that is part of the run: it holds what the stored steps have written.
+
+    What a step writes to it counts when its increment does. After a crash the file is cut back to
+    what the steps that are stored had written, and the loop goes on writing there: nothing is
+    missing and nothing is there twice. So the file only grows; the loop opens it again when it
+    resumes, and goes on at its end whatever the mode is.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. A relative path is stored relative to the store, so that both can be moved.
+    mode : {"w", "a", "x"}, with "t" or "b"
+        What happens to a file that is there when the run opens it for the first time: it is
+        emptied, gone on with, or an error. Opened again in the same process it must be ``"a"``.
+    encoding, errors, newline : str, optional
+        As for the built-in function `open`.
+
+    Returns
+    -------
+    file object
+        What the built-in `open` returns. What it has buffered is flushed at every step.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs, or where the file is open already.
+    OSError
+        As from the built-in `open`.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int)
+    ... def squares(n, below):
+    ...     with trax.open("squares.txt") as file:
+    ...         while n < below:
+    ...             print(n * n, file=file)
+    ...             n = yield n + 1
+    >>> squares(below=4).result()
+    4
+    >>> from pathlib import Path
+    >>> Path("squares.txt").read_text().split()
+    ['0', '1', '4', '9']
+    """
+    return current("trax.open()").open_output(path, mode, **options)
+
+
+class _Output:
+    """One file, as something whose position is followed."""
+
+    seen = memoryview(bytes(8)).cast("Q")
+    word = -1  # written to or not, it is looked at after every step
+
+    def __init__(self, path: str, fd: int, *, always: bool) -> None:
+        self.path = path
+        self.file: IO[Any] | None = None
+        self._fd = fd
+        self._always = always
+        self._forced = -1
+        self._failure: OSError | None = None
+        _open.add(self)
+
+    def parts(self) -> Parts:
+        """Flush what was written, and return the file's length."""
+        try:
+            if self.file is not None and not self.file.closed:
+                self.file.flush()
+            if self._always or self._failure is not None:
+                self.sync()
+            return (LENGTH.pack(os.fstat(self._fd).st_size),)
+        except OSError as error:
+            raise DurabilityError(
+                f"what the step wrote to {self.path} could not be stored: {error}. The step is not "
+                "stored either. Make room or mend the disk, and run it again."
+            ) from error
+
+    def is_at(self, path: str) -> bool:
+        """Return whether this is the file that a path leads to."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(path))
+        except FileNotFoundError:
+            return False
+
+    def sync(self) -> None:
+        """Return when the file is on the disk; after a failure it never is."""
+        if self._failure is not None:
+            raise self._failure
+        length = os.fstat(self._fd).st_size
+        if length != self._forced:
+            try:
+                filesystem.force(self._fd)
+            except OSError as error:
+                self._failure = error
+                raise
+            self._forced = length
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is written to it any more, and all of it is on the disk."""
+        if self.file is None or not self.file.closed:
+            return False
+        try:
+            return self._forced == os.fstat(self._fd).st_size and self._failure is None
+        except OSError:  # it is looked at again, and needed before a step is stored
+            return False
+
+    def end(self, parts: Parts | None) -> None:
+        """Close the file, and cut off what no stored step has written, where that is known."""
+        with contextlib.suppress(OSError):
+            if self.file is not None:
+                self.file.close()
+        if parts is None:
+            return
+        with contextlib.suppress(OSError):
+            (length,) = LENGTH.unpack(parts[0])
+            if os.fstat(self._fd).st_size > length:
+                os.ftruncate(self._fd, length)
+
+    def close(self) -> None:
+        """Let go of the file, and let other runs write to it."""
+        if self in _open:
+            _open.discard(self)
+            with contextlib.suppress(OSError):  # it is closed, and what matters was forced before
+                os.close(self._fd)
+
+
+# A forked child shares the descriptors, and with them the locks: it closes its own.
+_open: weakref.WeakSet[_Output] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    for output in list(_open):
+        output.close()
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
+class Outputs:
+    """The output files of a run that is open.
+
+    Parameters
+    ----------
+    store : str
+        The path of the store, which relative paths are stored relative to.
+    recovered : mapping of str to bytes
+        The context that the run was recovered to.
+    always : bool
+        Whether every step is forced to the disk.
+    note : callable
+        Stores a context at once.
+    follow, unfollow : callable
+        Takes a name, and something to follow from now on; and a name to follow no more.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        recovered: Mapping[str, bytes],
+        *,
+        always: bool,
+        note: Callable[[bytes], None],
+        follow: Callable[[str, Any], None],
+        unfollow: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._recovered = recovered
+        self._always = always
+        self._note = note
+        self._follow = follow
+        self._unfollow = unfollow
+        self._outputs: dict[str, _Output] = {}
+
+    def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
+        """Open a file of this run to write to it; see `trax.open`."""
+        if mode not in _MODES:
+            raise UsageError(
+                f"trax.open() writes at the end of a file: mode is one of {sorted(_MODES)}, not "
+                f"{mode!r}. To read, use the built-in open()."
+            )
+        path = os.fspath(path)
+        if not isinstance(path, str):
+            raise UsageError(f"trax.open() takes a path as text, not {path!r}")
+        output = self._outputs.get(name := self._name(path))
+        if output is None:
+            output = self._begin(name, os.path.abspath(path), mode)
+        else:
+            self._check_again(output, mode)
+        file: IO[Any] = builtins.open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
+        output.file = file
+        return file
+
+    def sync(self) -> None:
+        """Return when all files are on the disk."""
+        for output in list(self._outputs.values()):
+            output.sync()
+
+    def tidy(self) -> None:
+        """Let go of the files that were closed, once they are on the disk."""
+        for name, output in list(self._outputs.items()):
+            if output.is_settled:
+                self._unfollow(name)
+                del self._outputs[name]
+                output.close()
+
+    def end(self, last: Callable[[str], Parts | None] | None) -> None:
+        """Close the files, and cut them back to where `last` says that each stood, if given."""
+        for name, output in self._outputs.items():
+            output.end(last(name) if last else None)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        while self._outputs:
+            self._outputs.popitem()[1].close()
+
+    def _name(self, path: str) -> str:
+        if not os.path.isabs(path):
+            path = os.path.relpath(path, self._store)
+        return OUTPUT + os.path.normpath(path)
+
+    def _begin(self, name: str, path: str, mode: str) -> _Output:
+        is_new = not list(values(self._recovered, name))
+        if is_new and mode[0] == "x" and os.path.lexists(path):
+            raise FileExistsError(f"{path} exists, and is no output file of this run")
+        found = self._look(path)
+        if is_new:
+            length = found.st_size if found and mode[0] == "a" else 0
+            self._note(encode_context([(f"{name}#0", LENGTH.pack(length))]))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        output = _Output(path, fd, always=self._always)
+        try:
+            lock(fd, path)
+            if is_new and mode[0] == "w":
+                os.ftruncate(fd, 0)
+            filesystem.sync_directory(os.path.dirname(path))
+            self._follow(name, output)
+        except BaseException:
+            output.close()
+            raise
+        self._outputs[name] = output
+        return output
+
+    def _look(self, path: str) -> os.stat_result | None:
+        """Return what is there, if anything; refuse it before a length is noted to cut back to."""
+        if is_ours(self._store, path):
+            raise UsageError(f"{path} is among the files of the store: choose another place for it")
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a regular file: it cannot be cut back")
+        check_owner(found, path)
+        for output in self._outputs.values():
+            if output.is_at(path):
+                raise UsageError(
+                    f"{path} is the file that this run has opened as {output.path}: open it under "
+                    "one name only"
+                )
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            lock(fd, path)
+        finally:
+            os.close(fd)
+        return found
+
+    @staticmethod
+    def _check_again(output: _Output, mode: str) -> None:
+        if output.file is not None and not output.file.closed:
+            raise UsageError(
+                f"{output.path} is open already: use the file that trax.open() returned, or close "
+                "that first"
+            )
+        if mode[0] != "a":
+            raise UsageError(
+                f"{output.path} was opened before in this run, and an output file only grows: open "
+                f"it once before the loop, or every time with mode 'a' instead of {mode!r}"
+            )
+        if not output.is_at(output.path):
+            raise UsageError(
+                f"{output.path} is not the file any more that this run has opened there: an output "
+                "file stays where it is until the run is done"
+            )

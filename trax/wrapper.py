@@ -1,0 +1,226 @@
+"""What the decorator makes of a function: the ways to call it, and how it looks to others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+import wrapt
+
+from trax.calls.call import Call
+from trax.calls.options import Options
+from trax.engine.async_driver import AsyncRun
+from trax.engine.deferred import DeferredEngine
+from trax.engine.lifecycle import Engine
+from trax.engine.replay import load
+from trax.engine.sync_driver import Run
+from trax.errors import NotFoundError, UsageError
+from trax.storage.store import Store
+
+__all__ = ["AsyncResumable", "Resumable", "check_parameters", "is_in_class", "wrap"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
+R = TypeVar("R")
+
+# How a call is to be carried out travels as an argument, so that wrapt binds all kinds alike.
+_HOW = "trax: how"
+
+_BOUND = ("self", "cls")  # what methods call what they are bound to
+
+
+class _Ways:
+    """The two other ways to call a decorated function, and how it looks at a prompt."""
+
+    def __repr__(self) -> str:
+        return f"<resumable {self.__qualname__}>"  # type: ignore[attr-defined]
+
+    def fresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function anew: what is stored is moved aside when the run begins."""
+        return self(*args, **kwargs, **{_HOW: _run_fresh})  # type: ignore[operator]
+
+    def load(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the stored state without running or holding anything.
+
+        Of the arguments only those in the name template matter; the others may be left out.
+
+        Raises
+        ------
+        NotFoundError
+            Nothing is stored for this call.
+        """
+        return self(*args, **kwargs, **{_HOW: _load})  # type: ignore[operator]
+
+
+class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
+    """A decorated function as a method of an object or a class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr, (self._self_instance, self.__name__)
+
+
+class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not at run time
+    """A decorated function; it pickles by reference."""
+
+    __bound_function_wrapper__ = _Bound
+    _self_owners: list[type]  # whose attribute it is
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__qualname__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._self_owners.append(owner)
+        if inspect.isfunction(self.__wrapped__):
+            check_parameters(self.__wrapped__, 2)
+
+
+class _AsyncWrapper(_Wrapper):
+    """A decorated async generator function; it pickles by reference."""
+
+
+if TYPE_CHECKING:
+
+    class Resumable(Generic[P, S, I, R]):
+        """What `resumable` makes of a function, as a type checker sees it."""
+
+        __name__: str
+        __qualname__: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
+        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
+            """Call the function anew: what is stored is moved aside when the run begins."""
+
+        def load(self, *args: Any, **kwargs: Any) -> S:
+            """Return the stored state without running or holding anything."""
+
+        @overload
+        def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
+        @overload
+        def __get__(
+            self: Resumable[Concatenate[Any, Q], Any, I, R], instance: object, owner: type | None, /
+        ) -> Resumable[Q, Any, I, R]: ...  # mypy cannot tell the type of a method's state
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+    class AsyncResumable(Generic[P, S, I]):
+        """What `resumable` makes of an async function, as a type checker sees it."""
+
+        __name__: str
+        __qualname__: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]: ...
+        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]:
+            """Call the function anew: what is stored is moved aside when the run begins."""
+
+        def load(self, *args: Any, **kwargs: Any) -> S:
+            """Return the stored state without running or holding anything."""
+
+        @overload
+        def __get__(self, instance: None, owner: type, /) -> AsyncResumable[P, S, I]: ...
+        @overload
+        def __get__(
+            self: AsyncResumable[Concatenate[Any, Q], Any, I],
+            instance: object,
+            owner: type | None,
+            /,
+        ) -> AsyncResumable[Q, Any, I]: ...  # mypy cannot tell the type of a method's state
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+else:
+    Resumable = _Wrapper
+    AsyncResumable = _AsyncWrapper
+
+
+def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
+    """Return a function decorated; `plain` is the generator function behind it."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        how = kwargs.pop(_HOW, _run)
+        if function is plain and not owners:
+            _check_outermost(plain, instance, args)
+        return how(Call(options, plain, wrapped, instance, args, kwargs))
+
+    owners: list[type] = []  # not asked of the wrapper, which would be a cycle
+    wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
+    wrapper._self_owners = owners  # noqa: SLF001
+    return wrapper
+
+
+def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, ...]) -> None:
+    """Refuse a method that was bound by another decorator above, if at all.
+
+    Below ``@classmethod``, Python 3.12 has the class bound; later ones pass it as an argument, and
+    nothing to ``fresh`` and ``load``.
+    """
+    is_bound = isinstance(instance, type) or (bool(args) and _has_class_method(args[0], plain))
+    is_method = is_in_class(plain) and next(iter(inspect.signature(plain).parameters)) in _BOUND
+    if is_bound or (is_method and instance is None):
+        raise UsageError(
+            f"{plain.__qualname__} has another decorator above that of trax, which takes the call "
+            "in a sense that is not meant. In a class, @trax.resumable is the outermost one: it "
+            "stands above @classmethod, too."
+        )
+
+
+def _has_class_method(owner: Any, plain: Callable[..., Any]) -> bool:
+    """Whether a class, or one above it, has the decorated function under ``@classmethod``."""
+    bases = owner.__mro__ if isinstance(owner, type) else ()
+    found = [value for base in bases for value in vars(base).values()]
+    return any(
+        isinstance(one, classmethod) and getattr(one.__func__, "__wrapped__", None) is plain
+        for one in found
+    )
+
+
+def is_in_class(plain: Callable[..., Any]) -> bool:
+    """Return whether a function is defined in the body of a class."""
+    owner = plain.__qualname__.rpartition(".")[0]
+    return bool(owner) and not owner.endswith("<locals>")
+
+
+def check_parameters(plain: Callable[..., Any], needed: int) -> None:
+    """Refuse a function without a parameter for the state, behind that for what it is bound to."""
+    positional = [
+        parameter
+        for parameter in inspect.signature(plain).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) < needed:
+        raise UsageError(
+            f"{plain.__qualname__} has no parameter for the state. Write "
+            f"def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the state, "
+            "the caller passes the rest."
+        )
+
+
+def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
+    call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
+    if inspect.isasyncgenfunction(call.function):
+        return AsyncRun(DeferredEngine(call, fresh=fresh), call.start)
+    return Run(Engine(call, fresh=fresh), call.start)
+
+
+def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
+    return _run(call, fresh=True)
+
+
+def _load(call: Call) -> Any:
+    store = Store(call.options.traxdir)
+    options = call.options
+    replayed = load(
+        store,
+        call.name,
+        None,
+        options.replay_log,
+        renames=options.renames,
+        migration=call.migration,
+    )
+    if replayed is None:
+        raise NotFoundError(
+            f"nothing is stored as {call.name!r} in {store.path}. Call "
+            f"{call.function.__name__}(...) to begin the run, or check the arguments and the "
+            "directory."
+        )
+    return replayed.state
