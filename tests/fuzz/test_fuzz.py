@@ -13,12 +13,13 @@ from random import Random
 from typing import Any
 
 import pytest
+
 from fuzz.mutate import mutate
 from fuzz.recipe import Store, build, parse, songs, write
 from fuzz.run import NAMES
 from fuzz.targets import TARGETS, Target, attempt, watch
 
-CORPUS = Path(__file__).parent / "fuzz" / "corpus"
+CORPUS = Path(__file__).parent / "corpus"
 # How many recipes are made anew in each run of the tests.
 MUTATIONS = {
     "log": 500,

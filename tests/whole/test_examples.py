@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Case(NamedTuple):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "slurm"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "slurm"
 STEPS = "120"
 
 STAND_INS = {

@@ -124,7 +124,7 @@ def test_a_second_process_is_told_who_holds_the_run() -> None:
     """The error names the process, and reading is possible all the same."""
     script = (
         "import trax, sys\n"
-        "from test_run import squares\n"
+        "from test_sync_driver import squares\n"
         "print(trax.load('squares'))\n"
         "squares(n=6).result()\n"
     )
@@ -245,7 +245,9 @@ def test_closing_runs_the_finally_blocks_of_the_loop() -> None:
 
 def test_the_person_sees_that_it_resumed() -> None:
     """With nothing configured, one line on standard error says it; standard output is theirs."""
-    script = "from test_run import squares\nfor x in squares(n=9):\n    if x == {stop}: break\n"
+    script = (
+        "from test_sync_driver import squares\nfor x in squares(n=9):\n    if x == {stop}: break\n"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     said = [
         subprocess.run(

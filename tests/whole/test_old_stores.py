@@ -20,7 +20,7 @@ from trax import FormatVersionError
 from trax.storage.records import FORMAT_VERSION
 from trax.storage.store import Store
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 STORES = sorted(path.relative_to(DATA).as_posix() for path in DATA.glob("format-*/*"))
 
 

@@ -149,7 +149,7 @@ def test_a_loop_that_is_exact_passes(loop: str, count: Callable[[str, int], None
 
 def test_an_example_of_the_documents_is_exact_as_it_stands() -> None:
     """The one whose steps are cheap."""
-    path = Path(__file__).parents[1] / "examples" / "output_file.py"
+    path = Path(__file__).parents[2] / "examples" / "output_file.py"
     found: dict[str, Any] = {"__name__": "output_file"}
     exec(compile(path.read_text(), str(path), "exec"), found)
     assert check_resume(found["walk"](walks=3), limit=5).steps == 3
