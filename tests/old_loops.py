@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import trax
-from trax.engine.replay import REPLACE, STORED
+from trax.calls.log_mode import REPLACE, STORED
 
 KEY = "0123456789abcdef" * 4  # no secret
 BROKEN_OFF, STEPS = 7, 12

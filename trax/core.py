@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trax import notices
+from trax.calls.log_mode import REPLACE, STORED, log_mode
 from trax.calls.options import check_keep, check_renames, check_sync
-from trax.engine.replay import REPLACE, STORED, Replayed
+from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
 from trax.storage.codec import Encoded, encode
@@ -204,7 +205,7 @@ class Trax:
     def _load(
         self, name: str, create: Callable[[], Any] | None, replay_log: Callable[[Any, Any], Any]
     ) -> Replayed[Any] | None:
-        return load_run(self._store, name, create, replay_log, renames=self._renames)
+        return load_run(self._store, name, create, log_mode(replay_log), renames=self._renames)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -321,7 +322,8 @@ def load(
     3
     """
     store = Store(traxdir)
-    replayed = load_run(store, name, None, replay_log, renames=check_renames(renames))
+    mode = log_mode(replay_log)
+    replayed = load_run(store, name, None, mode, renames=check_renames(renames))
     if replayed is None:
         raise NotFoundError(
             f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from trax.calls.arguments import check_names, check_template
+from trax.calls.log_mode import REPLACE
 from trax.calls.options import Options, check_keep, check_renames, check_sync, check_version
-from trax.engine.replay import REPLACE
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals

@@ -11,8 +11,8 @@ import wrapt
 from trax.calls.call import Call
 from trax.calls.options import Options
 from trax.engine.async_driver import AsyncRun
-from trax.engine.deferred import DeferredEngine
-from trax.engine.lifecycle import Engine
+from trax.engine.deferral import AtOnce, Deferred
+from trax.engine.lifecycle import Lifecycle
 from trax.engine.replay import load
 from trax.engine.sync_driver import Run
 from trax.errors import NotFoundError, UsageError
@@ -198,8 +198,9 @@ def check_parameters(plain: Callable[..., Any], needed: int) -> None:
 def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
     if inspect.isasyncgenfunction(call.function):
-        return AsyncRun(DeferredEngine(call, fresh=fresh), call.start)
-    return Run(Engine(call, fresh=fresh), call.start)
+        deferred = Deferred(forces=call.options.sync == "always" and call.log_mode.is_logged)
+        return AsyncRun(Lifecycle(call, deferred, fresh=fresh), deferred, call.start)
+    return Run(Lifecycle(call, AtOnce(), fresh=fresh), call.start)
 
 
 def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
@@ -213,7 +214,7 @@ def _load(call: Call) -> Any:
         store,
         call.name,
         None,
-        options.replay_log,
+        call.log_mode,
         renames=options.renames,
         migration=call.migration,
     )

@@ -1160,7 +1160,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
             logs = set(store_here.glob("runs/loop/log-*"))
             with monkeypatch.context() as patch:
                 patch.setattr(filesystem, "force", fail)
-                run._engine._generations.sync()
+                run._lifecycle.session._writer.sync()
             checkpoint = Generations.checkpoint
             with monkeypatch.context() as patch:
 

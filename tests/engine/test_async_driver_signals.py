@@ -261,10 +261,10 @@ def test_a_task_that_is_collected_in_a_step_stores_no_half_of_it() -> None:
             step = run.__anext__()
         task = asyncio.ensure_future(step)
         await reached.wait()
-        engine = run._engine
+        lifecycle = run._lifecycle
         del run, step, task
         gc.collect()
-        while engine.status != "closed":
+        while lifecycle.status != "closed":
             gc.collect()
             await asyncio.sleep(0)
 
@@ -373,7 +373,7 @@ async def two(state):
     for n in trax.steps(5):
         if n == 2:
             two_is_in_its_step = True
-            while not runs or runs[0]._engine.status == "open" or others == "stuck":
+            while not runs or runs[0]._lifecycle.status == "open" or others == "stuck":
                 await pause(0)
             for _ in range(10):
                 await pause(0)

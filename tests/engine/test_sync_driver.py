@@ -392,7 +392,7 @@ def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) ->
     run = loop()
     take(run, 3)
     # Closed under its hands: every write fails from here on.
-    run._engine._generations._log.file.close()  # type: ignore[union-attr]
+    run._lifecycle.session._writer._log.file.close()  # type: ignore[union-attr]
     with pytest.raises((trax.DurabilityError, ValueError)):
         next(run)
     assert (run.state, run.step, loop.load()) == (3, 3, 3)
@@ -416,7 +416,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
         logs = set(store_here.glob("runs/loop/log-*"))
         with monkeypatch.context() as patch:
             patch.setattr(filesystem, "force", fail)
-            run._engine._generations.sync()
+            run._lifecycle.session._writer.sync()
         assert take(run, 2) == [3, 4]
         assert set(store_here.glob("runs/loop/log-*")) > logs
     assert "a new checkpoint and a new log take its place" in caplog.text

@@ -132,7 +132,7 @@ class Person:
         self._is_first = False
         self.handed_out = run.step
         if run.step == 4:
-            run._engine._generations.sync()
+            run._lifecycle.session._writer.sync()
 
     def look_at(self, run: Any, error: BaseException) -> None:
         """See whether the error says what to do, and the state is that of the last step."""
@@ -143,13 +143,13 @@ class Person:
             assert isinstance(error, OSError)
             frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
             assert frames & BODIES, "".join(traceback.format_exception(error))
-        engine = run._engine
-        assert engine.status in ("new", "closed")
-        if engine.status == "closed" and engine.state is not None:
+        lifecycle = run._lifecycle
+        assert lifecycle.status in ("new", "closed")
+        if lifecycle.status == "closed" and lifecycle.state is not None:
             if self._is_logged:
-                assert len(engine.state) == engine.step
+                assert len(lifecycle.state) == lifecycle.step
             if not self._is_first:  # one may be stored, and a checkpoint after it have failed
-                assert engine.step - self.handed_out in (0, 1)
+                assert lifecycle.step - self.handed_out in (0, 1)
         assert not [path for path in opened() if path.startswith(os.getcwd())]
 
 

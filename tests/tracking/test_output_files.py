@@ -495,7 +495,7 @@ def test_a_file_that_could_not_be_forced_is_never_trusted_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("trax.storage.filesystem.force", fail)
-        run._engine._generations.sync()
+        run._lifecycle.session._writer.sync()
     with pytest.raises(trax.DurabilityError, match=r"out\.txt"):
         next(run)
 
@@ -551,10 +551,10 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     """Nothing is looked at closer in its steps."""
     run = looping("function", lambda n: None)()
     next(run)
-    assert all(
-        word >= 0 or seen is not output_files._Output.seen for seen, word in run._engine._watched
-    )
-    assert not any(name.startswith("output") for name in run._engine._positions._context.names)
+    session = run._lifecycle.session
+    unseen = output_files._Output.seen
+    assert all(word >= 0 or seen is not unseen for seen, word in session._watched)
+    assert not any(name.startswith("output") for name in session._tracking._context.names)
     run.close()
 
 
@@ -594,7 +594,7 @@ def test_a_file_for_every_step_costs_no_descriptor(mode: str) -> None:
     with loop() as run:
         while run.step < 8:
             next(run)
-            assert len(run._engine._outputs._outputs) <= 3
+            assert len(run._lifecycle.session._outputs._outputs) <= 3
     Path("7.txt").write_text("7 and more")
     Path("0.txt").write_text("")
     with pytest.raises(trax.CorruptionError, match=r"0\.txt"):
@@ -770,7 +770,7 @@ def test_a_step_that_the_log_refuses_leaves_nothing_in_the_file(
     def refuse(data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    log = run._engine._generations._log
+    log = run._lifecycle.session._writer._log
     assert log is not None
     monkeypatch.setattr(log, "_write", refuse)
     with pytest.raises(trax.DurabilityError):
@@ -801,7 +801,7 @@ def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
         Path("out.txt").unlink(missing_ok=True)
         with contextlib.suppress(KeyboardInterrupt), interrupt:
             next(run)
-        run = decorated() if run._engine.status != "open" else run
+        run = decorated() if run._lifecycle.status != "open" else run
         run.result()
         assert Path("out.txt").read_text() == "0\n1\n2\n", place
         if interrupt.places < place:

@@ -472,7 +472,7 @@ def test_a_failed_sync_does_not_lose_a_position(monkeypatch: pytest.MonkeyPatch)
             next(run)
         with monkeypatch.context() as patch:
             patch.setattr(filesystem, "force", fail)
-            run._engine._generations.sync()
+            run._lifecycle.session._writer.sync()
         next(run)
         for _ in range(more):
             next(run)
@@ -599,7 +599,7 @@ def test_a_step_that_draws_stores_little() -> None:
         run = loop.fresh()
         for _ in zip(range(5999), run, strict=False):
             pass
-        log_bytes = run._engine._generations.log_bytes
+        log_bytes = run._lifecycle.session._writer.log_bytes
         run.close()
         return int(log_bytes)
 

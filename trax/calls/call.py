@@ -11,9 +11,9 @@ from typing import Any
 
 from trax.calls.arguments import call_with, describe, describe_where_possible
 from trax.calls.fingerprint import fingerprint
+from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
 from trax.calls.options import Options
-from trax.engine.replay import replay_mode
 from trax.errors import UsageError
 from trax.storage.filenames import encode_run
 
@@ -112,15 +112,15 @@ class Call:
         options = self.options
         return Migration(self.name, self.function.__name__, options.version, options.migrate)
 
-    @property
-    def mode(self) -> str:
-        """What a checkpoint says of ``replay_log``."""
-        return replay_mode(self.options.replay_log)
+    @cached_property
+    def log_mode(self) -> LogMode:
+        """The meaning of ``replay_log``."""
+        return log_mode(self.options.replay_log)
 
     @property
     def code(self) -> dict[str, str]:
         """Digests of the code that makes the run what it is."""
-        replay_log = self.options.replay_log if self.mode == "function" else None
+        replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
 
     def create(self) -> Any:

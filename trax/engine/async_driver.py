@@ -1,4 +1,4 @@
-"""A call of a decorated async generator function: the driver of the engine for async loops.
+"""Drives an async loop: what a call of a decorated async generator function returns.
 
 Strategy: what may block, which is all that opens, forces, checkpoints and closes, goes to a worker
 thread; what is left on the event loop's thread is to pickle an increment, fold it and write it
@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar
 
 from trax.engine.async_threads import (
     cancellable_in_thread,
@@ -28,11 +28,13 @@ from trax.engine.async_threads import (
     is_over,
     pause,
 )
-from trax.engine.deferred import OPENING, STEP, DeferredEngine
-from trax.engine.driven import Driven
-from trax.engine.lifecycle import TAKEN_OVER
-from trax.engine.registry import Active
+from trax.engine.driver import Driver
+from trax.engine.registry import TAKEN_OVER
 from trax.errors import UsageError
+
+if TYPE_CHECKING:
+    from trax.engine.deferral import Deferred
+    from trax.engine.lifecycle import Lifecycle
 
 __all__ = ["AsyncRun"]
 
@@ -40,6 +42,8 @@ S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate)
 T = TypeVar("T")
 
+_STEP: Final = "in the middle of a step of"
+_OPENING: Final = "opening"
 _CLOSING: Final = "closing"
 _CANCELLED: Final = "it was cancelled"
 _END: Any = object()
@@ -49,10 +53,24 @@ _PAUSE = 0.01
 _clock = time.monotonic
 # In the steps of which runs this is; a task takes that along to those that it begins.
 _around: ContextVar[tuple[object, ...]] = ContextVar("trax: around", default=())
-_by_engine: weakref.WeakValueDictionary[int, AsyncRun[Any, Any]] = weakref.WeakValueDictionary()
+_runs: weakref.WeakSet[AsyncRun[Any, Any]] = weakref.WeakSet()
 
 
-class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
+class _Activity:
+    """What the driver is doing with a run just now, for messages; empty where it is nothing.
+
+    It is kept apart because the engine outlives a driver that is collected in the middle of it.
+    """
+
+    def __init__(self) -> None:
+        self.now = ""
+
+    def is_step(self) -> bool:
+        """Whether the loop is not at a yield."""
+        return self.now in (_STEP, _OPENING)
+
+
+class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
     Nothing of the loop runs before the first increment is asked for. The stored state is brought
@@ -84,8 +102,12 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
     [2, 3]
     """
 
-    def __init__(self, engine: DeferredEngine, start: Callable[[Any], Any]) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, lifecycle: Lifecycle, deferred: Deferred, start: Callable[[Any], Any]
+    ) -> None:
+        super().__init__(lifecycle)
+        self._deferred = deferred
+        self._activity = _Activity()
         self._start = start
         self._generator: Any = None  # typeshed hides what only real async generators have
         self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
@@ -93,16 +115,16 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         self._mark = object()
         self._task: Callable[[], Any] = _nothing
         self._thread = 0
-        me = weakref.ref(self)
-        engine.is_awaited = partial(_is_awaited, me)
-        _by_engine[id(engine)] = self
-        weakref.finalize(self, engine.let_go)
+        lifecycle.is_running = self._activity.is_step
+        lifecycle.is_elsewhere = partial(_is_awaited, weakref.ref(self))
+        _runs.add(self)
+        weakref.finalize(self, lifecycle.let_go)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> I:
-        self._begin(STEP)
+        self._begin(_STEP)
         try:
             increment: I = await self._step()
         except BaseException as error:
@@ -111,7 +133,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
-            self._engine.doing = ""
+            self._activity.now = ""
         if increment is _END:
             await self._act_on_signals(None)
             raise StopAsyncIteration
@@ -127,7 +149,7 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         """
         async for _ in self:
             pass
-        state: S = self._engine.result
+        state: S = self._lifecycle.result
         return state
 
     async def aclose(self) -> None:
@@ -135,8 +157,8 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         await self._end(None)
 
     async def _end(self, error: BaseException | None) -> None:
-        if self._engine.doing == STEP:
-            raise self._engine.running_error()
+        if self._activity.now == _STEP:
+            raise self._lifecycle.running_error()
         self._begin(_CLOSING)
         try:
             await self._close("it was closed")
@@ -144,18 +166,18 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
             await self._act_on_signals(failure)
             raise
         finally:
-            self._engine.doing = ""
+            self._activity.now = ""
         await self._act_on_signals(error)
 
     async def __aenter__(self) -> Self:
-        self._begin(OPENING)
+        self._begin(_OPENING)
         try:
             await self._open()
         except BaseException as error:
             await self._give_up(error)
             raise
         finally:
-            self._engine.doing = ""
+            self._activity.now = ""
         return self
 
     async def __aexit__(
@@ -166,16 +188,16 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
     ) -> None:
         await self._end(error)
 
-    def _opened(self) -> DeferredEngine:
-        if self._engine.status == "new" and self._engine.doing:
+    def _opened(self) -> Lifecycle:
+        if self._lifecycle.status == "new" and self._activity.now:
             raise UsageError(f"{self.name!r} is being opened just now: wait for it")
         return super()._opened()
 
     def _begin(self, doing: str) -> None:
         """Keep other tasks out; remember which one is in."""
-        if self._engine.doing:
+        if self._activity.now:
             raise UsageError(
-                f"another task is {self._engine.doing} {self.name!r}: a run is driven by one task "
+                f"another task is {self._activity.now} {self.name!r}: a run is driven by one task "
                 "at a time. Give each task a run of its own, or hand the increments on in a queue."
             )
         task = current_task()
@@ -186,64 +208,67 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         if self._task() is not task:
             self._task = weakref.ref(task)
             self._thread = threading.get_ident()
-        self._engine.doing = doing
+        self._activity.now = doing
 
     # -- the loop --------------------------------------------------------------------------
 
     async def _step(self) -> Any:
         """Return the next increment, or `_END`."""
-        engine = self._engine
+        lifecycle = self._lifecycle
         if self._generator is None:
             await self._start_loop()
-        if engine.status == "done":
+        if lifecycle.status == "done":
             return _END
-        if engine.status == "closed":
-            raise engine.closed_error()
-        if engine.stopping.reason:
+        if lifecycle.status == "closed":
+            raise lifecycle.closed_error()
+        if lifecycle.stop_request.reason:
             await self._stop()
         generator = self._generator
         if generator.ag_frame is None:  # an event loop closes what it finds when it ends
             await self._close("its event loop has ended")
-            raise engine.closed_error()
+            raise lifecycle.closed_error()
         token = _around.set((*_around.get(), self._mark))
         try:
             increment = await generator.asend(self._sent)
         except StopAsyncIteration:
-            await cancellable_in_thread(partial(engine.finish, None))
+            await cancellable_in_thread(partial(lifecycle.finish, None))
             return _END
         finally:
             try:  # noqa: SIM105  # at every step, and costs nothing
                 _around.reset(token)
             except ValueError:  # whoever collects a task that is gone has another context
                 pass
-        if self._accept is None or engine.is_suspect:
+        if self._accept is None or lifecycle.session.is_suspect:
             # The first one tries out what is to be stored, and may begin a log; and one that finds
             # the log failed has a checkpoint take its place.
-            self._sent = await self._settle(partial(engine.accept, increment))
-            self._accept = engine.accept
+            self._sent = await self._settle(partial(lifecycle.session.accept, increment))
+            self._accept = lifecycle.session.accept
         else:
             self._sent = self._accept(increment)
-        if engine.unsettled:
-            await self._settle(engine.settle)
+        if self._deferred.pending:
+            await self._settle(lifecycle.session.settle)
         return increment
 
     async def _start_loop(self) -> None:
-        engine = self._engine
+        lifecycle = self._lifecycle
         await self._open()
-        if engine.status == "open":
-            self._generator = self._start(engine.state)
-            engine.drive(self._generator.ag_frame, _nothing)
+        if lifecycle.status == "open":
+            self._generator = self._start(lifecycle.state)
+            take_over = partial(_take_over, weakref.ref(self))
+            lifecycle.drive(self._generator.ag_frame, _nothing, take_over)
 
     async def _open(self) -> None:
-        engine = self._engine
-        if engine.status in ("new", "open"):
-            engine.watch()
-        if engine.status != "new":
+        lifecycle = self._lifecycle
+        if lifecycle.status in ("new", "open"):
+            lifecycle.watch()
+        if lifecycle.status != "new":
             return
-        left = engine.claim()
-        if left is not None:
-            await _take_over(left)
-        await cancellable_in_thread(engine.bring_back)
+        left = lifecycle.claim()
+        if left is not None and left.take_over is not None:
+            await left.take_over(TAKEN_OVER)
+        elif left is not None:
+            await in_thread(partial(left.close, TAKEN_OVER))
+        await cancellable_in_thread(lifecycle.bring_back)
 
     async def _settle(self, function: Callable[[], T]) -> T:
         """Call what may block while the generator waits at its yield."""
@@ -252,8 +277,8 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         except Exception:
             raise
         except GeneratorExit:
-            self._engine.doing = _CLOSING
-            self._engine.close(_CANCELLED)
+            self._activity.now = _CLOSING
+            self._lifecycle.close(_CANCELLED)
             raise
         except BaseException:  # cancelled: the state is whole, and can be kept
             await self._close(_CANCELLED)
@@ -263,27 +288,27 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     async def _stop(self) -> NoReturn:
         """End the loop because a signal or the time limit asks for it."""
-        engine = self._engine
-        self._engine.doing = _CLOSING
-        await self._see_through(in_thread(engine.save))
-        await self._see_through(self._leave(engine.release))
+        lifecycle = self._lifecycle
+        self._activity.now = _CLOSING
+        await self._see_through(in_thread(lifecycle.save))
+        await self._see_through(self._leave(lifecycle.release))
         await self._see_through(self._let_others_store())
-        engine.leave()
+        lifecycle.leave()
 
     async def _act_on_signals(self, error: BaseException | None) -> None:
         """Do at the end what signals that have come ask for."""
-        stopping = self._engine.stopping
-        stopping.end_watch()
-        if stopping.ends_program(error):
+        stop_request = self._lifecycle.stop_request
+        stop_request.end_watch()
+        if stop_request.ends_program(error):
             await self._see_through(self._let_others_store())
-        stopping.act(self._engine.step, error)
+        stop_request.act(self._lifecycle.step, error)
 
     async def _see_through(self, work: Awaitable[None]) -> None:
         """Await; a signal that has still to end the program goes before a cancellation."""
         try:
             await work
         except BaseException as error:
-            if not (is_cancellation(error) and self._engine.stopping.is_pending):
+            if not (is_cancellation(error) and self._lifecycle.stop_request.is_pending):
                 raise
 
     async def _let_others_store(self) -> None:
@@ -292,24 +317,23 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         One whose step this is in waits for this one. There may be others that do, so the patience
         has an end.
         """
-        runs = [run for reference in _by_engine.valuerefs() if (run := reference()) is not None]
-        others = [run for run in runs if run._thread == self._thread and run._can_go_on()]  # noqa: SLF001
+        others = [run for run in [*_runs] if run._thread == self._thread and run._can_go_on()]  # noqa: SLF001
         for run in others:
-            run._engine.save_soon()  # noqa: SLF001
-        longest = max((run._engine.stopping.longest_step for run in others), default=0.0)  # noqa: SLF001
+            run._lifecycle.save_soon()  # noqa: SLF001
+        longest = max((run._lifecycle.stop_request.longest_step for run in others), default=0.0)  # noqa: SLF001
         until = _clock() + 2 * longest + _PATIENCE
         while any(run._is_about_to_store() for run in others) and _clock() < until:  # noqa: SLF001
             await pause(_PAUSE)
 
     def _can_go_on(self) -> bool:
         """Whether another task is in a step that this one is no part of."""
-        engine = self._engine
-        if engine.status != "open" or engine.doing != STEP or self._mark in _around.get():
+        lifecycle = self._lifecycle
+        if lifecycle.status != "open" or self._activity.now != _STEP or self._mark in _around.get():
             return False
-        return engine.is_elsewhere()
+        return lifecycle.is_elsewhere()
 
     def _is_about_to_store(self) -> bool:
-        return self._engine.stopping.stores_soon and self._can_go_on()
+        return self._lifecycle.stop_request.stores_soon and self._can_go_on()
 
     async def _give_up(self, error: BaseException) -> None:
         """Let go of the run after an exception, and do what signals that have come ask for."""
@@ -322,10 +346,10 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     async def _fail(self, error: BaseException) -> None:
         """Let go of the run after an exception."""
-        if self._engine.status != "open":
+        if self._lifecycle.status != "open":
             return
-        self._engine.doing = _CLOSING
-        end = partial(self._engine.abort, error)
+        self._activity.now = _CLOSING
+        end = partial(self._lifecycle.abort, error)
         if isinstance(error, GeneratorExit):  # nobody awaits this any more
             end()
         else:
@@ -333,17 +357,17 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
 
     async def _close(self, why: str) -> None:
         """Let go of the run at a yield."""
-        engine = self._engine
-        if engine.status != "open":
-            engine.close(why)
+        lifecycle = self._lifecycle
+        if lifecycle.status != "open":
+            lifecycle.close(why)
             return
-        self._engine.doing = _CLOSING
+        self._activity.now = _CLOSING
         try:
-            await in_thread(engine.keep)
+            await in_thread(lifecycle.keep)
         except BaseException as error:
             await self._fail(error)
             raise
-        await self._leave(partial(engine.close, why))
+        await self._leave(partial(lifecycle.close, why))
 
     async def _leave(self, end: Callable[[], None]) -> None:
         """Close the generator, and then the engine whatever happens."""
@@ -359,17 +383,16 @@ class AsyncRun(Driven[S, DeferredEngine], AsyncIterator[I], Generic[S, I]):
         await in_thread(end)
 
 
-async def _take_over(left: Active) -> None:
-    """Close what an abandoned call, of either kind, has left open."""
-    run = _by_engine.get(id(left.engine))
-    if run is None:
-        await in_thread(partial(left.engine.close, TAKEN_OVER))
+async def _take_over(reference: weakref.ref[AsyncRun[Any, Any]], why: str) -> None:
+    """Close what an abandoned call has left open."""
+    run = reference()
+    if run is None:  # and so its run was let go of
         return
     run._begin(_CLOSING)  # noqa: SLF001  # it is one of us
     try:
-        await run._close(TAKEN_OVER)  # noqa: SLF001
+        await run._close(why)  # noqa: SLF001
     finally:
-        run._engine.doing = ""  # noqa: SLF001
+        run._activity.now = ""  # noqa: SLF001
 
 
 def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:

@@ -1,77 +1,78 @@
-"""What the checkpoints of a loop are made of."""
+"""Encodes the checkpoints of a run and stores them."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.calls.call import Call
-from trax.errors import CodecError
+from trax.errors import CodecError, DurabilityError, StorageError
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.records import CLOUDPICKLE
-from trax.storage.run_writer import Generations
-from trax.tracking.rng_tracking import Positions
-from trax.tracking.tracker import Parts
 
-__all__ = ["Checkpoints", "Prepared"]
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+    from trax.engine.pulse import Pulse
+    from trax.storage.run_writer import Generations
+    from trax.tracking.rng_tracking import Positions
+    from trax.tracking.tracker import Parts
+
+__all__ = ["Checkpointer"]
 
 _LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
 
+_clock = time.monotonic
+
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A checkpoint that can be stored.
-
-    Attributes
-    ----------
-    meta : dict
-        Its meta record.
-    parts : dict of str to Encoded
-        Its parts.
-    positions : dict
-        What of the positions is in it, see `Positions.take`.
-    """
+class _Prepared:
+    """A checkpoint, encoded: its meta record, its parts, and the positions that are in it."""
 
     meta: dict[str, Any]
     parts: dict[str, Encoded]
     positions: dict[str, Parts]
 
 
-class Checkpoints:
+class Checkpointer:
     """Stores the checkpoints of one run.
 
     Parameters
     ----------
     call : Call
         The call that the run is of.
-    positions : Positions
-        What is kept beside the state.
-    generations : Generations
+    writer : Generations
         The run, held for writing.
+    tracking : Positions
+        What is stored beside the state.
+    pulse : Pulse
+        Is told of each checkpoint, and knows the step.
 
     Attributes
     ----------
-    behind : bool
-        Whether the last one failed.
+    has_failed : bool
+        Whether the last checkpoint failed, so that what only a checkpoint keeps is not stored.
     """
 
-    def __init__(self, call: Call, positions: Positions, generations: Generations) -> None:
-        self.behind = False
+    def __init__(self, call: Call, writer: Generations, tracking: Positions, pulse: Pulse) -> None:
+        self.has_failed = False
         self._call = call
-        self._positions = positions
-        self._generations = generations
+        self._writer = writer
+        self._tracking = tracking
+        self._pulse = pulse
+        self._since = pulse.since
+        self._has_warned = False
         self._parts: dict[str, Encoded] = {}
-        if call.mode == "function":
+        if call.log_mode.has_function:
             with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
-                encoded = encode(call.options.replay_log, "replay_log")
+                encoded = encode(call.log_mode.fold, "replay_log")
                 if encoded.nbytes < _LARGE_FUNCTION:
                     self._parts["replay_log"] = encoded
 
     def prove(self, state: Any) -> None:
-        """Store and load the state once in memory: better to fail now than at a checkpoint."""
-        encoded = self._positions.encode_state(state)
+        """Encode and decode the state once in memory: better to fail now than at a checkpoint."""
+        encoded = self._tracking.encode_state(state)
         decode(encoded, "state")
         if encoded.kind == CLOUDPICKLE:
             notices.info(
@@ -79,54 +80,69 @@ class Checkpoints:
                 "it is stored with its code, and keeps that when the script changes"
             )
 
-    def prepare(self, state: Any, step: int, result: Any, *, done: bool) -> Prepared:
-        """Pickle what one is made of.
+    def store(
+        self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
+    ) -> None:
+        """Store a checkpoint.
 
         Parameters
         ----------
         state : object
-            The state.
-        step : int
-            Increments since the run began.
+            The state at the present step.
         result : object
             What the loop returned, or None.
         done : bool
             Whether the loop has ended.
+        derived : bool
+            Whether the checkpoint before and the log lead to the same state.
 
         Raises
         ------
         CodecError
-            Something cannot be pickled; nothing was stored.
+            Something cannot be pickled; the log still has everything.
+        StorageError
+            The disk refused; the checkpoint before and the logs are still the truth.
         """
-        call, positions = self._call, self._positions
-        taken = positions.take()
-        parts = {"state": positions.encode_state(state), **self._parts}
-        where, parts["context"] = positions.describe(taken)
+        begun = _clock()
+        prepared = self._prepare(state, result, done=done)
+        try:
+            self.has_failed = True
+            size = self._writer.checkpoint(prepared.meta, prepared.parts, derived=derived)
+            self._tracking.keep(prepared.positions)
+            self.has_failed = False
+            self._since.checkpoint_bytes = size
+        finally:
+            self._pulse.restart(begun)
+
+    def store_if_possible(self, state: Any) -> None:
+        """Store a checkpoint that can wait: what is in the logs is not in danger."""
+        try:
+            self.store(state)
+        except DurabilityError:
+            raise
+        except StorageError as error:
+            if not self._has_warned:
+                notices.warn(f"{self._call.name} goes on without a checkpoint for now: {error}")
+            self._has_warned = True
+        else:
+            self._has_warned = False
+
+    def _prepare(self, state: Any, result: Any, *, done: bool) -> _Prepared:
+        call, tracking = self._call, self._tracking
+        positions = tracking.take()
+        parts = {"state": tracking.encode_state(state), **self._parts}
+        tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
             parts["result"] = encode(result, "result")
         meta = {
-            "step": step,
+            "step": self._since.step,
             "done": done,
-            "replay_log": call.mode,
+            "replay_log": call.log_mode.word,
             "arguments": call.described,
             "varying": call.varying,
             "code": call.code,
             "function": call.function.__qualname__,
-            **where,
+            **tracked,
             "version": call.options.version,
         }
-        return Prepared(meta, parts, taken)
-
-    def store(self, prepared: Prepared, *, derived: bool) -> int:
-        """Store one; `derived` says whether what is stored already leads to it.
-
-        Returns
-        -------
-        int
-            Its size, in bytes.
-        """
-        self.behind = True
-        size = self._generations.checkpoint(prepared.meta, prepared.parts, derived=derived)
-        self._positions.keep(prepared.positions)
-        self.behind = False
-        return size
+        return _Prepared(meta, parts, positions)

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Self, TypeVar
 
 from trax import notices
-from trax.engine.registry import Engine, current
+from trax.engine.registry import current
+from trax.engine.session import Session
 from trax.errors import UsageError
 
 __all__ = ["Step", "remaining", "step", "steps"]
@@ -43,13 +44,12 @@ def steps(total: int) -> range:
     """
     if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
         raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
-    engine = _counting("trax.steps()")
-    engine.total = total.__index__()
-    if engine.step > engine.total:
-        notices.info(
-            f"{engine.name} is at step {engine.step:,}, past the {engine.total:,} asked for"
-        )
-    return range(min(engine.step, engine.total), engine.total)
+    total = total.__index__()
+    session = _counting("trax.steps()")
+    session.expect(total)
+    if session.step > total:
+        notices.info(f"{session.name} is at step {session.step:,}, past the {total:,} asked for")
+    return range(min(session.step, total), total)
 
 
 def remaining(items: Iterable[T]) -> Iterable[T]:
@@ -82,11 +82,11 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
         raise UsageError(
             "remaining() needs items in an order that is the same every time: sort them"
         )
-    engine = _counting("trax.remaining()")
+    session = _counting("trax.remaining()")
     if isinstance(items, Sequence):
-        engine.total = len(items)
-        return items[engine.step :]
-    return islice(items, engine.step, None)
+        session.expect(len(items))
+        return items[session.step :]
+    return islice(items, session.step, None)
 
 
 class Step(int):
@@ -143,18 +143,18 @@ def step() -> Step:
     >>> list(paid.values())
     [10, 20]
     """
-    engine = current("trax.step()")
-    return Step(engine.step, str(uuid.uuid5(uuid.UUID(engine.run_id), str(engine.step))))
+    session = current("trax.step()")
+    return Step(session.step, str(uuid.uuid5(uuid.UUID(session.run_id), str(session.step))))
 
 
-def _counting(what: str) -> Engine:
-    """Return the engine of the loop, for the one call that counts its steps."""
-    engine = current(what)
-    if engine.counted:
+def _counting(what: str) -> Session:
+    """Return the open run of the loop, for the one call that counts its steps."""
+    session = current(what)
+    if session.is_counted:
         raise UsageError(
-            f"{what} was called a second time in {engine.name!r}. It counts the increments of the "
+            f"{what} was called a second time in {session.name!r}. It counts the increments of the "
             "whole run: call it once, and make one loop of nested ones, as in "
             "remaining(itertools.product(a, b))."
         )
-    engine.counted = True
-    return engine
+    session.is_counted = True
+    return session

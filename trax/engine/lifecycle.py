@@ -1,132 +1,125 @@
-"""The loop engine: everything that happens to a run except calling the generator.
+"""The life of one call's run: new, then open, then closed or done.
 
-Strategy: the engine knows neither ``send`` nor ``await``. A driver opens it, hands it every
-increment that the generator yields, and tells it how the loop ended; between these calls it
-does nothing. So the same engine serves whatever drives the loop; for a driver that must not
-block there is one in ``deferred`` that puts off what a disk can make slow.
+The engine knows neither ``send`` nor ``await``. A driver opens a `Lifecycle`, hands every increment
+that the generator yields to its `accept`, and says how the loop ended; between these calls nothing
+happens. So the same engine serves ordinary and async loops; what may block is done when the
+`Deferral` says.
 
-An increment goes through `Engine.accept` in an order that must not change: it is pickled
-first (folding may change it), then folded into the state (if that raises, it leaves no
-trace), then appended to the log, and only then handed to the caller.
-
-What asks the loop to stop, a signal or the time limit, gives `Engine.stopping` a reason; the driver
-looks at it before each step, and calls `Engine.stop`.
+What asks the loop to stop, a signal or the time limit, gives `Lifecycle.stop_request` a reason; the
+driver looks at it before each step, and calls `Lifecycle.stop`.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
-from trax.calls.call import Call
-from trax.engine.checkpointer import Checkpoints
-from trax.engine.registry import Active, abandoned
-from trax.engine.replay import Replayed
+from trax.engine.registry import TAKEN_OVER, Active, abandoned
 from trax.engine.resume import Opened, load_finished, open_held
-from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
+from trax.engine.session import Session, open_session
+from trax.errors import StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import Stopping
-from trax.policies import Since
-from trax.storage.codec import PROTOCOL, Encoded, decode, encode
-from trax.storage.store import Hold, Store
-from trax.tracking.output_files import Outputs
+from trax.storage.store import Store
 from trax.tracking.rng_tracking import Positions
 
 if TYPE_CHECKING:
-    from trax.integrations.tqdm import Bar
+    from trax.calls.call import Call
+    from trax.engine.deferral import Deferral
 
-__all__ = ["TAKEN_OVER", "Engine"]
-
-TAKEN_OVER = "a later call took it over"
+__all__ = ["Lifecycle"]
 
 _clock = time.monotonic
-_dumps = pickle.dumps
-_PAUSE = 0.001  # seconds; where steps are fast, the rest is looked after no more often
 
 
-class Engine:
-    """What happens to the run of one call, from its opening to its end.
+class Lifecycle:
+    """Opens, stops and finishes the run of one call.
 
     Parameters
     ----------
     call : Call
         The call.
+    deferral : AtOnce or Deferred
+        When to do what may block.
     fresh : bool
-        Whether to move what is stored aside and begin anew.
+        Whether to move what is stored aside and start afresh.
 
     Attributes
     ----------
     name : str
         The run's name.
-    state : object
-        The state; right once the engine is open.
-    resumed_at : int or None
-        The step at which this call took up what was stored.
     status : {"new", "open", "closed", "done"}
     result : object
         What the loop returned, or the final state, when it is done.
-    total : int or None
-        How many steps the loop says it has.
-    counted : bool
-        Whether the loop has asked for the steps that remain.
-    is_running : callable
-        Whether a step is being done just now; the driver knows.
-    stopping : Stopping
+    stop_request : Stopping
         Whether the loop is to stop before its next step.
+    is_running, is_elsewhere : callable
+        Whether a step is being done, and whether another task of this thread goes on with the
+        loop; the driver knows.
     """
 
-    is_deferred = False
-
-    def __init__(self, call: Call, *, fresh: bool = False) -> None:
+    def __init__(self, call: Call, deferral: Deferral, *, fresh: bool = False) -> None:
         self.name = call.name
-        self.state: Any = None
-        self.resumed_at: int | None = None
         self.status = "new"
         self.result: Any = None
-        self.total: int | None = None
-        self.counted = False
-        self.is_running: Callable[[], bool] = lambda: False
+        self.is_running: Callable[[], bool] = _no
+        self.is_elsewhere: Callable[[], bool] = _no
         self._call = call
+        self._deferral = deferral
         self._fresh = fresh
         self._store = Store(call.options.traxdir)
-        self._hold: Hold | None = None
+        self._key = self._store.run_path(self.name)
+        self._opened: Opened | None = None  # where the run began in this call
+        self._session: Session | None = None
         self._active: Active | None = None
-        self._outputs: Outputs | None = None
-        self._since = Since(0, _clock())
+        self._thread = 0
         self._why_closed = "it was closed"
-        self._look_at = -math.inf
-        self._unsaved: TraxError | None = None
         options = call.options
-        self.stopping = Stopping(
-            self.name, options.signals, options.time_limit, ctrl_c=not self.is_deferred
+        self.stop_request = Stopping(
+            self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
         call.described  # noqa: B018  # what cannot be compared is said at the call
 
     @property
-    def step(self) -> int:
-        """Increments since the run began."""
-        return self._since.step
+    def state(self) -> Any:
+        """The state; right once the run is open."""
+        if self._session is not None:
+            return self._session.state
+        return self._opened.state if self._opened is not None else None
 
     @property
-    def run_id(self) -> str:
-        """The run's identity, which is on the disk before its first step."""
-        return self._generations.run
+    def step(self) -> int:
+        """Increments since the run began."""
+        if self._session is not None:
+            return self._session.step
+        return (self.resumed_at or 0) if self._opened is not None else 0
 
-    def is_elsewhere(self) -> bool:
-        """Whether somebody else in this thread goes on with the loop."""
-        return False
+    @property
+    def resumed_at(self) -> int | None:
+        """The step at which this call took up what was stored; None if it began the run."""
+        return self._opened.resumed_at if self._opened is not None else None
+
+    @property
+    def checkpointed_step(self) -> int | None:
+        """The step of the newest checkpoint; None where the last one failed."""
+        return self._session.checkpointed_step if self._session is not None else self.step
+
+    @property
+    def session(self) -> Session:
+        """The open run."""
+        assert self._session is not None
+        return self._session
+
+    # -- opening ---------------------------------------------------------------------------
 
     def open(self) -> None:
         """Hold the run and bring its state back, or create it; or find that it is done."""
         left = self.claim()
         if left is not None:
-            left.engine.close(TAKEN_OVER)
+            left.close(TAKEN_OVER)
         self.bring_back()
 
     def claim(self) -> Active | None:
@@ -138,7 +131,7 @@ class Engine:
             What this thread has left open of the run, and must be closed before `bring_back`.
         """
         self._thread = threading.get_ident()
-        return abandoned(self._store.run_path(self.name))
+        return abandoned(self._key)
 
     def watch(self) -> None:
         """Begin to watch for signals, or go on where somebody else has taken them over.
@@ -148,302 +141,102 @@ class Engine:
         nothing to finish.
         """
         if self.status != "done":
-            self.stopping.watch(self._look_at_once, self.is_running, anew=self.status == "new")
+            self.stop_request.watch(self._wake, self.is_running, anew=self.status == "new")
+
+    def _wake(self) -> None:
+        if self._session is not None:
+            self._session.wake()
 
     def bring_back(self) -> None:
         """Go on to open, in any thread: all that reads and writes."""
-        self.stopping.begin(_clock())
+        self.stop_request.begin(_clock())
         try:
-            self._bring_back()
+            finished = None if self._fresh else load_finished(self._call, self._store)
+            if finished is None:
+                self._hold()
+            else:
+                tracking = Positions(self._call, finished.stored)
+                tracking.begin(finished.run_id, done=True)
+                self._take_result(finished)
         finally:
             if self.status != "open":
-                self.stopping.end_watch()
+                self.stop_request.end_watch()
 
-    def _bring_back(self) -> None:
-        finished = None if self._fresh else load_finished(self._call, self._store)
-        if finished is not None:
-            self._take(finished)
-            return
+    def _hold(self) -> None:
         options = self._call.options
-        self._hold = self._store.hold(
+        hold = self._store.hold(
             self.name,
             sync=options.sync,
             keep=options.keep,
             report=notices.warn,
             fresh=self._fresh,
-            deferred=self.is_deferred,
+            deferred=self._deferral.is_deferred,
         )
         try:
-            self._take(open_held(self._call, self._store, self._hold))
-            if self.status == "done":
-                self._release()
-            else:
-                self._prepare(self._hold)
-                self._active = Active(self._store.run_path(self.name), self, self._thread)
-                self.status = "open"
+            opened = open_held(self._call, self._store, hold)
+            tracking = Positions(self._call, opened.stored)
+            tracking.begin(hold.generations.run, done=opened.done)
+            if opened.done:
+                hold.close()
+                self._take_result(opened)
+                return
+            path, stop_request = self._store.path, self.stop_request
+            session = open_session(
+                self._call, opened, hold, path, tracking, stop_request, self._deferral
+            )
         except BaseException:
-            self._release()
+            hold.close()
             raise
+        try:
+            session.begin(opened)
+            stop_request.begin_step(_clock())
+        except BaseException:
+            session.close()
+            raise
+        self._opened, self._session = opened, session
+        self._active = Active(self._key, session, self._thread, self._is_going_on, self.close)
+        self.status = "open"
 
-    def _take(self, opened: Opened) -> None:
-        self.state = opened.state
-        self._replayed_bytes = 0
-        self._migrated = False
-        stored = opened.stored
-        if stored is not None:
-            self._since = Since(stored.step, _clock())
-            self._since.resume(stored.replayed, stored.seconds, stored.age)
-            self._replayed_bytes = stored.recovery.log_bytes
-            self.resumed_at = stored.step
-            self._migrated = stored.migrated_from is not None
-        self._positions = Positions(self._call, stored)
-        self._positions.begin(self._identity(stored), done=opened.done)
-        if opened.done:
-            self.result = opened.result
-            self.status = "done"
+    def _take_result(self, opened: Opened) -> None:
+        self._opened = opened
+        self.result = opened.result
+        self.status = "done"
 
-    def _identity(self, stored: Replayed[Any] | None) -> str:
-        if self._hold is not None:
-            return self._hold.generations.run
-        assert stored is not None  # only a run that is done is not held
-        return stored.recovery.run
+    def _is_going_on(self) -> bool:
+        return self.is_running() or self.is_elsewhere()
 
-    def _prepare(self, hold: Hold) -> None:
-        """Make ready for increments."""
-        options = self._call.options
-        self._generations = hold.generations
-        self._generations.on_suspect = self._look_at_once
-        self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
-        self._outputs = Outputs(
-            self._store.path,
-            self._positions.recovered,
-            always=options.sync == "always" and not self.is_deferred,
-            note=hold.generations.note,
-            follow=self._positions.add,
-            unfollow=self._positions.drop,
-        )
-        self._generations.before_sync = self._outputs.sync
-        self._watched = self._positions.watched
-        self._replay_log: Any = options.replay_log
-        self._policy = getattr(options.policy, "due", options.policy)
-        self._pause = -math.inf if getattr(options.policy, "exact", True) else _PAUSE
-        self._sampled = self.step - 1
-        self._ahead = self._generations.position.step - self.step
-        self._warned = False
-        self._bar: Bar | None = None
-        if options.progress:
-            from trax.integrations.tqdm import Bar
+    def drive(
+        self,
+        frame: FrameType,
+        stop: Callable[[], None],
+        take_over: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """Say which generator is driven: its frame, what closes it, and what closes the run.
 
-            self._bar = Bar(self.name, self.step)
-        self._unsettled = 2
-        self._proven = self.resumed_at is not None
-        self._store_first()
-        self.stopping.begin_step(_clock())
-
-    def _store_first(self) -> None:
-        """Store the checkpoint that a run begins with, or one that the next step needs."""
-        if self.resumed_at is None:
-            self.checkpoint()
-            self._positions.check_shared()
-        else:
-            replays = bool(self._replayed_bytes)
-            is_new = self._positions.check_resumed(self.state, replays, self._migrated)
-            if self._migrated:
-                self._checkpoints.prove(self.state)
-                # No log mixes versions, and an older checkpoint cannot stand in for this one.
-                self.checkpoint(derived=False)
-            elif is_new:
-                self.checkpoint()
-
-    # -- the loop --------------------------------------------------------------------------
-
-    @property
-    def accept(self) -> Callable[[Any], Any]:
-        """What takes one increment and returns the state that the generator goes on with.
-
-        When it returns, the increment may be handed out: it survives the death of the process.
+        The last is for async loops, which only the event loop can close.
         """
-        return self._accept_unlogged if self._call.mode == "none" else self._accept_logged
-
-    def _accept_logged(self, increment: Any) -> Any:
-        """Log one increment, fold it into the state, and return the new state."""
-        begun = _clock()
-        look = begun >= self._look_at
-        # In one piece: folding may change the memory that a buffer would only refer to.
-        try:
-            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
-        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
-            encoded = encode(increment, "increment")
-        if look:  # an import takes longer than the pause
-            self._positions.notice_imports()
-        context = b""
-        for seen, word in self._watched:
-            if seen[0] != word:
-                context = self._positions.delta()
-                break
-        state = self._replay_log(self.state, increment)
-        if self._positions.inner:
-            context += self._positions.folded()
-        if look:
-            self._sample(encoded, state, begun)
-        try:
-            self._generations.append(encoded, context)
-        except DurabilityError as error:
-            self._reconsider(state, context, error)
-        self.state = state
-        self._since.step += 1
-        if look:
-            self._look(begun)
-        return state
-
-    def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
-        """Count one increment; the state is the loop's own, and the same object as ever."""
-        if not self._proven:
-            self._checkpoints.prove(self.state)
-            self._proven = True
-        begun = _clock()
-        self._since.step += 1
-        if begun >= self._look_at:
-            self._since.replay_seconds = begun - self._since.started
-            self._look(begun)
-        return self.state
-
-    def _sample(self, encoded: bytes | Encoded, state: Any, begun: float) -> None:
-        """Measure what replaying increments costs, which is about what storing this one did."""
-        cost = _clock() - begun
-        since = self._since
-        since.replay_seconds += cost * (since.step - self._sampled)
-        self._sampled = since.step
-        if not self._proven:
-            if state is None and self.state is not None:
-                raise UsageError(
-                    "replay_log returned None: it must return the state, also where it changes it "
-                    "in place, as in 'state.append(increment); return state'"
-                )
-            decode(encoded, "increment")
-            drawn = self._positions.drawn_outside()
-            if drawn:
-                raise UsageError(
-                    f"replay_log drew random numbers from {', '.join(drawn)}: in a recovery they "
-                    "would be others. Draw them in the loop and yield them; or draw from a "
-                    "generator in the state."
-                )
-            self._checkpoints.prove(state)
-            self._proven = True
-
-    def _look_at_once(self) -> None:
-        self._look_at = -math.inf
-
-    def _look(self, now: float) -> None:
-        """Do what need not be done after every one of many fast steps."""
-        since = self._since
-        since.now = now
-        since.log_bytes = self._replayed_bytes + self._generations.log_bytes
-        self._look_at = now + self._pause
-        if self.stopping.look(now, since.checkpoint_seconds):
-            self._do(self.save)
-        elif self._policy(since):
-            self._do(self._checkpoint_if_possible)
-        if self._unsettled:
-            self._settle_in()
-        if self._outputs is not None:
-            self._outputs.tidy()
-        self.stopping.begin_step(_clock())
-        if self._bar is not None:
-            self._bar.update(self.step, self.total)
-
-    def _do(self, store: Callable[[], None]) -> None:
-        """Store a checkpoint that is due; where that must not block, later."""
-        store()
-
-    def _settle_in(self) -> None:
-        """In the first two steps, look for random numbers that could not be drawn again."""
-        self._unsettled -= 1
-        self._look_at = -math.inf
-        if self._positions.newborn:
-            self._do(self._checkpoint_if_possible)
         assert self._active is not None
-        self._positions.check_locals(self._active.frame, self.state)
-
-    def _reconsider(self, state: Any, context: bytes, error: DurabilityError) -> None:
-        """Decide about an increment that the disk did not take, or would not vouch for."""
-        appended = self._generations.position.step - self._ahead - self.step
-        if not appended and not self._generations.suspect:
-            self._positions.undo(context)
-            raise error  # it leaves no trace
-        # The log is not to be trusted: a checkpoint in new files takes the increment's place.
-        before, self.state = self.state, state
-        self._ahead += appended - 1
-        self._since.step += 1
-        try:
-            self.checkpoint()
-        except BaseException:
-            self.state = before
-            raise
-        finally:
-            self._since.step -= 1
-
-    def checkpoint(self, result: Any = None, *, done: bool = False, derived: bool = True) -> None:
-        """Store the state as it is now.
-
-        Raises
-        ------
-        CodecError
-            The state cannot be pickled; the log still has everything.
-        StorageError
-            The disk refused; the checkpoint before and the logs are still the truth.
-        """
-        begun = _clock()
-        prepared = self._checkpoints.prepare(self.state, self.step, result, done=done)
-        try:
-            self._since.checkpoint_bytes = self._checkpoints.store(prepared, derived=derived)
-        finally:
-            now = _clock()
-            self._since.checkpoint_seconds = now - begun
-            self._since.restart(now)
-            self._replayed_bytes = 0
-            self._look_at = -math.inf
-
-    def _checkpoint_if_possible(self) -> None:
-        """Store a checkpoint that can wait: what stands in the logs is not in danger."""
-        try:
-            self.checkpoint()
-        except DurabilityError:
-            raise
-        except StorageError as error:
-            if not self._warned:
-                notices.warn(f"{self.name} goes on without a checkpoint for now: {error}")
-            self._warned = True
-        else:
-            self._warned = False
+        self._active.drive(frame, stop, take_over)
+        self.session.drive(frame)
 
     # -- stopping --------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Store what is not yet in a checkpoint, because the loop is about to stop.
-
-        A failure does not keep it from stopping.
-        """
-        self.stopping.asked = False
-        if self._since.steps or self._checkpoints.behind or self._generations.suspect:
-            self._unsaved = None
-            try:
-                self.checkpoint()
-            except (CodecError, StorageError) as error:
-                self._unsaved = error
+        """Store what is not yet in a checkpoint, because the loop is about to stop."""
+        self.session.save()
 
     def save_soon(self) -> None:
         """Store at the next yield what only a checkpoint can keep."""
-        if self._call.mode == "none":
-            self.stopping.asked = True
-            self._look_at_once()
+        if not self._call.log_mode.is_logged:
+            self.stop_request.asked = True
+            self._wake()
 
     def stop(self) -> NoReturn:
         """Save, close, and raise what ends the program.
 
-        The driver calls it at a yield when `stopping` has a reason, in the thread that drives the
-        loop. Where that thread must not wait for the disk, `save` and `release` can be called in
-        another one, and then `leave`.
+        The driver calls it at a yield when `stop_request` has a reason, in the thread that drives
+        the loop. Where that thread must not wait for the disk, `save` and `release` can be called
+        in another one, and then `leave`.
 
         Raises
         ------
@@ -459,14 +252,15 @@ class Engine:
         self.leave()
 
     def leave(self) -> NoReturn:
-        """Raise what ends the program, once the run is let go."""
-        self.stopping.end_watch()
-        self.stopping.report(self.step, self._unsaved, is_logged=self._call.mode != "none")
-        self.stopping.end_program(self.step)
+        """Raise what ends the program, once the run is released."""
+        self.stop_request.end_watch()
+        is_logged = self._call.log_mode.is_logged
+        self.stop_request.report(self.step, self.session.unsaved, is_logged=is_logged)
+        self.stop_request.end_program(self.step)
 
     def release(self) -> None:
-        """Let go of a run that was saved because it is about to stop."""
-        self._why_closed = f"{self.stopping.reason} stopped it"
+        """Release a run that was saved because it is about to stop."""
+        self._why_closed = f"{self.stop_request.reason} stopped it"
         self._release()
 
     # -- the end ---------------------------------------------------------------------------
@@ -474,7 +268,7 @@ class Engine:
     def finish(self, value: Any) -> None:
         """Store that the loop has ended by itself, and what it returned."""
         try:
-            self.checkpoint(value, done=True)
+            self.session.checkpoint(result=value, done=True)
         except BaseException as error:
             self.abort(error)
             raise
@@ -498,9 +292,9 @@ class Engine:
 
         Where increments are not logged, or the log has failed, that takes a checkpoint.
         """
-        if self.status != "open" or self._hold is None:
-            if self.status == "new":
-                self.status = "closed"
+        if self.status == "new":
+            self.status = "closed"
+        if self.status != "open":
             return
         if self.is_running():
             raise self.running_error()
@@ -514,11 +308,8 @@ class Engine:
 
     def keep(self) -> None:
         """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
-        if self.status != "open" or self._hold is None or os.getpid() != self._hold.pid:
-            return
-        unlogged = self._call.mode == "none" and (self._since.steps or self._checkpoints.behind)
-        if unlogged or self._generations.suspect:
-            self.checkpoint()
+        if self.status == "open":
+            self.session.keep()
 
     def let_go(self) -> None:
         """Close what nobody can go on with any more; in the middle of a step, without saving it."""
@@ -527,45 +318,18 @@ class Engine:
             self._release()
         elif self.status == "open":
             self.close()
-        self.stopping.pass_on()
+        self.stop_request.pass_on()
 
     def _release(self) -> None:
-        hold, self._hold = self._hold, None
         active, self._active = self._active, None
-        if self.status == "open":
-            self.status = "closed"
-            if self._bar is not None:
-                self._bar.close(self.step)
-        self.stopping.end_watch()
+        self.status = "closed"
+        self.session.end_progress()
+        self.stop_request.end_watch()
         try:
             if active is not None:
                 active.end()
         finally:
-            if hold is not None:
-                hold.generations.on_suspect = _do_nothing
-                self._end(hold)
-
-    def _end(self, hold: Hold) -> None:
-        """Close the files; a fork of the process that holds the run leaves them alone."""
-        outputs = self._outputs
-        try:
-            if outputs is not None:
-                self._positions.end()
-                if hold.pid == os.getpid():
-                    # A checkpoint that failed may be there all the same, and count on more output
-                    # than the one before it: what is too much then is for the next call to cut off.
-                    outputs.end(None if self._checkpoints.behind else self._positions.last)
-        finally:
-            try:
-                hold.close()
-            finally:
-                if outputs is not None:
-                    outputs.close()
-
-    def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
-        """Open an output file; see `trax.open`."""
-        assert self._outputs is not None
-        return self._outputs.open(path, mode, **options)
+            self.session.close()
 
     def running_error(self) -> UsageError:
         """Return the error for closing a run where its state may be half-changed."""
@@ -581,10 +345,6 @@ class Engine:
             "the function again: it resumes from there."
         )
 
-    def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
-        """Say which generator is driven: its frame, and what closes it."""
-        assert self._active is not None
-        self._active.drive(frame, stop)
 
-
-def _do_nothing() -> None: ...
+def _no() -> bool:
+    return False

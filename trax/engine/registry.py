@@ -1,36 +1,19 @@
-"""Which loops this process is running: found by their run, or from inside them."""
+"""The loops that this process is running: found by their run, or from inside their bodies."""
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import IO, Any, Protocol
 
+from trax.engine.session import Session
 from trax.errors import UsageError
 
-__all__ = ["Active", "Engine", "abandoned", "current"]
+__all__ = ["TAKEN_OVER", "Active", "abandoned", "current"]
 
-
-class Engine(Protocol):
-    """As much of a loop's engine as its helpers need; see `trax.engine.lifecycle.Engine`."""
-
-    name: str
-    total: int | None
-    counted: bool
-    is_running: Callable[[], bool]
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def run_id(self) -> str: ...
-    def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
-    def is_elsewhere(self) -> bool: ...
-    def close(self, why: str) -> None: ...
-
+TAKEN_OVER = "a later call took it over"
 
 _by_run: dict[str, weakref.ref[Active]] = {}
 _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionary()
@@ -43,23 +26,50 @@ class Active:
     ----------
     key : str
         The path of its run.
-    engine : Engine
-        Its engine.
+    session : Session
+        Its open run.
     thread : int
         The identifier of the thread that drives it; another one may have opened the run.
+    is_going_on : callable
+        Whether a step is being done, or another task of the same thread goes on with the loop.
+    close : callable
+        Closes the run; it takes the reason.
+
+    Attributes
+    ----------
+    frame : FrameType or None
+        The frame of the generator that is driven.
+    take_over : callable or None
+        Closes the run of an async loop, which takes the event loop; it takes the reason.
     """
 
-    def __init__(self, key: str, engine: Engine, thread: int) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        key: str,
+        session: Session,
+        thread: int,
+        is_going_on: Callable[[], bool],
+        close: Callable[[str], None],
+    ) -> None:
+        self.session = session
+        self.close = close
         self.frame: FrameType | None = None
+        self.take_over: Callable[[str], Awaitable[None]] | None = None
         self._key = key
+        self._is_going_on = is_going_on
         self._stop: Callable[[], None] | None = None
         self._thread = thread
         _by_run[key] = weakref.ref(self)
 
-    def drive(self, frame: FrameType, stop: Callable[[], None]) -> None:
+    def drive(
+        self,
+        frame: FrameType,
+        stop: Callable[[], None],
+        take_over: Callable[[str], Awaitable[None]] | None,
+    ) -> None:
         """Remember the frame of the generator that is driven, and what closes it."""
         self.frame = frame
+        self.take_over = take_over
         self._stop = stop
         self._thread = threading.get_ident()
         _by_frame[id(frame)] = self
@@ -77,9 +87,7 @@ class Active:
     @property
     def is_abandoned(self) -> bool:
         """Whether this thread left the loop at a yield: it cannot be going on elsewhere."""
-        if self._thread != threading.get_ident():
-            return False
-        return not self.engine.is_running() and not self.engine.is_elsewhere()
+        return self._thread == threading.get_ident() and not self._is_going_on()
 
 
 def abandoned(key: str) -> Active | None:
@@ -93,8 +101,8 @@ def abandoned(key: str) -> Active | None:
     return active if active is not None and active.is_abandoned else None
 
 
-def current(what: str) -> Engine:
-    """Return the engine of the loop that this is called from, however deep below it.
+def current(what: str) -> Session:
+    """Return the open run of the loop that this is called from, however deep below it.
 
     The call stack is searched for the frame of a generator that is being driven, so that the
     loop itself pays nothing for being found.
@@ -103,7 +111,7 @@ def current(what: str) -> Engine:
     while frame is not None:
         active = _by_frame.get(id(frame))
         if active is not None and active.frame is frame:
-            return active.engine
+            return active.session
         frame = frame.f_back
     raise UsageError(
         f"{what} was called outside of a loop that trax runs. Call it in the body of a function "

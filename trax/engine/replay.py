@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trax import notices
 from trax.calls.fingerprint import fingerprint
+from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.calls.migration import Migration
-from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
-from trax.storage.codec import decode, decode_finding
+from trax.errors import CorruptionError, NotFoundError, StorageError
+from trax.storage.codec import Encoded, decode, decode_finding
 from trax.storage.records import decode_context
 from trax.storage.run_reader import Recovery
 from trax.storage.store import Store
@@ -21,28 +21,14 @@ from trax.tracking.rng_state import canonical, is_generator
 from trax.tracking.tracker import FOLDED
 
 __all__ = [
-    "REPLACE",
-    "STORED",
     "Replayed",
     "load",
     "replay",
-    "replay_mode",
     "stored_version",
     "tell_changed_code",
 ]
 
 S = TypeVar("S")
-
-
-# These two are values, compared by identity.
-def REPLACE(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
-    """Return the increment: the default ``replay_log``, where it is the new state."""
-    return increment
-
-
-def STORED(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
-    """Stands for the ``replay_log`` that the run itself was written with."""
-    raise AssertionError("this is a mark and never called")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +68,11 @@ class Replayed(Generic[S]):
     migrated_from: int | None = None
 
 
-def replay_mode(replay_log: Callable[..., Any] | None) -> str:
-    """Return what a checkpoint says of its run's ``replay_log``."""
-    if replay_log is None:
-        return "none"
-    return "replace" if replay_log is REPLACE else "function"
-
-
 def replay(
     recovery: Recovery,
     name: str,
     create: Callable[[], Any] | None,
-    replay_log: Callable[[Any, Any], Any] | None,
+    mode: LogMode,
     *,
     renames: Mapping[str, str] | None = None,
     migration: Migration | None = None,
@@ -109,8 +88,8 @@ def replay(
     create : callable or None
         Makes the state that the first increments are replayed on, where they were logged before
         any checkpoint.
-    replay_log : callable or None
-        ``replay_log(state, increment) -> state``; or `STORED`.
+    mode : LogMode
+        How increments become state.
     renames : mapping of str to str, optional
         Where classes and functions are now, by where they were.
     migration : Migration, optional
@@ -122,9 +101,7 @@ def replay(
     meta = recovery.meta
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
-    mode = meta.get("replay_log", "unknown")
-    if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
-        replay_log = _stored(recovery, name, mode, renames)
+    mode = _resolve(mode, recovery, name, renames)
     inner = Inner({})
     if checkpoint:
         places = meta.get("generators", {})
@@ -137,21 +114,23 @@ def replay(
         inner.restore(recovery.context)
     elif create is not None:
         state = create()
-    elif replay_log is REPLACE:
+    elif mode.replaces_state:
         state = None
     else:
         raise NotFoundError(
             f"the run {name!r} has increments but no checkpoint that they follow. Recover it with "
             "Trax(...).recover(name, create=..., replay_log=...), as it was begun."
         )
-    if replay_log is REPLACE:
-        state = _last(recovery, name, state, renames)
-        if forward and (checkpoint or recovery.replayed):
-            state = forward(state)
-    else:
-        if forward and checkpoint:
-            state = forward(state)
-        state = _fold(recovery, name, state, replay_log, renames, inner)
+    if forward and checkpoint and not mode.replaces_state:
+        state = forward(state)
+    state = mode.replay(
+        state,
+        _with_rngs(recovery, inner),
+        lambda encoded: decode(encoded, f"an increment of the run {name!r}", renames),
+        lambda: f"step {recovery.position.step} of {name!r}",
+    )
+    if forward and mode.replaces_state and (checkpoint or recovery.replayed):
+        state = forward(state)
     written = checkpoint.fields["written"] if checkpoint else time.time()
     return Replayed(
         state=state,
@@ -185,51 +164,33 @@ def tell_changed_code(
             )
 
 
-def _last(recovery: Recovery, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
-    newest = deque(recovery.increments(), maxlen=1)
-    return decode(newest[0], f"an increment of the run {name!r}", renames) if newest else state
-
-
-def _fold(
-    recovery: Recovery,
-    name: str,
-    state: Any,
-    replay_log: Callable[[Any, Any], Any] | None,
-    renames: Mapping[str, str] | None,
-    inner: Inner,
-) -> Any:
+def _with_rngs(recovery: Recovery, inner: Inner) -> Iterator[Encoded]:
+    """Yield the increments, with the RNGs in the state where the loop had them at each."""
     for encoded in recovery.increments():
-        if replay_log is None:
-            raise CodecError(
-                f"the run {name!r} has increments in its log, and no replay_log to replay them "
-                "with: give replay_log="
-            )
-        increment = decode(encoded, f"an increment of the run {name!r}", renames)
         draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
         if draws:
             inner.restore(recovery.context)
-        try:
-            state = replay_log(state, increment)
-        except Exception as error:
-            error.add_note(
-                f"trax: raised by replay_log at step {recovery.position.step} of {name!r}"
-            )
-            raise
+        yield encoded
         if draws:  # a log that follows a checkpoint need not say where that left them
             recovery.context |= inner.now()
     inner.restore(recovery.context)
-    return state
 
 
-def _stored(
-    recovery: Recovery, name: str, mode: str, renames: Mapping[str, str] | None
-) -> Callable[[Any, Any], Any] | None:
-    """Return the function that the run was written with, or None where it has none."""
-    if mode == "replace":
-        return REPLACE
+def _resolve(
+    mode: LogMode, recovery: Recovery, name: str, renames: Mapping[str, str] | None
+) -> LogMode:
+    """Return the mode that a log is replayed in; that of the run itself where none was asked for.
+
+    Left to the default, ``Trax.recover`` means the function that a loop was written with as well.
+    """
+    word = recovery.meta.get("replay_log", "unknown")
+    if not mode.asks_stored and not (mode.replaces_state and word == "function"):
+        return mode
+    if word == "replace":
+        return Replace()
     checkpoint = recovery.checkpoint
     if checkpoint is None or "replay_log" not in checkpoint.parts:
-        return None
+        return NoLog()
     encoded = checkpoint.parts["replay_log"]
     loaded: list[Callable[[Any, Any], Any]] = []
 
@@ -246,14 +207,14 @@ def _stored(
             )
         return loaded[0](state, increment)
 
-    return replay_log
+    return Fold(replay_log)
 
 
 def load(
     store: Store,
     name: str,
     create: Callable[[], Any] | None,
-    replay_log: Callable[[Any, Any], Any] | None,
+    mode: LogMode,
     *,
     renames: Mapping[str, str] | None = None,
     migration: Migration | None = None,
@@ -270,7 +231,7 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            return replay(recovery, name, create, replay_log, renames=renames, migration=migration)
+            return replay(recovery, name, create, mode, renames=renames, migration=migration)
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise

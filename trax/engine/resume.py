@@ -8,6 +8,7 @@ from typing import Any
 from trax import notices
 from trax.calls.arguments import changed_error, differences
 from trax.calls.call import Call
+from trax.calls.log_mode import describe
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.errors import UsageError
 from trax.storage.codec import decode
@@ -32,6 +33,8 @@ class Opened:
         The state.
     stored : Replayed or None
         Where it comes from; None where it was created just now.
+    log_bytes : int
+        How long the logs are that were replayed.
     done : bool
         Whether the run is done, and there is nothing left to do.
     result : object
@@ -40,8 +43,20 @@ class Opened:
 
     state: Any
     stored: Replayed[Any] | None = None
+    log_bytes: int = 0
     done: bool = False
     result: Any = None
+
+    @property
+    def resumed_at(self) -> int | None:
+        """The step at which a stored run is taken up; None where it was created."""
+        return self.stored.step if self.stored is not None else None
+
+    @property
+    def run_id(self) -> str:
+        """The identity of a stored run."""
+        assert self.stored is not None
+        return self.stored.recovery.run
 
 
 def load_finished(call: Call, store: Store) -> Opened | None:
@@ -53,7 +68,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
         store,
         call.name,
         None,
-        call.options.replay_log,
+        call.log_mode,
         renames=call.options.renames,
         migration=call.migration,
     )
@@ -85,7 +100,7 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
 def _create(call: Call) -> Any:
     """Create the state; tell where it is one that the loop cannot change, and must."""
     state = call.create()
-    if call.mode == "none" and isinstance(state, _FIXED):
+    if not call.log_mode.is_logged and isinstance(state, _FIXED):
         notices.warn(
             f"with replay_log=None the state of {call.name} is the loop's own to change, and "
             f"{state!r} cannot be changed: nothing of what the loop does is stored. Let create "
@@ -100,7 +115,8 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     _check_function(call, meta)
     _check_version(call, meta)
     _check_arguments(call, meta)
-    _check_mode(call, meta, recovery)
+    log_bytes = recovery.log_bytes
+    _check_mode(call, meta, log_bytes)
     replayed = _replay(call, recovery)
     finished = recovery.is_done and _is_same_call(call, meta)
     if not finished:
@@ -115,14 +131,14 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     )
     _tell_migrated(call, replayed)
     tell_changed_code(call.name, meta, call.code, "the present code runs")
-    return Opened(replayed.state, replayed)
+    return Opened(replayed.state, replayed, log_bytes)
 
 
 def _replay(call: Call, recovery: Recovery) -> Replayed[Any]:
     """Replay the log, and see to it that this draws no random numbers outside of the state."""
     options = call.options
     before = []
-    if call.mode == "function" and options.rng is not None:
+    if call.log_mode.has_function and options.rng is not None:
         for name, generator in outer(options.rng, call.arguments, call.function):
             watched = watch(generator)
             before.append((name, watched, watched.parts()))
@@ -130,7 +146,7 @@ def _replay(call: Call, recovery: Recovery) -> Replayed[Any]:
         recovery,
         call.name,
         call.create,
-        options.replay_log,
+        call.log_mode,
         renames=options.renames,
         migration=call.migration,
     )
@@ -202,14 +218,13 @@ def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[
     return lines
 
 
-def _check_mode(call: Call, meta: dict[str, Any], recovery: Recovery) -> None:
+def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:
     """Refuse to replay increments in another sense than they were logged in."""
-    mode = meta.get("replay_log", "unknown")
-    if mode not in ("unknown", call.mode) and recovery.log_bytes:
-        words = {"none": "None", "replace": "left out", "function": "a function"}
+    word = meta.get("replay_log", "unknown")
+    if word not in ("unknown", call.log_mode.word) and log_bytes:
         raise UsageError(
-            f"the log of {call.name!r} was written with replay_log {words[mode]}, and now it "
-            f"is {words[call.mode]}: it cannot be replayed in that sense. Put replay_log "
+            f"the log of {call.name!r} was written with replay_log {describe(word)}, and now it "
+            f"is {call.log_mode.text}: it cannot be replayed in that sense. Put replay_log "
             f"back, or start over with {call.function.__name__}.fresh(...)."
         )
 

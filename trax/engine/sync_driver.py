@@ -1,4 +1,4 @@
-"""A call of a decorated generator function: the driver of the engine for ordinary loops."""
+"""Drives an ordinary loop: what a call of a decorated generator function returns."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from trax.engine.driven import Driven
-from trax.engine.lifecycle import Engine
+from trax.engine.driver import Driver
+
+if TYPE_CHECKING:
+    from trax.engine.lifecycle import Lifecycle
 
 __all__ = ["Run"]
 
@@ -20,7 +22,7 @@ I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
 
-class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
+class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
     Nothing of the loop runs before the first `next`. The stored state is brought back, and the
@@ -41,8 +43,8 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
     (1, [2, 3])
     """
 
-    def __init__(self, engine: Engine, start: Callable[[Any], Any]) -> None:
-        super().__init__(engine)
+    def __init__(self, lifecycle: Lifecycle, start: Callable[[Any], Any]) -> None:
+        super().__init__(lifecycle)
         self._start = start
         self._caller = 0
         self._loop: Generator[I, None, None] = self._new_loop()
@@ -74,9 +76,9 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
             What the generator returned, or the final state where it returned None.
         """
         deque(iter(self), maxlen=0)
-        if self._engine.status != "done":
-            raise self._engine.closed_error()
-        return self._engine.result
+        if self._lifecycle.status != "done":
+            raise self._lifecycle.closed_error()
+        return self._lifecycle.result
 
     def close(self) -> None:
         """End the loop here and let go of the run; the next call resumes it."""
@@ -94,33 +96,33 @@ class Run(Driven[S, Engine], Iterator[I], Generic[S, I, R]):
         self._close(error)
 
     def _close(self, error: BaseException | None) -> None:
-        engine = self._engine
+        lifecycle = self._lifecycle
         try:
-            engine.close()
+            lifecycle.close()
         except BaseException as failure:
-            engine.stopping.act(engine.step, failure)
+            lifecycle.stop_request.act(lifecycle.step, failure)
             raise
-        engine.stopping.act(engine.step, error)
+        lifecycle.stop_request.act(lifecycle.step, error)
 
     def _new_loop(self) -> Generator[I, None, None]:
-        loop = _drive(self._engine, self._start)
-        self._engine.is_running = functools.partial(_is_running, weakref.ref(loop))
-        # The loop and not the run: a for statement lets go of the run and keeps its iterator.
-        weakref.finalize(loop, self._engine.let_go)
+        loop = _drive(self._lifecycle, self._start)
+        self._lifecycle.is_running = functools.partial(_is_running, weakref.ref(loop))
+        # The loop and not the run: a for statement drops the run and keeps its iterator.
+        weakref.finalize(loop, self._lifecycle.let_go)
         return loop
 
     def _current_loop(self) -> Generator[I, None, None]:
-        if self._engine.status == "closed":
-            raise self._engine.closed_error()
+        if self._lifecycle.status == "closed":
+            raise self._lifecycle.closed_error()
         loop: Any = self._loop  # typeshed hides what only real generators have
-        if loop.gi_frame is None and self._engine.status == "new":
+        if loop.gi_frame is None and self._lifecycle.status == "new":
             self._loop = self._new_loop()  # it could not be opened, and may be by now
         return self._loop
 
     def _watch(self) -> None:
         """Go on watching for signals where another part of the caller's code drives the loop."""
-        if self._engine.status == "open":
-            self._engine.watch()
+        if self._lifecycle.status == "open":
+            self._lifecycle.watch()
 
 
 def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
@@ -128,47 +130,48 @@ def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
     return generator is not None and generator.gi_running
 
 
-def _drive(engine: Engine, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
+def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
     """Yield the increments of the generator that `start` makes from the state.
 
     This is a generator rather than a method because resuming one is the cheapest way through a
     loop; it knows the engine alone, so that it goes when the last reference to it does.
     """
     try:
-        engine.watch()
-        if engine.status == "new":
-            engine.open()
-        if engine.status == "done":
+        lifecycle.watch()
+        if lifecycle.status == "new":
+            lifecycle.open()
+        if lifecycle.status == "done":
             return
-        generator = start(engine.state)
-        engine.drive(generator.gi_frame, generator.close)
-        send, accept, stopping = generator.send, engine.accept, engine.stopping
+        generator = start(lifecycle.state)
+        lifecycle.drive(generator.gi_frame, generator.close)
+        send, accept = generator.send, lifecycle.session.accept
+        stop_request = lifecycle.stop_request
         state = None
         while True:
-            if stopping.reason:
-                engine.stop()
+            if stop_request.reason:
+                lifecycle.stop()
             try:
                 increment = send(state)
             except StopIteration as stop:
-                if engine.status != "open":  # it was closed, and its generator with it
-                    raise engine.closed_error() from None
-                engine.finish(stop.value)
+                if lifecycle.status != "open":  # it was closed, and its generator with it
+                    raise lifecycle.closed_error() from None
+                lifecycle.finish(stop.value)
                 break
             state = accept(increment)
             yield increment
     except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
         raise
     except BaseException as error:
-        _abort(engine, error)
+        _abort(lifecycle, error)
         raise
-    engine.stopping.act(engine.step)
+    lifecycle.stop_request.act(lifecycle.step)
 
 
-def _abort(engine: Engine, error: BaseException) -> None:
+def _abort(lifecycle: Lifecycle, error: BaseException) -> None:
     """Close after an exception, and do what signals that have come ask for."""
     try:
-        engine.abort(error)
+        lifecycle.abort(error)
     except BaseException as failure:  # of the generator, which was closed at its yield
-        engine.stopping.act(engine.step, failure)
+        lifecycle.stop_request.act(lifecycle.step, failure)
         raise
-    engine.stopping.act(engine.step, error)
+    lifecycle.stop_request.act(lifecycle.step, error)

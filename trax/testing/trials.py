@@ -25,8 +25,8 @@ from trax import notices
 from trax.calls.call import Call
 from trax.comparing import difference, freeze
 from trax.engine.async_driver import AsyncRun
-from trax.engine.deferred import DeferredEngine
-from trax.engine.lifecycle import Engine
+from trax.engine.deferral import AtOnce, Deferred
+from trax.engine.lifecycle import Lifecycle
 from trax.engine.sync_driver import Run
 from trax.errors import UsageError
 from trax.storage import filesystem, store
@@ -149,14 +149,14 @@ class Trials:
             raise UsageError(
                 f"give a call of the decorated function, such as walk(steps=10), not {run!r}"
             )
-        engine: Engine = run._engine  # noqa: SLF001  # it is one of us
-        if engine.status != "new":
+        lifecycle: Lifecycle = run._lifecycle  # noqa: SLF001  # it is one of us
+        if lifecycle.status != "new":
             raise UsageError(f"{run.name!r} has begun: give a call that nothing was asked of yet")
         self.name = run.name
         self.seed = seed
         self.rng = random.Random(seed)  # noqa: S311  # nothing is secret here
         self.expected: Outcome | None = None
-        self._call = engine._call  # noqa: SLF001
+        self._call = lifecycle._call  # noqa: SLF001
         self._is_async = isinstance(run, AsyncRun)
         self._prepare = prepare or _nothing
         self._ignore = ignore
@@ -186,7 +186,7 @@ class Trials:
     @property
     def is_logged(self) -> bool:
         """Whether increments are logged, and so survive the death of the process one by one."""
-        return self._call.mode != "none"
+        return self._call.log_mode.is_logged
 
     def record(self, **options: Any) -> Recorder:
         """Run the loop undisturbed once more, and record what it does to the disk."""
@@ -266,18 +266,18 @@ class Trials:
                 outcome.states[step] = freeze(run.state)
                 self._compare(outcome, step)
                 if recorder is not None:
-                    durable = max(durable, self._tick(run._engine, durable))  # noqa: SLF001
+                    durable = max(durable, self._tick(run._lifecycle, durable))  # noqa: SLF001
                     recorder.mark(Promise(step, durable))
             if run.done:
                 if recorder is not None and not was_done:
                     recorder.mark(Promise(step, step))
-                self._end(run._engine, outcome)  # noqa: SLF001
+                self._end(run._lifecycle, outcome)  # noqa: SLF001
         return outcome
 
-    def _end(self, engine: Engine, outcome: Outcome) -> None:
-        outcome.result = freeze(engine.result)
+    def _end(self, lifecycle: Lifecycle, outcome: Outcome) -> None:
+        outcome.result = freeze(lifecycle.result)
         outcome.files = self._files()
-        followed = _generators(engine._call)  # noqa: SLF001
+        followed = _generators(lifecycle._call)  # noqa: SLF001
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
         self._compare_ends(outcome)
 
@@ -286,15 +286,17 @@ class Trials:
         options["progress"] = False
         call = self._call.again(replace(self._call.options, **options))
         if self._is_async:
-            return AsyncRun(DeferredEngine(call), call.start)
-        return Run(Engine(call), call.start)
+            forces = call.options.sync == "always" and call.log_mode.is_logged
+            deferred = Deferred(forces=forces)
+            return AsyncRun(Lifecycle(call, deferred), deferred, call.start)
+        return Run(Lifecycle(call, AtOnce()), call.start)
 
-    def _tick(self, engine: Engine, durable: int) -> int:
+    def _tick(self, lifecycle: Lifecycle, durable: int) -> int:
         """Do what the background does now and then; return how many steps are durable."""
-        step, since = engine.step, engine._since  # noqa: SLF001
-        if not engine._checkpoints.behind:  # noqa: SLF001
-            durable = max(durable, step - since.steps)
-        if self._call.mode == "none":
+        step, checkpointed = lifecycle.step, lifecycle.checkpointed_step
+        if checkpointed is not None:
+            durable = max(durable, checkpointed)
+        if not self._call.log_mode.is_logged:
             return durable
         if self._call.options.sync == "always":
             return step

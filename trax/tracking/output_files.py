@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 
-from trax.engine.registry import current
 from trax.errors import DurabilityError, UsageError
 from trax.storage import filesystem
 from trax.storage.records import encode_context
@@ -90,6 +89,8 @@ def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[An
     >>> Path("squares.txt").read_text().split()
     ['0', '1', '4', '9']
     """
+    from trax.engine.registry import current
+
     return current("trax.open()").open_output(path, mode, **options)
 
 

@@ -168,7 +168,7 @@ class Positions:
         before = self._inner.generators.keys()
         if self._is_off:  # where they stood is not stored any more
             return any(not key.startswith(OUTPUT) for key in self.recovered)
-        if self._call.mode != "function":
+        if not self._call.log_mode.has_function:
             return False
         if before and not (replays or migrated):
             return False  # it is the state of the checkpoint
@@ -223,7 +223,7 @@ class Positions:
 
     def encode_state(self, state: Any) -> Encoded:
         """Pickle the state, and remember which generators are in it."""
-        if self._is_off or self._call.mode != "function":
+        if self._is_off or not self._call.log_mode.has_function:
             self._places = {}
             return encode(state, "state")
         encoded, found = encode_finding(state, "state", kinds())

@@ -1,27 +1,27 @@
-"""What the drivers of ordinary and of async loops share: how far the run has come."""
+"""Tells how far a run has come: what the drivers of ordinary and async loops share."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from trax.engine.lifecycle import Engine
+if TYPE_CHECKING:
+    from trax.engine.lifecycle import Lifecycle
 
-__all__ = ["Driven"]
+__all__ = ["Driver"]
 
 S = TypeVar("S")
-E = TypeVar("E", bound=Engine)
 
 
-class Driven(Generic[S, E]):
-    """A run that a call drives: where it stands."""
+class Driver(Generic[S]):
+    """A run that a call drives."""
 
-    def __init__(self, engine: E) -> None:
-        self._engine = engine
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
 
     @property
     def name(self) -> str:
         """The run's name in the store."""
-        return self._engine.name
+        return self._lifecycle.name
 
     @property
     def state(self) -> S:
@@ -45,10 +45,10 @@ class Driven(Generic[S, E]):
         return self._opened().status == "done"
 
     def __repr__(self) -> str:
-        engine = self._engine
-        return f"<{type(self).__name__} {engine.name!r}, {engine.status}, step {engine.step:,}>"
+        run = self._lifecycle
+        return f"<{type(self).__name__} {run.name!r}, {run.status}, step {run.step:,}>"
 
-    def _opened(self) -> E:
-        if self._engine.status == "new":
-            self._engine.open()
-        return self._engine
+    def _opened(self) -> Lifecycle:
+        if self._lifecycle.status == "new":
+            self._lifecycle.open()
+        return self._lifecycle

@@ -1,0 +1,185 @@
+"""The meaning of ``replay_log``: how increments become state, live and in recovery alike.
+
+The three modes are `Fold` (a function was given), `Replace` (left out: the increment is the new
+state) and `NoLog` (None: increments are not logged). Whatever depends on the mode asks this one
+object. A checkpoint stores the mode's `word`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NoReturn
+
+from trax.errors import CodecError
+from trax.storage.codec import Encoded
+
+__all__ = [
+    "REPLACE",
+    "STORED",
+    "AsStored",
+    "Fold",
+    "LogMode",
+    "NoLog",
+    "Replace",
+    "describe",
+    "log_mode",
+]
+
+ReplayLog = Callable[[Any, Any], Any]
+
+
+# These two are values, compared by identity.
+def REPLACE(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
+    """Return the increment: the default ``replay_log``, where it is the new state."""
+    return increment
+
+
+def STORED(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
+    """Stands for the ``replay_log`` that the run itself was written with."""
+    raise AssertionError("this is a mark and never called")
+
+
+class LogMode:
+    """How the increments of a run become its state.
+
+    Attributes
+    ----------
+    word : str
+        The mode's name in a checkpoint.
+    text : str
+        The same for a person.
+    is_logged : bool
+        Whether increments are logged, and so survive one by one.
+    has_function : bool
+        Whether there is a function of the user's, whose code and RNGs matter.
+    replaces_state : bool
+        Whether an increment is the new state.
+    asks_stored : bool
+        Whether it is the run's own mode that is wanted, whatever that was.
+    fold : callable
+        ``fold(state, increment) -> state``, the very function that a step calls.
+    """
+
+    word: ClassVar[str]
+    text: ClassVar[str]
+    is_logged: ClassVar[bool] = True
+    has_function: ClassVar[bool] = False
+    replaces_state: ClassVar[bool] = False
+    asks_stored: ClassVar[bool] = False
+
+    def __init__(self, fold: ReplayLog) -> None:
+        self.fold = fold
+
+    def replay(
+        self,
+        state: Any,
+        increments: Iterator[Encoded],
+        load: Callable[[Encoded], Any],
+        place: Callable[[], str],
+    ) -> Any:
+        """Fold stored increments into a state.
+
+        Parameters
+        ----------
+        state : object
+            The state of the checkpoint.
+        increments : iterator of Encoded
+            They are read to their end.
+        load : callable
+            Decodes one of them.
+        place : callable
+            Says, for a message, which increment was read last.
+        """
+        fold = self.fold
+        for encoded in increments:
+            increment = load(encoded)
+            try:
+                state = fold(state, increment)
+            except Exception as error:
+                error.add_note(f"trax: raised by replay_log at {place()}")
+                raise
+        return state
+
+
+class Fold(LogMode):
+    """``replay_log`` is a function: it folds each increment into the state."""
+
+    word = "function"
+    text = "a function"
+    has_function = True
+
+
+class Replace(LogMode):
+    """``replay_log`` was left out: the newest increment is the state."""
+
+    word = "replace"
+    text = "left out"
+    replaces_state = True
+
+    def __init__(self) -> None:
+        super().__init__(REPLACE)
+
+    def replay(
+        self,
+        state: Any,
+        increments: Iterator[Encoded],
+        load: Callable[[Encoded], Any],
+        place: Callable[[], str],  # noqa: ARG002  # nothing of the user's is called
+    ) -> Any:
+        newest = deque(increments, maxlen=1)
+        return load(newest[0]) if newest else state
+
+
+class NoLog(LogMode):
+    """``replay_log`` is None: the loop changes its state itself, and only checkpoints keep it."""
+
+    word = "none"
+    text = "None"
+    is_logged = False
+
+    def __init__(self) -> None:
+        super().__init__(_refuse)
+
+    def replay(
+        self,
+        state: Any,
+        increments: Iterator[Encoded],
+        load: Callable[[Encoded], Any],  # noqa: ARG002  # nothing can be done with an increment
+        place: Callable[[], str],
+    ) -> Any:
+        for _ in increments:
+            raise CodecError(
+                f"{place()} is an increment, and there is no replay_log to replay it with.\n"
+                "Give replay_log=, as the run was written."
+            )
+        return state
+
+
+class AsStored(LogMode):
+    """The mode that the run was written in, which its checkpoint tells."""
+
+    word = "unknown"
+    text = "unknown"
+    asks_stored = True
+
+
+_MODES: tuple[type[LogMode], ...] = (Fold, Replace, NoLog)
+
+
+def log_mode(replay_log: ReplayLog | None) -> LogMode:
+    """Return the mode that a ``replay_log`` argument means."""
+    if replay_log is None:
+        return NoLog()
+    if replay_log is STORED:
+        return AsStored(STORED)
+    return Replace() if replay_log is REPLACE else Fold(replay_log)
+
+
+def describe(word: str) -> str:
+    """Return what a person wrote as ``replay_log`` where a checkpoint has this word."""
+    return next(mode.text for mode in _MODES if mode.word == word)
+
+
+def _refuse(state: Any, increment: Any) -> NoReturn:  # noqa: ARG001
+    raise AssertionError("without a log there is nothing to fold")

@@ -1,0 +1,356 @@
+"""An open run: takes one increment after another, and stores checkpoints when they are due.
+
+An increment is accepted in an order that must not change: it is pickled first (folding may change
+it), then folded into the state (if that raises, it leaves no trace), then appended to the log, and
+only then handed to the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any
+
+from trax.engine.checkpointer import Checkpointer
+from trax.engine.preflight import Preflight
+from trax.engine.pulse import SAVE, Pulse
+from trax.errors import CodecError, DurabilityError, StorageError, TraxError
+from trax.policies import Since
+from trax.storage.codec import PROTOCOL, Encoded, encode
+from trax.tracking.output_files import Outputs
+
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+    from trax.engine.deferral import Deferral
+    from trax.engine.resume import Opened
+    from trax.interrupts.stop_request import Stopping
+    from trax.storage.store import Hold
+    from trax.tracking.rng_tracking import Positions
+
+__all__ = ["Session", "open_session"]
+
+_clock = time.monotonic
+_dumps = pickle.dumps
+
+
+class Session:
+    """A run that is held for writing, from its first step in this call to its last.
+
+    Parameters
+    ----------
+    call : Call
+        The call that it is of.
+    opened : Opened
+        What it begins with.
+    hold : Hold
+        The run's files.
+    tracking : Positions
+        What is stored beside the state.
+    outputs : Outputs
+        The output files.
+    pulse : Pulse
+        Says what is due.
+    deferral : AtOnce or Deferred
+        When to do what may block.
+
+    Attributes
+    ----------
+    name : str
+        The run's name.
+    state : object
+        The state, with every increment up to now folded in.
+    resumed_at : int or None
+        The step at which this call took up what was stored.
+    run_id : str
+        The run's identity, which is on the disk before its first step.
+    is_counted : bool
+        Whether the loop has asked for the steps that remain.
+    unsaved : TraxError or None
+        Why the checkpoint before a stop could not be stored.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        opened: Opened,
+        hold: Hold,
+        tracking: Positions,
+        outputs: Outputs,
+        pulse: Pulse,
+        deferral: Deferral,
+    ) -> None:
+        self.name = call.name
+        self.state = opened.state
+        self.resumed_at = opened.resumed_at
+        self.run_id = hold.generations.run
+        self.is_counted = False
+        self.unsaved: TraxError | None = None
+        self._mode = call.log_mode
+        self._fold = self._mode.fold
+        self._hold = hold
+        self._writer = hold.generations
+        self._tracking = tracking
+        self._watched = tracking.watched
+        self._outputs = outputs
+        self._pulse = pulse
+        self._since = pulse.since
+        self._deferral = deferral
+        self._checkpointer = Checkpointer(call, self._writer, tracking, pulse)
+        is_resumed = opened.resumed_at is not None
+        self._preflight = Preflight(tracking, self._checkpointer, is_proven=is_resumed)
+        # A run may count steps that no log has.
+        self._ahead = self._writer.position.step - self.step
+
+    @property
+    def step(self) -> int:
+        """Increments since the run began."""
+        return self._since.step
+
+    @property
+    def checkpointed_step(self) -> int | None:
+        """The step of the newest checkpoint; None where the last one failed."""
+        return None if self._checkpointer.has_failed else self.step - self._since.steps
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the log failed in the background; `accept` mends that, and takes its time."""
+        return self._writer.suspect
+
+    def begin(self, opened: Opened) -> None:
+        """Store the checkpoint that a run begins with, or one that the next step needs."""
+        if opened.stored is None:
+            self.checkpoint()
+            self._tracking.check_shared()
+            return
+        is_migrated = opened.stored.migrated_from is not None
+        replays = bool(opened.log_bytes)
+        has_new = self._tracking.check_resumed(self.state, replays, is_migrated)
+        if is_migrated:
+            self._checkpointer.prove(self.state)
+            # No log mixes versions, and an older checkpoint cannot stand in for this one.
+            self.checkpoint(derived=False)
+        elif has_new:
+            self.checkpoint()
+
+    def drive(self, frame: FrameType) -> None:
+        """Take note of the frame of the generator that is driven."""
+        self._preflight.begin(frame)
+
+    def wake(self) -> None:
+        """Have the next step looked at closely; a signal handler may call this."""
+        self._pulse.wake()
+
+    def expect(self, total: int) -> None:
+        """Take note of how many steps the loop says it has, for the progress bar."""
+        self._pulse.total = total
+
+    def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
+        """Open an output file; see `trax.open`."""
+        return self._outputs.open(path, mode, **options)
+
+    # -- steps -----------------------------------------------------------------------------
+
+    @property
+    def accept(self) -> Callable[[Any], Any]:
+        """What takes one increment and returns the state that the generator goes on with.
+
+        When it returns, the increment may be handed out: it survives the death of the process.
+        """
+        return self._accept_logged if self._mode.is_logged else self._accept_unlogged
+
+    def _accept_logged(self, increment: Any) -> Any:
+        """Log one increment, fold it into the state, and return the new state."""
+        pulse = self._pulse
+        begun = _clock()
+        is_due = begun >= pulse.at
+        # In one piece: folding may change the memory that a buffer would only refer to.
+        try:
+            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
+            encoded = encode(increment, "increment")
+        if is_due:  # an import takes longer than the pause
+            self._tracking.notice_imports()
+        context = b""
+        for seen, word in self._watched:
+            if seen[0] != word:
+                context = self._tracking.delta()
+                break
+        state = self._fold(self.state, increment)
+        if self._tracking.inner:
+            context += self._tracking.folded()
+        if is_due:
+            # Replaying an increment costs about what storing this one did.
+            pulse.sample(_clock() - begun)
+            if not self._preflight.is_proven:
+                self._preflight.prove_increment(encoded, self.state, state)
+        try:
+            self._writer.append(encoded, context)
+        except DurabilityError as error:
+            self._reconsider(state, context, error)
+        self.state = state
+        self._since.step += 1
+        if is_due:
+            due = pulse.look(begun)
+            if due or self._preflight.checks_left:
+                self._do(due)
+        return state
+
+    def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
+        """Count one increment; the state is the loop's own, and the same object as ever."""
+        if not self._preflight.is_proven:
+            self._preflight.prove_state(self.state)
+        begun = _clock()
+        self._since.step += 1
+        if begun >= self._pulse.at:
+            self._since.replay_seconds = begun - self._since.started
+            due = self._pulse.look(begun)
+            if due or self._preflight.checks_left:
+                self._do(due)
+        return self.state
+
+    def _do(self, due: str) -> None:
+        """Do what is due after a step, at once or later."""
+        if due:
+            self._deferral.do(self.save if due == SAVE else self._checkpoint_if_possible)
+            self._pulse.end_due()
+        if self._preflight.checks_left:
+            self._pulse.wake()
+            if self._tracking.newborn:
+                self._deferral.do(self._checkpoint_if_possible)
+            self._preflight.check_locals(self.state)
+
+    def _reconsider(self, state: Any, context: bytes, error: DurabilityError) -> None:
+        """Decide about an increment that the disk did not take, or would not vouch for."""
+        appended = self._writer.position.step - self._ahead - self.step
+        if not appended and not self._writer.suspect:
+            self._tracking.undo(context)
+            raise error  # it leaves no trace
+        # The log is not to be trusted: a checkpoint in new files takes the increment's place.
+        before, self.state = self.state, state
+        self._ahead += appended - 1
+        self._since.step += 1
+        try:
+            self.checkpoint()
+        except BaseException:
+            self.state = before
+            raise
+        finally:
+            self._since.step -= 1
+
+    def settle(self) -> None:
+        """Do what `accept` has put off: force the log, and take the checkpoint that is due.
+
+        Raises
+        ------
+        CodecError, DurabilityError
+            The increment must not be handed out.
+        """
+        due = self._deferral.take()
+        try:
+            if self._deferral.forces:
+                self._writer.force()
+        except DurabilityError:
+            self.checkpoint()  # in new files, it takes the place of what is not on the disk
+        else:
+            if self._writer.suspect:
+                self.checkpoint()
+            elif due:
+                due()
+
+    # -- checkpoints -----------------------------------------------------------------------
+
+    def checkpoint(self, *, result: Any = None, done: bool = False, derived: bool = True) -> None:
+        """Store the state as it is now; see `Checkpointer.store`."""
+        self._checkpointer.store(self.state, result=result, done=done, derived=derived)
+
+    def _checkpoint_if_possible(self) -> None:
+        self._checkpointer.store_if_possible(self.state)
+
+    @property
+    def _has_uncheckpointed(self) -> bool:
+        return bool(self._since.steps) or self._checkpointer.has_failed
+
+    def save(self) -> None:
+        """Store what is not yet in a checkpoint, because the loop is about to stop.
+
+        A failure does not keep it from stopping; `unsaved` is its reason.
+        """
+        self._pulse.end_request()
+        if self._has_uncheckpointed or self._writer.suspect:
+            self.unsaved = None
+            try:
+                self.checkpoint()
+            except (CodecError, StorageError) as error:
+                self.unsaved = error
+
+    def keep(self) -> None:
+        """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
+        if os.getpid() != self._hold.pid:
+            return
+        is_lost = not self._mode.is_logged and self._has_uncheckpointed
+        if is_lost or self._writer.suspect:
+            self.checkpoint()
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def end_progress(self) -> None:
+        """Leave the progress bar at the last step."""
+        self._pulse.close()
+
+    def close(self) -> None:
+        """Close the files and release the lock; in a fork of the process, leave them alone."""
+        self._preflight.end()
+        self._writer.on_suspect = _do_nothing
+        try:
+            self._tracking.end()
+            if self._hold.pid == os.getpid():
+                # A checkpoint that failed may be there all the same, and count on more output than
+                # the one before it: what is too much then is for the next call to cut off.
+                failed = self._checkpointer.has_failed
+                self._outputs.end(None if failed else self._tracking.last)
+        finally:
+            try:
+                self._hold.close()
+            finally:
+                self._outputs.close()
+
+
+def open_session(
+    call: Call,
+    opened: Opened,
+    hold: Hold,
+    store_path: str,
+    tracking: Positions,
+    stop_request: Stopping,
+    deferral: Deferral,
+) -> Session:
+    """Put together what an open run consists of; nothing is stored yet."""
+    options, writer = call.options, hold.generations
+    since = Since(0, _clock())
+    stored = opened.stored
+    if stored is not None:
+        since = Since(stored.step, _clock())
+        since.resume(stored.replayed, stored.seconds, stored.age)
+    outputs = Outputs(
+        store_path,
+        tracking.recovered,
+        always=options.sync == "always" and not deferral.is_deferred,
+        note=writer.note,
+        follow=tracking.add,
+        unfollow=tracking.drop,
+    )
+    writer.before_sync = outputs.sync
+    bar = None
+    if options.progress:
+        from trax.integrations.tqdm import Bar
+
+        bar = Bar(call.name, since.step)
+    pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
+    writer.on_suspect = pulse.wake
+    return Session(call, opened, hold, tracking, outputs, pulse, deferral)
+
+
+def _do_nothing() -> None: ...
