@@ -22,7 +22,7 @@ from trax.engine.registry import TAKEN_OVER, Active, abandoned
 from trax.engine.resume import Opened, load_finished, open_held
 from trax.engine.session import Session, open_session
 from trax.errors import StorageError, TraxError, UsageError
-from trax.interrupts.stop_request import Stopping
+from trax.interrupts.stop_request import StopRequest
 from trax.storage.store import Store
 from trax.tracking.rng_tracking import Positions
 
@@ -54,7 +54,7 @@ class Lifecycle:
     status : {"new", "open", "closed", "done"}
     result : object
         What the loop returned, or the final state, when it is done.
-    stop_request : Stopping
+    stop_request : StopRequest
         Whether the loop is to stop before its next step.
     is_running, is_elsewhere : callable
         Whether a step is being done, and whether another task of this thread goes on with the
@@ -78,7 +78,7 @@ class Lifecycle:
         self._thread = 0
         self._why_closed = "it was closed"
         options = call.options
-        self.stop_request = Stopping(
+        self.stop_request = StopRequest(
             self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
         call.described  # noqa: B018  # what cannot be compared is said at the call

@@ -16,7 +16,7 @@ from trax.policies import Since
 
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
-    from trax.interrupts.stop_request import Stopping
+    from trax.interrupts.stop_request import StopRequest
     from trax.storage.run_writer import Generations
     from trax.tracking.output_files import Outputs
 
@@ -39,7 +39,7 @@ class Pulse:
         What the policy is asked about.
     policy : callable
         Whether a checkpoint is due.
-    stop_request : Stopping
+    stop_request : StopRequest
         Whether the loop is to stop.
     writer : Generations
         Tells how long the log is.
@@ -62,7 +62,7 @@ class Pulse:
         self,
         since: Since,
         policy: Callable[[Since], bool],
-        stop_request: Stopping,
+        stop_request: StopRequest,
         writer: Generations,
         outputs: Outputs,
         bar: Bar | None,
@@ -102,7 +102,7 @@ class Pulse:
         return due
 
     def end_due(self) -> None:
-        """Go on after what was due: the next step begins here, and more files may be on the disk."""
+        """Go on after what was due was done: the next step begins here."""
         self._outputs.tidy()
         self._stop_request.begin_step(_clock())
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.deferral import Deferral
     from trax.engine.resume import Opened
-    from trax.interrupts.stop_request import Stopping
+    from trax.interrupts.stop_request import StopRequest
     from trax.storage.store import Hold
     from trax.tracking.rng_tracking import Positions
 
@@ -324,7 +324,7 @@ def open_session(
     hold: Hold,
     store_path: str,
     tracking: Positions,
-    stop_request: Stopping,
+    stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
     """Put together what an open run consists of; nothing is stored yet."""

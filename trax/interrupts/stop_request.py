@@ -15,12 +15,12 @@ from trax.errors import Preempted, TraxError
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
 
-__all__ = ["Stopping"]
+__all__ = ["StopRequest"]
 
 _TIME_LIMIT = "the time limit"
 
 
-class Stopping:
+class StopRequest:
     """Whether one run is to stop, and what happens then to the program.
 
     Parameters
