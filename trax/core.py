@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trax import notices
-from trax.calls.options import check_keep, check_renames, check_sync
+from trax.calls.options import check_option
 from trax.engine.replay import REPLACE, STORED, Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
@@ -63,10 +63,10 @@ class Trax:
         keep: int = 2,
         renames: Mapping[str, str] | None = None,
     ) -> None:
-        self._renames = check_renames(renames)
+        self._renames: dict[str, str] = check_option("renames", renames)
         self._store = Store(traxdir)
-        self._sync: Sync = check_sync(sync)
-        self._keep = check_keep(keep)
+        self._sync: Sync = check_option("sync", sync)
+        self._keep: int = check_option("keep", keep)
         self._held: dict[str, _Held] = {}
         self._guard = threading.RLock()
         self._closed = False
@@ -321,7 +321,7 @@ def load(
     3
     """
     store = Store(traxdir)
-    replayed = load_run(store, name, None, replay_log, renames=check_renames(renames))
+    replayed = load_run(store, name, None, replay_log, renames=check_option("renames", renames))
     if replayed is None:
         raise NotFoundError(
             f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."
