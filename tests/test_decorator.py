@@ -7,7 +7,6 @@ import logging
 import pickle
 import subprocess
 import sys
-from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,19 +89,6 @@ def test_left_out_create_begins_with_none() -> None:
     assert loop().result() == 1
 
 
-def test_create_is_called_with_the_arguments_that_it_names() -> None:
-    """Of the call's arguments create takes those that it has parameters for."""
-
-    def create(b: int, a: int = 0, other: int = 7) -> list[int]:
-        return [a, b, other]
-
-    @trax.resumable(create=create, replay_log=lambda state, increment: state)
-    def loop(state: list[int], a: int, b: int = 2, *, c: int = 3) -> Iterator[int]:
-        yield c
-
-    assert loop(1).result() == [1, 2, 7]
-
-
 def test_replay_log_none_leaves_the_state_to_the_loop() -> None:
     """The object that create made is the loop's own; nothing is logged for its steps."""
 
@@ -146,18 +132,6 @@ def test_replay_log_none_never_pickles_what_is_yielded() -> None:
         yield (part for part in "unpicklable")
 
     assert train().result() == {}
-
-
-def test_the_name_is_a_template_over_the_arguments() -> None:
-    """There is one run for each value, and load finds each."""
-
-    @trax.resumable(create=int, name="sweep-{seed}-{rate:.2f}")
-    def sweep(n: int, seed: int, rate: float = 0.5) -> Iterator[int]:
-        yield seed * 10
-
-    assert [sweep(seed=seed).result() for seed in (1, 2)] == [10, 20]
-    assert trax.load("sweep-2-0.50") == 20
-    assert sweep.load(seed=1) == 10
 
 
 def test_fresh_moves_the_old_run_aside(store_here: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,122 +187,6 @@ def test_steps_means_in_total() -> None:
     assert list(loop(n=2)) == []
 
 
-# -- changed arguments ---------------------------------------------------------------------
-
-
-def test_changed_arguments_are_an_error_that_shows_them_and_the_ways_on() -> None:
-    """The difference is shown; nothing is lost; the former call still goes on."""
-    with add_up(n=5) as run:
-        next(run), next(run)
-    with pytest.raises(trax.ArgumentsChangedError) as caught:
-        add_up(n=6).result()
-    message = str(caught.value)
-    for part in ("n: 5 -> 6", "add_up-{n}", "varying=('n',)", "add_up.fresh(...)"):
-        assert part in message
-    assert list(add_up(n=5)) == [2, 3, 4]
-
-
-def test_changed_arguments_are_shown_without_addresses() -> None:
-    """Which differ in every process, and say nothing."""
-
-    @trax.resumable(create=int)
-    def loop(n: int, generator: np.random.Generator) -> Iterator[int]:
-        yield n + 1
-
-    loop(np.random.default_rng(1)).result()
-    with pytest.raises(trax.ArgumentsChangedError) as caught:
-        loop(np.random.default_rng(2)).result()
-    shown = "generator: Generator(PCG64) -> Generator(PCG64) (other content)"
-    assert shown in str(caught.value)
-
-
-def test_changed_arguments_of_a_finished_run_are_an_error_too() -> None:
-    """A stored result is never given for another question."""
-    add_up(n=5).result()
-    with pytest.raises(trax.ArgumentsChangedError):
-        add_up(n=6).result()
-
-
-def test_equal_arguments_are_the_same_however_they_are_given() -> None:
-    """Defaults, keywords and equal values of other identity are no change."""
-
-    @trax.resumable(create=int)
-    def loop(n: int, data: Any, options: Any = None) -> Iterator[int]:
-        yield 1
-
-    text = "abc"[:2]
-    loop([np.arange(3), text, text], {"x": 1, "y": {"p", "q"}}).result()
-    assert loop(options={"y": {"q", "p"}, "x": 1}, data=[np.arange(3), "ab", "a" + "b"]).done
-
-
-def cell(n: int) -> Any:
-    """Return a function that differs from its siblings in its closure alone."""
-    return lambda: n
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (lambda x: x**2, lambda x: x**3),
-        (lambda x, k=1: x, lambda x, k=2: x),
-        (cell(1), cell(2)),
-        ({"a": 1}.get, {"a": 2}.get),
-        (np.random.default_rng(1), np.random.default_rng(2)),
-        (OrderedDict(a=1, b=2), OrderedDict(b=2, a=1)),
-    ],
-)
-def test_functions_and_objects_are_told_apart_by_what_they_are(one: Any, other: Any) -> None:
-    """The same call goes on; another function or another content is a change."""
-
-    @trax.resumable(create=int)
-    def loop(n: int, data: Any) -> Iterator[int]:
-        yield 1
-
-    loop(one).result()
-    assert loop(one).done
-    with pytest.raises(trax.ArgumentsChangedError):
-        loop(other).result()
-
-
-def test_an_argument_may_contain_itself() -> None:
-    """A cycle is a structure like any other."""
-    data: dict[str, Any] = {"list": [1]}
-    data["self"] = data
-    data["list"].append(data)
-
-    @trax.resumable(create=int)
-    def loop(n: int, data: Any) -> Iterator[int]:
-        yield 1
-
-    loop(data).result()
-    assert loop(data).done
-
-
-@pytest.mark.parametrize("other", [[1, 3], (1, 2), [1, 2.0], [1, np.int64(2)], {1, 2}, None])
-def test_unequal_arguments_are_told_apart(other: Any) -> None:
-    """Another value is a change, and so is another type."""
-
-    @trax.resumable(create=int)
-    def loop(n: int, data: Any) -> Iterator[int]:
-        yield 1
-
-    loop(data=[1, 2]).result()
-    with pytest.raises(trax.ArgumentsChangedError, match="data"):
-        loop(data=other).result()
-
-
-def test_an_argument_that_cannot_be_compared_is_named_before_anything_runs() -> None:
-    """The way on is `varying`, and then it works."""
-
-    def loop(n: int, lock: Any) -> Iterator[int]:
-        yield 1
-
-    generator = (part for part in "x")
-    with pytest.raises(trax.CodecError, match=r"'lock'.*varying=\('lock',\)"):
-        trax.resumable(create=int)(loop)(generator)
-    assert trax.resumable(create=int, varying="lock")(loop)(generator).result() == 1
-
-
 # -- misuse --------------------------------------------------------------------------------
 
 
@@ -340,55 +198,23 @@ def no_state() -> Iterator[int]:
     yield 1
 
 
-def good(state: int, n: int) -> Iterator[int]:
-    yield 1
-
-
 async def coroutine(state: int) -> Any:
     return 1
 
 
 @pytest.mark.parametrize(
-    ("function", "options", "message"),
+    ("function", "message"),
     [
-        (no_yield, {}, "not a generator function"),
-        (42, {}, "not a generator function"),
-        (coroutine, {}, "coroutine function"),
-        (no_state, {}, "no parameter for the state"),
-        (good, {"every_steps": 0}, "every_steps"),
-        (good, {"every_seconds": -1}, "every_seconds"),
-        (good, {"policy": 1}, "policy must be callable"),
-        (good, {"create": 1}, "create must be callable"),
-        (good, {"replay_log": 1}, "replay_log must be callable"),
-        (good, {"create": lambda seed: seed}, "create needs 'seed'"),
-        (good, {"create": lambda state: state}, "create needs 'state'"),
-        (good, {"name": "run-{state}"}, "'state', which is not an argument"),
-        (good, {"varying": "state"}, "varying names 'state'"),
-        (good, {"name": "../../x"}, "looks like a path"),
-        (good, {"name": ""}, "must not be empty"),
-        (good, {"name": "a" * 300}, "too long"),
-        (good, {"name": "run-{m}"}, "'m', which is not an argument"),
-        (good, {"name": "run-{"}, "not a template"),
-        (good, {"varying": ("m",)}, "varying names 'm'"),
-        (good, {"sync": "never"}, "sync must be one of"),
-        (good, {"keep": 0}, "keep"),
-        (good, {"renames": "m.A"}, "renames must be a mapping"),
-        (good, {"renames": {"m.A": 1}}, "renames has 1,"),
-        (good, {"renames": {"m.f.<locals>.A": "m.A"}}, "which is no name with its module"),
-        (good, {"renames": {"m.A": "m:A"}}, "renames has 'm:A'"),
-        (good, {"version": 0}, "version must be a whole number"),
-        (good, {"version": True}, "version must be a whole number"),
-        (good, {"version": "2"}, "version must be a whole number"),
-        (good, {"version": 2, "migrate": 1}, "migrate must be callable"),
-        (good, {"migrate": lambda state, version: state}, "Give version=2"),
+        (no_yield, "not a generator function"),
+        (42, "not a generator function"),
+        (coroutine, "coroutine function"),
+        (no_state, "no parameter for the state"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(
-    function: Any, options: dict[str, Any], message: str, store_here: Path
-) -> None:
+def test_what_cannot_work_is_refused_at_once(function: Any, message: str, store_here: Path) -> None:
     """The decorator itself raises; nothing is stored."""
     with pytest.raises(trax.UsageError, match=message):
-        trax.resumable(**options)(function)
+        trax.resumable(function)
     assert not store_here.exists()
 
 
@@ -403,31 +229,6 @@ def test_a_method_without_a_state_parameter_is_refused_when_its_class_is_made() 
 
     error = caught.value if isinstance(caught.value, trax.UsageError) else caught.value.__cause__
     assert "no parameter for the state" in str(error)
-
-
-@pytest.mark.parametrize("part", ["../../x", "a/b", "\0", ""])
-def test_a_template_never_leads_out_of_the_store(part: str, tmp_path: Path) -> None:
-    """A name made of an argument is checked when the call is made."""
-
-    @trax.resumable(create=int, name="{part}")
-    def loop(n: int, part: str) -> Iterator[int]:
-        yield 1
-
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(trax.UsageError, match="a run's name"):
-        loop(part)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_name_that_differs_in_every_process_is_refused() -> None:
-    """The run would silently begin anew each time."""
-
-    @trax.resumable(create=int, name="run-{model}")
-    def loop(n: int, model: Any) -> Iterator[int]:
-        yield 1
-
-    with pytest.raises(trax.UsageError, match="another one in every process"):
-        loop(object())
 
 
 def test_a_run_of_another_function_is_not_taken_for_ones_own() -> None:
@@ -448,12 +249,6 @@ def test_a_run_of_another_function_is_not_taken_for_ones_own() -> None:
     One.run().result()
     with pytest.raises(trax.UsageError, match=r"was written by .*One\.run, and this is .*Two\.run"):
         Two.run().result()
-
-
-def test_arguments_that_do_not_fit_are_a_type_error_of_the_call() -> None:
-    """As for any function, at the call and not at the first next."""
-    with pytest.raises(TypeError, match="missing a required argument: 'n'"):
-        add_up()  # type: ignore[call-arg]
 
 
 # -- what cannot be stored -----------------------------------------------------------------
@@ -643,19 +438,6 @@ def test_an_open_file_in_the_state_is_refused(tmp_path: Path) -> None:
             next(loop())
 
 
-def test_the_name_that_is_proposed_keeps_the_template() -> None:
-    """And proposes nothing of which no name can be made."""
-
-    @trax.resumable(create=int, name="lor-{seed}")
-    def loop(state: int, seed: int, dt: float, data: Any) -> Iterator[int]:
-        yield 1
-
-    loop(3, 0.1, [1]).result()
-    with pytest.raises(trax.ArgumentsChangedError) as caught:
-        loop(3, 0.2, [2]).result()
-    assert "name='lor-{seed}-{dt}';" in str(caught.value)
-
-
 def test_a_log_is_not_replayed_in_another_sense() -> None:
     """Increments that were states are not folded, and the other way round."""
 
@@ -806,29 +588,6 @@ def test_a_bound_method_can_be_decorated() -> None:
 
     bound: Any = trax.resumable(create=int)(Thing.go)
     assert bound(2).result() == 2
-
-
-def test_a_method_called_through_its_class_is_the_same_call() -> None:
-    """`self` counts among the arguments and for the name, however it is given."""
-    run: Any = Simulation.run
-    assert run(Simulation(3), n=9).result() == 9
-    assert Simulation(3).run(n=9).done
-
-
-def test_another_object_is_another_argument() -> None:
-    """The attributes of self count among the arguments."""
-
-    class Walk:
-        def __init__(self, step: int) -> None:
-            self.step = step
-
-        @trax.resumable(create=int)
-        def go(self, state: int) -> Iterator[int]:
-            yield state + self.step
-
-    Walk(1).go().result()
-    with pytest.raises(trax.ArgumentsChangedError, match="self"):
-        Walk(2).go().result()
 
 
 def test_the_function_keeps_what_people_and_tools_ask_it_for() -> None:

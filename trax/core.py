@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from trax import notices
 from trax.calls.log_mode import REPLACE, STORED, log_mode
-from trax.calls.options import check_keep, check_renames, check_sync
+from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
@@ -64,10 +64,10 @@ class Trax:
         keep: int = 2,
         renames: Mapping[str, str] | None = None,
     ) -> None:
-        self._renames = check_renames(renames)
+        self._renames: dict[str, str] = check_option("renames", renames)
         self._store = Store(traxdir)
-        self._sync: Sync = check_sync(sync)
-        self._keep = check_keep(keep)
+        self._sync: Sync = check_option("sync", sync)
+        self._keep: int = check_option("keep", keep)
         self._held: dict[str, _Held] = {}
         self._guard = threading.RLock()
         self._closed = False
@@ -323,7 +323,7 @@ def load(
     """
     store = Store(traxdir)
     mode = log_mode(replay_log)
-    replayed = load_run(store, name, None, mode, renames=check_renames(renames))
+    replayed = load_run(store, name, None, mode, renames=check_option("renames", renames))
     if replayed is None:
         raise NotFoundError(
             f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from trax.calls.arguments import check_names, check_template
-from trax.calls.log_mode import REPLACE
-from trax.calls.options import Options, check_keep, check_renames, check_sync, check_version
+from trax.calls.options import Given, Options, check_keywords, keyword_parameters
 from trax.errors import UsageError
-from trax.interrupts.deadline import TimeLimit, check_time_limit
-from trax.interrupts.signals import check_signals
-from trax.policies import Policy, Since, automatic
-from trax.policies import every_seconds as _every_seconds
-from trax.policies import every_steps as _every_steps
-from trax.storage.filenames import encode_run
-from trax.storage.store import Sync
-from trax.tracking.rng_discovery import check_rng
 from trax.wrapper import AsyncResumable, Resumable, check_parameters, is_in_class, wrap
 
 __all__ = ["AsyncResumable", "Resumable", "resumable"]
@@ -33,7 +21,7 @@ R = TypeVar("R")
 if TYPE_CHECKING:
 
     class _Decorator(Protocol):
-        """What `resumable` returns when it is called with options."""
+        """A decorator, as `resumable` with options returns it."""
 
         @overload  # the first that fits is meant: a generator is an iterator too
         def __call__(  # type: ignore[overload-overlap]
@@ -62,55 +50,15 @@ def resumable(
     function: Callable[Concatenate[S, P], AsyncIterator[I]], /
 ) -> AsyncResumable[P, S, I]: ...
 @overload
-def resumable(
-    *,
-    create: Callable[..., Any] | None = None,
-    replay_log: Callable[[Any, Any], Any] | None = REPLACE,
-    every_steps: int | None = None,
-    every_seconds: float | timedelta | None = None,
-    policy: Callable[[Since], bool] | None = None,
-    name: str | None = None,
-    varying: tuple[str, ...] | str = (),
-    traxdir: str | os.PathLike[str] | None = None,
-    sync: Sync = "interval",
-    keep: int = 2,
-    progress: bool = False,
-    rng: Any = (),
-    renames: Mapping[str, str] | None = None,
-    version: int = 1,
-    migrate: Callable[[Any, int], Any] | None = None,
-    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
-    time_limit: TimeLimit = "auto",
-) -> _Decorator: ...
+def resumable(**options: Unpack[Given]) -> _Decorator: ...
 
 
-def resumable(
-    function: Any = None,
-    /,
-    *,
-    create: Callable[..., Any] | None = None,
-    replay_log: Callable[[Any, Any], Any] | None = REPLACE,
-    every_steps: int | None = None,
-    every_seconds: float | timedelta | None = None,
-    policy: Callable[[Since], bool] | None = None,
-    name: str | None = None,
-    varying: tuple[str, ...] | str = (),
-    traxdir: str | os.PathLike[str] | None = None,
-    sync: Sync = "interval",
-    keep: int = 2,
-    progress: bool = False,
-    rng: Any = (),
-    renames: Mapping[str, str] | None = None,
-    version: int = 1,
-    migrate: Callable[[Any, int], Any] | None = None,
-    signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
-    time_limit: TimeLimit = "auto",
-) -> Any:
+def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
     """Make the loop of a generator function survive, or of an async one.
 
     Every ``state = yield increment`` is one step: the increment is logged, folded into the
     state, and only then handed to the caller. After a crash the same call brings back the newest
-    checkpoint, replays the log on top and goes on.
+    checkpoint, replays the log on top and continues.
 
     The function's first parameter is the state, which trax supplies; the caller passes the rest.
     The generator never changes the state itself, unless `replay_log` is None.
@@ -137,7 +85,7 @@ def resumable(
         The run's name, by default the function's; or a template over the arguments such as
         ``"lorenz-{seed}"``, one run for each value.
     varying : tuple of str, optional
-        Arguments that may differ between calls that go on with the same run, such as a number
+        Arguments that may differ between calls that resume the same run, such as a number
         of steps in all.
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
@@ -183,11 +131,13 @@ def resumable(
     -------
     Resumable or AsyncResumable
         The function; called, it returns a `Run`, or an `AsyncRun` where it is async. It has two
-        more ways to be called: ``fresh(...)`` moves what is stored aside and begins anew,
+        more ways to be called: ``fresh(...)`` moves what is stored aside and starts over,
         ``load(...)`` returns the stored state without running anything.
 
     Raises
     ------
+    TypeError
+        At once, if there is no such option.
     UsageError
         At once, where an option or the function cannot work. When the run is opened, where it was
         stored by a newer version, or by an older one and there is no `migrate`.
@@ -205,82 +155,22 @@ def resumable(
     >>> primes.load()
     [2, 3, 5, 7, 11, 13, 17, 19]
     """
+    check_keywords(options)
     if function is None:
-        return functools.partial(
-            resumable,
-            create=create,
-            replay_log=replay_log,
-            every_steps=every_steps,
-            every_seconds=every_seconds,
-            policy=policy,
-            name=name,
-            varying=varying,
-            traxdir=traxdir,
-            sync=sync,
-            keep=keep,
-            progress=progress,
-            rng=rng,
-            renames=renames,
-            version=version,
-            migrate=migrate,
-            signals=signals,
-            time_limit=time_limit,
-        )
+        return functools.partial(resumable, **options)
     plain = _check_function(function)
-    parameters = _argument_names(function, plain)
-    callables = {"create": create, "replay_log": replay_log, "policy": policy, "migrate": migrate}
-    for what, option in callables.items():
-        if option is not None and not callable(option):
-            raise UsageError(f"{what} must be callable, not {option!r}")
-    if create is not None:
-        check_names(create, parameters, "create")
-    if name is not None:
-        check_template(name, parameters)
-        if "{" not in name:
-            encode_run(name)
-    varying = (varying,) if isinstance(varying, str) else tuple(varying)
-    for argument in varying:
-        if argument not in parameters:
-            raise UsageError(
-                f"varying names {argument!r}, which is not an argument of {plain.__name__}; there "
-                f"are {', '.join(parameters) or 'none'}"
-            )
-    options = Options(
-        name=plain.__name__ if name is None else name,
-        is_named=name is not None,
-        create=create,
-        replay_log=replay_log,
-        policy=_choose_policy(every_steps, every_seconds, policy),
-        varying=varying,
-        traxdir=traxdir,
-        sync=check_sync(sync),
-        keep=check_keep(keep),
-        progress=progress,
-        rng=check_rng(rng),
-        renames=check_renames(renames),
-        version=check_version(version, migrate),
-        migrate=migrate,
-        signals=check_signals(signals),
-        time_limit=check_time_limit(time_limit),
-    )
-    if progress:
-        import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
-    return wrap(function, plain, options)
+    arguments = _argument_names(function, plain)
+    return wrap(function, plain, Options.check(options, plain.__name__, arguments))
 
 
-def _choose_policy(
-    steps: int | None, seconds: float | timedelta | None, policy: Callable[[Since], bool] | None
-) -> Callable[[Since], bool]:
-    chosen: list[Callable[[Since], bool]] = []
-    if steps is not None:
-        chosen.append(_every_steps(steps))
-    if seconds is not None:
-        chosen.append(_every_seconds(seconds))
-    if policy is not None:
-        chosen.append(policy)
-    if not chosen:
-        return automatic()
-    return functools.reduce(lambda one, other: Policy(one) | other, chosen)
+def _signature() -> inspect.Signature:
+    """Return the signature of `resumable` with each of its options."""
+    shown = inspect.signature(resumable)
+    function, _ = shown.parameters.values()
+    return shown.replace(parameters=[function, *keyword_parameters()])
+
+
+resumable.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _check_function(function: Any) -> Callable[..., Any]:
@@ -289,13 +179,14 @@ def _check_function(function: Any) -> Callable[..., Any]:
     described = getattr(plain, "__qualname__", repr(plain))
     if inspect.iscoroutinefunction(plain):
         raise UsageError(
-            f"{described} is a coroutine function: with a 'yield' in its body, which hands out an "
-            "increment, it would be an async generator, and could be resumed."
+            f"{described} is a coroutine function, which cannot be resumed.\n"
+            "With a 'yield' in its body, which hands out an increment, it is an async generator."
         )
     if not inspect.isgeneratorfunction(plain) and not inspect.isasyncgenfunction(plain):
         raise UsageError(
-            f"{described} is not a generator function: its body needs at least one 'yield', which "
-            "hands out an increment. @resumable stands directly above the def."
+            f"{described} is not a generator function, which alone can be resumed.\n"
+            "Its body needs at least one 'yield', which hands out an increment.\n"
+            "@trax.resumable stands directly above its def, @classmethod or @staticmethod."
         )
     checked: Callable[..., Any] = plain
     check_parameters(checked, 1)

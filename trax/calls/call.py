@@ -9,13 +9,14 @@ from functools import cached_property
 from types import MethodType
 from typing import Any
 
-from trax.calls.arguments import call_with, describe, describe_where_possible
+from trax.calls.arguments import describe, describe_where_possible
+from trax.calls.creation import call_create
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
+from trax.calls.name_template import format_name
 from trax.calls.options import Options
 from trax.errors import UsageError
-from trax.storage.filenames import encode_run
 
 __all__ = ["Call"]
 
@@ -26,7 +27,7 @@ class Call:
     Parameters
     ----------
     options : Options
-        What the decorator was told.
+        The options of the decorator, checked.
     function : callable
         The plain generator function.
     bound : callable
@@ -69,22 +70,12 @@ class Call:
     @cached_property
     def name(self) -> str:
         """The run's name. Only those arguments must be there that are in its template."""
-        template = self.options.name
         try:
-            name = template.format(**self._bind(inspect.signature(self._bound).bind_partial))
-        except KeyError as error:
-            raise UsageError(
-                f"the run's name {template!r} needs the argument {error.args[0]!r}"
-            ) from None
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise UsageError(f"the run's name {template!r} cannot be formatted: {error}") from error
-        if " object at 0x" in name:
-            raise UsageError(
-                f"the run's name {template!r} would be {name!r}, another one in every process. Use "
-                "arguments that are numbers or words, or attributes of them, as in '{model.size}'."
-            )
-        encode_run(name)
-        return name
+            values = self._bind(inspect.signature(self._bound).bind_partial)
+        except TypeError as error:
+            name = self.function.__name__
+            raise UsageError(f"the arguments of {name} do not fit: {error}") from error
+        return format_name(self.options.name, values)
 
     @cached_property
     def described(self) -> dict[str, dict[str, str]]:
@@ -117,7 +108,7 @@ class Call:
         """The meaning of ``replay_log``."""
         return log_mode(self.options.replay_log)
 
-    @property
+    @cached_property
     def code(self) -> dict[str, str]:
         """Digests of the code that makes the run what it is."""
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
@@ -126,7 +117,7 @@ class Call:
     def create(self) -> Any:
         """Return the first state."""
         create = self.options.create
-        return call_with(create, self.arguments) if create else None
+        return call_create(create, self.arguments) if create else None
 
     def start(self, state: Any) -> Any:
         """Return the generator that goes on from a state."""

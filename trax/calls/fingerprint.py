@@ -1,4 +1,4 @@
-"""Whether a function is still the code that it was."""
+"""Digests of bytecode, by which changed code is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the state of an older version of a script is brought forward to the present one."""
+"""Brings the state of an older version of a script forward to the present one."""
 
 from __future__ import annotations
 
@@ -42,20 +42,19 @@ class Migration:
         """
         if stored == self.version:
             return None
+        written = f"the run {self.name!r} was written by version {stored} of {self.function}"
         if stored > self.version:
             raise UsageError(
-                f"the run {self.name!r} was written by version {stored} of {self.function}, this "
-                f"script has {self.version}: run the newer script"
+                f"{written}, and this script has version {self.version}.\nRun the newer script."
             )
         migrate = self.migrate
         if migrate is None:
             raise UsageError(
-                f"the run {self.name!r} was written by version {stored} of {self.function}, this "
-                f"script has {self.version}, and nothing leads from one to the other. Give "
-                f"resumable migrate=, a function of the state and of the {stored} that it is "
-                f"from, which returns the state of version {self.version}; or set version="
-                f"{stored} if the state is still the same; or start over with "
-                f"{self.function}.fresh(...)."
+                f"{written}, and this script has version {self.version} without migrate.\n"
+                f"To migrate the state, give migrate=, a function of it and its version ({stored}) "
+                f"that returns the state of version {self.version}.\n"
+                f"If the state is still the same, give version={stored}.\n"
+                f"To start over, call {self.function}.fresh(...)."
             )
         return lambda state: self._apply(migrate, state, stored)
 
@@ -70,7 +69,7 @@ class Migration:
             raise
         if new is None and state is not None:
             raise UsageError(
-                "migrate returned None: it must return the state, also where it changes it in "
-                "place, as in 'state.spin = 0.0; return state'"
+                f"migrate returned None instead of the state of {self.name!r}.\n"
+                "Return it even if it was changed in place: 'state.spin = 0.0; return state'."
             )
         return new

@@ -1,29 +1,157 @@
-"""What `resumable` was told, checked once."""
+"""The options of `resumable`: each declared once, with its default and its checks.
 
-from __future__ import annotations
+A new option is one line in `Given` and, with the type that the checked value has, one in `Options`.
+"""
 
+# The annotations of `Given` are read below, and so are not postponed.
+
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
 from signal import Signals
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
+from trax.calls.arguments import check_argument
+from trax.calls.creation import check_create
+from trax.calls.log_mode import REPLACE
+from trax.calls.name_template import check_template
 from trax.errors import UsageError
-from trax.policies import Since
+from trax.interrupts.deadline import TimeLimit, check_time_limit
+from trax.interrupts.signals import check_signals
+from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.storage.store import Sync
+from trax.tracking.rng_discovery import check_rng
 
-__all__ = ["Options", "check_keep", "check_renames", "check_sync", "check_version"]
+__all__ = ["Given", "Options", "check_keywords", "check_option", "keyword_parameters"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a decorated function is run; see `trax.resumable` for what each means."""
+class Option:
+    """The default of an option, and its checks.
 
-    name: str
-    is_named: bool
+    Attributes
+    ----------
+    default : object
+        Its value if it is not given.
+    check : callable
+        Returns a value as `Options` has it, or raises a `UsageError`.
+    fit : callable
+        ``fit(value, arguments)``: refuses a checked value that does not suit the names of the
+        function's arguments. It is not asked about None.
+    """
+
+    default: Any
+    check: Callable[[Any], Any] = lambda value: value
+    fit: Callable[[Any, Sequence[str]], None] = lambda value, arguments: None  # noqa: ARG005
+
+    def checked(self, value: Any, arguments: Sequence[str]) -> Any:
+        """Return a value checked by itself and against the arguments of the function."""
+        value = self.check(value)
+        if value is not None:
+            self.fit(value, arguments)
+        return value
+
+
+def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+def _callable(name: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value is not None and not callable(value):
+            raise UsageError(f"{name} must be callable, not {value!r}")
+        return value
+
+    return check
+
+
+def _whole_number(name: str) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+        return value
+
+    return check
+
+
+def _check_varying(varying: Any) -> tuple[str, ...]:
+    return (varying,) if isinstance(varying, str) else tuple(varying)
+
+
+def _fit_varying(varying: tuple[str, ...], arguments: Sequence[str]) -> None:
+    for name in varying:
+        check_argument(name, arguments, "varying names")
+
+
+def _check_sync(sync: Any) -> Sync:
+    words = get_args(Sync)
+    if sync not in words:
+        raise UsageError(f"sync must be one of {', '.join(map(repr, words))}, not {sync!r}")
+    checked: Sync = sync
+    return checked
+
+
+def _check_progress(progress: bool) -> bool:
+    if progress:
+        import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
+    return progress
+
+
+def _check_renames(renames: Any) -> dict[str, str]:
+    if renames is None:
+        return {}
+    if not isinstance(renames, Mapping):
+        raise UsageError(f"renames must be a mapping of old names to new ones, not {renames!r}")
+    for name in (*renames, *renames.values()):
+        if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
+            raise UsageError(
+                f"renames has {name!r}, which is not a name with its module.\n"
+                "Give both, as in renames={'old.module.Class': 'new.module.Class'}."
+            )
+    return dict(renames)
+
+
+class Given(TypedDict, total=False):
+    """The options as they are given: for each the type, the default and the checks."""
+
+    create: Annotated[Callable[..., Any] | None, Option(None, _callable("create"), check_create)]
+    replay_log: Annotated[
+        Callable[[Any, Any], Any] | None, Option(REPLACE, _callable("replay_log"))
+    ]
+    every_steps: Annotated[int | None, Option(None, _optional(every_steps))]
+    every_seconds: Annotated[float | timedelta | None, Option(None, _optional(every_seconds))]
+    policy: Annotated[Callable[[Since], bool] | None, Option(None, _callable("policy"))]
+    name: Annotated[str | None, Option(None, fit=check_template)]
+    varying: Annotated[tuple[str, ...] | str, Option((), _check_varying, _fit_varying)]
+    traxdir: Annotated[str | os.PathLike[str] | None, Option(None)]
+    sync: Annotated[Sync, Option("interval", _check_sync)]
+    keep: Annotated[int, Option(2, _whole_number("keep"))]
+    progress: Annotated[bool, Option(False, _check_progress)]
+    rng: Annotated[Any, Option((), check_rng)]
+    renames: Annotated[Mapping[str, str] | None, Option(None, _check_renames)]
+    version: Annotated[int, Option(1, _whole_number("version"))]
+    migrate: Annotated[Callable[[Any, int], Any] | None, Option(None, _callable("migrate"))]
+    signals: Annotated[Iterable[int | str] | int | str | None, Option(("SIGTERM",), check_signals)]
+    time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
+
+
+_DECLARED: dict[str, tuple[Any, Option]] = {
+    name: get_args(declared) for name, declared in Given.__annotations__.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options as they are checked; see `trax.resumable` for what each means."""
+
     create: Callable[..., Any] | None
     replay_log: Callable[[Any, Any], Any] | None
-    policy: Callable[[Since], bool]
+    policy: Callable[[Since], bool]  # of every_steps, every_seconds and policy
+    name: str  # that of the function, unless it is given
+    is_named: bool
     varying: tuple[str, ...]
     traxdir: str | os.PathLike[str] | None
     sync: Sync
@@ -36,45 +164,70 @@ class Options:
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
 
-
-def check_sync(sync: Any) -> Sync:
-    """Return `sync` if it is one of the three words."""
-    words = get_args(Sync)
-    if sync not in words:
-        raise UsageError(f"sync must be one of {', '.join(map(repr, words))}, not {sync!r}")
-    checked: Sync = sync
-    return checked
-
-
-def check_keep(keep: Any) -> int:
-    """Return `keep` if it is a whole number of at least 1."""
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise UsageError(f"keep must be a whole number of at least 1, not {keep!r}")
-    return keep
-
-
-def check_renames(renames: Any) -> dict[str, str]:
-    """Return a copy of `renames` if it leads from full names to full names."""
-    if renames is None:
-        return {}
-    if not isinstance(renames, Mapping):
-        raise UsageError(f"renames must be a mapping of old names to new ones, not {renames!r}")
-    for name in (*renames, *renames.values()):
-        if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
+    def __post_init__(self) -> None:
+        if self.migrate is not None and self.version == 1:
             raise UsageError(
-                f"renames has {name!r}, which is no name with its module in front, as in "
-                "renames={'old.module.Class': 'new.module.Class'}"
+                "migrate would never be called: what is stored without a version has version 1.\n"
+                "Give version=2."
             )
-    return dict(renames)
 
+    @classmethod
+    def check(cls, given: Given, function: str, arguments: Sequence[str]) -> Self:
+        """Return the options of a function, checked.
 
-def check_version(version: Any, migrate: Any) -> int:
-    """Return `version` if it is a whole number of at least 1, and of at least 2 with `migrate`."""
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise UsageError(f"version must be a whole number of at least 1, not {version!r}")
-    if migrate is not None and version == 1:
-        raise UsageError(
-            "migrate would never be called: version is 1, and what is stored has version 1 where "
-            "none was given. Give version=2."
+        Parameters
+        ----------
+        given : Given
+            Those that are not left out.
+        function : str
+            The function's name.
+        arguments : sequence of str
+            The names of its arguments, without the state.
+
+        Raises
+        ------
+        UsageError
+            One of them cannot work.
+        """
+        checked = {
+            name: option.checked(given.get(name, option.default), arguments)
+            for name, (_, option) in _DECLARED.items()
+        }
+        name = checked.pop("name")
+        policies = [checked.pop(part) for part in ("every_steps", "every_seconds", "policy")]
+        return cls(
+            name=function if name is None else name,
+            is_named=name is not None,
+            policy=_either([policy for policy in policies if policy is not None]),
+            **checked,
         )
-    return version
+
+
+def _either(policies: list[Callable[[Since], bool]]) -> Callable[[Since], bool]:
+    return reduce(lambda one, other: Policy(one) | other, policies) if policies else automatic()
+
+
+def check_option(name: str, value: Any) -> Any:
+    """Return the value of one option as `Options` would have it."""
+    return _DECLARED[name][1].check(value)
+
+
+def check_keywords(given: Iterable[str]) -> None:
+    """Refuse a keyword that is not an option, as a function with these parameters would."""
+    for name in given:
+        if name not in _DECLARED:
+            import difflib
+
+            close = difflib.get_close_matches(name, _DECLARED, n=1)
+            hint = f". Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"resumable() got an unexpected keyword argument {name!r}{hint}")
+
+
+def keyword_parameters() -> list[inspect.Parameter]:
+    """Return the options as the parameters that `inspect.signature` and `help` show."""
+    return [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
+        )
+        for name, (annotation, option) in _DECLARED.items()
+    ]

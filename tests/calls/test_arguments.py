@@ -1,0 +1,95 @@
+"""The arguments of a call: how they are described, and compared with those that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trax
+from trax.calls.arguments import describe, describe_where_possible, differences
+
+
+def total(state: int, increment: int) -> int:
+    """Fold an increment into a sum."""
+    return state + increment
+
+
+@trax.resumable(create=int, replay_log=total)
+def add_up(state: int, n: int) -> Iterator[int]:
+    """Add up the numbers below n."""
+    for i in trax.steps(n):
+        yield i
+
+
+def test_changed_arguments_are_an_error_that_shows_them_and_the_ways_on() -> None:
+    """The difference is shown; nothing is lost; the former call still resumes."""
+    with add_up(n=5) as run:
+        next(run), next(run)
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        add_up(n=6).result()
+    message = str(caught.value)
+    for part in ("n: 5 -> 6", "add_up-{n}", "varying=('n',)", "add_up.fresh(...)"):
+        assert part in message
+    assert list(add_up(n=5)) == [2, 3, 4]
+
+
+def test_changed_arguments_are_shown_without_addresses() -> None:
+    """Which differ in every process, and say nothing."""
+
+    @trax.resumable(create=int)
+    def loop(n: int, generator: np.random.Generator) -> Iterator[int]:
+        yield n + 1
+
+    loop(np.random.default_rng(1)).result()
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        loop(np.random.default_rng(2)).result()
+    shown = "generator: Generator(PCG64) -> Generator(PCG64) (other content)"
+    assert shown in str(caught.value)
+
+
+def test_changed_arguments_of_a_finished_run_are_an_error_too() -> None:
+    """A stored result is never given for another question."""
+    add_up(n=5).result()
+    with pytest.raises(trax.ArgumentsChangedError):
+        add_up(n=6).result()
+
+
+def test_an_argument_that_cannot_be_compared_is_named_before_anything_runs() -> None:
+    """The way on is `varying`, and then it works."""
+
+    def loop(n: int, lock: Any) -> Iterator[int]:
+        yield 1
+
+    generator = (part for part in "x")
+    with pytest.raises(trax.CodecError, match=r"(?s)'lock'.*varying=\('lock',\)"):
+        trax.resumable(create=int)(loop)(generator)
+    assert trax.resumable(create=int, varying="lock")(loop)(generator).result() == 1
+
+
+def test_the_name_that_is_proposed_keeps_the_template() -> None:
+    """And proposes nothing of which no name can be made."""
+
+    @trax.resumable(create=int, name="lor-{seed}")
+    def loop(state: int, seed: int, dt: float, data: Any) -> Iterator[int]:
+        yield 1
+
+    loop(3, 0.1, [1]).result()
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        loop(3, 0.2, [2]).result()
+    assert "name='lor-{seed}-{dt}'." in str(caught.value)
+
+
+def test_an_argument_that_cannot_be_compared_can_be_left_out() -> None:
+    """Of those that may vary only a part can be described."""
+    described = describe_where_possible({"n": 1, "lock": (part for part in "x")})
+    assert list(described) == ["n"]
+    assert differences(describe({"n": 1}), described) == {}
+
+
+def test_a_difference_is_shown_for_an_argument_of_one_call_alone() -> None:
+    """As where a parameter was added to the function."""
+    assert differences({}, describe({"n": 1})) == {"n": "(not given) -> 1"}
+    assert differences(describe({"n": 1}), {}) == {"n": "1 -> (not given)"}

@@ -1,0 +1,52 @@
+"""Digests of bytecode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trax.calls.fingerprint import fingerprint
+
+
+def compiled(source: str, *, lines: int = 0) -> Callable[..., Any]:
+    """Return a function `f` made from a source that stands some lines further down."""
+    names: dict[str, Any] = {}
+    exec("\n" * lines + f"def f(x):\n    {source}", names)
+    made: Callable[..., Any] = names["f"]
+    return made
+
+
+@pytest.mark.parametrize(
+    "source", ["return x + 1", "return lambda: x", "return x in {'one', 'two', 'three'}"]
+)
+def test_code_that_was_moved_is_the_same(source: str) -> None:
+    """What a function does counts, and not where it was written."""
+    assert fingerprint({"f": compiled(source)}) == fingerprint({"f": compiled(source, lines=9)})
+
+
+@pytest.mark.parametrize("source", ["return x + 2", "return x - 1", "return (lambda: x)()"])
+def test_code_that_does_something_else_is_another(source: str) -> None:
+    """A constant, an operation, or a function within."""
+    assert fingerprint({"f": compiled(source)}) != fingerprint({"f": compiled("return x + 1")})
+
+
+def test_a_function_within_counts() -> None:
+    """Its code is a constant of the outer one."""
+    one, other = compiled("return lambda: 1"), compiled("return lambda: 2")
+    assert fingerprint({"f": one}) != fingerprint({"f": other})
+
+
+def test_what_has_no_bytecode_is_left_out() -> None:
+    """Builtins, callable objects, and what is not there."""
+    assert fingerprint({"a": len, "b": dict, "c": None}) == {}
+
+
+def test_a_method_has_the_code_of_its_function() -> None:
+    """However it is reached."""
+
+    class Thing:
+        def go(self) -> None: ...
+
+    assert fingerprint({"go": Thing().go}) == fingerprint({"go": Thing.go}) != {}

@@ -1,0 +1,43 @@
+"""Calls `create` with those of a call's arguments that it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trax.calls.arguments import check_argument
+
+__all__ = ["call_create", "check_create"]
+
+
+def check_create(create: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """Refuse a function that needs an argument which the call does not have."""
+    for parameter in _parameters(create).values():
+        if parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            check_argument(parameter.name, arguments, "create needs")
+
+
+def call_create(create: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """Return the first state, made from those of `values` that `create` names."""
+    args, kwargs = [], {}
+    for parameter in _parameters(create).values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            kwargs.update({name: value for name, value in values.items() if name not in kwargs})
+        elif parameter.name not in values:
+            continue
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            args.append(values[parameter.name])
+        else:
+            kwargs[parameter.name] = values[parameter.name]
+    return create(*args, **kwargs)
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin, such as dict, that does not say
+        return {}

@@ -1,0 +1,53 @@
+"""Names of runs, made from a template over the arguments such as ``"lorenz-{seed}"``."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+from trax.calls.arguments import check_argument
+from trax.errors import UsageError
+from trax.storage.filenames import encode_run
+
+__all__ = ["check_template", "format_name"]
+
+
+def check_template(template: Any, arguments: Sequence[str]) -> None:
+    """Refuse a template that is malformed or refers to something that is not an argument."""
+    if not isinstance(template, str):
+        raise UsageError(f"name must be a str, not {template!r}")
+    try:
+        fields = [part[1] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise UsageError(f"name={template!r} is not a template: {error}") from None
+    for field in fields:
+        root = field.partition(".")[0].partition("[")[0]
+        check_argument(root, arguments, f"name={template!r} refers to")
+    if "{" not in template:
+        encode_run(template)
+
+
+def format_name(template: str, values: dict[str, Any]) -> str:
+    """Return the name that a template gives with the values of a call.
+
+    Raises
+    ------
+    UsageError
+        A value is missing, or the name would not do as one.
+    """
+    try:
+        name = template.format(**values)
+    except KeyError as error:
+        raise UsageError(
+            f"the run's name {template!r} needs the argument {error.args[0]!r}"
+        ) from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(f"the run's name {template!r} cannot be formatted: {error}") from error
+    if " object at 0x" in name:
+        raise UsageError(
+            f"the run's name {template!r} would differ in every process: {name!r}\n"
+            "Use arguments that are numbers or words, or their attributes, as in '{model.size}'."
+        )
+    encode_run(name)
+    return name
