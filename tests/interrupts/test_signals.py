@@ -319,7 +319,7 @@ def test_a_run_that_was_closed_after_the_signal_says_so() -> None:
     terminate()
     with pytest.raises(trax.Preempted):
         run.close()
-    with pytest.raises(trax.UsageError, match="is over at step 3"):
+    with pytest.raises(trax.UsageError, match="ended at step 3"):
         next(steps)
 
 

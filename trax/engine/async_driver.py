@@ -1,12 +1,12 @@
-"""Drives an async loop: what a call of a decorated async generator function returns.
+"""Drives an async loop: `AsyncRun`, returned by a call of a decorated async generator function.
 
-Strategy: what may block, which is all that opens, forces, checkpoints and closes, goes to a worker
-thread; what is left on the event loop's thread is to pickle an increment, fold it and write it
-into the page cache. While the thread works, the generator waits at its ``yield``, so the state is
-whole, and a cancellation that comes then can close the run as any caller could.
+Strategy: everything that may block (opening, forcing, checkpoints, closing) goes to a worker
+thread; on the event loop's thread an increment is only pickled, folded and written into the page
+cache. While the thread works, the generator waits at its ``yield``, so the state is complete, and a
+cancellation that comes then can close the run as any caller could.
 
-What ends the program breaks off whatever goes on in the event loop. So a run that stops lets the
-others come to the ends of their steps first, where they store what only a checkpoint can keep.
+A signal that ends the program interrupts every task of the event loop. So a run that stops first
+lets the others finish their steps and store the states that only a checkpoint can keep.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _PATIENCE = 5.0  # seconds; and twice as long as their longest steps
 _PAUSE = 0.01
 
 _clock = time.monotonic
-# In the steps of which runs this is; a task takes that along to those that it begins.
+# The runs inside whose steps this is; a task passes them on to the tasks that it starts.
 _around: ContextVar[tuple[object, ...]] = ContextVar("trax: around", default=())
 _runs: weakref.WeakSet[AsyncRun[Any, Any]] = weakref.WeakSet()
 
 
 class _Activity:
-    """What the driver is doing with a run just now, for messages; empty where it is nothing.
+    """The driver's present activity, in words for messages; empty while it does nothing.
 
-    It is kept apart because the engine outlives a driver that is collected in the middle of it.
+    It is an object of its own because the engine outlives a driver that is collected midway.
     """
 
     def __init__(self) -> None:
@@ -74,15 +74,15 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
     Nothing of the loop runs before the first increment is asked for. The stored state is brought
-    back, and the run is held for writing, then or where an ``async with`` is entered; it is let go
-    when the loop ends, however it ends, at `aclose`, and where the ``async with`` is left. All of
-    that happens in a worker thread. Cancelled, it keeps every increment that was handed out, and
-    is let go before the cancellation passes on.
+    back, and the run is locked for writing, then or when an ``async with`` is entered; the lock is
+    released when the loop ends, however it ends, at `aclose`, and when the ``async with`` is left.
+    All of that happens in a worker thread. A cancelled run keeps every increment that was handed
+    out, and releases its lock before the cancellation is passed on.
 
-    `state`, `step`, `resumed_at` and `done` do not wait. Asked for before the run is open they open
-    it there and then, which blocks the event loop; in an ``async with`` it is open. An `AsyncRun`
-    that is gone without `aclose` is let go as well, but blocks for it, and the event loop has the
-    generator closed as it likes.
+    `state`, `step`, `resumed_at` and `done` do not wait. Used before the run is open, they open
+    it at once, which blocks the event loop; inside an ``async with`` it is open. An `AsyncRun`
+    that is dropped without `aclose` releases its lock as well, but blocks while it does so, and
+    the event loop closes the generator at a time of its own choosing.
 
     One task drives it at a time.
 
@@ -109,7 +109,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._deferred = deferred
         self._activity = _Activity()
         self._start = start
-        self._generator: Any = None  # typeshed hides what only real async generators have
+        self._generator: Any = None  # typeshed hides the attributes of real async generators
         self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
         self._sent: Any = None
         self._mark = object()
@@ -118,7 +118,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         lifecycle.is_running = self._activity.is_step
         lifecycle.is_elsewhere = partial(_is_awaited, weakref.ref(self))
         _runs.add(self)
-        weakref.finalize(self, lifecycle.let_go)
+        weakref.finalize(self, lifecycle.abandon)
 
     def __aiter__(self) -> Self:
         return self
@@ -129,7 +129,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             increment: I = await self._step()
         except BaseException as error:
             await self._give_up(error)
-            if isinstance(error, StopAsyncIteration):  # it would pass for the end of the loop
+            if isinstance(error, StopAsyncIteration):  # it would be taken for the end of the loop
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
@@ -153,7 +153,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         return state
 
     async def aclose(self) -> None:
-        """End the loop here and let go of the run; the next call resumes it."""
+        """End the loop here and release the lock; the next call resumes the run."""
         await self._end(None)
 
     async def _end(self, error: BaseException | None) -> None:
@@ -224,7 +224,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         if lifecycle.stop_request.reason:
             await self._stop()
         generator = self._generator
-        if generator.ag_frame is None:  # an event loop closes what it finds when it ends
+        if generator.ag_frame is None:  # an event loop closes all async generators when it ends
             await self._close("its event loop has ended")
             raise lifecycle.closed_error()
         token = _around.set((*_around.get(), self._mark))
@@ -236,11 +236,11 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         finally:
             try:  # noqa: SIM105  # at every step, and costs nothing
                 _around.reset(token)
-            except ValueError:  # whoever collects a task that is gone has another context
+            except ValueError:  # a lost task is collected in another context
                 pass
         if self._accept is None or lifecycle.session.is_suspect:
-            # The first one tries out what is to be stored, and may begin a log; and one that finds
-            # the log failed has a checkpoint take its place.
+            # The first increment is proved and may begin a log; after a failed log, a checkpoint
+            # takes its place. Both may block.
             self._sent = await self._settle(partial(lifecycle.session.accept, increment))
             self._accept = lifecycle.session.accept
         else:
@@ -271,7 +271,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         await cancellable_in_thread(lifecycle.bring_back)
 
     async def _settle(self, function: Callable[[], T]) -> T:
-        """Call what may block while the generator waits at its yield."""
+        """Call a function that may block, while the generator waits at its yield."""
         try:
             return await cancellable_in_thread(function)
         except Exception:
@@ -280,7 +280,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             self._activity.now = _CLOSING
             self._lifecycle.close(_CANCELLED)
             raise
-        except BaseException:  # cancelled: the state is whole, and can be kept
+        except BaseException:  # cancelled: the state is complete, and can be stored
             await self._close(_CANCELLED)
             raise
 
@@ -296,7 +296,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         lifecycle.leave()
 
     async def _act_on_signals(self, error: BaseException | None) -> None:
-        """Do at the end what signals that have come ask for."""
+        """Let signals that have come take effect, at the end."""
         stop_request = self._lifecycle.stop_request
         stop_request.end_watch()
         if stop_request.ends_program(error):
@@ -336,7 +336,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         return self._lifecycle.stop_request.stores_soon and self._can_go_on()
 
     async def _give_up(self, error: BaseException) -> None:
-        """Let go of the run after an exception, and do what signals that have come ask for."""
+        """Release the run after an exception, and let signals that have come take effect."""
         try:
             await self._fail(error)
         except BaseException as failure:  # of the generator, which was closed at its yield
@@ -345,7 +345,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         await self._act_on_signals(error)
 
     async def _fail(self, error: BaseException) -> None:
-        """Let go of the run after an exception."""
+        """Release the run after an exception."""
         if self._lifecycle.status != "open":
             return
         self._activity.now = _CLOSING
@@ -356,7 +356,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await self._leave(end)
 
     async def _close(self, why: str) -> None:
-        """Let go of the run at a yield."""
+        """Release the run at a yield."""
         lifecycle = self._lifecycle
         if lifecycle.status != "open":
             lifecycle.close(why)
@@ -384,9 +384,9 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
 
 async def _take_over(reference: weakref.ref[AsyncRun[Any, Any]], why: str) -> None:
-    """Close what an abandoned call has left open."""
+    """Close the run that an abandoned call has left open."""
     run = reference()
-    if run is None:  # and so its run was let go of
+    if run is None:  # its run was released with it
         return
     run._begin(_CLOSING)  # noqa: SLF001  # it is one of us
     try:
@@ -396,7 +396,7 @@ async def _take_over(reference: weakref.ref[AsyncRun[Any, Any]], why: str) -> No
 
 
 def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
-    """Return whether a task that drove the run lives on, and may go on with it."""
+    """Return whether a task that drove the run is still alive, and may continue it."""
     run = reference()
     task = run._task() if run is not None else None  # noqa: SLF001
     return task is not None and not is_over(task) and task is not current_task()

@@ -1,10 +1,9 @@
-"""Blocking work beside an event loop: in a thread, awaited to its end, whatever is cancelled.
+"""Runs blocking work in a thread beside an event loop, and awaits its end even when cancelled.
 
-Strategy: whoever calls `in_thread` may rely on it that the work is over when control comes back,
-so that nothing is let go of while a thread still uses it. trio can shield a wait from being
-cancelled. asyncio cannot: there the wait is taken up again, and the cancellation passed on
-behind it, as late as if it had come then. What it counts is left alone, so that
-``asyncio.timeout`` and task groups know it for their own.
+Strategy: when `in_thread` returns, the work is over, so nothing is released while a thread still
+uses it. trio can shield a wait from cancellation. asyncio cannot: there the wait is resumed, and
+the cancellation is raised after it, as if it had come only then. asyncio's own count of
+cancellations is left alone, so that ``asyncio.timeout`` and task groups recognise it as theirs.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 async def pause(seconds: float) -> None:
-    """Let other tasks go on for a while."""
+    """Let other tasks run for a while."""
     if _asyncio_task():
         import asyncio
 
@@ -61,11 +60,11 @@ async def pause(seconds: float) -> None:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Call a function in a worker thread, and return what it returns.
+    """Call a function in a worker thread, and return its result.
 
-    It is called once and always to its end. Under asyncio a cancellation that comes meanwhile is
-    raised then; under trio it waits for the next checkpoint, see `cancellable_in_thread`. An
-    exception of the function goes before it.
+    It is called exactly once, and always runs to its end. Under asyncio a cancellation that comes
+    meanwhile is raised afterwards; under trio it waits for trio's next checkpoint, see
+    `cancellable_in_thread`. An exception of the function takes precedence.
     """
     turn, todo = threading.Lock(), [function]
 
@@ -80,7 +79,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     try:
         result, error = await (_wait_in_asyncio if _asyncio_task() else _wait_in_trio)(work)
     except GeneratorExit:  # the event loop is gone, and nobody awaits this any more
-        work()  # what a thread has begun is waited for, and what none has is done here
+        work()  # waits for a thread that has begun it; otherwise does it here
         raise
     if error is not None:
         try:
@@ -92,7 +91,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 async def cancellable_in_thread(function: Callable[[], T]) -> T:
-    """Do the same, and raise a cancellation that came meanwhile, or before, under trio as well."""
+    """Do the same, and raise a cancellation that has come by then, under trio as well."""
     returned = await in_thread(function)
     if not _asyncio_task():
         import trio
@@ -128,7 +127,7 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
             except GeneratorExit:
                 stack.pop_all()  # there is no task any more that could leave the shield
                 raise
-    # The program may have shut its threads down, and dropped what they had not begun.
+    # The program may have shut its threads down, and dropped work that none had begun.
     outcome = work() if future.cancelled() else future.result()
     if cancelled is not None and outcome[1] is None:
         try:

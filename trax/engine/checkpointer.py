@@ -45,14 +45,14 @@ class Checkpointer:
     writer : Generations
         The run, held for writing.
     tracking : Positions
-        What is stored beside the state.
+        The RNGs and output files whose positions are stored beside the state.
     pulse : Pulse
         Is told of each checkpoint, and knows the step.
 
     Attributes
     ----------
     has_failed : bool
-        Whether the last checkpoint failed, so that what only a checkpoint keeps is not stored.
+        Whether the last checkpoint failed.
     """
 
     def __init__(self, call: Call, writer: Generations, tracking: Positions, pulse: Pulse) -> None:
@@ -76,8 +76,8 @@ class Checkpointer:
         decode(encoded, "state")
         if encoded.kind == CLOUDPICKLE:
             notices.info(
-                f"{self._call.name}: the state holds a function or a class that no name leads to; "
-                "it is stored with its code, and keeps that when the script changes"
+                f"{self._call.name}: the state holds a function or class that cannot be imported by "
+                "name; its code is stored with it, and stays the same when the script changes"
             )
 
     def store(
@@ -90,7 +90,7 @@ class Checkpointer:
         state : object
             The state at the present step.
         result : object
-            What the loop returned, or None.
+            The loop's return value, or None.
         done : bool
             Whether the loop has ended.
         derived : bool
@@ -115,7 +115,7 @@ class Checkpointer:
             self._pulse.restart(begun)
 
     def store_if_possible(self, state: Any) -> None:
-        """Store a checkpoint that can wait: what is in the logs is not in danger."""
+        """Store a checkpoint that can wait: the logs have every increment."""
         try:
             self.store(state)
         except DurabilityError:

@@ -1,4 +1,4 @@
-"""When to do what may block: at once, or later, when the driver asks for it.
+"""Decides when blocking work is done: at once, or later, when the driver asks for it.
 
 This is all that differs between ordinary and async loops. Under `Deferred` an increment is still
 pickled, folded and written into the page cache at once, since nothing is gained by putting off a
@@ -17,7 +17,7 @@ _Work = Callable[[], object]
 
 
 class AtOnce:
-    """Does what may block there and then.
+    """Does blocking work at once.
 
     Attributes
     ----------

@@ -2,11 +2,11 @@
 
 The engine knows neither ``send`` nor ``await``. A driver opens a `Lifecycle`, hands every increment
 that the generator yields to its `accept`, and says how the loop ended; between these calls nothing
-happens. So the same engine serves ordinary and async loops; what may block is done when the
-`Deferral` says.
+happens. So the same engine serves ordinary and async loops; a `Deferral` decides when blocking work
+is done.
 
-What asks the loop to stop, a signal or the time limit, gives `Lifecycle.stop_request` a reason; the
-driver looks at it before each step, and calls `Lifecycle.stop`.
+A signal or the time limit gives `Lifecycle.stop_request` a reason; the driver looks at it before
+each step, and calls `Lifecycle.stop`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Lifecycle:
     call : Call
         The call.
     deferral : AtOnce or Deferred
-        When to do what may block.
+        Decides when blocking work is done.
     fresh : bool
-        Whether to move what is stored aside and start afresh.
+        Whether to move the stored run aside and start afresh.
 
     Attributes
     ----------
@@ -53,12 +53,12 @@ class Lifecycle:
         The run's name.
     status : {"new", "open", "closed", "done"}
     result : object
-        What the loop returned, or the final state, when it is done.
+        The loop's return value, or the final state, when it is done.
     stop_request : StopRequest
         Whether the loop is to stop before its next step.
     is_running, is_elsewhere : callable
-        Whether a step is being done, and whether another task of this thread goes on with the
-        loop; the driver knows.
+        Whether a step is running, and whether another task of this thread continues the loop; the
+        driver sets them.
     """
 
     def __init__(self, call: Call, deferral: Deferral, *, fresh: bool = False) -> None:
@@ -81,7 +81,7 @@ class Lifecycle:
         self.stop_request = StopRequest(
             self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
-        call.described  # noqa: B018  # what cannot be compared is said at the call
+        call.described  # noqa: B018  # an argument that cannot be compared is an error of the call
 
     @property
     def state(self) -> Any:
@@ -99,7 +99,7 @@ class Lifecycle:
 
     @property
     def resumed_at(self) -> int | None:
-        """The step at which this call took up what was stored; None if it began the run."""
+        """The step at which this call resumed a stored run; None if it began one."""
         return self._opened.resumed_at if self._opened is not None else None
 
     @property
@@ -128,13 +128,13 @@ class Lifecycle:
         Returns
         -------
         Active or None
-            What this thread has left open of the run, and must be closed before `bring_back`.
+            The loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
         return abandoned(self._key)
 
     def watch(self) -> None:
-        """Begin to watch for signals, or go on where somebody else has taken them over.
+        """Begin to watch for signals, or take them back from whoever has taken them over.
 
         The driver calls it in the thread of the loop: before the run is opened, and whenever
         another part of the caller's code begins to ask for increments. A run that is done has
@@ -148,7 +148,7 @@ class Lifecycle:
             self._session.wake()
 
     def bring_back(self) -> None:
-        """Go on to open, in any thread: all that reads and writes."""
+        """Open the run, in any thread: everything that reads and writes."""
         self.stop_request.begin(_clock())
         try:
             finished = None if self._fresh else load_finished(self._call, self._store)
@@ -211,9 +211,9 @@ class Lifecycle:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Say which generator is driven: its frame, what closes it, and what closes the run.
+        """Take note of the generator that is driven: its frame, and how to close it.
 
-        The last is for async loops, which only the event loop can close.
+        Only the event loop can close an async run; it is given `take_over` for that.
         """
         assert self._active is not None
         self._active.drive(frame, stop, take_over)
@@ -222,17 +222,17 @@ class Lifecycle:
     # -- stopping --------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Store what is not yet in a checkpoint, because the loop is about to stop."""
+        """Store a checkpoint, because the loop is about to stop."""
         self.session.save()
 
     def save_soon(self) -> None:
-        """Store at the next yield what only a checkpoint can keep."""
+        """Store, at the next yield, a state that only a checkpoint can keep."""
         if not self._call.log_mode.is_logged:
             self.stop_request.asked = True
             self._wake()
 
     def stop(self) -> NoReturn:
-        """Save, close, and raise what ends the program.
+        """Save, close, and raise the exception that ends the program.
 
         The driver calls it at a yield when `stop_request` has a reason, in the thread that drives
         the loop. Where that thread must not wait for the disk, `save` and `release` can be called
@@ -252,7 +252,7 @@ class Lifecycle:
         self.leave()
 
     def leave(self) -> NoReturn:
-        """Raise what ends the program, once the run is released."""
+        """Raise the exception that ends the program, once the run is released."""
         self.stop_request.end_watch()
         is_logged = self._call.log_mode.is_logged
         self.stop_request.report(self.step, self.session.unsaved, is_logged=is_logged)
@@ -266,7 +266,7 @@ class Lifecycle:
     # -- the end ---------------------------------------------------------------------------
 
     def finish(self, value: Any) -> None:
-        """Store that the loop has ended by itself, and what it returned."""
+        """Store that the loop has ended by itself, with its return value."""
         try:
             self.session.checkpoint(result=value, done=True)
         except BaseException as error:
@@ -277,7 +277,7 @@ class Lifecycle:
         self.status = "done"
 
     def abort(self, error: BaseException) -> None:
-        """Close after an exception: what is stored is what was handed out, and stays so."""
+        """Close after an exception; every increment that was handed out is stored."""
         if self.status == "open":
             if isinstance(error, TraxError):
                 error.add_note(f"trax: in the run {self.name!r}, after step {self.step:,}")
@@ -288,9 +288,9 @@ class Lifecycle:
                 error.add_note(f"trax: and then {failure}")
 
     def close(self, why: str = "it was closed") -> None:
-        """Close at a yield boundary; what has been handed out is kept.
+        """Close at a yield; every increment that was handed out is kept.
 
-        Where increments are not logged, or the log has failed, that takes a checkpoint.
+        If increments are not logged, or the log has failed, that takes a checkpoint.
         """
         if self.status == "new":
             self.status = "closed"
@@ -307,12 +307,12 @@ class Lifecycle:
         self._release()
 
     def keep(self) -> None:
-        """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
+        """Store, at a yield, a state that only a checkpoint can keep; closing begins with it."""
         if self.status == "open":
             self.session.keep()
 
-    def let_go(self) -> None:
-        """Close what nobody can go on with any more; in the middle of a step, without saving it."""
+    def abandon(self) -> None:
+        """Close a run that nobody can continue any more; in the middle of a step, without saving."""
         if self.status == "open" and self.is_running():
             self._active = None
             self._release()
@@ -334,15 +334,15 @@ class Lifecycle:
     def running_error(self) -> UsageError:
         """Return the error for closing a run where its state may be half-changed."""
         return UsageError(
-            f"{self.name!r} is in the middle of a step and cannot be closed there. Close it "
-            "in the body of the loop that drives it, or let it raise."
+            f"{self.name!r} is in the middle of a step and cannot be closed there.\n"
+            "Close it in the body of the loop that drives it, or let it raise."
         )
 
     def closed_error(self) -> UsageError:
         """Return the error for going on with a run that is closed."""
         return UsageError(
-            f"this call of {self.name!r} is over at step {self.step:,}: {self._why_closed}. Call "
-            "the function again: it resumes from there."
+            f"this call of {self.name!r} ended at step {self.step:,}: {self._why_closed}.\n"
+            "Call the function again: it resumes there."
         )
 
 

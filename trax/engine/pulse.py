@@ -31,12 +31,12 @@ _clock = time.monotonic
 
 
 class Pulse:
-    """What is due at a step, and what was measured since the last checkpoint.
+    """Decides what is due at a step, from the measurements since the last checkpoint.
 
     Parameters
     ----------
     since : Since
-        What the policy is asked about.
+        The measurements that the policy is given.
     policy : callable
         Whether a checkpoint is due.
     stop_request : StopRequest
@@ -85,7 +85,7 @@ class Pulse:
         self.at = -math.inf
 
     def look(self, now: float) -> str:
-        """Return what is due after a step: `SAVE`, `CHECKPOINT`, or nothing."""
+        """Return `SAVE` or `CHECKPOINT` if that is due after a step, else an empty string."""
         since = self.since
         since.now = now
         since.log_bytes = self._replayed_bytes + self._writer.log_bytes
@@ -102,7 +102,7 @@ class Pulse:
         return due
 
     def end_due(self) -> None:
-        """Go on after what was due was done: the next step begins here."""
+        """Take note that the work that was due is done: the next step begins here."""
         self._outputs.tidy()
         self._stop_request.begin_step(_clock())
 
@@ -111,7 +111,7 @@ class Pulse:
         self._stop_request.asked = False
 
     def sample(self, seconds: float) -> None:
-        """Count what replaying the steps since the last sample costs, at this much for each."""
+        """Add up the time that replaying the log takes, at so many seconds for each step."""
         since = self.since
         since.replay_seconds += seconds * (since.step - self._sampled)
         self._sampled = since.step

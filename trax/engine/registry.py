@@ -20,7 +20,7 @@ _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionar
 
 
 class Active:
-    """A loop that is running, or would go on if it were asked to.
+    """A loop that is running, or could be continued.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Active:
     thread : int
         The identifier of the thread that drives it; another one may have opened the run.
     is_going_on : callable
-        Whether a step is being done, or another task of the same thread goes on with the loop.
+        Whether a step is running, or another task of the same thread continues the loop.
     close : callable
         Closes the run; it takes the reason.
 
@@ -40,7 +40,7 @@ class Active:
     frame : FrameType or None
         The frame of the generator that is driven.
     take_over : callable or None
-        Closes the run of an async loop, which takes the event loop; it takes the reason.
+        Closes the run of an async loop, for which an event loop is needed; it takes the reason.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Active:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None,
     ) -> None:
-        """Remember the frame of the generator that is driven, and what closes it."""
+        """Remember the frame of the generator that is driven, and how to close it."""
         self.frame = frame
         self.take_over = take_over
         self._stop = stop
@@ -86,7 +86,7 @@ class Active:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether this thread left the loop at a yield: it cannot be going on elsewhere."""
+        """Whether this thread left the loop at a yield, so that nobody else can be driving it."""
         return self._thread == threading.get_ident() and not self._is_going_on()
 
 
@@ -94,7 +94,7 @@ def abandoned(key: str) -> Active | None:
     """Return the loop that an earlier call in this thread has left open of a run.
 
     A traceback, or a notebook, can keep an abandoned loop alive; it must not lock out the call
-    that goes on with it.
+    that resumes its run.
     """
     reference = _by_run.get(key)
     active = reference() if reference else None
@@ -114,6 +114,7 @@ def current(what: str) -> Session:
             return active.session
         frame = frame.f_back
     raise UsageError(
-        f"{what} was called outside of a loop that trax runs. Call it in the body of a function "
-        "decorated with trax.resumable, or in what that calls in the same thread."
+        f"{what} was called outside of a loop that trax runs.\n"
+        "Call it in the body of a function decorated with trax.resumable, or in a function that "
+        "this calls in the same thread."
     )

@@ -44,17 +44,17 @@ class Session:
     call : Call
         The call that it is of.
     opened : Opened
-        What it begins with.
+        The state it begins with.
     hold : Hold
         The run's files.
     tracking : Positions
-        What is stored beside the state.
+        The RNGs and output files whose positions are stored beside the state.
     outputs : Outputs
         The output files.
     pulse : Pulse
-        Says what is due.
+        Decides what is due at a step.
     deferral : AtOnce or Deferred
-        When to do what may block.
+        Decides when blocking work is done.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Session:
     state : object
         The state, with every increment up to now folded in.
     resumed_at : int or None
-        The step at which this call took up what was stored.
+        The step at which this call resumed a stored run; None if it began one.
     run_id : str
         The run's identity, which is on the disk before its first step.
     is_counted : bool
@@ -155,7 +155,7 @@ class Session:
 
     @property
     def accept(self) -> Callable[[Any], Any]:
-        """What takes one increment and returns the state that the generator goes on with.
+        """The function that takes an increment and returns the state to send to the generator.
 
         When it returns, the increment may be handed out: it survives the death of the process.
         """
@@ -212,7 +212,7 @@ class Session:
         return self.state
 
     def _do(self, due: str) -> None:
-        """Do what is due after a step, at once or later."""
+        """Store a checkpoint that is due, at once or later, and check the first steps."""
         if due:
             self._deferral.do(self.save if due == SAVE else self._checkpoint_if_possible)
             self._pulse.end_due()
@@ -241,7 +241,7 @@ class Session:
             self._since.step -= 1
 
     def settle(self) -> None:
-        """Do what `accept` has put off: force the log, and take the checkpoint that is due.
+        """Do the work that `accept` has put off: force the log, store the checkpoint that is due.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Session:
             if self._deferral.forces:
                 self._writer.force()
         except DurabilityError:
-            self.checkpoint()  # in new files, it takes the place of what is not on the disk
+            self.checkpoint()  # in new files: it replaces the log that is not on the disk
         else:
             if self._writer.suspect:
                 self.checkpoint()
@@ -274,7 +274,7 @@ class Session:
         return bool(self._since.steps) or self._checkpointer.has_failed
 
     def save(self) -> None:
-        """Store what is not yet in a checkpoint, because the loop is about to stop.
+        """Store a checkpoint, unless the newest is of this step: the loop is about to stop.
 
         A failure does not keep it from stopping; `unsaved` is its reason.
         """
@@ -287,7 +287,7 @@ class Session:
                 self.unsaved = error
 
     def keep(self) -> None:
-        """Store at a yield boundary what only a checkpoint can keep; closing begins with it."""
+        """Store, at a yield, a state that only a checkpoint can keep; closing begins with it."""
         if os.getpid() != self._hold.pid:
             return
         is_lost = not self._mode.is_logged and self._has_uncheckpointed
@@ -307,8 +307,8 @@ class Session:
         try:
             self._tracking.end()
             if self._hold.pid == os.getpid():
-                # A checkpoint that failed may be there all the same, and count on more output than
-                # the one before it: what is too much then is for the next call to cut off.
+                # A checkpoint that failed may be on the disk all the same, and refer to more output
+                # than the one before it. The next call cuts off the rest.
                 failed = self._checkpointer.has_failed
                 self._outputs.end(None if failed else self._tracking.last)
         finally:
@@ -327,7 +327,7 @@ def open_session(
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
-    """Put together what an open run consists of; nothing is stored yet."""
+    """Put together the parts of an open run; nothing is stored yet."""
     options, writer = call.options, hold.generations
     since = Since(0, _clock())
     stored = opened.stored

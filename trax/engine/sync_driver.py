@@ -1,4 +1,4 @@
-"""Drives an ordinary loop: what a call of a decorated generator function returns."""
+"""Drives an ordinary loop: `Run`, returned by a call of a decorated generator function."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
     Nothing of the loop runs before the first `next`. The stored state is brought back, and the
-    run is held for writing, at the first `next` or when `state`, `step`, `resumed_at` or `done`
-    is asked for. It is let go when the loop ends, however it ends, at `close`, and when the `Run`
-    itself is gone.
+    run is locked for writing, at the first `next` or when `state`, `step`, `resumed_at` or `done`
+    is used. The lock is released when the loop ends, however it ends, at `close`, and when the
+    `Run` itself is dropped.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         return self._lifecycle.result
 
     def close(self) -> None:
-        """End the loop here and let go of the run; the next call resumes it."""
+        """End the loop here and release the lock; the next call resumes the run."""
         self._close(None)
 
     def __enter__(self) -> Self:
@@ -108,13 +108,13 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         loop = _drive(self._lifecycle, self._start)
         self._lifecycle.is_running = functools.partial(_is_running, weakref.ref(loop))
         # The loop and not the run: a for statement drops the run and keeps its iterator.
-        weakref.finalize(loop, self._lifecycle.let_go)
+        weakref.finalize(loop, self._lifecycle.abandon)
         return loop
 
     def _current_loop(self) -> Generator[I, None, None]:
         if self._lifecycle.status == "closed":
             raise self._lifecycle.closed_error()
-        loop: Any = self._loop  # typeshed hides what only real generators have
+        loop: Any = self._loop  # typeshed hides the attributes of real generators
         if loop.gi_frame is None and self._lifecycle.status == "new":
             self._loop = self._new_loop()  # it could not be opened, and may be by now
         return self._loop
@@ -134,7 +134,7 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
     """Yield the increments of the generator that `start` makes from the state.
 
     This is a generator rather than a method because resuming one is the cheapest way through a
-    loop; it knows the engine alone, so that it goes when the last reference to it does.
+    loop. It refers to the lifecycle alone, so that it is collected with the last reference to it.
     """
     try:
         lifecycle.watch()
@@ -159,7 +159,7 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
                 break
             state = accept(increment)
             yield increment
-    except GeneratorExit:  # left at a yield: whoever lets go of the loop closes the engine
+    except GeneratorExit:  # left at a yield: whoever drops the loop closes the run
         raise
     except BaseException as error:
         _abort(lifecycle, error)
@@ -168,7 +168,7 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
 
 
 def _abort(lifecycle: Lifecycle, error: BaseException) -> None:
-    """Close after an exception, and do what signals that have come ask for."""
+    """Close after an exception, and let signals that have come take effect."""
     try:
         lifecycle.abort(error)
     except BaseException as failure:  # of the generator, which was closed at its yield
