@@ -370,7 +370,7 @@ def test_an_error_keeps_what_was_handed_out_and_lets_go_at_once(library: Asyncio
         with pytest.raises(KeyError):
             await run.result()
         assert_free("loop")
-        with pytest.raises(trax.UsageError, match="over at step 1: it ended with an exception"):
+        with pytest.raises(trax.UsageError, match="ended at step 1: it ended with an exception"):
             await anext(run)
 
     library.run(main)
@@ -975,7 +975,7 @@ def test_a_closed_run_says_so(library: Asyncio) -> None:
         await run.aclose()
         await run.aclose()
         for call in (run.__anext__, run.result):
-            with pytest.raises(trax.UsageError, match="over at step 2: it was closed"):
+            with pytest.raises(trax.UsageError, match="ended at step 2: it was closed"):
                 await call()
         untouched = squares(n=6)
         await untouched.aclose()

@@ -148,7 +148,7 @@ def test_a_closed_run_says_so() -> None:
     take(run, 2)
     run.close()
     run.close()
-    with pytest.raises(trax.UsageError, match="over at step 2: it was closed"):
+    with pytest.raises(trax.UsageError, match="ended at step 2: it was closed"):
         next(run)
     with pytest.raises(trax.UsageError):
         run.result()
@@ -157,7 +157,7 @@ def test_a_closed_run_says_so() -> None:
 def test_a_run_that_is_closed_in_its_own_loop_does_not_look_finished() -> None:
     """The for statement is told; a silent end would pass for the real one."""
     run = squares(n=6)
-    with pytest.raises(trax.UsageError, match="over at step 1: it was closed"):  # noqa: PT012
+    with pytest.raises(trax.UsageError, match="ended at step 1: it was closed"):  # noqa: PT012
         for _ in run:
             run.close()
 
@@ -175,7 +175,7 @@ def test_an_error_lets_go_of_the_run_at_once() -> None:
         run.result()
     with trax.Trax() as store:
         store.log(loop=2)
-    with pytest.raises(trax.UsageError, match="over at step 1: it ended with an exception"):
+    with pytest.raises(trax.UsageError, match="ended at step 1: it ended with an exception"):
         next(run)
     assert loop.load() == [1, 2]
 

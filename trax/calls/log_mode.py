@@ -151,7 +151,7 @@ class NoLog(LogMode):
         for _ in increments:
             raise CodecError(
                 f"{place()} is an increment, and there is no replay_log to replay it with.\n"
-                "Give replay_log=, as the run was written."
+                "Give replay_log=, the function that the run was written with."
             )
         return state
 

@@ -76,8 +76,8 @@ class Checkpointer:
         decode(encoded, "state")
         if encoded.kind == CLOUDPICKLE:
             notices.info(
-                f"{self._call.name}: the state holds a function or class that cannot be imported by "
-                "name; its code is stored with it, and stays the same when the script changes"
+                f"{self._call.name}: the state holds a function or a class that no name leads to; "
+                "its code is stored with it, and stays the same when the script changes"
             )
 
     def store(

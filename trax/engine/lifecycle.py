@@ -312,7 +312,7 @@ class Lifecycle:
             self.session.keep()
 
     def abandon(self) -> None:
-        """Close a run that nobody can continue any more; in the middle of a step, without saving."""
+        """Close a run that nobody can continue; in the middle of a step, without saving."""
         if self.status == "open" and self.is_running():
             self._active = None
             self._release()
