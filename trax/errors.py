@@ -1,4 +1,4 @@
-"""Everything that trax raises on purpose.
+"""The errors that trax raises on purpose.
 
 ::
 
@@ -17,10 +17,11 @@
     SystemExit
     └── Preempted               a signal or a time limit has stopped a loop; it can be resumed
 
-`Preempted` stands beside them, since it is no error: nothing that catches an `Exception` stops it
-on its way to the end of the program.
+`Preempted` is no error, and so not one of them: nothing that catches an `Exception` keeps it from
+ending the program.
 
-Every message says what happened, where (file, offset) and what to do next.
+The first line of a message gives the cause and the place (file, offset); the lines after it say
+how to go on.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ __all__ = [
 
 
 class TraxError(Exception):
-    """The base of everything that trax raises on purpose."""
+    """The base class of the errors that trax raises on purpose."""
 
 
 class UsageError(TraxError, ValueError):
@@ -79,7 +80,7 @@ class _FileError(TraxError):
     path : str
         The file.
     offset : int or None
-        Where in it, in bytes.
+        The place in it, in bytes.
     """
 
     def __init__(self, message: str, path: str, offset: int | None = None) -> None:
@@ -108,11 +109,11 @@ class DurabilityError(StorageError):
 
 
 class Preempted(SystemExit):
-    """A loop has stopped because it was asked to; run the same script again and it goes on.
+    """A loop has stopped because it was asked to; run the same script again and it resumes.
 
-    It is raised at a `yield`, after everything is stored and the run is closed. Where nobody
-    catches it, the program ends with the exit status 75, ``EX_TEMPFAIL``: not finished, and worth
-    another try.
+    It is raised at a `yield`, after everything is stored and the run is closed. If nobody catches
+    it, the program ends with the exit status 75, ``EX_TEMPFAIL``: not finished, and worth another
+    try.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class Preempted(SystemExit):
     step : int
         The step at which it has stopped.
     reason : str
-        What stopped it: the name of a signal, or ``"the time limit"``.
+        The cause: the name of a signal, or ``"the time limit"``.
 
     Attributes
     ----------
@@ -146,7 +147,7 @@ class Preempted(SystemExit):
     def __str__(self) -> str:
         return (
             f"{self.run} was stopped at step {self.step:,} by {self.reason}; run the same script "
-            "again and it goes on"
+            "again and it resumes"
         )
 
     def __reduce__(self) -> tuple[type[Preempted], tuple[str, int, str]]:

@@ -1,7 +1,7 @@
-"""What trax tells the person, one line each.
+"""One-line notices to the person.
 
-The lines go through the logger ``trax``. Where nobody has configured logging they still
-appear, on standard error, so that a person who runs a script again sees what happened.
+They go through the logger ``trax``. If nobody has configured logging they still appear, on standard
+error, so that a person who runs a script again sees that it resumed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _logger = logging.getLogger("trax")
 
 
 def info(line: str) -> None:
-    """Tell what happened."""
+    """Say that something happened."""
     _tell(logging.INFO, line)
 
 
 def warn(line: str) -> None:
-    """Tell what went wrong and was put right."""
+    """Say that something went wrong, or was put right."""
     _tell(logging.WARNING, line)
 
 

@@ -1,4 +1,4 @@
-"""When to checkpoint: a policy is a callable of what was measured since the last checkpoint.
+"""Checkpoint policies: callables that decide, from measurements, whether a checkpoint is due.
 
 A policy takes a `Since` and returns whether a checkpoint is due. `every_steps`,
 `every_seconds` and `automatic` make the usual ones; ``|`` and ``&`` combine them, and any
@@ -20,7 +20,7 @@ __all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seco
 
 
 class Since:
-    """What was measured since the last checkpoint; a policy reads it and changes nothing.
+    """The measurements since the last checkpoint; a policy reads them and changes nothing.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class Since:
     now : float
         The time of the present step, in seconds of a monotonic clock.
     replay_seconds : float
-        How long it would take to replay the log; where nothing is logged, to do the work again.
+        The time that replaying the log would take; if nothing is logged, repeating the steps.
     log_bytes : int
-        How long the logs are that recovery would read.
+        The size of the logs that recovery would read.
     checkpoint_seconds : float
-        How long the last checkpoint kept the loop waiting.
+        The time for which the last checkpoint kept the loop waiting.
     checkpoint_bytes : int
-        How large it was.
+        The size of the last checkpoint.
     """
 
     __slots__ = (
@@ -57,14 +57,14 @@ class Since:
         self.restart(now)
 
     def restart(self, now: float) -> None:
-        """Begin to measure anew: a checkpoint was taken, or tried, just now."""
+        """Start measuring again: a checkpoint was stored, or tried, just now."""
         self.started = self.now = now
         self.started_step = self.step
         self.replay_seconds = 0.0
         self.log_bytes = 0
 
     def resume(self, steps: int, replay_seconds: float, age: float) -> None:
-        """Count what was replayed: the checkpoint is `age` seconds old."""
+        """Count the steps that were replayed; the checkpoint is `age` seconds old."""
         if steps:
             self.started_step = self.step - steps
             self.started = self.now - age
@@ -89,8 +89,8 @@ class Policy:
     due : callable
         Takes a `Since`, returns whether a checkpoint is due.
     exact : bool
-        Whether it must be asked after every step, as any callable of the user's is; or once in a
-        millisecond, where the loop has many steps in one.
+        Whether it must be asked after every step, as any callable of the user's is. Otherwise it is
+        asked once a millisecond, even if the loop takes many steps in that time.
     """
 
     __slots__ = ("due", "exact")
@@ -143,7 +143,7 @@ def every_steps(steps: int) -> Policy:
 
 
 def every_seconds(duration: float | timedelta) -> Policy:
-    """Return a policy: a checkpoint when so much time has passed.
+    """Return a policy: a checkpoint after so much time.
 
     Parameters
     ----------
@@ -176,20 +176,20 @@ def automatic(
     recovery_seconds: float | timedelta = 60.0,
     log_bytes: int = 64_000_000,
 ) -> Policy:
-    """Return the policy that is used where none is given.
+    """Return the default policy.
 
-    A checkpoint is taken once it is worth it, because replaying the log would take longer than
+    A checkpoint is stored once it is worth it, because replaying the log would take longer than
     `recovery_seconds` or the log has outgrown both `log_bytes` and twice the checkpoint; and only
-    when it is cheap, so that checkpoints take no more than the part `overhead` of the time.
+    when it is cheap, so that checkpoints take at most the fraction `overhead` of the time.
 
     Parameters
     ----------
     overhead : float
-        The part of the time that checkpoints may take, between 0 and 1.
+        The fraction of the time that checkpoints may take, between 0 and 1.
     recovery_seconds : float or timedelta
-        How long replaying the log may take.
+        The time that replaying the log may take.
     log_bytes : int
-        How large the log may grow in any case, in bytes.
+        The size, in bytes, up to which the log may grow in any case.
 
     Examples
     --------

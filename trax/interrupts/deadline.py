@@ -1,4 +1,4 @@
-"""How long a call may still go on: a time limit, and what it takes to stop before it."""
+"""A call's time limit, and the moment at which its loop must stop to keep it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def check_time_limit(limit: TimeLimit) -> float | Literal["auto"] | None:
 def choose(
     limit: float | Literal["auto"] | None, environment: Mapping[str, str], now: float
 ) -> float | None:
-    """Return how long a call that begins now may take, in seconds, or None.
+    """Return the time that a call which begins now may take, in seconds, or None.
 
     Parameters
     ----------
     limit : float, "auto" or None
-        What was asked for. ``"auto"`` looks at what SLURM says of the end of its job; an end that
-        is past is that of another job.
+        The option. ``"auto"`` reads the end of the SLURM job from the environment; an end that is
+        past belongs to another job.
     environment : mapping of str
         The environment variables.
     now : float
@@ -60,20 +60,20 @@ def choose(
 class Deadline:
     """The time at which a call must have ended.
 
-    A loop stops when what remains is less than its longest step, a checkpoint and a margin, which
-    is 30 seconds or 5 % of the limit, whichever is less.
+    A loop stops when the remaining time is less than its longest step, a checkpoint and a margin of
+    30 seconds or 5 % of the limit, whichever is less.
 
     Parameters
     ----------
     limit : float
-        How long the call may take, in seconds; it may be infinite.
+        The time that the call may take, in seconds; it may be infinite.
     now : float
         The time at which it began, on any clock that measures seconds.
 
     Attributes
     ----------
     longest : float
-        How long the longest step has taken, in seconds.
+        The duration of the longest step, in seconds.
     """
 
     __slots__ = ("_at", "_begun", "_margin", "longest")

@@ -1,4 +1,4 @@
-"""What asks a loop to stop before its next step: a signal, or the end of its time."""
+"""A request that a loop stop before its next step, made by a signal or by the time limit."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _TIME_LIMIT = "the time limit"
 
 
 class StopRequest:
-    """Whether one run is to stop, and what happens then to the program.
+    """Tells one run whether to stop, and ends the program then.
 
     Parameters
     ----------
     run : str
         The run's name.
     signals : tuple of signal.Signals, or None
-        Which are watched for; None leaves all alone.
+        The signals to watch for; None leaves all alone.
     ctrl_c : bool
-        Whether Ctrl-C is among them. An event loop has a way of its own to deal with it.
+        Whether to watch for Ctrl-C as well. An event loop handles it in its own way.
     time_limit : float, "auto" or None
-        How long the call may take, see `trax.interrupts.deadline.choose`.
+        The time that the call may take; see `choose` in `deadline`.
 
     Attributes
     ----------
     reason : str
-        What has asked for it; empty where nothing has.
+        The name of the signal, or "the time limit"; empty while nothing asks to stop.
     asked : bool
-        Whether a checkpoint is asked for, though the loop may go on.
+        Whether a checkpoint is asked for although the loop may continue.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class StopRequest:
     def watch(
         self, wake: Callable[[], object], is_running: Callable[[], bool], *, anew: bool
     ) -> None:
-        """Begin to watch for signals, or go on where somebody else has taken them over.
+        """Begin to watch for signals, or take them back from whoever has taken them over.
 
         Parameters
         ----------
         wake : callable
             Called, in a handler, when a signal has come.
         is_running : callable
-            Whether a step is being done.
+            Whether a step is running.
         anew : bool
             Whether an earlier watch, if there was one, is over.
         """
@@ -85,7 +85,7 @@ class StopRequest:
 
     def end_watch(self) -> None:
         """Watch no longer, and put the handlers back if this is the main thread."""
-        self._wake = _nothing  # the engine must not wait for the collector of cycles
+        self._wake = _nothing  # a cycle would keep the state until the garbage collector runs
         if self._watch is not None:
             self._watch.end()
 
@@ -100,24 +100,24 @@ class StopRequest:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a signal that has come has still to take effect."""
+        """Whether a signal has come that has not yet taken effect."""
         return self._watch is not None and bool(self._watch.undelivered)
 
     def ends_program(self, error: BaseException | None) -> bool:
-        """Return whether `act` lets a signal end the program, or what the loop has failed of."""
+        """Return whether `act` lets a signal end the program, rather than this error."""
         return self.is_pending and (error is None or isinstance(error, Exception))
 
     def act(self, step: int, error: BaseException | None = None) -> None:
-        """Let a signal that has come end the program, where the loop has ended otherwise.
+        """Let a signal that has come end the program, after the loop has ended in another way.
 
         Parameters
         ----------
         step : int
-            The step that the loop has come to.
+            The step that the loop has reached.
         error : BaseException, optional
-            What is being raised already. What is on its way to the end of the program stays as
-            it is; an exception that may have come of the signal, as where a worker died of it,
-            becomes the context of what is raised here.
+            The exception that is being raised already. One that ends the program stays as it is;
+            one that the signal may have caused, such as the death of a worker, becomes the context
+            of the exception raised here.
         """
         if self._watch is None or not self.is_pending:
             return
@@ -132,26 +132,26 @@ class StopRequest:
             self.end_program(step)
 
     def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
-        """Tell at which step the loop stopped, why, and what is stored."""
-        outlook = "it is stored, and the same script goes on from there"
+        """Say at which step the loop stopped, why, and whether that step is stored."""
+        outlook = "it is stored, and the same script resumes there"
         if unsaved is not None:
             kept = (
-                "the log has every increment, and the same script goes on from there"
+                "the log has every increment, and the same script resumes there"
                 if is_logged
-                else "the same script goes on from the checkpoint before"
+                else "the same script resumes at the checkpoint before"
             )
             outlook = f"the checkpoint could not be stored ({unsaved}); {kept}"
         notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
 
     def end_program(self, step: int) -> NoReturn:
-        """Give the signals to the handlers before, and raise what ends the program.
+        """Pass the signals to the handlers before, and raise the exception that ends the program.
 
         Raises
         ------
         Preempted
             Unless such a handler raises something else.
         KeyboardInterrupt
-            After Ctrl-C, whatever its handler does.
+            After Ctrl-C, in any case.
         """
         if self._watch is not None:
             self._watch.deliver()
@@ -160,7 +160,7 @@ class StopRequest:
         raise Preempted(self._run, step, self.reason)
 
     def pass_on(self) -> None:
-        """Let signals take effect where nothing can be raised."""
+        """Let signals take effect when no exception can be raised."""
         if self._watch is not None and self.is_pending:
             notices.info(f"{self._run} was closed; {self.reason} takes effect now")
             self._watch.give_up(may_raise=False)
