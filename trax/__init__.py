@@ -25,7 +25,8 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.fsck.api import Repaired, Verification, repair, verify
+from trax.fsck.repair import Repaired, repair
+from trax.fsck.verify import Verification, verify
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.tracking.output_files import open
 

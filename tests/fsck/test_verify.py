@@ -7,12 +7,12 @@ import os
 import pickle
 import re
 import struct
-from collections.abc import Callable, Generator
-from functools import cache
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harm import SHAPES, Count, store
 from support import (
     COUNT,
     NAME,
@@ -30,7 +30,7 @@ from support import (
 
 import trax
 from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
-from trax.fsck.verification import Verified, examine
+from trax.fsck.verify import Verification, examine
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.records import (
@@ -44,22 +44,10 @@ from trax.storage.records import (
 )
 from trax.testing.memory import MemoryDirectory
 
-SHAPES = ("aacaaca|aasaa", "aaa|aacaae", "caaaCaasa", "caac|a|aCaaca|a", "aca|e|saaa", "Caasa")
 
-Count = Callable[[str, int], None]
-
-
-@cache
-def store(text: str) -> dict[str, bytes]:
-    """Return the files of a store."""
-    directory = MemoryDirectory()
-    write(directory, text)
-    return directory.files()
-
-
-def check(directory: MemoryDirectory) -> Verified:
+def check(directory: MemoryDirectory) -> Verification:
     """Verify; what recovery comes to must be what it says, and nothing may be changed."""
-    found = examine(directory, NAME)
+    found = examine(directory, NAME, "store")
     assert not directory.operations
     try:
         step: int | None = read(directory)
@@ -177,7 +165,7 @@ def test_a_run_that_never_began_is_no_damage() -> None:
     """A kill before its first checkpoint counts."""
     directory = MemoryDirectory()
     Writer(directory).generations._open_log()
-    found = examine(directory, NAME)
+    found = examine(directory, NAME, "store")
     assert (found.step, found.problems) == (0, ())
 
 
@@ -205,9 +193,12 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1,094, step 11",
         "  other files: checkpoint-00000001.broken",
         "  log-00000003 is damaged at offset 1094: a record's checksum does not hold",
-        "It cannot go on as it is. trax.repair('count') can help.",
+        "It cannot resume as it is. trax.repair('count') can help.",
     ]
     again = json.loads(json.dumps(found.as_dict()))
+    assert list(again) == [
+        "name", "path", "good", "step", "done", "generations", "others", "outputs", "problems"
+    ]  # fmt: skip
     assert (again["good"], again["step"]) == (False, None)
     assert again["generations"][1]["log"]["offset"] == 1094
 
@@ -255,7 +246,7 @@ def test_a_problem_is_said_once() -> None:
 def test_a_run_that_is_done_is_said_to_be() -> None:
     """It does not go on."""
     count_to_13()
-    assert str(trax.verify("count")).endswith("It goes on at step 13.")
+    assert str(trax.verify("count")).endswith("It resumes at step 13.")
     assert not trax.verify("count").done
     run_script(COUNT + "count(to=20).result()\n")
     found = trax.verify("count")

@@ -1,1 +1,1 @@
-"""Verifies a stored run and repairs it; nothing in the engine depends on this."""
+"""Verifies a stored run and repairs it; nothing in the engine imports this."""

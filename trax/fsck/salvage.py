@@ -1,7 +1,8 @@
-"""How many increments stand in a log behind the place where it stops holding.
+"""Counts the increments of a log after a flaw.
 
-Records that are whole behind it are found again, as each is seeded with the checksum before it.
-Between them there are the lengths that damaged records still have, which may lead over them.
+Strategy: each record's checksum is seeded with the one before it, which stands right before the
+record. So whole records after a damaged stretch can be recognised. Inside of the stretch, the
+lengths that records begin with may still lead from one to the next.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from trax.storage.records import (
     follows,
 )
 
-__all__ = ["count_behind"]
+__all__ = ["count_increments"]
 
 _WORD = struct.Struct("<Q")
 assert _WORD.size * 2 == OVERHEAD
@@ -28,29 +29,40 @@ assert _WORD.size * 2 == OVERHEAD
 _PICKLE_BEGINS, _PICKLE_ENDS = b"\x80", b"."  # as contexts hardly ever do
 
 
-def count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
-    """Count the increments from a bad record on; return also whether that is all of them.
+def count_increments(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
+    """Count the increments from a damaged record on.
 
     Parameters
     ----------
+    source : Input
+        The log.
+    offset, size : int
+        Where the damaged record begins, and where the log ends.
     inside : bool
-        Whether the bad record is within an object that began before it.
+        Whether that record belongs to an object that begins before it.
+
+    Returns
+    -------
+    count : int
+        How many increments there are at least.
+    is_exact : bool
+        Whether those are all, as far as anything says.
     """
     count, is_exact = 0, True
     while offset < size:
-        # Where it is what stands before a record that is damaged, that one can be valid itself.
-        behind = follows(source, offset - _WORD.size, size, beginning=False)
-        between = _count_between(source, offset, size if behind is None else behind, inside)
+        # The damage may be before this record only, and the record itself valid.
+        valid = follows(source, offset - _WORD.size, size, beginning=False)
+        between = _count_between(source, offset, size if valid is None else valid, inside)
         if between is None:
             is_exact, inside = False, False
         else:
             ends, inside = between
             count += ends
-        if behind is None:
+        if valid is None:
             break
-        (seed,) = _WORD.unpack(source.read_at(behind - _WORD.size, _WORD.size))
+        (seed,) = _WORD.unpack(source.read_at(valid - _WORD.size, _WORD.size))
         records = Records(source, seed)
-        records.offset, records.size = behind, size
+        records.offset, records.size = valid, size
         for number, record in enumerate(records):
             if number == 0 and between is not None and record.begins == inside:
                 is_exact = False
@@ -61,13 +73,13 @@ def count_behind(source: Input, offset: int, size: int, *, inside: bool) -> tupl
 
 
 def _count_between(source: Input, offset: int, end: int, inside: bool) -> tuple[int, bool] | None:
-    """Count the increments that end in a damaged stretch, by the lengths that stand in it.
+    """Count the increments that end in a damaged stretch, by the lengths in it.
 
     Returns
     -------
     tuple of int and bool, or None
-        How many there are, and whether another one has begun. None where the lengths do not lead
-        to the end of the stretch, or what they lead over cannot be increments.
+        How many there are, and whether another one has begun. None if the lengths do not lead
+        to the end of the stretch, or lead over what cannot be increments.
     """
     count = 0
     while offset < end:

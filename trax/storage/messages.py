@@ -1,6 +1,6 @@
-"""What a person is told of a file that cannot be read: what, where, and what to do next.
+"""Turns findings in files into the errors that are raised.
 
-Those who read files find things; here a finding becomes the error that is raised.
+The first line of a message says the cause and the place, each further line something to do next.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Any
 
-from trax.errors import CorruptionError, FormatVersionError, UntrustedError
+from trax.errors import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
 from trax.storage.filenames import REPAIR, FileName, store_path
 from trax.storage.records import Forged, NewerVersion
 
@@ -17,54 +17,70 @@ __all__ = [
     "damaged",
     "in_short",
     "misplaced",
+    "not_stored",
     "owner_of",
     "refusal",
     "repair_call",
     "unrepaired",
 ]
 
-_UNTOUCHED = ". Nothing was changed."
+_THEN = "\n  "  # before each line that says what to do next
+_UNTOUCHED = "Nothing was changed."
+_START_OVER = "Or start over with the function's fresh(...), which keeps the files."
 
 
 def damaged(directory: str, file: FileName, name: str, offset: int, reason: str) -> CorruptionError:
-    """Return the error for a file of the run `name` that is damaged."""
+    """Return the error for a damaged file of the run `name`."""
     path = f"{directory}/{file}"
     return CorruptionError(
-        f"{path} is damaged at offset {offset}: {reason}{_UNTOUCHED} Put the file back from a copy "
-        f"of the store if there is one. Otherwise {repair_call(name, directory)} keeps what is "
-        "provably right, and says how many steps are lost; before that it copies everything. To "
-        "begin anew, call the function's fresh(...): the files are kept.",
+        _message(
+            f"{path} is damaged at offset {offset}: {reason}",
+            _UNTOUCHED,
+            "Put the file back from a copy of the store, if there is one.",
+            f"Or call {repair_call(name, directory)}: it copies everything first, keeps what is "
+            "provably right, and says how many steps are lost.",
+            _START_OVER,
+        ),
         path,
         offset,
     )
 
 
 def in_short(error: CorruptionError) -> str:
-    """Return what an error has found, without what to do next."""
-    return str(error).partition(_UNTOUCHED)[0]
+    """Return the cause and the place of an error, without what to do next."""
+    return str(error).partition(_THEN)[0]
 
 
 def unrepaired(directory: str, name: str) -> CorruptionError:
-    """Return the error for a run whose repair was cut short."""
+    """Return the error for a run whose repair was interrupted."""
     path = f"{directory}/{REPAIR}"
     return CorruptionError(
-        f"the repair of the run {name!r} was begun and did not end ({path}). Call "
-        f"{repair_call(name, directory)} again: it goes on where it was.",
+        _message(
+            f"the repair of the run {name!r} was begun and did not end ({path})",
+            f"Call {repair_call(name, directory)} again: it continues the repair.",
+        ),
         path,
     )
 
 
+def not_stored(name: str, store: str) -> NotFoundError:
+    """Return the error for a run that is not in the store."""
+    return NotFoundError(
+        _message(f"nothing is stored as {name!r} in {store}", "Check the name and the directory.")
+    )
+
+
 def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
-    """Return what a file belongs to by its header block; empty where that is the run itself.
+    """Return what a file belongs to by its header block; empty if that is the run itself.
 
     Parameters
     ----------
     file : FileName
-        What it is called.
+        Its name.
     fields : dict
-        What its header block says.
+        Its header block.
     name, run : str
-        The run's name and identity; the latter is empty where it is not known yet.
+        The run's name and identity; the latter is empty if it is not known yet.
     """
     if fields["name"] != name:
         return f"the run {fields['name']!r}, not to {name!r}"
@@ -76,15 +92,18 @@ def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str
 def misplaced(path: str, owner: str, then: str) -> CorruptionError:
     """Return the error for a file that belongs elsewhere; `then` is what to do once it is back."""
     return CorruptionError(
-        f"{path} was moved or renamed: it belongs to {owner}{_UNTOUCHED} Move it back to "
-        f"where it was, and {then}.",
+        _message(
+            f"{path} was moved or renamed: it belongs to {owner}",
+            _UNTOUCHED,
+            f"Move it back to where it was, and {then}.",
+        ),
         path,
         0,
     )
 
 
 def repair_call(name: str, path: str) -> str:
-    """Return what a person calls to repair the run whose files are in the directory `path`."""
+    """Return the call that repairs the run whose files are in the directory `path`."""
     store = os.path.dirname(os.path.dirname(path))
     with contextlib.suppress(OSError):  # the current directory may be gone
         if not store or store == store_path():
@@ -95,9 +114,18 @@ def repair_call(name: str, path: str) -> str:
 def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | UntrustedError:
     """Return the error for a file that this process must not read."""
     if isinstance(found, NewerVersion):
-        message = f"{path} is of {found}. Nothing was changed. Install the trax that wrote it."
+        cause = f"{path} is of {found}"
+        message = _message(cause, _UNTOUCHED, "Install the trax that wrote it.")
         return FormatVersionError(message, path, 0)
     return UntrustedError(
-        f"{path} {found} (offset {found.offset}). Nothing was loaded or changed. {found.remedy}; "
-        "or begin anew, with the function's fresh(...)."
+        _message(
+            f"{path} {found} (offset {found.offset})",
+            "Nothing was loaded or changed.",
+            f"{found.remedy}.",
+            _START_OVER,
+        )
     )
+
+
+def _message(cause: str, *lines: str) -> str:
+    return _THEN.join([cause, *lines])

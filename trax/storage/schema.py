@@ -1,4 +1,4 @@
-"""What the JSON texts in header blocks, meta records and repair files say, checked in one place.
+"""What the JSON texts in header blocks and meta records say, checked in one place.
 
 A checksum holds for whatever was written with it. What another program wrote, or another version
 of this one, need not make sense; here that is found out, as damage, before anything is built on it.
@@ -12,10 +12,10 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trax.storage.filenames import GENERATIONS, FileName
+from trax.storage.filenames import GENERATIONS
 from trax.storage.records import Damage
 
-__all__ = ["check_checkpoint", "check_log", "check_meta", "check_plan"]
+__all__ = ["check_checkpoint", "check_log", "check_meta"]
 
 _STEPS = 10**18
 _OFFSET = 16  # where the JSON text of a header block begins
@@ -39,15 +39,6 @@ def check_meta(meta: dict[str, Any], offset: int) -> None:
     """Raise `Damage` unless a meta record at `offset` says what the layers above can use."""
     _check(meta, {key: is_right for key, is_right in _META.items() if key in meta}, offset)
     _check(meta, _PARTS, offset)
-
-
-def check_plan(plan: dict[str, Any]) -> None:
-    """Raise `Damage` unless this is what a repair file says."""
-    _check(plan, _PLAN, 0)
-    if unknown := plan.keys() - _PLAN.keys():
-        raise Damage(f"it says {min(unknown)!r}, which is not known", 0)
-    if plan["fields"] is not None:
-        check_log(plan["fields"])
 
 
 def _check(fields: dict[str, Any], checks: Mapping[str, _Check], offset: int) -> None:
@@ -81,10 +72,6 @@ def _is_digits(count: int) -> _Check:
 
 def _is_one_of(*words: str) -> _Check:
     return lambda value: isinstance(value, str) and value in words
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and FileName.parse(value) is not None
 
 
 def _is_mapping(of: _Check) -> _Check:
@@ -149,16 +136,4 @@ _META: dict[str, _Check] = {
     "version": _is_below(_STEPS, 1),
     "drawn": _is_list(_is_text),
     "generators": _is_places,
-}
-_PLAN: dict[str, _Check] = {
-    "step": _is_step,
-    "lost": _is_step,
-    "is_exact": _is_switch,
-    "actions": _is_list(_is_text),
-    "remove": _is_list(_is_file),
-    "log": lambda value: value == "" or _is_file(value),
-    "end": _is_step,
-    "durable": _is_step,
-    "fields": lambda value: value is None or isinstance(value, dict),
-    "aside": _is_text,
 }

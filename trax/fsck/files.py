@@ -1,0 +1,180 @@
+"""The checkpoints and logs of a run as they were found, valid or not."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from trax.storage.filenames import FileName
+from trax.storage.records import HEADER_SIZE
+from trax.storage.run_reader import Position
+
+__all__ = ["CheckpointFile", "Generation", "LogFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """A checkpoint as it was found.
+
+    The attributes from `file` on are for a repair; they do not count for equality, and `as_dict`
+    leaves them out.
+
+    Attributes
+    ----------
+    name : str
+        The file's name.
+    size : int
+        Its length, in bytes.
+    step : int or None
+        The step of the run at which it was taken; None if that cannot be read any more.
+    flaw : str or None
+        Why it is not valid; None if every byte of it is.
+    offset : int or None
+        Where the flaw is.
+    file : FileName
+        The kind and the generation that the name says.
+    fields : dict
+        The fields of the header block; empty if that is not valid.
+    meta : dict
+        The meta record; empty if that is not valid.
+    context : dict of str to bytes
+        What was tracked beside the state at that step; empty if the checkpoint is not valid.
+    """
+
+    name: str
+    size: int
+    step: int | None
+    flaw: str | None
+    offset: int | None
+    file: FileName = field(repr=False, compare=False)
+    fields: dict[str, Any] = field(repr=False, compare=False)
+    meta: dict[str, Any] = field(repr=False, compare=False)
+    context: dict[str, bytes] = field(repr=False, compare=False)
+
+    @property
+    def generation(self) -> int:
+        return self.file.generation
+
+    @property
+    def position(self) -> Position:
+        """The position in the logs at which it was taken; its header block must be valid."""
+        return Position.of(self.fields["step"], self.fields["chain"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return _values(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log as it was found.
+
+    The attributes from `file` on are for a repair; they do not count for equality, and `as_dict`
+    leaves them out.
+
+    Attributes
+    ----------
+    name : str
+        The file's name.
+    size : int
+        Its length, in bytes.
+    durable : int
+        How many of these bytes are known to have been forced to the disk.
+    begins : int or None
+        The step after which it begins; None if that cannot be read any more.
+    count : int
+        How many valid increments it begins with.
+    is_needed : bool
+        Whether recovery reads it, after the newest valid checkpoint.
+    is_torn : bool
+        Whether a crash tore its end. That is no damage: the next run cuts it off.
+    flaw : str or None
+        Why it is not valid, or how it was torn; None if every byte of it is valid.
+    offset : int or None
+        Where the flaw is.
+    file : FileName
+        The kind and the generation that the name says.
+    fields : dict
+        The fields of the header block; empty if that is not valid.
+    chain : int
+        The checksum of the header block.
+    salvaged : int
+        How many increments can be counted after the flaw.
+    is_exact : bool
+        Whether `count` and `salvaged` are all that there ever were, as far as anything says.
+    reached : set of Position
+        Those positions in it that other logs name as their beginning.
+    """
+
+    name: str
+    size: int
+    durable: int
+    begins: int | None
+    count: int
+    is_needed: bool
+    is_torn: bool
+    flaw: str | None
+    offset: int | None
+    file: FileName = field(repr=False, compare=False)
+    fields: dict[str, Any] = field(repr=False, compare=False)
+    chain: int = field(repr=False, compare=False)
+    salvaged: int = field(repr=False, compare=False)
+    is_exact: bool = field(repr=False, compare=False)
+    reached: frozenset[Position] = field(repr=False, compare=False)
+
+    @property
+    def generation(self) -> int:
+        return self.file.generation
+
+    @property
+    def after(self) -> int:
+        """The generation that it continues; its header block must be valid."""
+        after: int = self.fields["after"][0]
+        return after
+
+    @property
+    def position(self) -> Position:
+        """The position that it continues; its header block must be valid."""
+        _, *position = self.fields["after"]
+        return Position.of(*position)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is, or was, anything after the header block."""
+        return max(self.size, self.durable) > HEADER_SIZE
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return _values(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A checkpoint, if one was taken, and the log that continues it.
+
+    Attributes
+    ----------
+    number : int
+        The number in the names of both.
+    checkpoint : CheckpointFile or None
+        The checkpoint.
+    log : LogFile or None
+        The log.
+    """
+
+    number: int
+    checkpoint: CheckpointFile | None
+    log: LogFile | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return dictionaries and plain values."""
+        return {
+            "number": self.number,
+            "checkpoint": self.checkpoint and self.checkpoint.as_dict(),
+            "log": self.log and self.log.as_dict(),
+        }
+
+
+def _values(file: CheckpointFile | LogFile) -> dict[str, Any]:
+    return {one.name: getattr(file, one.name) for one in dataclasses.fields(file) if one.compare}

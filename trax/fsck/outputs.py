@@ -1,0 +1,69 @@
+"""The output files of a run, compared with the lengths that its steps recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trax.errors import CorruptionError
+from trax.tracking.truncate import lengths
+
+__all__ = ["OutputFile", "find_outputs", "have_outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """An output file of a run: its recorded length, and its present one.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    length : int
+        How many bytes the stored steps have written.
+    present : int or None
+        How many there are; None if the file is missing.
+    """
+
+    path: str
+    length: int
+    present: int | None
+
+    @property
+    def is_long_enough(self) -> bool:
+        return self.present is not None and self.present >= self.length
+
+
+def find_outputs(store: str, context: Mapping[str, bytes]) -> tuple[OutputFile, ...]:
+    """Return the output files that a context names.
+
+    Parameters
+    ----------
+    store : str
+        The directory of the store; relative paths begin there.
+    context : mapping of str to bytes
+        What is tracked beside the state at some step.
+
+    Raises
+    ------
+    CorruptionError
+        What the context says cannot be about an output file.
+    """
+    found = lengths(store, context).items()
+    return tuple(OutputFile(path, length, _size(path)) for path, length in found)
+
+
+def have_outputs(store: str, context: Mapping[str, bytes]) -> bool:
+    """Return whether all output files that a context names are as long as it says, at least."""
+    try:
+        return all(one.is_long_enough for one in find_outputs(store, context))
+    except CorruptionError:
+        return False
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None

@@ -1,0 +1,278 @@
+"""Verifies a run: every byte is read, and what is damaged is listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from trax.errors import CorruptionError, StorageError
+from trax.fsck.files import CheckpointFile, Generation, LogFile
+from trax.fsck.outputs import OutputFile, find_outputs
+from trax.fsck.scan import Scan
+from trax.storage.filesystem import Directory
+from trax.storage.messages import in_short, not_stored, repair_call
+from trax.storage.run_reader import Recovery
+from trax.storage.store import Store
+
+__all__ = ["Verification", "examine", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The findings of `verify`: as text a table, and with `as_dict` plain values for JSON.
+
+    Attributes
+    ----------
+    name : str
+        The run's name.
+    path : str
+        The directory of its files.
+    good : bool
+        Whether nothing is damaged. An end that was torn by a crash is no damage.
+    step : int or None
+        The step at which the run would resume; None if it cannot.
+    done : bool
+        Whether the run is done at that step.
+    generations : tuple of Generation
+        Each checkpoint and each log, oldest first: what of it is valid, and what is not.
+    others : tuple of str
+        The names of other files there: those that were set aside, and temporary ones.
+    outputs : tuple of OutputFile
+        The run's output files.
+    problems : tuple of str
+        What is damaged, one line each.
+    """
+
+    name: str
+    path: str
+    good: bool
+    step: int | None
+    done: bool
+    generations: tuple[Generation, ...]
+    others: tuple[str, ...]
+    outputs: tuple[OutputFile, ...]
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as dictionaries, lists and plain values."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return values | {
+            "generations": tuple(one.as_dict() for one in self.generations),
+            "outputs": tuple(asdict(one) for one in self.outputs),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.name}, in {self.path}: {'good' if self.good else 'DAMAGED'}"
+        for generation in self.generations:
+            if generation.checkpoint:
+                yield _checkpoint_line(generation.checkpoint)
+            if generation.log:
+                yield _log_line(generation.log)
+        for one in self.outputs:
+            present = "missing" if one.present is None else f"{one.present:,} bytes"
+            yield f"  output file {one.path}: {present}, of {one.length:,}"
+        if self.others:
+            yield f"  other files: {', '.join(self.others)}"
+        yield from (f"  {problem}" for problem in self.problems)
+        if self.step is None:
+            yield f"It cannot resume as it is. {repair_call(self.name, self.path)} can help."
+        elif self.done:
+            yield f"It is done, at step {self.step:,}."
+        else:
+            yield f"It resumes at step {self.step:,}."
+
+
+def _checkpoint_line(file: CheckpointFile) -> str:
+    step = "step unknown" if file.step is None else f"step {file.step:,}"
+    state = f"DAMAGED at {file.offset:,}" if file.flaw else "whole"
+    return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {step}"
+
+
+def _log_line(file: LogFile) -> str:
+    state = "whole"
+    if file.flaw:
+        state = f"{'torn' if file.is_torn else 'DAMAGED'} at {file.offset:,}"
+    return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {_steps(file)}"
+
+
+def _steps(file: LogFile) -> str:
+    if not file.count:
+        return "no step"
+    if file.begins is None:
+        return f"{file.count:,} steps"
+    first, last = file.begins + 1, file.begins + file.count
+    return f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
+
+
+def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verification:
+    """Read everything that is stored of a run, and say what of it is good.
+
+    Every byte is read and compared with its checksum. Nothing is unpickled, nothing is changed,
+    and no lock is taken: the run may be written meanwhile.
+
+    Parameters
+    ----------
+    name : str
+        The run's name.
+    traxdir : str or os.PathLike, optional
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
+
+    Returns
+    -------
+    Verification
+        Its `good` says whether nothing is damaged; `print` shows all of it.
+
+    Raises
+    ------
+    UsageError
+        No run can have this name.
+    NotFoundError
+        Nothing is stored under this name.
+    FormatVersionError
+        A newer trax wrote one of the files.
+    UntrustedError
+        Somebody else could have written one of them.
+    StorageError
+        The disk refused.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int)
+    ... def count(n, to):
+    ...     while n < to:
+    ...         n = yield n + 1
+    >>> _ = count(to=3).result()
+    >>> found = trax.verify("count")
+    >>> found.good, found.step
+    (True, 3)
+    """
+    store = Store(traxdir)
+    problems: tuple[str, ...] | None = None
+    while True:
+        if not store.files(name):
+            raise not_stored(name, store.path)
+        seen, sizes = store.look(name), store.sizes(name)
+        try:
+            with store.reading(name) as directory:
+                found = examine(directory, name, store.path)
+        except (FileNotFoundError, StorageError):  # pruned or replaced while it was read
+            if seen == store.look(name):
+                raise
+            continue
+        # What a writer is just adding, pruning or replacing can look like damage, but not twice
+        # in a row.
+        is_same = (seen, sizes) == (store.look(name), store.sizes(name))
+        if found.good or is_same or found.problems == problems:
+            return found
+        problems = found.problems
+
+
+def examine(directory: Directory, name: str, store: str) -> Verification:
+    """Verify a run that nobody writes to meanwhile.
+
+    Parameters
+    ----------
+    directory : Directory
+        The run's files.
+    name : str
+        The run's name.
+    store : str
+        The directory of the store, at which relative paths of output files begin.
+    """
+    recovery, error = _recover(directory, name)
+    scan = Scan(directory, name)
+    generations = tuple(_generations(scan, recovery))
+    problems = list(_problems(generations, scan))
+    if error is not None and not any(_lists(one, error) for one in generations):
+        cause = in_short(error).removeprefix(f"{directory.path}/")
+        problems = [cause, *(problem for problem in problems if problem != cause)]
+    step, is_done = None, False
+    outputs: tuple[OutputFile, ...] = ()
+    if recovery is not None and error is None:
+        step, is_done = recovery.step, recovery.is_done
+        outputs, missing = _outputs(store, recovery)
+        if missing and not is_done:  # the result of a run that is done needs no output file
+            problems += missing
+            step = None
+    return Verification(
+        name=name,
+        path=directory.path,
+        good=not problems,
+        step=step,
+        done=is_done,
+        generations=generations,
+        others=tuple(scan.others),
+        outputs=outputs,
+        problems=tuple(problems),
+    )
+
+
+def _recover(directory: Directory, name: str) -> tuple[Recovery | None, CorruptionError | None]:
+    recovery = None
+    try:
+        recovery = Recovery(directory, name)
+        recovery.read()
+    except CorruptionError as error:
+        return recovery, error
+    return recovery, None
+
+
+def _generations(scan: Scan, recovery: Recovery | None) -> Iterator[Generation]:
+    for number in sorted({*scan.checkpoints, *scan.logs}):
+        log = scan.logs.get(number)
+        yield Generation(number, scan.checkpoints.get(number), log and _judged(log, recovery))
+
+
+def _judged(log: LogFile, recovery: Recovery | None) -> LogFile:
+    """Add what recovery makes of a log."""
+    if recovery is None:
+        return log
+    is_cut = recovery.torn is not None and recovery.torn.name == log.file
+    return replace(
+        log,
+        is_needed=log.generation in recovery.generations,
+        is_torn=is_cut or log.file in recovery.unborn,
+    )
+
+
+def _problems(generations: tuple[Generation, ...], scan: Scan) -> Iterator[str]:
+    for generation in generations:
+        checkpoint, log = generation.checkpoint, generation.log
+        if checkpoint and checkpoint.flaw:
+            yield f"{checkpoint.name} is damaged at offset {checkpoint.offset}: {checkpoint.flaw}"
+        if log and log.flaw and not log.is_torn:
+            yield f"{log.name} is damaged at offset {log.offset}: {log.flaw}"
+    yield from scan.gaps()
+    for name, owner in scan.misplaced.items():
+        yield f"{name} was moved or renamed: it belongs to {owner}"
+
+
+def _lists(generation: Generation, error: CorruptionError) -> bool:
+    """Return whether the flaw that an error is about is listed with the file anyway."""
+    files = (generation.checkpoint, generation.log)
+    return any(
+        file is not None and file.flaw is not None and file.offset == error.offset
+        and error.path.endswith(f"/{file.name}")
+        for file in files
+    )  # fmt: skip
+
+
+def _outputs(store: str, recovery: Recovery) -> tuple[tuple[OutputFile, ...], list[str]]:
+    """Return the output files of a run, and what is wrong with them."""
+    try:
+        outputs = find_outputs(store, recovery.context)
+    except CorruptionError as error:
+        return (), [in_short(error)]
+    return outputs, [_shortfall(one) for one in outputs if not one.is_long_enough]
+
+
+def _shortfall(file: OutputFile) -> str:
+    present = "is missing" if file.present is None else f"has {file.present:,} bytes"
+    return f"the output file {file.path} {present}, and should have {file.length:,}"
