@@ -166,9 +166,10 @@ assert at > 60, at
 """
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("mode", "how", "sync"),
-    [("function", "w", "os"), ("none", "a", "os"), ("function", "a", "always")],
+    [("function", "a", "always"), ("function", "w", "os"), ("none", "a", "os")],
 )
 def test_a_kill_at_every_place_leaves_every_line_once(mode: str, how: str, sync: str) -> None:
     """Before and behind whatever touches the files, and in the middle of a step."""
