@@ -44,7 +44,15 @@ def count(record_property: Callable[[str, object], None]) -> Callable[[str, int]
     return lambda kind, number: record_property(f"proof: {kind}", number)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before the order becomes random
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark a test that counts faults as a proof, and the first case of each proof as quick."""
+    begun = set()
     for item in items:
         if "count" in getattr(item, "fixturenames", ()):
             item.add_marker("proof")
+        function = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("proof") and function not in begun:
+            begun.add(function)
+            item.add_marker("quick")
+    yield

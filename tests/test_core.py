@@ -6,7 +6,6 @@ import contextlib
 import errno
 import itertools
 import os
-import pickle
 import signal
 import tempfile
 import threading
@@ -95,15 +94,6 @@ def test_a_checkpoint_alone_is_the_state() -> None:
     assert trax.load("two") == [2]
 
 
-def test_by_default_the_increment_replaces_the_state() -> None:
-    """In the log of each name in the call."""
-    with trax.Trax() as store:
-        store.checkpoint(one=1, two=2)
-        store.log(one=10, two=20)
-        store.log(two=200)
-        assert (store.recover("one"), store.recover("two")) == (10, 200)
-
-
 def test_a_checkpoint_clears_the_log() -> None:
     """What was logged before it is in the state, and is not replayed again."""
     with trax.Trax() as store:
@@ -182,18 +172,6 @@ def test_nothing_stored_and_no_create_is_a_clear_error(store_here: Path) -> None
         assert str(store_here) in str(caught.value)
         assert isinstance(caught.value, LookupError)
     assert not store_here.exists()
-
-
-def test_a_replay_log_that_raises_says_at_which_step() -> None:
-    """Its own exception, with a note; the store is as it was."""
-    with trax.Trax() as store:
-        store.checkpoint(number=0)
-        for number in (1, 2, 0, 4):
-            store.log(number=number)
-        with pytest.raises(ZeroDivisionError) as caught:
-            store.recover("number", replay_log=lambda state, increment: 1 // increment)
-        assert caught.value.__notes__ == ["trax: raised by replay_log at step 3 of 'number'"]
-        assert store.recover("number") == 4
 
 
 def test_arrays_come_back_bit_for_bit() -> None:
@@ -712,14 +690,6 @@ def test_what_cannot_be_recovered_is_an_error_and_is_left_as_it_is(
                 action()
             assert caught.value.path == str(path)
     assert files(store_here / "runs") == before
-
-
-def test_an_error_can_be_sent_to_another_process() -> None:
-    """As multiprocessing does; nothing of it is lost."""
-    error = trax.CorruptionError("what happened", "/a/file", 17)
-    again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.path, again.offset) == ("what happened", "/a/file", 17)
-    assert isinstance(again, trax.TraxError)
 
 
 def test_a_disk_that_is_full_costs_only_what_does_not_fit() -> None:

@@ -38,8 +38,9 @@ MUTATIONS = {
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """What is reported is not looked at."""
+    """What is reported is not looked at, and what sang in another test is forgotten."""
     logging.disable()
+    songs.clear()
     yield
     logging.disable(logging.NOTSET)
 

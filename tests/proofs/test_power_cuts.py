@@ -256,6 +256,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_each_mistake_in_what_is_forced_and_when_is_found(
     mistake: str, monkeypatch: pytest.MonkeyPatch

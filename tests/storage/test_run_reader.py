@@ -24,9 +24,9 @@ import pytest
 from faults import FaultyDirectory
 from hypothesis import given
 from hypothesis import strategies as st
-from support import NAME, Writer, changed, flipped, of_version, read, with_next_boot, write
+from support import NAME, Writer, changed, flipped, read, with_next_boot, write
 
-from trax import CorruptionError, FormatVersionError, StorageError, TraxError
+from trax import CorruptionError, StorageError, TraxError
 from trax.storage.codec import encode
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, LocalDirectory
@@ -40,10 +40,7 @@ from trax.storage.records import (
     NOTE,
     PICKLE,
     Damage,
-    Records,
-    decode_header,
     encode_context,
-    encode_header,
     pieces,
 )
 from trax.storage.run_reader import Recovery
@@ -401,20 +398,6 @@ def test_a_record_that_is_written_while_it_is_read_is_not_damage(tmp_path: Path)
 # -- the error -----------------------------------------------------------------------------
 
 
-def test_the_error_says_what_where_and_what_next() -> None:
-    """The file, the offset, the reason, that nothing was changed, and the ways on."""
-    files = store("interval", False)
-    damaged = flipped(files[NEW_LOG], HEADER_SIZE + 3)
-    with pytest.raises(CorruptionError) as caught:
-        read(MemoryDirectory(changed(files, NEW_LOG, damaged)))
-    message = str(caught.value)
-    assert message.startswith(f"<memory>/{NEW_LOG} is damaged at offset {HEADER_SIZE}: ")
-    assert "Nothing was changed" in message
-    assert "copy of the store" in message
-    again = pickle.loads(pickle.dumps(caught.value))
-    assert (str(again), again.path, again.offset) == (message, caught.value.path, HEADER_SIZE)
-
-
 def test_without_any_checkpoint_that_holds_there_is_no_state() -> None:
     """trax never begins afresh over a run that it cannot read."""
     files = store("interval", False)
@@ -518,24 +501,6 @@ def test_files_that_do_not_count_are_not_looked_at() -> None:
     others = ("checkpoint-00000009.tmp", "log-00000009.torn-5", "log-00000002.broken", "notes.txt")
     assert read(MemoryDirectory({**files, **dict.fromkeys(others, b"?")})) == END
     assert not Recovery(MemoryDirectory(dict.fromkeys(others, b"?")), NAME).found
-
-
-# -- versions ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [NEW_CHECKPOINT, NEW_LOG, LAST_LOG])
-def test_a_file_of_a_newer_version_is_left_alone(name: str, tmp_path: Path) -> None:
-    """It is not damage: the error names the version, and neither reader nor writer touches it."""
-    files = store("interval", False)
-    files = changed(files, name, of_version(files[name], 2))
-    directory = MemoryDirectory(files)
-    for begin in (read, Writer):
-        with pytest.raises(FormatVersionError, match=f"{name} is of format version 2") as caught:
-            begin(directory)
-        assert caught.value.path == f"<memory>/{name}"
-        assert "Install the trax that wrote it" in str(caught.value)
-    assert directory.operations == []
-    assert directory.files() == files
 
 
 # -- nothing is unpickled before its checksum holds ----------------------------------------
@@ -690,55 +655,3 @@ def test_a_record_that_holds_was_not_torn(boot: str) -> None:
     with pytest.raises(CorruptionError, match="does not belong here") as caught:
         read(directory)
     assert caught.value.offset == len(files[LAST_LOG])
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("after", [4, 5, "0" * 16]),  # itself: a reader that follows would never end
-        ("after", [3, 5]),
-        ("after", [3, -5, "0" * 16]),
-        ("after", [3, 5, "0x" + "0" * 14]),
-        ("generation", "4"),
-        ("run", "../../somewhere"),
-        ("derived", None),
-        ("sync", "sometimes"),
-        ("boot", 1),
-        ("name", None),
-    ],
-)
-def test_a_log_whose_header_makes_no_sense_is_damaged(key: str, value: Any) -> None:
-    """Its checksum holds; it is an error all the same, with file and offset, and by name."""
-    files = store("interval", arrays=False)
-    for fields in ({key: value}, None):
-        content = with_fields("log", files[LAST_LOG], fields or {}, without=key)
-        with pytest.raises(CorruptionError, match=key) as caught:
-            read(MemoryDirectory(changed(files, LAST_LOG, content)))
-        assert (Path(caught.value.path).name, caught.value.offset) == (LAST_LOG, 16)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("chain", "f" * 17), ("chain", -1), ("step", 10**30), ("step", True), ("written", 10**400)],
-)
-def test_a_checkpoint_whose_header_makes_no_sense_is_as_a_damaged_one(key: str, value: Any) -> None:
-    """The one before it stands in."""
-    files = store("interval", arrays=False)
-    content = with_fields("checkpoint", files[NEW_CHECKPOINT], {key: value})
-    recovery = Recovery(MemoryDirectory(changed(files, NEW_CHECKPOINT, content)), NAME)
-    assert (recovery.base, [str(name) for name in recovery.broken]) == (2, [NEW_CHECKPOINT])
-    assert key in recovery.broken[FileName("checkpoint", 3)]
-
-
-def with_fields(kind: str, content: bytes, new: dict[str, Any], without: str = "") -> bytes:
-    """Return a file with other fields in its header block, and checksums that hold."""
-    fields, chain = decode_header(kind, content[:HEADER_SIZE])
-    fields.pop(without, None)
-    block = encode_header(kind, fields | new)
-    result = block
-    records = Records(MemoryDirectory({"": content}).open(""), chain)
-    chain = decode_header(kind, block)[1]
-    for record in records:
-        head, check, chain = pieces(record.kind | record.begins << 7, record.payload, chain)
-        result += head + record.payload + check
-    return result

@@ -18,7 +18,6 @@ from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
 from trax.storage.records import HEADER_SIZE
 from trax.storage.store import Hold, Store, Sync
-from trax.storage.sync_thread import Ticker
 
 
 def hold(store: Store, name: str = "run", sync: Sync = "os") -> Hold:
@@ -199,65 +198,3 @@ def test_otherwise_there_is_no_thread(sync: Sync) -> None:
     held = hold(Store(), sync=sync)
     assert threading.active_count() == before
     held.close()
-
-
-def test_a_ticker_acts_until_it_is_stopped() -> None:
-    """Again and again; when `stop` returns, nothing is under way and nothing will come."""
-    ticks = 0
-    enough = threading.Event()
-
-    def act() -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks == 3:
-            enough.set()
-
-    ticker = Ticker(0, act)
-    assert enough.wait(60)
-    ticker.stop()
-    seen = ticks
-    assert seen >= 3
-    assert not ticker._thread.is_alive()
-    assert ticks == seen
-    ticker.stop()
-
-
-def test_stopping_waits_for_what_is_under_way() -> None:
-    """So a file is not closed while it is being forced."""
-    begun, may_end, stopped = threading.Event(), threading.Event(), threading.Event()
-
-    def act() -> None:
-        begun.set()
-        assert may_end.wait(60)
-        assert not stopped.is_set()
-
-    ticker = Ticker(0, act)
-    assert begun.wait(60)
-
-    def stop() -> None:
-        ticker.stop()
-        stopped.set()
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    assert not stopped.is_set()
-    may_end.set()
-    thread.join()
-    assert stopped.is_set()
-    assert not ticker._thread.is_alive()
-
-
-def test_a_ticker_can_stop_itself() -> None:
-    """It does not wait for itself."""
-    ended = threading.Event()
-
-    def act() -> None:
-        ready.wait(60)
-        ticker.stop()
-        ended.set()
-
-    ready = threading.Event()
-    ticker = Ticker(0, act)
-    ready.set()
-    assert ended.wait(60)
-    ticker._thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from textwrap import dedent
 
@@ -80,6 +81,23 @@ def test_the_readme_has_an_example() -> None:
     """The README shows at least one piece of Python, so that the test above says something."""
     assert python_blocks((ROOT / "README.md").read_text())
     assert len(shown_lines((ROOT / "docs" / "tutorial.md").read_text())) >= 5
+
+
+def test_the_tests_and_the_proofs_are_run_before_a_change_lands() -> None:
+    """`.ci/run` takes both commands from the README, and together they leave no test out."""
+    runner = (ROOT / ".ci" / "run").read_text()
+    commands = re.search(r"^tests=.*$", runner, re.MULTILINE)
+    assert commands
+    assert 'bash -euc "$tests"' in runner
+    script = f'{commands[0]}\necho "$tests"'
+    done = subprocess.run(
+        ["bash", "-euc", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    found = [line.rpartition(" -m pytest")[2] for line in done.stdout.splitlines()]
+    assert found == ["", " -m proof"]
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    options = configured["ini_options"]["addopts"]
+    assert options[options.index("-m") + 1] == "not proof or quick"
 
 
 def test_every_test_that_the_guarantees_name_is_there() -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any, assert_type
 
-import pytest
-
 import trax
-from trax import errors
 
 
 class World:
@@ -112,23 +108,6 @@ def test_everything_public_is_listed_and_documented() -> None:
     for name in trax.__all__:
         if name != "__version__":
             assert getattr(trax, name).__doc__, name
-
-
-@pytest.mark.parametrize("name", errors.__all__)
-def test_errors_are_one_family_and_survive_pickling(name: str) -> None:
-    """A worker process can hand them to its parent."""
-    kind: Any = getattr(trax, name)
-    if name == "Preempted":  # it stands beside them; see test_signals.py
-        assert not issubclass(kind, Exception)
-        return
-    assert issubclass(kind, trax.TraxError)
-    is_about_file = name in ("CorruptionError", "FormatVersionError")
-    error = kind("message", "path", 7) if is_about_file else kind("message")
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is kind
-    assert str(again) == "message"
-    if is_about_file:
-        assert (again.path, again.offset) == ("path", 7)
 
 
 def test_the_import_is_light() -> None:

@@ -1,0 +1,150 @@
+"""A run that fails, or that the disk fails, is closed and can be opened again."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_sync_driver import squares, take
+
+import trax
+from trax.storage import filesystem
+
+
+def test_an_error_lets_go_of_the_run_at_once() -> None:
+    """Also where the Run itself is kept, as a traceback does."""
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[Any]) -> Iterator[Any]:
+        yield 1
+        yield (part for part in "unpicklable")
+
+    run = loop()
+    with pytest.raises(trax.CodecError):
+        run.result()
+    with trax.Trax() as store:
+        store.log(loop=2)
+    with pytest.raises(trax.UsageError, match="ended at step 1: it ended with an exception"):
+        next(run)
+    assert loop.load() == [1, 2]
+
+
+def test_a_run_that_was_locked_can_be_asked_again() -> None:
+    """The natural loop that waits until the other one is done."""
+    run = squares(n=4)
+    with trax.Trax() as store:
+        store.checkpoint(squares=[])
+        with pytest.raises(trax.LockedError):
+            run.result()
+        with pytest.raises(trax.LockedError):
+            list(run)
+    assert run.result() == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("mode", ["close", "other thread"])
+def test_a_step_that_is_half_done_is_not_stored(mode: str) -> None:
+    """Where the state is the loop's own, only between two steps is it whole."""
+
+    @trax.resumable(create=lambda: {"a": 0, "b": 0}, replay_log=None)
+    def loop(state: dict[str, int]) -> Iterator[int]:
+        for i in trax.steps(5):
+            state["a"] += 1
+            if i == 3 and mode == "close":
+                run.close()
+            elif i == 3:
+                thread = threading.Thread(target=try_to_close)
+                thread.start()
+                thread.join()
+                raise KeyError
+            state["b"] += 1
+            yield i
+
+    refused: list[BaseException] = []
+
+    def try_to_close() -> None:
+        try:
+            run.close()
+        except trax.UsageError as error:
+            refused.append(error)
+
+    run = loop()
+    with pytest.raises((trax.UsageError, KeyError)):
+        run.result()
+    stored = loop.load()
+    assert stored["a"] == stored["b"]
+    assert mode == "close" or len(refused) == 1
+
+
+def test_a_damaged_newest_checkpoint_changes_nothing(
+    store_here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one before it and both logs give the identical state; the bad file is kept, and said."""
+    with squares(n=20) as run:
+        take(run, 11)
+    newest = max(store_here.glob("runs/squares/checkpoint-*"))
+    damaged = bytearray(newest.read_bytes())
+    damaged[-20] ^= 0x40
+    newest.write_bytes(damaged)
+    with squares(n=20) as run:
+        assert run.state == [i * i for i in range(11)]
+    assert newest.with_name(f"{newest.name}.broken").read_bytes() == damaged
+    assert "is damaged" in caplog.text
+    assert squares(n=20).result() == [i * i for i in range(20)]
+
+
+def test_unfinished_files_of_a_killed_process_are_cleared_away(store_here: Path) -> None:
+    """A checkpoint that was being written when the process died is of no use to anybody."""
+    with squares(n=20) as run:
+        take(run, 3)
+    left = store_here / "runs/squares/checkpoint-00000009.tmp"
+    left.write_bytes(b"half a checkpoint")
+    with squares(n=20) as run:
+        take(run, 1)
+    assert not left.exists()
+
+
+def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) -> None:
+    """Not in the store, and where folding makes a new state, not in memory either."""
+
+    @trax.resumable(create=int, replay_log=lambda state, increment: state + 1)
+    def loop(state: int) -> Iterator[int]:
+        while True:
+            yield 1
+
+    run = loop()
+    take(run, 3)
+    # Closed under its hands: every write fails from here on.
+    run._lifecycle.session._writer._log.file.close()  # type: ignore[union-attr]
+    with pytest.raises((trax.DurabilityError, ValueError)):
+        next(run)
+    assert (run.state, run.step, loop.load()) == (3, 3, 3)
+
+
+def test_a_background_sync_that_fails_is_made_up_for(
+    store_here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A complete new checkpoint and a new log take the place of what cannot be trusted any more."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(9):
+            yield i
+
+    with loop() as run:
+        take(run, 3)
+        logs = set(store_here.glob("runs/loop/log-*"))
+        with monkeypatch.context() as patch:
+            patch.setattr(filesystem, "force", fail)
+            run._lifecycle.session._writer.sync()
+        assert take(run, 2) == [3, 4]
+        assert set(store_here.glob("runs/loop/log-*")) > logs
+    assert "a new checkpoint and a new log take its place" in caplog.text
+    assert loop.load() == [0, 1, 2, 3, 4]
+    assert loop().result() == list(range(9))

@@ -1,0 +1,129 @@
+"""A call begins with a stored result, with what is stored of its run, or with nothing."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_decorator import add_up, count
+
+import trax
+
+
+def test_a_finished_run_runs_nothing_again() -> None:
+    """The body of the function is not entered once the result is stored."""
+    entered = []
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        entered.append(n)
+        yield n + 1
+
+    assert list(loop()) == [1]
+    run = loop()
+    assert list(run) == []
+    assert (run.result(), run.done, run.step, entered) == (1, True, 1, [0])
+
+
+def test_a_run_of_another_function_is_not_taken_for_ones_own() -> None:
+    """Two methods of the same name need names of their own."""
+
+    class One:
+        @trax.resumable(create=int)
+        @staticmethod
+        def run(n: int) -> Iterator[int]:
+            yield 1
+
+    class Two:
+        @trax.resumable(create=int)
+        @staticmethod
+        def run(n: int) -> Iterator[int]:
+            yield 2
+
+    One.run().result()
+    with pytest.raises(trax.UsageError, match=r"was written by .*One\.run, and this is .*Two\.run"):
+        Two.run().result()
+
+
+def test_an_unreadable_store_is_never_begun_afresh(store_here: Path) -> None:
+    """A damaged run is refused by name and file, and every byte of it stays."""
+    with add_up(n=10) as run:
+        next(run)
+    (checkpoint,) = store_here.glob("runs/add_up/checkpoint-*")
+    damaged = bytearray(checkpoint.read_bytes())
+    damaged[-20] ^= 1
+    checkpoint.write_bytes(damaged)
+    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*")}
+    with pytest.raises(trax.CorruptionError) as caught:
+        add_up(n=10).result()
+    assert caught.value.path == str(checkpoint)
+    assert "fresh" in str(caught.value)
+    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*")} == before
+
+
+def test_a_store_that_is_a_file_is_a_clear_error(store_here: Path) -> None:
+    """It says which path, and nothing is overwritten."""
+    store_here.write_text("precious")
+    with pytest.raises(trax.TraxError, match="not a directory"):
+        count(to=3).result()
+    assert store_here.read_text() == "precious"
+
+
+def test_a_finished_run_says_that_its_code_has_changed(caplog: pytest.LogCaptureFixture) -> None:
+    """The stored result is that of the former code, and `fresh` is the way to the new one."""
+
+    def make(source: str) -> Any:
+        names: dict[str, Any] = {}
+        exec(f"def loop(n):\n    yield n + {source}", names)
+        names["loop"].__module__ = __name__
+        return trax.resumable(create=int)(names["loop"])
+
+    make("1")().result()
+    with caplog.at_level(logging.INFO, "trax"):
+        assert make("2")().result() == 1
+    assert "the code of loop is not what it was" in caplog.text
+    assert "loop.fresh(...)" in caplog.text
+
+
+SCRIPT = """
+import trax
+
+class World:
+    def __init__(self):
+        self.steps = 0
+    def advance(self, increment):
+        {method}
+        return self
+
+@trax.resumable(create=World, replay_log=World.advance, every_steps=20)
+def simulate(world):
+    while world.steps < 80:
+        world = yield world.steps
+
+run = simulate()
+print(run.resumed_at, type(run.state) is World)
+print(run.result().steps, getattr(run.state, "fixed", None))
+"""
+
+
+def test_fix_and_run_again(tmp_path: Path) -> None:
+    """The state comes back as the script's present class, the fixed method runs, 50 steps stay."""
+    bug = "self.steps += 1 if self.steps < 50 else 1 / 0"
+    fix = "self.steps += 1; self.fixed = True"
+    script = tmp_path / "script.py"
+
+    def run(method: str) -> subprocess.CompletedProcess[str]:
+        script.write_text(SCRIPT.format(method=method))
+        return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+
+    first = run(bug)
+    assert "ZeroDivisionError" in first.stderr
+    second = run(fix)
+    assert second.stdout.split() == ["50", "True", "80", "True"], second.stderr
+    assert "resumed at step 50" in second.stderr
+    assert "the code of replay_log is not what it was" in second.stderr

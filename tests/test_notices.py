@@ -1,0 +1,51 @@
+"""The lines for the person, on standard error or through logging."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+
+import pytest
+from support import run_script
+
+import trax
+
+SQUARES = """
+import sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment], every_steps=4)
+def squares(state, n):
+    for i in trax.steps(n):
+        yield i * i
+
+for x in squares(n=9):
+    if x == int(sys.argv[1]):
+        break
+"""
+
+
+def test_the_person_sees_that_it_resumed() -> None:
+    """With nothing configured, one line on standard error says it; standard output is theirs."""
+    said = [run_script(SQUARES, stop) for stop in ("25", "-1", "-1")]
+    assert [done.stdout for done in said] == ["", "", ""]
+    assert said[0].stderr == ""
+    assert (
+        "squares resumed at step 6 (checkpoint of step 4, 2 increments replayed" in said[1].stderr
+    )
+    assert "squares is done, at step 9" in said[2].stderr
+
+
+@trax.resumable(create=int)
+def count(n: int, to: int) -> Generator[int, int, None]:
+    while n < to:
+        n = yield n + 1
+
+
+def test_configured_logging_gets_the_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """Then they go through the logger `trax`, and nowhere else."""
+    with count(to=6) as run:
+        next(run)
+    with caplog.at_level(logging.INFO, "trax"), count(to=6) as run:
+        next(run)
+    assert [record.name for record in caplog.records] == ["trax"]

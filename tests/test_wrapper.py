@@ -1,0 +1,225 @@
+"""A decorated function looks and binds as the function does, and has ways to call it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pickle
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+from test_decorator import add_up, count
+
+import trax
+
+
+def test_fresh_moves_the_old_run_aside(store_here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is deleted, nothing happens before the first next, and the place is said."""
+    caplog.set_level(logging.INFO, "trax")
+    count(to=3).result()
+    run = count.fresh(to=5)
+    assert count.load() == 3
+    assert run.result() == 5
+    assert (store_here / "aside" / "count~1").is_dir()
+    assert "aside/count~1" in caplog.text
+    count.fresh(to=1).result()
+    assert (store_here / "aside" / "count~2").is_dir()
+
+
+def test_load_runs_nothing_and_needs_only_what_names_the_run() -> None:
+    """`load` gives the state while the run is open, and a clear error before it began."""
+    with pytest.raises(trax.NotFoundError, match="nothing is stored as 'add_up'"):
+        add_up.load()
+    with add_up(n=10) as run:
+        for _ in range(4):
+            next(run)
+        assert add_up.load() == trax.load("add_up") == 6
+
+
+def test_a_method_without_a_state_parameter_is_refused_when_its_class_is_made() -> None:
+    """`self` is not the state."""
+    with pytest.raises((trax.UsageError, RuntimeError)) as caught:  # wrapped before Python 3.12
+
+        class Simulation:
+            @trax.resumable
+            def run(self) -> Iterator[int]:
+                yield 1
+
+    error = caught.value if isinstance(caught.value, trax.UsageError) else caught.value.__cause__
+    assert "no parameter for the state" in str(error)
+
+
+class Simulation:
+    """Methods of all kinds."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    @trax.resumable(create=int, name="sim-{self.rate}")
+    def run(self, state: int, n: int) -> Generator[int, int, None]:
+        """Run it."""
+        while state < n:
+            state = yield state + self.rate
+
+    @trax.resumable(create=int)
+    @classmethod
+    def of_class(cls, state: int, n: int) -> Iterator[str]:
+        yield f"{cls.__name__} {n}"
+
+    @trax.resumable(create=int)
+    @staticmethod
+    def of_nothing(state: int, n: int) -> Iterator[int]:
+        yield state + n
+
+
+def test_methods_classmethods_and_staticmethods() -> None:
+    """`self` and `cls` are bound; the state comes behind them."""
+    assert Simulation(3).run(n=9).result() == 9
+    assert Simulation(3).run.load() == 9
+    of_class: Any = Simulation.of_class  # no type checker sees through both decorators
+    assert of_class(n=2).result() == "Simulation 2"
+    assert Simulation.of_nothing(n=4).result() == 4
+    assert Simulation(3).run.fresh(12).result() == 12
+
+
+class Swapped:
+    """A class method whose decorators stand in the wrong order."""
+
+    @classmethod
+    @trax.resumable(create=int)
+    def go(cls, state: int, n: int = 1) -> Iterator[int]:
+        yield state + n
+
+    @staticmethod
+    @trax.resumable(create=int)
+    def of_nothing(state: int, n: int = 1) -> Iterator[int]:
+        yield state + n
+
+
+@pytest.mark.parametrize("bind", ["this Python", "3.9 to 3.12", "3.13 and later"])
+@pytest.mark.parametrize("how", ["call", "fresh", "load"])
+def test_a_class_method_under_classmethod_is_refused(bind: str, how: str) -> None:
+    """Some versions of Python bind the class there, and others hand it over as an argument."""
+    go: Any = bound_as(bind, Swapped)
+    with pytest.raises(trax.UsageError, match=r"Swapped\.go .* above @classmethod"):
+        (go if how == "call" else getattr(go, how))(n=2)
+    with pytest.raises(trax.UsageError, match=r"Swapped\.go .* above @classmethod"):
+        (go if how == "call" else getattr(go, how))(2)
+
+
+@pytest.mark.parametrize("bind", ["this Python", "3.9 to 3.12", "3.13 and later"])
+def test_a_class_method_is_known_whatever_its_class_is_called_in_it(bind: str) -> None:
+    """Its first parameter need not be named `cls`."""
+
+    class Local:
+        @classmethod
+        @trax.resumable(create=int)
+        def go(kind, state: int, n: int) -> Iterator[int]:  # noqa: N804
+            yield state + n
+
+    class Below(Local): ...
+
+    for owner in (Local, Below):
+        with pytest.raises(trax.UsageError, match="above @classmethod"):
+            bound_as(bind, owner)(2)
+
+
+def bound_as(version: str, owner: Any) -> Any:
+    """Return a class method as a version of Python binds it."""
+    if version == "this Python":
+        return owner.go
+    decorated = next(vars(base)["go"].__func__ for base in owner.__mro__ if "go" in vars(base))
+    return MethodType(decorated, owner) if "3.13" in version else decorated.__get__(owner, owner)
+
+
+def test_a_method_under_an_ordinary_decorator_is_refused() -> None:
+    """It is not bound there: its object would be taken for an argument, and the state for it."""
+
+    def other(function: Any) -> Any:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return called
+
+    class Thing:
+        @other
+        @trax.resumable(create=int)
+        def go(self, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    with pytest.raises(trax.UsageError, match=r"Thing\.go .* outermost"):
+        Thing().go(2)
+
+
+def test_a_static_method_works_in_both_orders() -> None:
+    """Nothing is bound there."""
+    static: Any = Swapped.of_nothing
+    assert static(n=4).result() == 4
+    assert static.fresh(5).result() == 5
+
+
+def test_the_method_of_a_class_of_classes_is_no_class_method() -> None:
+    """There a class is the object that a method is of."""
+
+    class Kind(type):
+        @trax.resumable(create=int)
+        def go(cls, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    class Thing(metaclass=Kind): ...
+
+    go: Any = Thing.go
+    assert go(2).result() == 2
+
+
+def test_a_bound_method_can_be_decorated() -> None:
+    """Also that of a class."""
+
+    class Thing:
+        @classmethod
+        def go(cls, state: int, n: int) -> Iterator[int]:
+            yield state + n
+
+    bound: Any = trax.resumable(create=int)(Thing.go)
+    assert bound(2).result() == 2
+
+
+def test_a_method_called_through_its_class_is_the_same_call() -> None:
+    """`self` counts among the arguments and for the name, however it is given."""
+    run: Any = Simulation.run
+    assert run(Simulation(3), n=9).result() == 9
+    assert Simulation(3).run(n=9).done
+
+
+def test_another_object_is_another_argument() -> None:
+    """The attributes of self count among the arguments."""
+
+    class Walk:
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        @trax.resumable(create=int)
+        def go(self, state: int) -> Iterator[int]:
+            yield state + self.step
+
+    Walk(1).go().result()
+    with pytest.raises(trax.ArgumentsChangedError, match="self"):
+        Walk(2).go().result()
+
+
+def test_the_function_keeps_what_people_and_tools_ask_it_for() -> None:
+    """Name, docstring, signature, annotations, and that it is a generator function."""
+    assert count.__name__ == "count"
+    assert count.__doc__ == "Count to a number."
+    assert list(inspect.signature(count).parameters) == ["n", "to"]
+    assert inspect.isgeneratorfunction(count)
+    assert Simulation.run.__doc__ == "Run it."
+
+
+def test_the_function_pickles_by_reference() -> None:
+    """So it can be handed to worker processes; and a method with its object."""
+    assert pickle.loads(pickle.dumps(count)) is count
+    assert pickle.loads(pickle.dumps(Simulation(2).run))(n=4).result() == 4

@@ -1,0 +1,191 @@
+"""The RNGs of a run are found, wherever they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import signal
+from collections.abc import Callable, Generator
+from typing import Any
+
+import numpy as np
+import pytest
+from support import run_script
+from test_rng_tracking import STEPS
+
+import trax
+
+
+def numbers_of(*draws: Callable[[], float]) -> float:
+    return sum(draw() for draw in draws)
+
+
+def test_generators_are_found_in_arguments_variables_and_options() -> None:
+    """As an argument, an attribute of one, a variable of a closure, and where they are named."""
+    hidden = {"deep": {"down": np.random.default_rng(7)}}
+    closure = random.Random(8)
+    several = [random.Random(10), {"no": "generator"}]
+
+    class Model:
+        def __init__(self) -> None:
+            self.rng = np.random.default_rng(9)
+            self.rngs = {1: np.random.default_rng(11)}
+
+        @trax.resumable(
+            create=list, replay_log=lambda got, x: [*got, x], rng=hidden["deep"]["down"]
+        )
+        def loop(self, numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
+            while len(numbers) < STEPS:
+                numbers = yield numbers_of(
+                    self.rng.random,
+                    self.rngs[1].random,
+                    rng.random,
+                    closure.random,
+                    several[0].random,  # type: ignore[attr-defined]
+                    hidden["deep"]["down"].random,
+                )
+
+    def restart() -> None:
+        hidden["deep"]["down"].bit_generator.state = np.random.default_rng(7).bit_generator.state
+        closure.seed(8)
+        several[0].seed(10)  # type: ignore[attr-defined]
+
+    whole = Model().loop(np.random.default_rng(1)).result()
+    restart()
+    with Model().loop.fresh(np.random.default_rng(1)) as run:
+        for _ in zip(range(5), run, strict=False):
+            pass
+    restart()
+    assert Model().loop(np.random.default_rng(1)).result() == whole
+
+
+def test_a_generator_in_a_slot_of_an_argument_is_found() -> None:
+    """As an attribute in a dictionary is."""
+
+    @dataclasses.dataclass(slots=True)
+    class Model:
+        rng: Any
+        unset: int = dataclasses.field(init=False)
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying=("model",))
+    def loop(numbers: list[float], model: Model) -> Generator[float, list[float], None]:
+        while len(numbers) < STEPS:
+            numbers = yield model.rng.random()
+
+    with loop(Model(random.Random(1))) as run:
+        next(run)
+    whole = random.Random(1)
+    expected = [whole.random() for _ in range(STEPS)]
+    assert loop(Model(random.Random(1))).result() == expected
+
+
+def test_a_variable_of_a_closure_may_not_be_set() -> None:
+    """It is none that a loop draws from."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            n = yield n + 1 if n < 5 else unset
+
+    assert loop().result() == 3
+    unset = 0
+
+
+GONE = """
+import random
+import trax
+{name} = random.Random(1)
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers):
+    while len(numbers) < 4:
+        if len(numbers) == 2 and "{name}" == "before":
+            raise SystemExit
+        numbers = yield {name}.random()
+
+loop().result()
+"""
+
+
+def test_a_variable_that_is_gone_is_said() -> None:
+    """The script was changed, and draws from something else now."""
+    run_script(GONE.replace("{name}", "before"))
+    said = run_script(GONE.replace("{name}", "behind")).stderr
+    assert "loop drew random numbers from variable before: Random, which is not there" in said
+
+
+LATE = """
+import os, sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers, stop=None):
+    assert numbers or "numpy" not in sys.modules
+    import numpy as np
+    if not numbers:
+        np.random.seed(1)
+    while len(numbers) < 6:
+        if len(numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        numbers = yield np.random.random()
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_is_imported_in_the_first_step_is_followed() -> None:
+    """Nobody need import it before."""
+    for stop in (1, 2, 5):
+        assert run_script(LATE, str(stop), check=False).returncode == -signal.SIGKILL
+    expected = np.random.RandomState(1).random_sample(6).tolist()
+    assert run_script(LATE, "-1").stdout.strip() == str(expected)
+
+
+LATER = """
+import os, sys
+import trax
+
+@trax.resumable(create=list, replay_log=lambda got, x: [*got, x])
+def loop(numbers):
+    while len(numbers) < 8:
+        if len(numbers) == int(sys.argv[1]):
+            os.kill(os.getpid(), 9)
+        number = 0.0
+        if len(numbers) >= 4:
+            import numpy as np
+            if len(numbers) == 4:
+                np.random.seed(1)
+            number = np.random.random()
+        numbers = yield number
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_is_imported_in_a_later_step_is_followed() -> None:
+    """From that step on."""
+    for stop in (5, 6):
+        assert run_script(LATER, str(stop), check=False).returncode == -signal.SIGKILL
+    expected = [0.0] * 4 + np.random.RandomState(1).random_sample(4).tolist()
+    assert run_script(LATER, "-1").stdout.strip() == str(expected)
+
+
+@pytest.mark.parametrize("rng", [random, 5, [random.Random(1), "no"], random.SystemRandom()])
+def test_what_is_no_generator_is_refused(rng: Any) -> None:
+    """At the definition."""
+    with pytest.raises(trax.UsageError, match="rng takes random generators"):
+        trax.resumable(create=int, rng=rng)(lambda n: (yield n))
+
+
+def test_a_generator_of_another_kind_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """It cannot be set to where the one before it stood."""
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying="rng")
+    def loop(numbers: list[float], rng: Any) -> Generator[float, list[float], None]:
+        while len(numbers) < 4:
+            numbers = yield rng.random()
+
+    with loop(np.random.default_rng(1)) as run:
+        next(run)
+    assert loop(random.Random(1)).result()
+    assert "loop drew random numbers from argument rng: PCG64, " in caplog.text
