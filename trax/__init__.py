@@ -5,6 +5,7 @@ script again, and the loop goes on as if nothing had happened. Below the decorat
 store of states, each a checkpoint and a log of increments.
 """
 
+from trax._public import publish
 from trax._version import __version__
 from trax.core import Trax, load
 from trax.decorator import AsyncResumable, Resumable, resumable
@@ -25,7 +26,8 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.fsck.api import Repaired, Verification, repair, verify
+from trax.fsck.api import OutputFile, Repaired, Verification, repair, verify
+from trax.fsck.verification import CheckpointFile, Generation, LogFile
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.tracking.output_files import open
 
@@ -65,3 +67,11 @@ __all__ = [
     "steps",
     "verify",
 ]
+
+# These a Verification contains: they can be pickled, and so have an address, too.
+_CONTAINED = (CheckpointFile, Generation, LogFile, OutputFile)
+
+publish(
+    __name__,
+    {name: globals()[name] for name in __all__} | {kind.__name__: kind for kind in _CONTAINED},
+)

@@ -2,7 +2,8 @@
 
 What is stored of an argument is a short text for people and a digest. The digest is made from
 the value's structure, as pickle would take it apart, and not from a pickle's bytes: those
-depend on which equal objects happen to be the same one.
+depend on which equal objects happen to be the same one. Digests of version 1 contain the names
+that trax's own classes and functions had first.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import Any
 
 from xxhash import xxh3_128
 
+from trax.calls.digests import are_comparable, version_of
 from trax.calls.fingerprint import content
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
+from trax.storage.former_names import ORIGINAL_NAMES
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of
 
@@ -39,6 +42,7 @@ __all__ = [
 
 # A change between numbers or words, of which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
+_OWN_NAMES = {public: original for original, public in ORIGINAL_NAMES.items()}
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -62,9 +66,10 @@ def describe(
         Where an argument cannot be taken apart; it names the argument.
     """
     described = {}
+    names = {**_OWN_NAMES, **(names or {})}
     for name, value in values.items():
         try:
-            digest = _digest(value, names or {})
+            digest = _digest(value, names)
         except Exception as error:
             raise CodecError(
                 f"the argument {name!r} cannot be compared with that of a later call: {error}. "
@@ -92,9 +97,17 @@ def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
         if old["digest"] != new["digest"]:
-            same = " (other content)" if old["text"] == new["text"] else ""
-            found[name] = f"{old['text']} -> {new['text']}{same}"
+            found[name] = f"{old['text']} -> {new['text']}{_remark(old, new)}"
     return found
+
+
+def _remark(old: dict[str, str], new: dict[str, str]) -> str:
+    if not are_comparable(old["digest"], new["digest"]):
+        version = version_of(old["digest"])
+        return (
+            f" (a newer trax stored a digest of version {version}, which this one cannot compare)"
+        )
+    return " (other content)" if old["text"] == new["text"] else ""
 
 
 def changed_error(

@@ -1,0 +1,53 @@
+"""The names that pickles of older versions have for what trax makes public.
+
+A pickle contains the full name of a class, so a store may contain any of these forever.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FORMER_NAMES", "ORIGINAL_NAMES"]
+
+_ERRORS = (
+    "ArgumentsChangedError CodecError CorruptionError DurabilityError FormatVersionError "
+    "LockedError NotFoundError Preempted StorageError TraxError UntrustedError UsageError"
+)
+_POLICIES = "Policy Since automatic every_seconds every_steps"
+_WRAPPERS = {"_Wrapper": "Resumable", "_AsyncWrapper": "AsyncResumable"}
+
+_ORIGINAL_MODULES = {
+    "async_run": "AsyncRun",
+    "core": "Trax load",
+    "errors": _ERRORS,
+    "loop": "Step remaining step steps",
+    "output": "open",
+    "policies": _POLICIES,
+    "resumable": "resumable",
+    "run": "Run",
+    "storage.verification": "CheckpointFile Generation LogFile",
+    "testing.checks": "Checked check_power_cut check_resume",
+    "upkeep": "OutputFile Repaired Verification repair verify",
+}
+_LATER_MODULES = {
+    "decorator": "resumable",
+    "engine.async_driver": "AsyncRun",
+    "engine.helpers": "Step remaining step steps",
+    "engine.sync_driver": "Run",
+    "fsck.api": "OutputFile Repaired Verification repair verify",
+    "fsck.verification": "CheckpointFile Generation LogFile",
+    "tracking.output_files": "open",
+}
+
+
+def _names(modules: dict[str, str], wrapper: str) -> dict[str, str]:
+    """Return the public name of everything in some modules, by its full name there."""
+    found = {f"trax.{wrapper}.{old}": f"trax.{new}" for old, new in _WRAPPERS.items()}
+    for module, names in modules.items():
+        package = "trax.testing" if module.startswith("testing.") else "trax"
+        found |= {f"trax.{module}.{name}": f"{package}.{name}" for name in names.split()}
+    return found
+
+
+# As the first stores have them. The digests of version 1 are made of these.
+ORIGINAL_NAMES = _names(_ORIGINAL_MODULES, "decorated")
+
+FORMER_NAMES = ORIGINAL_NAMES | _names(_LATER_MODULES, "wrapper")
