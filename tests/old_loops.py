@@ -4,8 +4,8 @@
 
     python tests/old_loops.py tests/data/format-1
 
-That was done once for each format version, by the first trax that had it, and is never done again
-for one that was released: what was written then must be read forever.
+That was done once for each store, by the trax of that time, and is never done again: what was
+written then must be read forever.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import shutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,34 @@ async def asynchronous(state: State) -> AsyncGenerator[float, State]:
         state = yield compute(state)
 
 
+@dataclass
+class Note:
+    """Has objects of trax's own: they are stored under the name that their class had then."""
+
+    step: trax.Step
+    error: trax.TraxError
+    call: Callable[[], trax.Step] = trax.step
+
+
+PARTS = (trax.Step(3, "key"), trax.StorageError, trax.every_steps)
+
+
+def begin_noting() -> State:
+    return {**begin(), "notes": []}
+
+
+def note_down(state: State, note: Note) -> State:
+    state["notes"].append(note)
+    return advance(state, float(note.step))
+
+
+@trax.resumable(create=begin_noting, replay_log=note_down, every_steps=3, traxdir="store")
+def public(state: State, parts: Any = PARTS) -> Generator[Note, State, Note]:
+    while state["step"] < STEPS:
+        state = yield Note(trax.step(), trax.CorruptionError("damaged", "file", state["step"]))
+    return Note(state["notes"][-1].step, trax.UsageError("the end"))
+
+
 def core(steps: int) -> None:
     store = trax.Trax("store")
     for step in range(steps):
@@ -106,7 +135,16 @@ def described(state: State) -> State:
     plain = {**state, "grid": state["grid"][:STEPS].tolist()}
     if "rng" in plain:
         plain["rng"] = float(plain["rng"].random())
+    if "notes" in plain:
+        plain["notes"] = list(map(described_note, plain["notes"]))
     return plain
+
+
+def described_note(note: Note) -> list[Any]:
+    """Return what of a note is the same in every run: a key of a step is not."""
+    assert isinstance(note.step, trax.Step)
+    assert note.call is trax.step
+    return [int(note.step), len(note.step.key), type(note.error).__name__, vars(note.error)]
 
 
 LOOPS: dict[str, Callable[[], Any]] = {
@@ -114,6 +152,7 @@ LOOPS: dict[str, Callable[[], Any]] = {
     "replace": replace,
     "none": none,
     "asynchronous": asynchronous,
+    "public": public,
 }
 
 

@@ -187,29 +187,6 @@ def test_a_bound_method_can_be_decorated() -> None:
     assert bound(2).result() == 2
 
 
-def test_a_method_called_through_its_class_is_the_same_call() -> None:
-    """`self` counts among the arguments and for the name, however it is given."""
-    run: Any = Simulation.run
-    assert run(Simulation(3), n=9).result() == 9
-    assert Simulation(3).run(n=9).done
-
-
-def test_another_object_is_another_argument() -> None:
-    """The attributes of self count among the arguments."""
-
-    class Walk:
-        def __init__(self, step: int) -> None:
-            self.step = step
-
-        @trax.resumable(create=int)
-        def go(self, state: int) -> Iterator[int]:
-            yield state + self.step
-
-    Walk(1).go().result()
-    with pytest.raises(trax.ArgumentsChangedError, match="self"):
-        Walk(2).go().result()
-
-
 def test_the_function_keeps_what_people_and_tools_ask_it_for() -> None:
     """Name, docstring, signature, annotations, and that it is a generator function."""
     assert count.__name__ == "count"

@@ -5,6 +5,7 @@ script again, and the loop goes on as if nothing had happened. Below the decorat
 store of states, each a checkpoint and a log of increments.
 """
 
+from trax._public import publish
 from trax._version import __version__
 from trax.core import Trax, load
 from trax.decorator import AsyncResumable, Resumable, resumable
@@ -25,6 +26,8 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
+from trax.fsck.files import CheckpointFile, Generation, LogFile
+from trax.fsck.outputs import OutputFile
 from trax.fsck.repair import Repaired, repair
 from trax.fsck.verify import Verification, verify
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
@@ -66,3 +69,11 @@ __all__ = [
     "steps",
     "verify",
 ]
+
+# These a Verification contains: they can be pickled, and so have an address, too.
+_CONTAINED = (CheckpointFile, Generation, LogFile, OutputFile)
+
+publish(
+    __name__,
+    {name: globals()[name] for name in __all__} | {kind.__name__: kind for kind in _CONTAINED},
+)

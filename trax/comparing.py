@@ -1,19 +1,24 @@
-"""Whether two objects are the same to the last bit, and if not, where they differ.
+"""Compares two objects to the last bit, and by identity too, and shows the first difference.
 
-Objects are compared by what a pickle of them holds: types, values, the order of a dictionary, and
-the bits of floating-point numbers, so that -0.0 is not 0.0 and every NaN is itself. Which parts are
-one object and which are two that are equal is not compared: that is never quite the same in a
-state that was loaded.
+Objects are compared by what a pickle of them contains: types, values, the order of a dictionary,
+and the bits of floating-point numbers, so that -0.0 is not 0.0 and every NaN is itself. Which parts
+are one object and which are two that are equal is compared on request only: in a state that was
+replayed it need not be as it was.
+
+Strategy: pairs of parts are compared depth first, with an explicit stack, so that a long linked
+list needs memory and no recursion. A pair that was met is not compared again, which ends cycles.
+Nothing is pickled: an object that is no builtin container is taken apart by its ``__reduce_ex__``.
 """
 
 from __future__ import annotations
 
-import copyreg
 import pickle
 import reprlib
 import struct
-from collections.abc import Iterable
-from types import CodeType, FunctionType, ModuleType
+import sys
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -21,9 +26,21 @@ import cloudpickle
 from trax.calls.fingerprint import content
 from trax.storage.codec import PROTOCOL
 
-__all__ = ["difference", "freeze", "thaw"]
+__all__ = ["difference", "freeze", "frozen_difference", "thaw"]
 
-_ATOMS = (int, bool, str, bytes, bytearray, type(None), type(Ellipsis), type(NotImplemented))
+# A part is a pair of objects and the path to it; a text among parts is the difference found.
+# A path is a linked list, so that only one that is shown is written out: the path of the object
+# that this one lies in, what is written before that and after it, and a key to write there.
+_Path = tuple[Any, str, str, Any]
+_Parts = Iterator[tuple[Any, Any, _Path] | str]
+
+_ATOMS = (int, bool, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
+_VALUES = (tuple, frozenset, complex, range, slice)  # cannot change: identity means nothing
+
+_CHUNK = 1 << 16  # bytes that are compared at once: small enough for the cache, and for malloc
+_SHOWN = 20  # steps of a path
+_VIEWS = 64  # arrays of one memory that others are compared with
+_BREADTH, _DEPTH = 8, 5  # of what is looked at to match the elements of sets
 
 
 def freeze(value: Any) -> bytes:
@@ -38,139 +55,350 @@ def freeze(value: Any) -> bytes:
 thaw = pickle.loads
 
 
-def difference(live: bytes, resumed: bytes, where: str) -> str:
-    """Return where two objects that were frozen differ, and how; empty where they do not.
+def frozen_difference(one: bytes, two: bytes, where: str) -> str:
+    """Return the first difference between two objects that `freeze` froze; see `difference`."""
+    return "" if one == two else difference(thaw(one), thaw(two), where)
+
+
+def difference(
+    one: Any,
+    two: Any,
+    where: str,
+    *,
+    sides: tuple[str, str] = ("live", "resumed"),
+    identity: bool = False,
+) -> str:
+    """Return the first difference between two objects: its path and both values.
 
     Parameters
     ----------
-    live, resumed : bytes
-        What `freeze` returned.
+    one, two : object
+        The objects; neither is changed, pickled or kept.
     where : str
         What they are, such as ``"state"``: paths begin with it.
+    sides : tuple of str
+        An adjective for each of the two.
+    identity : bool
+        Whether two parts that are one object in one and two objects in the other differ. Only
+        what can change counts: numbers, texts, tuples and what is found by its name do not. NumPy
+        arrays differ also where they share memory in one and not in the other.
+
+    Returns
+    -------
+    str
+        Empty where there is none. What cannot be taken apart counts as a difference.
+
+    Examples
+    --------
+    >>> difference({"a": [1, 2.0]}, {"a": [1, 2]}, "state")
+    "state['a'][1]: live 2.0, resumed 2"
+    >>> row = [0]
+    >>> difference([row, row], [[0], [0]], "rows", identity=True)
+    'rows[0] and rows[1]: live one object, resumed two'
     """
-    if live == resumed:
-        return ""
-    return _Comparison().compare(thaw(live), thaw(resumed), where)
+    return _Comparison(sides, identity=identity).run(one, two, where)
 
 
 class _Comparison:
-    def __init__(self) -> None:
-        self._met: dict[tuple[int, int], tuple[Any, Any]] = {}  # kept, so that identities last
+    """One comparison of two objects.
 
-    def compare(self, one: Any, two: Any, where: str) -> str:
-        key = id(one), id(two)
-        if one is two or key in self._met:
-            return ""
-        self._met[key] = one, two
-        return self._compare(one, two, where)
+    It refers to all that it has met: an identity is one only as long as its object exists.
+    """
 
-    def _compare(self, one: Any, two: Any, where: str) -> str:
+    def __init__(self, sides: tuple[str, str], *, identity: bool) -> None:
+        self._sides = sides
+        self._met: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._identities = _Identities(sides) if identity else None
+
+    def run(self, one: Any, two: Any, where: str) -> str:
+        stack: list[_Parts] = [iter([(one, two, (None, where, "", None))])]
+        while stack:
+            part = next(stack[-1], None)
+            if part is None:
+                stack.pop()
+            elif isinstance(part, str):
+                return part
+            elif (parts := self._compare(*part)) is not None:
+                stack.append(parts)
+        return ""
+
+    def _compare(self, one: Any, two: Any, path: _Path) -> _Parts | None:
+        """Return the parts that remain to be compared; None where two objects are the same."""
         kind = type(one)
         if kind is not type(two):
-            return f"{where}: live {_show(one)}, resumed {_show(two)}"
+            return self._differ(one, two, path)
         if kind in _ATOMS:
-            return "" if one == two else f"{where}: live {_show(one)}, resumed {_show(two)}"
+            return None if one == two else self._differ(one, two, path)
         if kind is float:
-            same = struct.pack("<d", one) == struct.pack("<d", two)
-            return "" if same else f"{where}: live {one!r}, resumed {two!r}"
-        if kind is complex:
-            return self.each((one.real, one.imag), (two.real, two.imag), where)
+            is_same = struct.pack("<d", one) == struct.pack("<d", two)
+            return None if is_same else self._differ(one, two, path)
+        if one is two and (self._identities is None or _is_named(one)):
+            return None
+        key = id(one), id(two)
+        if key in self._met:
+            return None
+        self._met[key] = one, two
+        if self._identities is not None and (found := self._identities.meet(one, two, path)):
+            return iter([found])
+        return self._parts(one, two, path)
+
+    def _parts(self, one: Any, two: Any, path: _Path) -> _Parts:
+        kind = type(one)
         if kind in (list, tuple):
-            return self.each(one, two, where)
+            return self._items(one, two, path)
         if kind is dict:
-            return self._compare_dicts(one, two, where)
+            return self._dicts(one, two, path)
         if kind in (set, frozenset):
-            return self._compare_sets(one, two, where)
+            return self._sets(one, two, path)
+        if kind is bytearray:
+            return iter(()) if one == two else self._differ(one, two, path)
+        if kind is complex:
+            return self._items((one.real, one.imag), (two.real, two.imag), path)
         if isinstance(one, (type, ModuleType)):
-            return self._compare_names(one, two, where)
+            return self._names(one, two, path)
         if isinstance(one, FunctionType):
-            return self._compare_functions(one, two, where)
-        if kind.__module__ == "numpy" and hasattr(one, "dtype"):
-            return self._compare_arrays(one, two, where)
-        return self._compare_reduced(one, two, where)
+            return self._items(_inside(one), _inside(two), (path, "the function ", "", None))
+        if kind is CellType:
+            return self._items(_contents(one), _contents(two), path)
+        if _is_array(one):
+            return self._arrays(one, two, path)
+        return self._reduced(one, two, path)
 
-    def each(self, one: Iterable[Any], two: Iterable[Any], where: str) -> str:
-        one, two = list(one), list(two)
+    def _items(self, one: Any, two: Any, path: _Path) -> _Parts:
         for number, (left, right) in enumerate(zip(one, two, strict=False)):
-            found = self.compare(left, right, f"{where}[{number}]")
-            if found:
-                return found
-        return "" if len(one) == len(two) else _lengths(where, one, two)
+            yield left, right, (path, "", "[{}]", number)
+        if len(one) != len(two):
+            first, second = self._sides
+            longer, side = (one, first) if len(one) > len(two) else (two, second)
+            extra = _show(longer[min(len(one), len(two))])
+            lengths = f"{first} {len(one)} items, {second} {len(two)}"
+            yield f"{_text(path)}: {lengths}; only {side}: {extra}"
 
-    def _compare_dicts(self, one: dict[Any, Any], two: dict[Any, Any], where: str) -> str:
-        found = self.each(one, two, f"the keys of {where}")
-        for key, value in () if found else one.items():
-            found = self.compare(value, two.get(key), f"{where}[{key!r}]")
-            if found:
-                break
-        return found
+    def _dicts(self, one: dict[Any, Any], two: dict[Any, Any], path: _Path) -> _Parts:
+        yield from self._items(list(one), list(two), (path, "the keys of ", "", None))
+        for (key, left), right in zip(one.items(), two.values(), strict=True):
+            yield left, right, (path, "", "[{!r}]", key)
 
-    def _compare_sets(self, one: Any, two: Any, where: str) -> str:
-        if one == two or sorted(map(freeze, one)) == sorted(map(freeze, two)):
-            return ""
-        return f"{where}: only live {_show(one - two)}, only resumed {_show(two - one)}"
+    def _sets(self, one: Any, two: Any, path: _Path) -> _Parts:
+        theirs = {element: element for element in two}
+        ours = {}
+        inside = (path, "an element of ", "", None)
+        for element in one:
+            if element in theirs:
+                yield element, theirs.pop(element), inside
+            else:
+                ours[element] = element
+        left, right = _outlined(ours), _outlined(theirs)
+        if [outline for outline, _ in left] == [outline for outline, _ in right]:
+            for (_, mine), (_, its) in zip(left, right, strict=True):
+                yield mine, its, inside
+        else:
+            first, second = self._sides
+            shown = f"only {first} {_show(set(ours))}, only {second} {_show(set(theirs))}"
+            yield f"{_text(path)}: {shown}"
 
-    def _compare_names(self, one: Any, two: Any, where: str) -> str:
-        names = [f"{getattr(v, '__module__', '')}.{v.__name__}" for v in (one, two)]
-        return "" if names[0] == names[1] else f"{where}: live {one!r}, resumed {two!r}"
+    def _names(self, one: Any, two: Any, path: _Path) -> _Parts:
+        left, right = (f"{getattr(v, '__module__', '')}.{v.__name__}" for v in (one, two))
+        return iter(()) if left == right else self._differ(one, two, path)
 
-    def _compare_functions(self, one: Any, two: Any, where: str) -> str:
-        def parts(function: Any) -> tuple[Any, ...]:
-            cells = [cell.cell_contents for cell in function.__closure__ or ()]
-            code: CodeType = function.__code__
-            return repr(content(code)), function.__defaults__, function.__kwdefaults__, cells
-
-        return self.each(parts(one), parts(two), f"the function {where}")
-
-    def _compare_arrays(self, one: Any, two: Any, where: str) -> str:
+    def _arrays(self, one: Any, two: Any, path: _Path) -> _Parts:
+        one, two = map(sys.modules["numpy"].asarray, (one, two))  # a scalar is an array, too
         if (one.dtype, one.shape) != (two.dtype, two.shape):
-            shapes = [f"{v.dtype} of shape {v.shape}" for v in (one, two)]
-            return f"{where}: live {shapes[0]}, resumed {shapes[1]}"
-        if one.dtype.hasobject:
-            return self.each(one.ravel().tolist(), two.ravel().tolist(), where)
-        if one.tobytes() == two.tobytes():
-            return ""
-        for place, (left, right) in enumerate(zip(one.flat, two.flat, strict=True)):
-            if left.tobytes() != right.tobytes():
-                index = "" if not one.shape else f".flat[{place}]"
-                return f"{where}{index}: live {left.item()!r}, resumed {right.item()!r}"
-        return f"{where}: other bytes"
+            left, right = (f"{v.dtype} of shape {v.shape}" for v in (one, two))
+            yield self._line(path, left, right)
+        elif one.dtype.hasobject:
+            yield from self._items(one.ravel().tolist(), two.ravel().tolist(), path)
+        elif (place := _first_other(one, two)) is not None:
+            where = (path, "", ".flat[{}]", place) if one.shape else path
+            yield self._line(where, *(repr(v.flat[place].item()) for v in (one, two)))
 
-    def _compare_reduced(self, one: Any, two: Any, where: str) -> str:
-        pieces = [_reduce(value) for value in (one, two)]
+    def _reduced(self, one: Any, two: Any, path: _Path) -> _Parts:
+        try:
+            pieces = _reduce(one), _reduce(two)
+        except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
+            yield f"{_text(path)} cannot be compared: {error}"
+            return
         if any(isinstance(piece, str) for piece in pieces):
-            return "" if pieces[0] == pieces[1] else f"{where}: live {one!r}, resumed {two!r}"
+            yield from () if pieces[0] == pieces[1] else self._differ(one, two, path)
+            return
         (left, left_state), (right, right_state) = pieces
-        if type(left_state) is dict and type(right_state) is dict:
-            for name in [*left_state, *(right_state.keys() - left_state.keys())]:
-                if name not in left_state or name not in right_state:
-                    side = "live" if name in left_state else "resumed"
-                    return f"{where}.{name}: there is only the {side} one"
-                found = self.compare(left_state[name], right_state[name], f"{where}.{name}")
-                if found:
-                    return found
-            left_state = right_state = None
-        inner = f"{where} (as it is pickled)"
-        return self.each(left, right, inner) or self.compare(left_state, right_state, inner)
+        inner = (path, "", " (as it is pickled)", None)
+        if len(left_state) == len(right_state):
+            for ours, theirs in zip(left_state, right_state, strict=True):
+                if type(ours) is dict and type(theirs) is dict:
+                    yield from self._attributes(ours, theirs, path)
+                else:
+                    yield ours, theirs, inner
+        else:
+            yield left_state, right_state, inner
+        yield from self._items(left, right, inner)
+
+    def _attributes(self, one: dict[str, Any], two: dict[str, Any], path: _Path) -> _Parts:
+        for name in dict.fromkeys([*one, *two]):
+            inside = (path, "", ".{}", name)
+            if name not in one or name not in two:
+                yield f"{_text(inside)}: there is only the {self._sides[name not in one]} one"
+            else:
+                yield one[name], two[name], inside
+
+    def _differ(self, one: Any, two: Any, path: _Path) -> _Parts:
+        return iter([self._line(path, _show(one), _show(two))])
+
+    def _line(self, path: _Path, one: str, two: str) -> str:
+        return f"{_text(path)}: {self._sides[0]} {one}, {self._sides[1]} {two}"
+
+
+class _Identities:
+    """Which object of one side is which of the other, and which arrays share memory."""
+
+    def __init__(self, sides: tuple[str, str]) -> None:
+        self._sides = sides
+        self._partners: tuple[_Partners, _Partners] = ({}, {})
+        self._arrays: dict[tuple[int, int], list[tuple[Any, Any, _Path]]] = {}
+
+    def meet(self, one: Any, two: Any, path: _Path) -> str:
+        """Note a pair that was not met before; return a text where an object of it was."""
+        numpy: Any = sys.modules.get("numpy")
+        if type(one) in _VALUES or _is_named(one):
+            return ""
+        if numpy is not None and isinstance(one, (numpy.generic, numpy.dtype)):
+            return ""
+        for side, (mine, its) in enumerate(((one, two), (two, one))):
+            partner, where = self._partners[side].setdefault(id(mine), (id(its), path))
+            if partner != id(its):
+                return self._line(where, path, side, "one object", "two")
+        if numpy is not None and isinstance(one, numpy.ndarray):
+            return self._meet_arrays(one, two, path, numpy.may_share_memory)
+        return ""
+
+    def _meet_arrays(self, one: Any, two: Any, path: _Path, share: Any) -> str:
+        groups = [
+            self._arrays.setdefault((side, id(_owner(array))), [])
+            for side, array in enumerate((one, two))
+        ]
+        for left, right, where in (earlier for group in groups for earlier in group):
+            shared = share(one, left)
+            if shared != share(two, right):
+                return self._line(where, path, not shared, "shared memory", "separate")
+        for group in groups:
+            if len(group) < _VIEWS:
+                group.append((one, two, path))
+        return ""
+
+    def _line(self, where: _Path, path: _Path, side: int, word: str, other: str) -> str:
+        words = (word, other) if side == 0 else (other, word)
+        first, second = (f"{side} {text}" for side, text in zip(self._sides, words, strict=True))
+        return f"{_text(where)} and {_text(path)}: {first}, {second}"
+
+
+_Partners = dict[int, tuple[int, _Path]]  # by identity: that of the partner, and the path
+
+
+def _text(path: _Path | None) -> str:
+    before, after = [], []
+    while path is not None:
+        path, prefix, suffix, key = path
+        before.append(prefix)
+        after.append(suffix.format(key))
+    after.reverse()
+    if len(after) > _SHOWN:
+        half = _SHOWN // 2
+        after[half:-half] = [f" ... {len(after) - _SHOWN:,} steps ... "]
+    return "".join(before + after)
+
+
+def _is_named(value: Any) -> bool:
+    """Whether a pickle contains only the name of an object."""
+    if isinstance(value, FunctionType):
+        return "<" not in value.__qualname__
+    return isinstance(value, (type, ModuleType))
+
+
+def _inside(function: Any) -> tuple[Any, ...]:
+    code = repr(content(function.__code__))
+    cells = function.__closure__ or ()
+    return code, function.__defaults__, function.__kwdefaults__, cells
+
+
+def _contents(cell: CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # still empty
+        return ()
+
+
+def _is_array(value: Any) -> bool:
+    """Whether all that a pickle contains of an object is a NumPy array or number."""
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None or not isinstance(value, (numpy.generic, numpy.ndarray)):
+        return False
+    mine, plain = type(value), numpy.ndarray
+    is_plain = (mine.__reduce__, mine.__reduce_ex__) == (plain.__reduce__, plain.__reduce_ex__)
+    return is_plain or isinstance(value, numpy.generic)
+
+
+def _first_other(one: Any, two: Any) -> int | None:
+    """Return where two arrays of one type and shape differ first, in the order of C."""
+    flats = [v.reshape(-1) if v.flags.c_contiguous else v.flat for v in (one, two)]
+    size = max(1, _CHUNK // max(1, one.dtype.itemsize))
+    for begin in range(0, one.size, size):
+        left, right = (flat[begin : begin + size] for flat in flats)
+        if left.tobytes() != right.tobytes():
+            pairs = zip(left, right, strict=True)
+            return begin + next(n for n, (a, b) in enumerate(pairs) if a.tobytes() != b.tobytes())
+    return None
+
+
+def _owner(array: Any) -> Any:
+    """Return what the memory of an array belongs to."""
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
+    return array.obj if isinstance(array, memoryview) else array
 
 
 def _reduce(value: Any) -> Any:
-    """Return what a pickle of an object holds, and its state apart."""
-    reduce = copyreg.dispatch_table.get(type(value))
-    reduced = reduce(value) if reduce else value.__reduce_ex__(4)
+    """Return what a pickle of an object contains: its state apart, that of slots apart again."""
+    reduce = cloudpickle.Pickler.dispatch_table.get(type(value))
+    reduced = reduce(value) if reduce else value.__reduce_ex__(4)  # with no buffers apart
     if isinstance(reduced, str):
         return reduced
     function, args, *rest = reduced
     state, items, pairs = [*rest, None, None, None][:3]
-    if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:  # with slots
-        state = {**(state[0] or {}), **state[1]}
-    return (function, args, list(items or ()), list(pairs or ())), state
+    has_slots = type(state) is tuple and len(state) == 2 and type(state[1]) is dict
+    states = state if has_slots else (state,)
+    return (function, args, tuple(items or ()), tuple(pairs or ())), states
 
 
-def _lengths(where: str, one: list[Any], two: list[Any]) -> str:
-    longer, side = (one, "live") if len(one) > len(two) else (two, "resumed")
-    extra = longer[min(len(one), len(two))]
-    return f"{where}: live {len(one)} items, resumed {len(two)}; only {side}: {_show(extra)}"
+def _outlined(elements: Iterable[Any]) -> list[tuple[str, Any]]:
+    return sorted(((_outline(element), element) for element in elements), key=itemgetter(0))
+
+
+def _outline(value: Any, depth: int = _DEPTH) -> str:
+    """Return a short text that is the same for objects that are the same.
+
+    It tells apart the elements of sets that hash by identity, as far as a glance can.
+    """
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind is int:
+        return hex(value)
+    if kind in (*_ATOMS, float, complex):
+        return f"{name} {value!r}"
+    if _is_named(value):
+        return f"{name} {value.__name__}"
+    if not depth or kind in (set, frozenset):
+        return name
+    parts: Iterable[Any]
+    if kind in (list, tuple):
+        parts = value[:_BREADTH]
+    elif kind is dict:
+        parts = list(value.items())[:_BREADTH]
+    else:
+        try:
+            parts = _reduce(value)
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+            parts = ()
+    return f"{name}({', '.join(_outline(part, depth - 1) for part in parts)})"
 
 
 _short = reprlib.Repr()
@@ -178,4 +406,7 @@ _short.maxstring = _short.maxother = 60
 
 
 def _show(value: Any) -> str:
-    return _short.repr(value)
+    try:
+        return _short.repr(value)
+    except Exception:  # noqa: BLE001  # a __repr__ may raise anything, that of a long int too
+        return object.__repr__(value)

@@ -101,7 +101,7 @@ def test_a_second_process_is_told_who_holds_the_run() -> None:
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
         )
     assert other.stdout == "[0, 1]\n", other.stderr
-    assert other.stderr.splitlines()[-1].startswith("trax.errors.LockedError")
+    assert other.stderr.splitlines()[-1].startswith("trax.LockedError")
     assert f"process {os.getpid()} on" in other.stderr
 
 

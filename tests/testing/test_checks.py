@@ -16,7 +16,6 @@ import pytest
 from support import run_script
 
 import trax
-from trax.comparing import difference, freeze
 from trax.testing import Checked, check_power_cut, check_resume
 
 Steps = Generator[Any, Any, Any]
@@ -360,74 +359,3 @@ def test_one_pattern_to_ignore_is_not_taken_for_its_letters() -> None:
     with pytest.raises(AssertionError, match="the file"):
         check_resume(writes_by_itself(below=3), limit=5, ignore="*.log")
     check_resume(writes_by_itself(below=3), limit=5, ignore="*.txt")
-
-
-# -- the same to the last bit --------------------------------------------------------------
-
-
-def loop_in_itself(value: int) -> list[Any]:
-    made: list[Any] = [value]
-    made.append(made)
-    return made
-
-
-class Slots:
-    __slots__ = ("one", "two")
-
-    def __init__(self, one: Any) -> None:
-        self.one = one
-
-
-class Listed(list[int]):
-    extra = 0
-
-
-SAME: list[Callable[[], Any]] = [
-    lambda: float("nan"),
-    lambda: {"a": [1, (2.5, {3, 4}), "x"], "b": None},
-    lambda: np.arange(6.0).reshape(2, 3),
-    lambda: np.array([1, "two", [3]], dtype=object),
-    lambda: random.Random(1),
-    lambda: np.random.default_rng(1),
-    lambda: loop_in_itself(1),
-    lambda: Slots([1, 2]),
-    lambda: Walker(1),
-    lambda: [len, Walker, np, lambda x: x + 1],
-    lambda: {f"{n}" for n in range(100)},
-    lambda: complex(1, -0.0),
-]
-
-OTHER: list[tuple[Any, Any, str]] = [
-    (0.0, -0.0, "x: live 0.0, resumed -0.0"),
-    (1, 1.0, "x: live 1, resumed 1.0"),
-    (True, 1, "x: live True, resumed 1"),
-    ([1, [2, 3]], [1, [2, 4]], "x[1][1]: live 3, resumed 4"),
-    ([1], [1, 2], "x: live 1 items, resumed 2; only resumed: 2"),
-    ({"a": 1, "b": 2}, {"b": 2, "a": 1}, "the keys of x[0]: live 'a', resumed 'b'"),
-    ({"a": {"b": 1}}, {"a": {"b": 2}}, "x['a']['b']: live 1, resumed 2"),
-    ({1, 2}, {1, 3}, "x: only live {2}, only resumed {3}"),
-    (np.zeros(3), np.array([0.0, 0.0, -0.0]), "x.flat[2]: live 0.0, resumed -0.0"),
-    (np.zeros(3), np.zeros((3, 1)), "x: live float64 of shape (3,), resumed float64 of shape"),
-    (Walker(1), Walker(2), "x.rng"),
-    (Slots(1), Slots(2), "x.one: live 1, resumed 2"),
-    (Listed([1]), Listed([2]), "x (as it is pickled)[2][0]: live 1, resumed 2"),
-    (loop_in_itself(1), loop_in_itself(2), "x[0]: live 1, resumed 2"),
-    (random.Random(1), random.Random(2), "x (as it is pickled)"),
-    (Walker, Slots, "x: live <class"),
-    (lambda x: x + 1, lambda x: x + 2, "the function x[0]"),
-    (complex(0, 0.0), complex(0, -0.0), "x[1]: live 0.0, resumed -0.0"),
-]
-
-
-@pytest.mark.parametrize("make", SAME)
-def test_what_is_the_same_is_the_same_whatever_shares_memory(make: Callable[[], Any]) -> None:
-    """Equal parts may be one object or two."""
-    one, two = make(), make()
-    assert difference(freeze(one), freeze(two), "x") == ""
-    assert difference(freeze([one, one]), freeze([one, two]), "x") == ""
-
-
-@pytest.mark.parametrize(("one", "two", "said"), OTHER)
-def test_a_difference_is_shown_with_its_place(one: Any, two: Any, said: str) -> None:
-    """The first one, by the path that leads there."""
-    assert difference(freeze(one), freeze(two), "x").startswith(said)

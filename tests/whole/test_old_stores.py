@@ -39,7 +39,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_there_are_stores_of_every_version_and_mode() -> None:
     """A new format version brings files of its own."""
-    kinds = {"asynchronous", "core", "finished", "function", "none", "replace", "signed"}
+    kinds = {"asynchronous", "core", "finished", "function", "none", "public", "replace", "signed"}
     assert set(STORES) >= {
         f"format-{version}/{kind}" for version in range(1, FORMAT_VERSION + 1) for kind in kinds
     }

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import pickletools
 import subprocess
 import sys
+import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any, assert_type
 
+import pytest
+
 import trax
+import trax.testing
+from trax.storage.former_names import FORMER_NAMES
+
+# With what a Verification contains.
+PUBLIC = [
+    *((trax, name) for name in trax.__all__ if name != "__version__"),
+    *((trax, name) for name in ("CheckpointFile", "Generation", "LogFile", "OutputFile")),
+    *((trax.testing, name) for name in trax.testing.__all__),
+]
 
 
 class World:
@@ -108,6 +123,74 @@ def test_everything_public_is_listed_and_documented() -> None:
     for name in trax.__all__:
         if name != "__version__":
             assert getattr(trax, name).__doc__, name
+
+
+def parts(public: Any) -> Iterator[Any]:
+    """Yield a class or a function, and the public functions of the class."""
+    yield public
+    for name in dir(public) if isinstance(public, type) else ():
+        member = inspect.getattr_static(public, name)
+        member = member.fget if isinstance(member, property) else getattr(public, name)
+        if inspect.isfunction(member) and not name.startswith("_"):
+            yield member
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_what_is_public_says_so_and_is_pickled_by_that_name(package: Any, name: str) -> None:
+    """A store never contains in which module of trax something is."""
+    public = getattr(package, name)
+    assert (public.__module__, public.__qualname__) == (package.__name__, name)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        pickled = pickle.dumps(public, protocol)
+        assert pickle.loads(pickled) is public
+        said = [text for _, text, _ in pickletools.genops(pickled) if isinstance(text, str)]
+        assert " ".join(said) == f"{package.__name__} {name}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        trax.Step(3, "key"),
+        trax.Since(1, 2.0),
+        trax.CorruptionError("message", "path", 7),
+        trax.Preempted("name", 3, "SIGTERM"),
+        trax.testing.Checked(1, 2),
+    ],
+)
+def test_nor_do_objects_of_public_classes_say_so(value: Any) -> None:
+    """Of any class that can be pickled."""
+    pickled = pickle.dumps(value)
+    said = [text for _, text, _ in pickletools.genops(pickled) if isinstance(text, str)]
+    assert {text for text in said if text.startswith("trax")} == {type(value).__module__}
+    assert type(pickle.loads(pickled)) is type(value)
+
+
+def test_a_verification_is_pickled_with_all_that_it_contains() -> None:
+    """By public names alone, too."""
+    trax.Trax().checkpoint(a=1)
+    found = trax.verify("a")
+    pickled = pickle.dumps(found)
+    assert pickle.loads(pickled) == found
+    assert b"trax." not in pickled.replace(b".trax", b"")
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC)
+def test_what_is_public_has_type_hints_and_functions_have_their_source(
+    package: Any, name: str
+) -> None:
+    """As if it were defined where it says."""
+    for public in parts(getattr(package, name)):
+        hints = typing.get_type_hints(public)
+        assert not any(isinstance(hint, str) for hint in hints.values())
+        if inspect.isfunction(public):
+            assert f"def {public.__name__}" in inspect.getsource(public)
+
+
+@pytest.mark.parametrize("former", FORMER_NAMES)
+def test_every_former_name_has_a_public_one(former: str) -> None:
+    """Which is in the list above."""
+    package, _, name = FORMER_NAMES[former].rpartition(".")
+    assert (sys.modules[package], name) in PUBLIC
 
 
 def test_the_import_is_light() -> None:

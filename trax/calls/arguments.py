@@ -1,6 +1,7 @@
 """The arguments of a call, compared with those that are stored.
 
-What is stored of an argument is a short text for people and a digest.
+What is stored of an argument is a short text for people and a digest. Digests of version 1 contain
+the names that trax's own classes and functions had first.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trax.calls.digest import digest_value
+from trax.calls.digest import are_comparable, digest_value, version_of
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
+from trax.storage.former_names import FORMER_NAMES
 
 __all__ = [
     "changed_error",
@@ -24,6 +26,7 @@ __all__ = [
 
 # A change between numbers or words, of which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
+_OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
@@ -47,9 +50,10 @@ def describe(
         An argument cannot be taken apart; the error names it.
     """
     described = {}
+    names = {**_OWN_NAMES, **(names or {})}
     for name, value in values.items():
         try:
-            digest = digest_value(value, names or {})
+            digest = digest_value(value, names)
         except Exception as error:
             raise CodecError(
                 f"the argument {name!r} cannot be compared with that of a later call: {error}\n"
@@ -77,9 +81,17 @@ def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
         if old["digest"] != new["digest"]:
-            same = " (other content)" if old["text"] == new["text"] else ""
-            found[name] = f"{old['text']} -> {new['text']}{same}"
+            found[name] = f"{old['text']} -> {new['text']}{_remark(old, new)}"
     return found
+
+
+def _remark(old: dict[str, str], new: dict[str, str]) -> str:
+    if not are_comparable(old["digest"], new["digest"]):
+        version = version_of(old["digest"])
+        return (
+            f" (a newer trax stored a digest of version {version}, which this one cannot compare)"
+        )
+    return " (other content)" if old["text"] == new["text"] else ""
 
 
 def changed_error(

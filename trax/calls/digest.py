@@ -2,6 +2,10 @@
 
 They are made from a value's structure, as pickle would take it apart, and not from a pickle's
 bytes: those depend on which equal objects happen to be the same one.
+
+A digest says in which version of this way it was made: ``"2:9f0c..."``. Those without a version are
+of version 1, the only one so far. Two versions give the same value different digests, so only
+digests of one version can be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from trax.calls.fingerprint import content
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of
 
-__all__ = ["digest_value"]
+__all__ = ["are_comparable", "digest_value", "version_of"]
 
 
 def digest_value(value: Any, names: Mapping[str, str], above: tuple[int, ...] = ()) -> str:
@@ -117,3 +121,13 @@ def _distinctions(routine: Any) -> list[Any]:
         code = repr(content(routine.__code__))
         return [code, routine.__defaults__, routine.__kwdefaults__, cells]
     return []
+
+
+def version_of(digest: str) -> str:
+    """Return the version of a digest, in digits."""
+    return digest.rpartition(":")[0] or "1"
+
+
+def are_comparable(one: str, two: str) -> bool:
+    """Return whether two digests are made in the same way."""
+    return version_of(one) == version_of(two)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trax import notices
+from trax.calls.digest import are_comparable
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.calls.migration import Migration
@@ -157,7 +158,8 @@ def tell_changed_code(
     """Say which code is not that of the call that stored a checkpoint."""
     stored = meta.get("code", {})
     for what, digest in code.items():
-        if stored.get(what, digest) != digest:
+        before = stored.get(what, digest)
+        if before != digest and are_comparable(before, digest):
             notices.info(
                 f"{name}: the code of {what.partition(' under ')[0]} is not what it was when the "
                 f"checkpoint was stored; {consequence}"

@@ -217,15 +217,14 @@ def decode(encoded: bytes | Encoded, what: str, renames: Mapping[str, str] | Non
     CodecError
         It names the class or function that cannot be found, where that is the reason.
     """
-    try:
-        if renames:
-            return _finder(encoded, renames).load()
-        if isinstance(encoded, bytes):
-            return pickle.loads(encoded)
-        return pickle.loads(encoded.payload, buffers=encoded.buffers)
-    except Exception as error:
-        reason = _explain(error, _find_missing(encoded, renames or {}, error))
-        raise CodecError(f"{what} cannot be loaded: {reason}") from error
+    if not renames:
+        try:
+            return _load_plainly(encoded)
+        except (AttributeError, ImportError):
+            pass  # of a name that is not there, a Finder knows more
+        except Exception as error:
+            raise CodecError(f"{what} cannot be loaded: {_explain(error, None)}") from error
+    return _load(_finder(encoded, renames or {}), what)
 
 
 def decode_finding(
@@ -238,31 +237,29 @@ def decode_finding(
     if not numbers:
         return decode(encoded, what, renames), []
     finder = _finder(encoded, renames or {})
+    obj = _load(finder, what)
+    memo = finder.memo.copy()
+    return obj, [memo.get(number) for number in numbers]
+
+
+def _load_plainly(encoded: bytes | Encoded) -> Any:
+    if isinstance(encoded, bytes):
+        return pickle.loads(encoded)
+    return pickle.loads(encoded.payload, buffers=encoded.buffers)
+
+
+def _load(finder: Finder, what: str) -> Any:
     try:
-        obj = finder.load()
+        return finder.load()
     except Exception as error:
         reason = _explain(error, finder.missing)
         raise CodecError(f"{what} cannot be loaded: {reason}") from error
-    memo = finder.memo.copy()
-    return obj, [memo.get(number) for number in numbers]
 
 
 def _finder(encoded: bytes | Encoded, renames: Mapping[str, str]) -> Finder:
     if isinstance(encoded, bytes):
         return Finder(encoded, [], renames)
     return Finder(encoded.payload, encoded.buffers, renames)
-
-
-def _find_missing(
-    encoded: bytes | Encoded, renames: Mapping[str, str], error: Exception
-) -> tuple[str, str] | None:
-    """Load it again, which is slower, to learn which name cannot be found."""
-    if not isinstance(error, (AttributeError, ImportError)):
-        return None
-    finder = _finder(encoded, renames)
-    with contextlib.suppress(Exception):
-        finder.load()
-    return finder.missing
 
 
 def _explain(error: Exception, missing: tuple[str, str] | None) -> str:

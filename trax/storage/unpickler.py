@@ -1,4 +1,4 @@
-"""Where the classes and functions that a pickle refers to by name are now."""
+"""Finds the classes and functions that a pickle refers to by a name that they no longer have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from trax.storage.former_names import FORMER_NAMES
 
 __all__ = ["Finder", "present_name"]
 
@@ -33,7 +35,7 @@ def present_name(name: str, renames: Mapping[str, str]) -> str:
 
 
 class Finder(pickle.Unpickler):
-    """Loads one pickle, and finds what was renamed.
+    """Loads one pickle, and finds what was renamed, be it by the user or in trax.
 
     Parameters
     ----------
@@ -71,6 +73,8 @@ class Finder(pickle.Unpickler):
     @contextlib.contextmanager
     def _find(self, old: str) -> Iterator[tuple[str, str]]:
         new = present_name(old, self._renames)
+        if new == old:
+            new = present_name(old, FORMER_NAMES)
         try:
             yield old, new
         except (AttributeError, ImportError):

@@ -4,6 +4,9 @@
 can be broken off, resume it, and compare it with a run that nobody disturbed.
 """
 
+from trax._public import publish
 from trax.testing.checks import Checked, check_power_cut, check_resume
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
+
+publish(__name__, {name: globals()[name] for name in __all__})

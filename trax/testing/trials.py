@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from trax import notices
 from trax.calls.call import Call
-from trax.comparing import difference, freeze
+from trax.comparing import freeze, frozen_difference
 from trax.engine.async_driver import AsyncRun
 from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
@@ -382,7 +382,7 @@ class Trials:
             (f"increment {step}", outcome.increments, expected.increments, LATER),
             (f"the state at step {step}", outcome.states, expected.states, STATE),
         ):
-            found = difference(then[step], now[step], what) if step in now else ""
+            found = frozen_difference(then[step], now[step], what) if step in now else ""
             if found:
                 raise Differs(found, advice if self.is_logged else LATER)
 
@@ -392,7 +392,7 @@ class Trials:
             return
         if outcome.last != expected.last:
             raise Differs(f"it ended after step {outcome.last}, not {expected.last}", LATER)
-        found = difference(expected.result, outcome.result, "the result")
+        found = frozen_difference(expected.result, outcome.result, "the result")
         if found:
             raise Differs(found, LATER)
         for name in sorted(expected.files.keys() | outcome.files.keys()):

@@ -1,0 +1,41 @@
+"""Gives public names the address of their package, whichever module defines them.
+
+A pickle stores where it found a class; no store must contain which module of trax that was.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+__all__ = ["publish"]
+
+
+def publish(package: str, names: Mapping[str, Any]) -> None:
+    """Let classes and functions, and the methods of the classes, say that a package defines them.
+
+    Parameters
+    ----------
+    package : str
+        The package that has them as attributes.
+    names : mapping of str to object
+        The objects, by name. One that is neither a class nor a function stays as it is.
+    """
+    for name, public in names.items():
+        if isinstance(public, type):
+            _publish_class(public, name, package)
+        elif isinstance(public, FunctionType):
+            public.__module__ = package
+
+
+def _publish_class(public: type, name: str, package: str) -> None:
+    # Strings among the annotations are looked up in the module that the class says it is from.
+    if annotations := inspect.get_annotations(public, eval_str=True):
+        public.__annotations__ = annotations
+    for member in vars(public).values():
+        function = getattr(member, "__func__", member)
+        if isinstance(function, FunctionType) and function.__module__ == public.__module__:
+            function.__module__ = package
+    public.__module__, public.__name__, public.__qualname__ = package, name, name
