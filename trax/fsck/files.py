@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trax.storage.filenames import FileName
@@ -17,8 +17,8 @@ __all__ = ["CheckpointFile", "Generation", "LogFile"]
 class CheckpointFile:
     """A checkpoint as it was found.
 
-    The attributes from `file` on are for a repair; they do not count for equality, and `as_dict`
-    leaves them out.
+    The attributes from `fields` on are details for a repair; they do not count for equality, and
+    `as_dict` and `without_details` leave them out.
 
     Attributes
     ----------
@@ -32,8 +32,6 @@ class CheckpointFile:
         Why it is not valid; None if every byte of it is.
     offset : int or None
         Where the flaw is.
-    file : FileName
-        The kind and the generation that the name says.
     fields : dict
         The fields of the header block; empty if that is not valid.
     meta : dict
@@ -47,10 +45,14 @@ class CheckpointFile:
     step: int | None
     flaw: str | None
     offset: int | None
-    file: FileName = field(repr=False, compare=False)
     fields: dict[str, Any] = field(repr=False, compare=False)
     meta: dict[str, Any] = field(repr=False, compare=False)
     context: dict[str, bytes] = field(repr=False, compare=False)
+
+    @property
+    def file(self) -> FileName:
+        """The kind and the generation in the name."""
+        return FileName.of(self.name)
 
     @property
     def generation(self) -> int:
@@ -61,6 +63,10 @@ class CheckpointFile:
         """The position in the logs at which it was taken; its header block must be valid."""
         return Position.of(self.fields["step"], self.fields["chain"])
 
+    def without_details(self) -> CheckpointFile:
+        """Return what a person is given."""
+        return replace(self, fields={}, meta={}, context={})
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return _values(self)
@@ -70,8 +76,8 @@ class CheckpointFile:
 class LogFile:
     """A log as it was found.
 
-    The attributes from `file` on are for a repair; they do not count for equality, and `as_dict`
-    leaves them out.
+    The attributes from `fields` on are details for a repair; they do not count for equality, and
+    `as_dict` and `without_details` leave them out.
 
     Attributes
     ----------
@@ -93,8 +99,6 @@ class LogFile:
         Why it is not valid, or how it was torn; None if every byte of it is valid.
     offset : int or None
         Where the flaw is.
-    file : FileName
-        The kind and the generation that the name says.
     fields : dict
         The fields of the header block; empty if that is not valid.
     chain : int
@@ -116,12 +120,16 @@ class LogFile:
     is_torn: bool
     flaw: str | None
     offset: int | None
-    file: FileName = field(repr=False, compare=False)
     fields: dict[str, Any] = field(repr=False, compare=False)
     chain: int = field(repr=False, compare=False)
     salvaged: int = field(repr=False, compare=False)
     is_exact: bool = field(repr=False, compare=False)
     reached: frozenset[Position] = field(repr=False, compare=False)
+
+    @property
+    def file(self) -> FileName:
+        """The kind and the generation in the name."""
+        return FileName.of(self.name)
 
     @property
     def generation(self) -> int:
@@ -143,6 +151,10 @@ class LogFile:
     def has_content(self) -> bool:
         """Whether there is, or was, anything after the header block."""
         return max(self.size, self.durable) > HEADER_SIZE
+
+    def without_details(self) -> LogFile:
+        """Return what a person is given."""
+        return replace(self, fields={}, reached=frozenset())
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""

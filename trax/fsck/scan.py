@@ -155,7 +155,7 @@ def _read_checkpoint(
         if part := checkpoint.parts.get("context"):
             context = decode_context(part.payload)
     step = meta.get("step", fields.get("step"))
-    return CheckpointFile(str(file), size, step, flaw, offset, file, fields, meta, context)
+    return CheckpointFile(str(file), size, step, flaw, offset, fields, meta, context)
 
 
 def _read_log(directory: Directory, file: FileName, named: list[tuple[int, Position]]) -> LogFile:
@@ -189,7 +189,6 @@ def _read_log(directory: Directory, file: FileName, named: list[tuple[int, Posit
             is_torn=False,
             flaw=flaw,
             offset=offset if flaw else None,
-            file=file,
             fields=reader.fields,
             chain=chain,
             salvaged=salvaged,
@@ -230,7 +229,6 @@ def _without_head(source: Input, file: FileName, damage: Damage) -> LogFile:
         is_torn=False,
         flaw=damage.reason,
         offset=damage.offset,
-        file=file,
         fields={},
         chain=0,
         salvaged=salvaged,

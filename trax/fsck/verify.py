@@ -226,8 +226,12 @@ def _recover(directory: Directory, name: str) -> tuple[Recovery | None, Corrupti
 
 def _generations(scan: Scan, recovery: Recovery | None) -> Iterator[Generation]:
     for number in sorted({*scan.checkpoints, *scan.logs}):
-        log = scan.logs.get(number)
-        yield Generation(number, scan.checkpoints.get(number), log and _judged(log, recovery))
+        checkpoint, log = scan.checkpoints.get(number), scan.logs.get(number)
+        yield Generation(
+            number,
+            checkpoint and checkpoint.without_details(),
+            log and _judged(log, recovery).without_details(),
+        )
 
 
 def _judged(log: LogFile, recovery: Recovery | None) -> LogFile:

@@ -64,6 +64,12 @@ class FileName(NamedTuple):
         return cls(match[1], int(match[2])) if match else None
 
     @classmethod
+    def of(cls, text: str) -> FileName:
+        """Return the name of a file that counts."""
+        kind, _, generation = text.partition("-")
+        return cls(kind, int(generation))
+
+    @classmethod
     def generation_of(cls, text: str) -> int:
         """Return the generation of any file of a run, also one set aside; 0 for other files."""
         match = _ANY_FILE.fullmatch(text)
