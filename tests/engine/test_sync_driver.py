@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import trax
-from trax.storage import filesystem
+from trax.storage.process import process
 
 
 @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment], every_steps=4)
@@ -415,7 +415,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
         take(run, 3)
         logs = set(store_here.glob("runs/loop/log-*"))
         with monkeypatch.context() as patch:
-            patch.setattr(filesystem, "force", fail)
+            patch.setattr(process, "force", fail)
             run._engine._generations.sync()
         assert take(run, 2) == [3, 4]
         assert set(store_here.glob("runs/loop/log-*")) > logs

@@ -41,11 +41,11 @@ import trax
 from trax import CorruptionError, FormatVersionError, LockedError, NotFoundError, StorageError
 from trax.fsck import repair as repairing
 from trax.fsck.repair import Plan, repair
-from trax.storage import filesystem
 from trax.storage.checkpoint import read_checkpoint, write_checkpoint
 from trax.storage.codec import Encoded, encode
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory
+from trax.storage.process import process
 from trax.storage.records import (
     BEGINS,
     CLOUDPICKLE,
@@ -60,7 +60,7 @@ from trax.storage.records import (
     encode_context,
     frame,
 )
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.testing.memory import MemoryDirectory, crash_images
 
 # Every kind of end and beginning, two checkpoints and more, states that nothing leads to.
@@ -324,7 +324,7 @@ def test_a_checkpoint_whose_log_is_gone_gets_an_empty_one() -> None:
     assert (plan.step, plan.lost, plan.is_exact) == (4, 0, False)
     assert "wrote an empty log-00000003" in "".join(plan.actions)
     assert read(directory) == 4
-    assert Recovery(directory, NAME).checkpoint is not None
+    assert RunReader(directory, NAME).checkpoint is not None
 
 
 def test_the_log_that_is_cut_keeps_its_header_and_is_marked_as_forced() -> None:
@@ -491,8 +491,8 @@ def test_a_short_output_file_leads_back_to_the_newest_step_that_it_holds(boot: s
         assert not mend(directory, fits).changes_anything
 
 
-def recovered(directory: Directory) -> Recovery:
-    recovery = Recovery(directory, NAME)
+def recovered(directory: Directory) -> RunReader:
+    recovery = RunReader(directory, NAME)
     for _ in recovery.increments():
         pass
     return recovery
@@ -902,7 +902,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
     run = count_to_13()
     harm_file(run / "log-00000003", 1110)
     forced: list[int] = []
-    force, begin = filesystem.force, repairing._begin
+    force, begin = process.force, repairing._begin
 
     def forcing(fd: int) -> None:
         forced.append(os.fstat(fd).st_ino)
@@ -914,7 +914,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
         assert {path.stat().st_ino for path in copies} <= set(forced)
         begin(directory, plan)
 
-    monkeypatch.setattr(filesystem, "force", forcing)
+    monkeypatch.setattr(process, "force", forcing)
     monkeypatch.setattr(repairing, "_begin", beginning)
     assert trax.repair("count").step == 11
 

@@ -18,7 +18,7 @@ import pytest
 from support import run_script
 
 import trax
-from trax.storage import filesystem
+from trax.storage.process import process
 
 variable = np.random.default_rng(20)
 
@@ -471,7 +471,7 @@ def test_a_failed_sync_does_not_lose_a_position(monkeypatch: pytest.MonkeyPatch)
         while run.step < 5:
             next(run)
         with monkeypatch.context() as patch:
-            patch.setattr(filesystem, "force", fail)
+            patch.setattr(process, "force", fail)
             run._engine._generations.sync()
         next(run)
         for _ in range(more):

@@ -11,7 +11,7 @@ from trax.calls.call import Call
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.records import CLOUDPICKLE
-from trax.storage.run_writer import Generations
+from trax.storage.run_writer import RunWriter
 from trax.tracking.rng_tracking import Positions
 from trax.tracking.tracker import Parts
 
@@ -48,7 +48,7 @@ class Checkpoints:
         The call that the run is of.
     positions : Positions
         What is kept beside the state.
-    generations : Generations
+    generations : RunWriter
         The run, held for writing.
 
     Attributes
@@ -57,7 +57,7 @@ class Checkpoints:
         Whether the last one failed.
     """
 
-    def __init__(self, call: Call, positions: Positions, generations: Generations) -> None:
+    def __init__(self, call: Call, positions: Positions, generations: RunWriter) -> None:
         self.behind = False
         self._call = call
         self._positions = positions

@@ -34,7 +34,8 @@ from trax.errors import CodecError, DurabilityError, StorageError, TraxError, Us
 from trax.interrupts.stop_request import Stopping
 from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
-from trax.storage.store import Hold, Store
+from trax.storage.held_run import HeldRun
+from trax.storage.store import Store
 from trax.tracking.output_files import Outputs
 from trax.tracking.rng_tracking import Positions
 
@@ -95,7 +96,7 @@ class Engine:
         self._call = call
         self._fresh = fresh
         self._store = Store(call.options.traxdir)
-        self._hold: Hold | None = None
+        self._hold: HeldRun | None = None
         self._active: Active | None = None
         self._outputs: Outputs | None = None
         self._since = Since(0, _clock())
@@ -204,21 +205,21 @@ class Engine:
 
     def _identity(self, stored: Replayed[Any] | None) -> str:
         if self._hold is not None:
-            return self._hold.generations.run
+            return self._hold.writer.run
         assert stored is not None  # only a run that is done is not held
         return stored.recovery.run
 
-    def _prepare(self, hold: Hold) -> None:
+    def _prepare(self, hold: HeldRun) -> None:
         """Make ready for increments."""
         options = self._call.options
-        self._generations = hold.generations
+        self._generations = hold.writer
         self._generations.on_suspect = self._look_at_once
         self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
         self._outputs = Outputs(
             self._store.path,
             self._positions.recovered,
             always=options.sync == "always" and not self.is_deferred,
-            note=hold.generations.note,
+            note=hold.writer.note,
             follow=self._positions.add,
             unfollow=self._positions.drop,
         )
@@ -542,10 +543,10 @@ class Engine:
                 active.end()
         finally:
             if hold is not None:
-                hold.generations.on_suspect = _do_nothing
+                hold.writer.on_suspect = _do_nothing
                 self._end(hold)
 
-    def _end(self, hold: Hold) -> None:
+    def _end(self, hold: HeldRun) -> None:
         """Close the files; a fork of the process that holds the run leaves them alone."""
         outputs = self._outputs
         try:

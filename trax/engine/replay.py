@@ -14,7 +14,7 @@ from trax.calls.migration import Migration
 from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import decode, decode_finding
 from trax.storage.records import decode_context
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 from trax.tracking.rng_discovery import Inner
 from trax.tracking.rng_state import canonical, is_generator
@@ -63,7 +63,7 @@ class Replayed(Generic[S]):
         How long ago the checkpoint was stored, in seconds.
     meta : dict
         The checkpoint's meta record; empty where there is no checkpoint.
-    recovery : Recovery
+    recovery : RunReader
         What was read.
     inner : Inner
         The random generators in the state, where they stood.
@@ -77,7 +77,7 @@ class Replayed(Generic[S]):
     seconds: float
     age: float
     meta: dict[str, Any]
-    recovery: Recovery
+    recovery: RunReader
     inner: Inner
     migrated_from: int | None = None
 
@@ -90,7 +90,7 @@ def replay_mode(replay_log: Callable[..., Any] | None) -> str:
 
 
 def replay(
-    recovery: Recovery,
+    recovery: RunReader,
     name: str,
     create: Callable[[], Any] | None,
     replay_log: Callable[[Any, Any], Any] | None,
@@ -102,7 +102,7 @@ def replay(
 
     Parameters
     ----------
-    recovery : Recovery
+    recovery : RunReader
         A recovery that found something.
     name : str
         The run, for messages.
@@ -185,13 +185,13 @@ def tell_changed_code(
             )
 
 
-def _last(recovery: Recovery, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
+def _last(recovery: RunReader, name: str, state: Any, renames: Mapping[str, str] | None) -> Any:
     newest = deque(recovery.increments(), maxlen=1)
     return decode(newest[0], f"an increment of the run {name!r}", renames) if newest else state
 
 
 def _fold(
-    recovery: Recovery,
+    recovery: RunReader,
     name: str,
     state: Any,
     replay_log: Callable[[Any, Any], Any] | None,
@@ -222,7 +222,7 @@ def _fold(
 
 
 def _stored(
-    recovery: Recovery, name: str, mode: str, renames: Mapping[str, str] | None
+    recovery: RunReader, name: str, mode: str, renames: Mapping[str, str] | None
 ) -> Callable[[Any, Any], Any] | None:
     """Return the function that the run was written with, or None where it has none."""
     if mode == "replace":

@@ -16,7 +16,7 @@ from trax.fsck.scan import FoundCheckpoint, FoundLog, Survey
 from trax.storage.filesystem import Directory
 from trax.storage.log import LogReader, open_log
 from trax.storage.records import HEADER_SIZE, NOTE, Damage, decode_context
-from trax.storage.run_reader import OUTPUT, Position, is_log_of, may_lead
+from trax.storage.run_reader import OUTPUT, LogPosition, is_log_of, may_lead
 
 __all__ = ["Fits", "Prefix", "prefixes"]
 
@@ -35,7 +35,7 @@ class Prefix:
         The generations of its logs.
     end : int
         Where it ends in the last of them.
-    position : Position
+    position : LogPosition
         Where it ends.
     has_outputs : bool
         Whether it speaks of files outside of the store.
@@ -44,7 +44,7 @@ class Prefix:
     base: FoundCheckpoint | None
     path: list[int]
     end: int
-    position: Position
+    position: LogPosition
     has_outputs: bool
 
     @property
@@ -103,7 +103,7 @@ class _Follower:
             log = self._read(log, walk)
         return walk.best
 
-    def _first(self, base: FoundCheckpoint | None, position: Position) -> FoundLog | None:
+    def _first(self, base: FoundCheckpoint | None, position: LogPosition) -> FoundLog | None:
         """Return the log that continues a checkpoint, or the first one of all."""
         if base is not None:
             log = self._heads.get(base.name.generation)
@@ -120,7 +120,7 @@ class _Follower:
     def _read(self, log: FoundLog, walk: _Walk) -> FoundLog | None:
         """Walk along a log to where the next one continues it, which is returned, or to its end."""
         number = log.name.generation
-        named: dict[Position, list[int]] = {}
+        named: dict[LogPosition, list[int]] = {}
         for generation, following in self._heads.items():
             if following.after == number and generation > number and self._tips[generation]:
                 named.setdefault(following.position, []).append(generation)
@@ -138,10 +138,10 @@ class _Follower:
         # Otherwise what is before it does not lead to the state that its checkpoint had.
         return following if following.fields["derived"] else None
 
-    def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[Position]:
+    def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[LogPosition]:
         """Yield wherever an increment or a note ends, the end of the header block included."""
         begin = walk.position.step
-        walk.enter(number, Position(begin, reader.chain))
+        walk.enter(number, LogPosition(begin, reader.chain))
         yield walk.position
         for encoded in reader:
             if number == self._newest and may_lead(reader, walk.context, self._directory.boot):
@@ -149,7 +149,7 @@ class _Follower:
             payload = encoded.payload if encoded.kind == NOTE else encoded.context
             if payload:
                 walk.merge(decode_context(payload))
-            walk.stand_at(Position(begin + reader.count, reader.chain), reader.offset)
+            walk.stand_at(LogPosition(begin + reader.count, reader.chain), reader.offset)
             yield walk.position
 
 
@@ -158,7 +158,7 @@ class _Walk:
 
     Attributes
     ----------
-    position : Position
+    position : LogPosition
         Where it is.
     context : dict of str to bytes
         What else stood where at that position.
@@ -167,7 +167,7 @@ class _Walk:
     """
 
     def __init__(self, base: FoundCheckpoint | None, fits: Fits) -> None:
-        self.position = base.position if base else Position(0, 0)
+        self.position = base.position if base else LogPosition(0, 0)
         self.context = dict(base.context) if base else {}
         self._base = base
         self._fits = fits
@@ -177,7 +177,7 @@ class _Walk:
         self._may_begin = self._is_fit or bool(base and base.meta.get("done"))
         self.best = self._here(HEADER_SIZE) if base and self._may_begin else None
 
-    def enter(self, number: int, position: Position) -> None:
+    def enter(self, number: int, position: LogPosition) -> None:
         """Go over the header block of a log."""
         self.position = position
         self._path = [*self._path, number]
@@ -192,7 +192,7 @@ class _Walk:
         if _speaks_of_outputs(context):
             self._is_fit = self._fits(self.context)
 
-    def stand_at(self, position: Position, offset: int) -> None:
+    def stand_at(self, position: LogPosition, offset: int) -> None:
         """Be where an increment or a note ends."""
         self.position = position
         if self._is_fit:

@@ -38,7 +38,7 @@ from trax.storage.records import (
     encode_durable,
     encode_header,
 )
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.storage.schema import check_plan
 
 __all__ = ["Plan", "repair"]
@@ -170,10 +170,10 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     return Plan(recovery.step, 0, True, actions)
 
 
-def _recovered(directory: Directory, name: str) -> Recovery | None:
+def _recovered(directory: Directory, name: str) -> RunReader | None:
     """Return what ordinary recovery finds, read to its end; None where it cannot be."""
     try:
-        recovery = Recovery(directory, name)
+        recovery = RunReader(directory, name)
         recovery.read()
     except CorruptionError:
         return None
@@ -355,7 +355,7 @@ def _still_leads(directory: Directory, name: str, plan: Plan) -> bool:
     return recovery is not None and recovery.step == plan.step and _needs_nothing(recovery)
 
 
-def _needs_nothing(recovery: Recovery) -> bool:
+def _needs_nothing(recovery: RunReader) -> bool:
     return recovery.torn is None and not recovery.broken
 
 
@@ -391,7 +391,7 @@ class _NewLog:
         self._old: Input | None = None
         self.size = HEADER_SIZE
         if plan.fields is not None:
-            block = encode_header("log", plan.fields, directory.key)
+            block = encode_header("log", plan.fields, directory.key).block
         else:
             self._old = directory.open(plan.log)
             self.size = min(plan.end, self._old.size)

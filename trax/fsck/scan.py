@@ -1,6 +1,6 @@
 """What each file of a run holds, whatever is wrong with the others.
 
-`Recovery` stops at the first thing that does not hold. This goes on, for those who want to know
+`RunReader` stops at the first thing that does not hold. This goes on, for those who want to know
 what there is: every checkpoint and every log is read to its end, or to where it stops holding,
 and what stands behind such a place is counted. Nothing is unpickled, and nothing is changed.
 """
@@ -27,7 +27,7 @@ from trax.storage.records import (
     decode_durable,
     decode_header,
 )
-from trax.storage.run_reader import Position
+from trax.storage.run_reader import LogPosition
 from trax.storage.schema import check_checkpoint, check_log
 
 __all__ = ["FoundCheckpoint", "FoundLog", "Survey"]
@@ -64,9 +64,9 @@ class FoundCheckpoint:
     context: dict[str, bytes] = field(default_factory=dict)
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """Where in the logs it was taken."""
-        return Position.of(self.fields["step"], self.fields["chain"])
+        return LogPosition.of(self.fields["step"], self.fields["chain"])
 
     @property
     def step(self) -> int | None:
@@ -101,7 +101,7 @@ class FoundLog:
         How many increments can be counted behind that.
     is_exact : bool
         Whether `count` and `behind` are all that there ever were, as far as anything says.
-    reached : set of Position
+    reached : set of LogPosition
         Those places in it that other logs name as their beginning.
     """
 
@@ -115,7 +115,7 @@ class FoundLog:
     count: int = 0
     behind: int = 0
     is_exact: bool = False
-    reached: frozenset[Position] = frozenset()
+    reached: frozenset[LogPosition] = frozenset()
 
     @property
     def after(self) -> int:
@@ -124,10 +124,10 @@ class FoundLog:
         return after
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """The place that it continues."""
         _, *place = self.fields["after"]
-        return Position.of(*place)
+        return LogPosition.of(*place)
 
     @property
     def holds_something(self) -> bool:
@@ -232,12 +232,12 @@ class Survey:
         return {file: owner for file, owner in owners.items() if owner}
 
 
-def _place(name: FileName, fields: dict[str, Any]) -> tuple[int, Position] | None:
+def _place(name: FileName, fields: dict[str, Any]) -> tuple[int, LogPosition] | None:
     """Return the place that a log names as its beginning: a generation, and where in it."""
     if name.kind != "log" or not fields:
         return None
     after, *place = fields["after"]
-    return after, Position.of(*place)
+    return after, LogPosition.of(*place)
 
 
 def _read_checkpoint(
@@ -261,7 +261,9 @@ def _read_checkpoint(
     return FoundCheckpoint(name, size, None, size, checkpoint.fields, checkpoint.meta, context)
 
 
-def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Position]]) -> FoundLog:
+def _read_log(
+    directory: Directory, name: FileName, named: list[tuple[int, LogPosition]]
+) -> FoundLog:
     source = directory.open(str(name))
     with closing_quietly(source):
         try:
@@ -297,13 +299,13 @@ def _read_log(directory: Directory, name: FileName, named: list[tuple[int, Posit
         )
 
 
-def _walk(reader: LogReader, wanted: set[Position]) -> tuple[set[Position], str | None, int]:
+def _walk(reader: LogReader, wanted: set[LogPosition]) -> tuple[set[LogPosition], str | None, int]:
     """Read a log; return which of the places it comes by, and why and where it stops holding."""
     begin = reader.fields["after"][1]
-    reached = wanted & {Position(begin, reader.chain)}
+    reached = wanted & {LogPosition(begin, reader.chain)}
     try:
         for _ in reader:
-            reached |= wanted & {Position(begin + reader.count, reader.chain)}
+            reached |= wanted & {LogPosition(begin + reader.count, reader.chain)}
     except Damage as damage:  # what holds there does not belong there
         return reached, damage.reason, damage.offset
     return reached, reader.flaw, reader.flaw_offset

@@ -9,7 +9,7 @@ from trax.errors import CorruptionError
 from trax.fsck.scan import FoundCheckpoint, FoundLog, Survey
 from trax.storage.filesystem import Directory
 from trax.storage.messages import in_short
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 
 __all__ = ["CheckpointFile", "Generation", "LogFile", "Verified", "examine"]
 
@@ -135,17 +135,17 @@ def examine(directory: Directory, name: str) -> Verified:
     return Verified(step, is_done, generations, tuple(survey.others), tuple(problems), context)
 
 
-def _recover(directory: Directory, name: str) -> tuple[Recovery | None, CorruptionError | None]:
+def _recover(directory: Directory, name: str) -> tuple[RunReader | None, CorruptionError | None]:
     recovery = None
     try:
-        recovery = Recovery(directory, name)
+        recovery = RunReader(directory, name)
         recovery.read()
     except CorruptionError as error:
         return recovery, error
     return recovery, None
 
 
-def _generation(survey: Survey, recovery: Recovery | None, number: int) -> Generation:
+def _generation(survey: Survey, recovery: RunReader | None, number: int) -> Generation:
     checkpoint, log = survey.checkpoints.get(number), survey.logs.get(number)
     return Generation(
         number,
@@ -159,7 +159,7 @@ def _checkpoint_file(found: FoundCheckpoint) -> CheckpointFile:
     return CheckpointFile(str(found.name), found.size, found.step, found.flaw, offset)
 
 
-def _log_file(found: FoundLog, recovery: Recovery | None) -> LogFile:
+def _log_file(found: FoundLog, recovery: RunReader | None) -> LogFile:
     is_torn = recovery is not None and (
         found.name in recovery.unborn
         or (recovery.torn is not None and recovery.torn.name == found.name)

@@ -19,7 +19,8 @@ from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 
 from trax.engine.registry import current
 from trax.errors import DurabilityError, UsageError
-from trax.storage import filesystem
+from trax.storage.filesystem import sync_directory
+from trax.storage.process import in_child, process
 from trax.storage.records import encode_context
 from trax.storage.run_reader import OUTPUT
 from trax.tracking.tracker import Parts, values
@@ -136,7 +137,7 @@ class _Output:
         length = os.fstat(self._fd).st_size
         if length != self._forced:
             try:
-                filesystem.force(self._fd)
+                process.force(self._fd)
             except OSError as error:
                 self._failure = error
                 raise
@@ -176,12 +177,10 @@ class _Output:
 _open: weakref.WeakSet[_Output] = weakref.WeakSet()
 
 
+@in_child
 def _disown() -> None:
     for output in list(_open):
         output.close()
-
-
-os.register_at_fork(after_in_child=_disown)
 
 
 class Outputs:
@@ -221,6 +220,7 @@ class Outputs:
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
+        process.check_output(path)
         if mode not in _MODES:
             raise UsageError(
                 f"trax.open() writes at the end of a file: mode is one of {sorted(_MODES)}, not "
@@ -280,7 +280,7 @@ class Outputs:
             lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
-            filesystem.sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(path))
             self._follow(name, output)
         except BaseException:
             output.close()
