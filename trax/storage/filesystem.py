@@ -42,6 +42,7 @@ __all__ = [
     "write_again",
     "write_all",
     "write_pieces",
+    "write_private",
 ]
 
 
@@ -335,6 +336,20 @@ def new_private(path: str) -> IO[str]:
     """Open a new file that only the user can read and write; `FileExistsError` if it exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return open(fd, "w", encoding="ascii")
+
+
+def write_private(path: str, text: str) -> None:
+    """Store a text in such a file, durably; nothing is left of one that could not be stored."""
+    file = new_private(path)
+    try:
+        with file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        os.remove(path)
+        raise
+    sync_directory(os.path.dirname(path))
 
 
 def sync_directory(path: str) -> None:

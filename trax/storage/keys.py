@@ -8,8 +8,7 @@ import secrets
 import stat
 
 from trax.errors import UntrustedError, UsageError
-from trax.storage.filesystem import new_private, open_trusted, sync_directory
-from trax.storage.process import process
+from trax.storage.filesystem import open_trusted, write_private
 from trax.storage.signing import Key
 
 __all__ = ["default_path", "draw_key", "find_key", "make_key"]
@@ -115,14 +114,5 @@ def make_key(path: str) -> Key:
     path = os.path.abspath(path)
     text = draw_key()
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    file = new_private(path)
-    try:
-        with file:
-            file.write(f"{text}\n")
-            file.flush()
-            process.force(file.fileno())
-    except BaseException:
-        os.remove(path)
-        raise
-    sync_directory(os.path.dirname(path))
+    write_private(path, f"{text}\n")
     return _parse(text, path)
