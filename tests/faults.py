@@ -23,6 +23,7 @@ from support import as_operations
 
 from trax.storage import filesystem, lock, store
 from trax.storage.filesystem import Input, Output
+from trax.storage.process import process
 from trax.testing.memory import MemoryDirectory, Operation
 from trax.tracking import output_files, truncate
 
@@ -339,10 +340,10 @@ class Disk:
             patch.setattr(module, "os", disk_os)
         for module in (lock, truncate):
             patch.setattr(module, "fcntl", disk_fcntl)
-        patch.setattr(filesystem, "force", self._force)
-        patch.setattr(filesystem, "io", _Instead(io, {"FileIO": self._file}))
+        patch.setattr(process, "force", self._force)
+        patch.setattr(process, "raw", lambda fd: self._file(fd, "r+"))
         patch.setattr(output_files, "builtins", _Instead(builtins, {"open": self._open}))
-        for module in (store, truncate):
+        for module in (filesystem, truncate):
             patch.setattr(module, "open", self._open, raising=False)
 
     def heal(self) -> None:

@@ -32,8 +32,8 @@ from xxhash import xxh3_64_intdigest
 from trax.storage.codec import decode, encode
 from trax.storage.filesystem import Directory
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"
@@ -131,10 +131,8 @@ class Writer:
     ) -> None:
         self.said: list[str] = []
         self.arrays = arrays
-        self.generations = Generations(
-            directory, NAME, sync=sync, keep=keep, report=self.said.append
-        )
-        recovery = Recovery(directory, NAME)
+        self.generations = RunWriter(directory, NAME, sync=sync, keep=keep, report=self.said.append)
+        recovery = RunReader(directory, NAME)
         self.acknowledged = len(states_of(recovery))
         self.generations.adopt(recovery)
 
@@ -189,10 +187,10 @@ def write(
 
 def read(directory: Directory) -> int:
     """Recover the run; return its step, having checked that the state is the one of that step."""
-    return len(states_of(Recovery(directory, NAME)))
+    return len(states_of(RunReader(directory, NAME)))
 
 
-def states_of(recovery: Recovery) -> list[Any]:
+def states_of(recovery: RunReader) -> list[Any]:
     """Read a recovery to its end, check the state, and return it."""
     checkpoint = recovery.checkpoint
     state: list[Any] = decode(checkpoint.parts["state"], "state") if checkpoint else []

@@ -20,6 +20,7 @@ from support import run_script, start_script
 import trax
 from trax.storage.codec import encode
 from trax.storage.filesystem import LocalDirectory
+from trax.storage.process import process
 from trax.storage.store import Store
 
 # The text of the contract, to the letter.
@@ -105,7 +106,7 @@ def test_a_checkpoint_clears_the_log() -> None:
 
 
 def test_a_log_before_any_checkpoint_loses_nothing() -> None:
-    """Recovery starts from what create gives, also in a later process."""
+    """RunReader starts from what create gives, also in a later process."""
     with trax.Trax() as store:
         for c in "bcd":
             store.log(text=c)
@@ -732,8 +733,8 @@ def test_a_sync_that_fails_in_the_background_is_said_at_the_next_log(
         store.checkpoint(text="a")
         store.log(text="b")
         with monkeypatch.context() as patch:
-            patch.setattr("trax.storage.filesystem.force", fail)
-            store._held["text"].hold.generations.sync()
+            patch.setattr(process, "force", fail)
+            store._held["text"].writer.sync()
         for _ in range(2):
             with pytest.raises(trax.DurabilityError, match="a new checkpoint begins a new log"):
                 store.log(text="c")
@@ -818,8 +819,8 @@ def test_a_checkpoint_that_does_not_fit_itself_is_an_error_with_its_file(
     """Its checksums hold, and what it says is not so: there is nothing to go on with."""
     hold = Store().hold("run", sync="os", keep=2, report=print)
     parts = {"state": encode([1], "state"), "replay_log": encode(function, "replay_log")}
-    hold.generations.checkpoint({"step": 1, **meta}, parts, derived=True)
-    hold.generations.append(encode([2], "increment"))
+    hold.writer.checkpoint({"step": 1, **meta}, parts, derived=True)
+    hold.writer.append(encode([2], "increment"))
     hold.close()
     with pytest.raises(trax.CorruptionError, match=reason) as caught:
         trax.load("run")

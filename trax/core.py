@@ -16,10 +16,10 @@ from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
-from trax.storage.codec import Encoded, encode
+from trax.storage.codec import encode
 from trax.storage.filenames import encode_run
-from trax.storage.records import CONTEXT, encode_context
-from trax.storage.store import Hold, Store, Sync
+from trax.storage.held_run import HeldRun
+from trax.storage.store import Store, Sync
 
 __all__ = ["Trax", "load"]
 
@@ -68,7 +68,7 @@ class Trax:
         self._store = Store(traxdir)
         self._sync: Sync = check_option("sync", sync)
         self._keep: int = check_option("keep", keep)
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, HeldRun] = {}
         self._guard = threading.RLock()
         self._closed = False
         self._busy = False
@@ -101,7 +101,7 @@ class Trax:
         encoded = {name: encode(value, name) for name, value in values.items()}
         with self._alone():
             for name, state in encoded.items():
-                self._hold(name).checkpoint(state)
+                self._hold(name).replace_state(state)
 
     def log(self, /, **values: Any) -> None:
         """Append one increment to the log of each name.
@@ -129,7 +129,7 @@ class Trax:
         encoded = {name: encode(value, name) for name, value in values.items()}
         with self._alone():
             for name, increment in encoded.items():
-                self._hold(name).hold.generations.append(increment)
+                self._hold(name).writer.append(increment)
 
     def recover(
         self,
@@ -172,7 +172,7 @@ class Trax:
                 if replayed is None:
                     # Stored, it is the same in every later process, whatever create() gives.
                     first = create()
-                    held.checkpoint(encode(first, name))
+                    held.replace_state(encode(first, name))
                     return first
             if replayed is None:
                 raise NotFoundError(
@@ -222,54 +222,30 @@ class Trax:
             finally:
                 self._busy = False
 
-    def _hold(self, name: str) -> _Held:
+    def _hold(self, name: str) -> HeldRun:
         if self._closed:
             raise UsageError(f"{self!r} is closed: make a new Trax(...) to go on")
         held = self._held.get(name)
         if held is None:
-            held = _Held(self._store, name, self._sync, self._keep)
+            held = self._open(name)
             self._held[name] = held
         return held
 
-
-class _Held:
-    """A name that is held for writing, and what its next checkpoint takes over from the last."""
-
-    def __init__(self, store: Store, name: str, sync: Sync, keep: int) -> None:
-        self.hold: Hold = store.hold(name, sync=sync, keep=keep, report=notices.warn)
+    def _open(self, name: str) -> HeldRun:
+        held = self._store.hold(name, sync=self._sync, keep=self._keep, report=notices.warn)
         try:
-            recovery = store.recover(name)
-            self._step = 0
-            self._meta: dict[str, Any] = {"replay_log": "unknown"}
-            self._parts: dict[str, Encoded] = {}
-            if recovery is not None:
-                if recovery.checkpoint:
-                    self._meta = recovery.checkpoint.meta
-                    self._parts = {
-                        name: part
-                        for name, part in recovery.checkpoint.parts.items()
-                        if name not in ("state", "result")
-                    }
-                    self._step = self._meta.get("step", 0) - recovery.position.step
-                recovery.read()
-                context = encode_context(recovery.context.items())
-                self._parts["context"] = Encoded(CONTEXT, context, [])
-                self.hold.generations.adopt(recovery)
+            reader = self._store.recover(name)
+            if reader is not None:
+                held.take_over(reader)
         except BaseException:
-            self.hold.close()
+            held.close()
             raise
-
-    def checkpoint(self, state: Encoded) -> None:
-        generations = self.hold.generations
-        step = self._step + generations.position.step
-        meta = {**self._meta, "step": step, "done": False, "generators": {}}
-        # What a person stores need not follow from what was there.
-        generations.checkpoint(meta, {"state": state, **self._parts}, derived=False)
+        return held
 
 
-def _close_all(held: dict[str, _Held]) -> None:
+def _close_all(held: dict[str, HeldRun]) -> None:
     while held:
-        held.popitem()[1].hold.close()
+        held.popitem()[1].close()
 
 
 def load(

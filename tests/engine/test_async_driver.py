@@ -23,7 +23,8 @@ import trio
 import trax
 from trax.storage import filesystem
 from trax.storage.lock import Lock
-from trax.storage.run_writer import Generations
+from trax.storage.process import process
+from trax.storage.run_writer import RunWriter
 from trax.storage.store import Store
 
 Main = Callable[[], Awaitable[Any]]
@@ -196,8 +197,8 @@ class Gate:
         self.reached = threading.Event()
         self._open = threading.Event()
         self._open.set()
-        self._force = filesystem.force
-        patch.setattr(filesystem, "force", self)
+        self._force = process.force
+        patch.setattr(process, "force", self)
 
     def __call__(self, fd: int) -> None:
         self.wait()
@@ -1032,11 +1033,11 @@ def test_nothing_that_blocks_is_done_on_the_thread_of_the_event_loop(
         monkeypatch.setattr(owner, name, noted)
 
     Watched.threads.clear()
-    watch(filesystem, "force")
+    watch(process, "force")
     watch(filesystem.LocalDirectory, "create")
     watch(filesystem.LocalDirectory, "open")
     watch(filesystem.LocalDirectory, "sync")
-    watch(Generations, "close")
+    watch(RunWriter, "close")
     watch(Lock, "__init__")
     watch(Lock, "release")
 
@@ -1072,13 +1073,13 @@ def test_always_forces_each_increment_before_it_is_handed_out(
 ) -> None:
     """The whole log is on the disk by then; its header says how it was written."""
     forced: dict[int, int] = {}
-    force = filesystem.force
+    force = process.force
 
     def noted(fd: int) -> None:
         force(fd)
         forced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
 
-    monkeypatch.setattr(filesystem, "force", noted)
+    monkeypatch.setattr(process, "force", noted)
 
     @trax.resumable(create=list, replay_log=append, sync="always", every_steps=1000)
     async def loop(state: list[int]) -> AsyncIterator[int]:
@@ -1103,14 +1104,14 @@ def test_an_increment_that_the_disk_will_not_vouch_for(
 ) -> None:
     """A checkpoint in new files takes its place, or it is not handed out."""
     failures = iter([False] * 0)
-    force = filesystem.force
+    force = process.force
 
     def fail(fd: int) -> None:
         if next(failures, False):
             raise OSError(errno.EIO, "Input/output error")
         force(fd)
 
-    monkeypatch.setattr(filesystem, "force", fail)
+    monkeypatch.setattr(process, "force", fail)
 
     @trax.resumable(create=list, replay_log=append, sync="always", every_steps=1000)
     async def loop(state: list[int]) -> AsyncIterator[int]:
@@ -1159,16 +1160,16 @@ def test_a_background_sync_that_fails_is_made_up_for(
             await take(run, 3)
             logs = set(store_here.glob("runs/loop/log-*"))
             with monkeypatch.context() as patch:
-                patch.setattr(filesystem, "force", fail)
+                patch.setattr(process, "force", fail)
                 run._lifecycle.session._writer.sync()
-            checkpoint = Generations.checkpoint
+            checkpoint = RunWriter.checkpoint
             with monkeypatch.context() as patch:
 
                 def noted(*args: Any, **kwargs: Any) -> int:
                     stored.append(threading.get_ident())
                     return checkpoint(*args, **kwargs)
 
-                patch.setattr(Generations, "checkpoint", noted)
+                patch.setattr(RunWriter, "checkpoint", noted)
                 assert await take(run, 2) == [3, 4]
             assert set(store_here.glob("runs/loop/log-*")) > logs
         assert loop.load() == [0, 1, 2, 3, 4]

@@ -12,7 +12,7 @@ import pytest
 from test_sync_driver import squares, take
 
 import trax
-from trax.storage import filesystem
+from trax.storage.process import process
 
 
 def test_an_error_lets_go_of_the_run_at_once() -> None:
@@ -141,7 +141,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
         take(run, 3)
         logs = set(store_here.glob("runs/loop/log-*"))
         with monkeypatch.context() as patch:
-            patch.setattr(filesystem, "force", fail)
+            patch.setattr(process, "force", fail)
             run._lifecycle.session._writer.sync()
         assert take(run, 2) == [3, 4]
         assert set(store_here.glob("runs/loop/log-*")) > logs

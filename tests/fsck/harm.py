@@ -27,7 +27,7 @@ from trax.storage.records import (
     decode_header,
     encode_context,
 )
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.testing.memory import MemoryDirectory
 
 # Every kind of end and beginning, two checkpoints and more, states that nothing leads to.
@@ -56,8 +56,8 @@ def mend(directory: Directory, fits: Callable[[Mapping[str, bytes]], bool] = alw
     return mend_run(directory, NAME, fits, lambda: "aside/run~1")
 
 
-def recovered(directory: Directory) -> Recovery:
-    recovery = Recovery(directory, NAME)
+def recovered(directory: Directory) -> RunReader:
+    recovery = RunReader(directory, NAME)
     for _ in recovery.increments():
         pass
     return recovery

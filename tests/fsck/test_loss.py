@@ -10,8 +10,8 @@ from trax.fsck.loss import count_lost
 from trax.fsck.prefix import prefixes
 from trax.fsck.scan import Scan
 from trax.storage.codec import encode
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory
 
 
@@ -55,8 +55,8 @@ def test_where_a_file_is_gone_there_may_have_been_more() -> None:
 def test_steps_that_are_not_logged_are_counted_as_the_checkpoint_says() -> None:
     """The run counts them, the logs do not."""
     directory = MemoryDirectory()
-    generations = Generations(directory, NAME, sync="interval", keep=2, report=print)
-    generations.adopt(Recovery(directory, NAME))
+    generations = RunWriter(directory, NAME, sync="interval", keep=2, report=print)
+    generations.adopt(RunReader(directory, NAME))
     generations.checkpoint({"step": 100}, {"state": encode(0, "state")}, derived=True)
     for number in range(3):
         generations.append(encode(number, "increment"))

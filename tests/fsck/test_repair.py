@@ -42,9 +42,9 @@ import trax
 from trax import CorruptionError, FormatVersionError, LockedError, NotFoundError
 from trax.fsck.repair_file import write_plan
 from trax.fsck.repair_plan import Plan
-from trax.storage import filesystem
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory
+from trax.storage.process import process
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
 from trax.testing.memory import MemoryDirectory
 
@@ -279,7 +279,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
     run = count_to_13()
     harm_file(run / "log-00000003", 1110)
     forced: list[int] = []
-    force = filesystem.force
+    force = process.force
 
     def forcing(fd: int) -> None:
         forced.append(os.fstat(fd).st_ino)
@@ -291,7 +291,7 @@ def test_the_copy_is_on_the_disk_before_anything_is_changed(
         assert {path.stat().st_ino for path in copies} <= set(forced)
         write_plan(directory, plan)
 
-    monkeypatch.setattr(filesystem, "force", forcing)
+    monkeypatch.setattr(process, "force", forcing)
     monkeypatch.setattr("trax.fsck.repair.write_plan", beginning)
     assert trax.repair("count").step == 11
 

@@ -13,7 +13,7 @@ from trax import CorruptionError
 from trax.storage.checkpoint import read_checkpoint, write_checkpoint
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE, decode_header
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.testing.memory import MemoryDirectory
 
 
@@ -35,7 +35,7 @@ def test_a_checkpoint_whose_log_is_gone_gets_an_empty_one() -> None:
     assert (plan.step, plan.lost, plan.is_exact) == (4, 0, False)
     assert "wrote an empty log-00000003" in "".join(plan.actions)
     assert read(directory) == 4
-    assert Recovery(directory, NAME).checkpoint is not None
+    assert RunReader(directory, NAME).checkpoint is not None
 
 
 def test_the_log_that_is_cut_keeps_its_header_and_is_marked_as_forced() -> None:
@@ -74,7 +74,7 @@ def without(files: Mapping[str, bytes], name: str, field: str) -> dict[str, byte
 
 
 def test_a_checkpoint_that_does_not_say_who_wrote_it_gets_a_log_all_the_same() -> None:
-    """Recovery does not ask for it; and the log says who has written that."""
+    """RunReader does not ask for it; and the log says who has written that."""
     damaged = without(store("aacaaca|aasaa"), "checkpoint-00000003", "python")
     damaged = {name: damaged[name] for name in damaged if not name.startswith("log-")}
     directory = MemoryDirectory(damaged)

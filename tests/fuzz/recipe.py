@@ -363,9 +363,9 @@ def _number(content: Any) -> int:
 def _header(kind: str, fields: Any, version: int, key: Key | None) -> bytes:
     """Return a header block whose text may be anything that fits."""
     raw = isinstance(fields, str) or (isinstance(fields, dict) and "raw" in fields)
-    block = bytearray(encode_header(kind, {}))
+    block = bytearray(encode_header(kind, {}).block)
     try:
-        block = block if raw else bytearray(encode_header(kind, fields))
+        block = block if raw else bytearray(encode_header(kind, fields).block)
     except (ValueError, RecursionError):
         raw = True
     if raw:

@@ -37,12 +37,12 @@ from trax.errors import CorruptionError, LockedError, TraxError, UsageError
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.codec import Encoded, encode
 from trax.storage.filenames import REPAIR, FileName, decode_run, encode_run
-from trax.storage.filesystem import boot_id
 from trax.storage.lock import Lock
 from trax.storage.log import open_log
+from trax.storage.process import process
 from trax.storage.records import Damage, Forged, NewerVersion, decode_context, encode_context
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory
 
 __all__ = ["TARGETS", "Target", "attempt", "watch"]
@@ -130,7 +130,7 @@ def run(store: Store) -> Any:
         return _told(error)
     finally:
         assert directory.files() == store.files, "reading has changed something"
-    generations = Generations(directory, NAME, sync="os", keep=2, report=said.append)
+    generations = RunWriter(directory, NAME, sync="os", keep=2, report=said.append)
     try:
         generations.adopt(recovery)
         for _ in range(2):
@@ -153,8 +153,8 @@ def run(store: Store) -> Any:
     return found, said, recovery.position, recovery.torn, recovery.context
 
 
-def _recovered(directory: MemoryDirectory) -> tuple[Recovery, Any]:
-    recovery = Recovery(directory, NAME)
+def _recovered(directory: MemoryDirectory) -> tuple[RunReader, Any]:
+    recovery = RunReader(directory, NAME)
     base = recovery.checkpoint
     parts = {key: _plain(part) for key, part in base.parts.items()} if base else {}
     meta = repr(base.meta) if base else ""
@@ -497,7 +497,7 @@ def _text(recipe: Any) -> str:
 
 
 def _here_and_now(recipe: Any) -> Store:
-    return build(recipe, boot_id())
+    return build(recipe, process.boot_id())
 
 
 TARGETS = {

@@ -12,8 +12,8 @@ import pytest
 from support import run_script
 
 import trax
-from trax.engine import lifecycle
 from trax.interrupts.deadline import Deadline, check_time_limit, choose
+from trax.storage.process import process
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the loop measure on a clock that the test moves."""
     clock = Clock()
-    monkeypatch.setattr(lifecycle, "_clock", clock)
+    monkeypatch.setattr(process, "monotonic", clock)
     return clock
 
 

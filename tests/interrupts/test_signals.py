@@ -22,6 +22,7 @@ from support import run_script, start_script
 
 import trax
 from trax.interrupts import signals
+from trax.storage.process import process
 
 SIGNALS = ("SIGTERM", "SIGUSR1")
 MODES = ["function", "replace", "none"]
@@ -40,7 +41,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let signals come at times that do not depend on the machine."""
     clock = Clock()
-    monkeypatch.setattr(signals, "_clock", clock)
+    monkeypatch.setattr(process, "monotonic", clock)
     return clock
 
 

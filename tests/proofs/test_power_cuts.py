@@ -30,9 +30,10 @@ from trax.storage import checkpoint, filesystem
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.filenames import FileName
 from trax.storage.log import LogWriter
+from trax.storage.process import process
 from trax.storage.records import DURABLE_OFFSET, encode_context, encode_durable
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing import check_power_cut
 from trax.testing.crashes import Disk, Image
 from trax.testing.memory import MemoryDirectory
@@ -182,7 +183,7 @@ def rename_before_sync(patch: pytest.MonkeyPatch) -> None:
 
 
 def prune_before_it_counts(patch: pytest.MonkeyPatch) -> None:
-    store = Generations.checkpoint
+    store = RunWriter.checkpoint
 
     def prune_and_store(self: Any, *args: Any, **kwargs: Any) -> int:
         for name in filter(None, map(FileName.parse, self._directory.list())):
@@ -191,7 +192,7 @@ def prune_before_it_counts(patch: pytest.MonkeyPatch) -> None:
         self._directory.sync()
         return store(self, *args, **kwargs)
 
-    patch.setattr(Generations, "checkpoint", prune_and_store)
+    patch.setattr(RunWriter, "checkpoint", prune_and_store)
 
 
 def mark_before_force(patch: pytest.MonkeyPatch) -> None:
@@ -280,7 +281,7 @@ def record(directory: Path, image: Image, happens: Callable[[Recorder], Any]) ->
     """Record what happens in a directory that begins with an image."""
     directory.mkdir()
     write_image(image, str(directory))
-    with contextlib.chdir(directory), replaced(filesystem, boot_id=lambda: "first"):
+    with contextlib.chdir(directory), replaced(process, boot_id=lambda: "first"):
         recorder = Recorder(str(directory), (".trax/locks",))
         with recorder.recording():
             happens(recorder)
@@ -295,7 +296,7 @@ def left_by(crash: Crash, directory: Path) -> Iterator[None]:
         write_image(crash.image, path)
         with (
             contextlib.chdir(path),
-            replaced(filesystem, boot_id=lambda: "second", force=nothing),
+            replaced(process, boot_id=lambda: "second", force=nothing),
             replaced(os, fsync=nothing),
         ):
             yield
@@ -379,14 +380,14 @@ class Process:
     """
 
     def __init__(self, directory: MemoryDirectory, sync: str, keep: int) -> None:
-        self.generations = Generations(directory, NAME, sync=sync, keep=keep, report=nothing)
-        recovery = Recovery(directory, NAME)
+        self.generations = RunWriter(directory, NAME, sync=sync, keep=keep, report=nothing)
+        recovery = RunReader(directory, NAME)
         self.history = history_of(recovery)
         self.generations.adopt(recovery)
         self.begun = False  # its own log
 
 
-def history_of(recovery: Recovery) -> list[Any]:
+def history_of(recovery: RunReader) -> list[Any]:
     """Read a recovery to its end; return the increments, which are all of the state."""
     found = recovery.checkpoint
     state: list[Any] = decode(found.parts["state"], "state") if found else []
@@ -510,7 +511,7 @@ class Histories(RuleBasedStateMachine):
             self.disk.apply(operation)
         for image in [*self.disk.images(4, self.rng)]:
             after = MemoryDirectory(image, boot="none")
-            found = history_of(Recovery(after, NAME))
+            found = history_of(RunReader(after, NAME))
             assert found[: len(promised)] == promised
             assert any(found == history[: len(found)] for history in self.histories)
         self.boot(image, found)
@@ -553,7 +554,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def what_is_read_is_the_truth(self) -> None:
         if hasattr(self, "directory"):
-            assert history_of(Recovery(self.directory, NAME)) == self.truth
+            assert history_of(RunReader(self.directory, NAME)) == self.truth
 
 
 TestHistories = Histories.TestCase

@@ -238,7 +238,7 @@ def test_a_newer_version_is_told_from_damage() -> None:
 def test_a_log_under_the_name_of_a_checkpoint_is_damage() -> None:
     """The magic bytes say what a file is."""
     with pytest.raises(Damage, match="this is not a checkpoint"):
-        reread(encode_header("log", FIELDS))
+        reread(encode_header("log", FIELDS).block)
 
 
 def test_the_meta_record_is_not_believed_without_its_checksum() -> None:
@@ -325,7 +325,7 @@ def test_a_context_that_is_cut_short_says_where() -> None:
 
 def built(*records: tuple[int, bytes]) -> bytes:
     """Return a checkpoint of any records, whose checksums and whose end record hold."""
-    data = encode_header("checkpoint", FIELDS)
+    data = encode_header("checkpoint", FIELDS).block
     chain = int.from_bytes(data[-8:], "little")
     for kind, payload in records:
         head, check, chain = pieces(kind, payload, chain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +17,16 @@ from hypothesis import strategies as st
 from support import run_script
 
 from trax import UntrustedError
+from trax.storage import filesystem
 from trax.storage.filesystem import (
     Directory,
     LocalDirectory,
-    boot_id,
     closing_quietly,
     make_directory,
     sync_directory,
     write_all,
 )
+from trax.storage.process import process
 from trax.testing.memory import MemoryDirectory
 
 
@@ -432,7 +434,7 @@ def test_a_sync_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Each of them forces the one file or directory that it is about."""
     path = str(tmp_path / "store" / "run")
     syncs = Syncs()
-    monkeypatch.setattr("trax.storage.filesystem.force", syncs.watch(os.fsync))
+    monkeypatch.setattr(process, "force", syncs.watch(os.fsync))
     monkeypatch.setattr("os.fsync", syncs.watch(os.fsync))
     make_directory(str(tmp_path / "store"))
     make_directory(path)
@@ -467,15 +469,17 @@ def test_a_directory_is_durable_with_all_its_parents_whoever_made_them(
     assert syncs == []
 
 
-def test_a_boot_has_an_identity() -> None:
-    """The same for every process of this boot."""
-    if not os.path.exists("/proc/sys/kernel/random/boot_id"):
-        assert boot_id() == ""
-        return
-    assert len(boot_id()) == 36
-    script = "from trax.storage.filesystem import boot_id\nprint(boot_id())"
-    assert run_script(script).stdout.strip() == boot_id()
-    assert LocalDirectory("/tmp").boot == boot_id()
+def test_a_directory_on_the_local_disk_is_of_this_boot() -> None:
+    """A log says in which boot it was written."""
+    assert LocalDirectory("/tmp").boot == process.boot_id()
+
+
+def test_no_other_module_of_the_storage_opens_or_renames_files() -> None:
+    """What is done to the disk, and in which order, can be seen in one place."""
+    calls = re.compile(r"\bos\.(open|link|rename|replace|truncate|fsync|fdatasync)\(")
+    package = Path(filesystem.__file__).parent
+    found = {path.name for path in package.glob("*.py") if calls.search(path.read_text())}
+    assert found == {"filesystem.py"}
 
 
 # -- trust ---------------------------------------------------------------------------------

@@ -38,8 +38,10 @@ from trax.storage.records import (
     encode_durable,
     encode_header,
     follows,
+    header_signer,
     pieces,
 )
+from trax.storage.signing import Key
 
 SEED = 2026
 KINDS = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, META, END)
@@ -86,14 +88,14 @@ def test_a_header_block_to_the_byte() -> None:
     block += bytes(1000 - len(block))
     mark = struct.pack("<QQ", 0, xxh3_64_intdigest(bytes(8)))
     expected = block + mark + struct.pack("<Q", xxh3_64_intdigest(block))
-    assert encode_header("log", FIELDS) == expected
+    assert encode_header("log", FIELDS).block == expected
     assert len(expected) == HEADER_SIZE == 1024
     assert FORMAT_VERSION == 1
 
 
 def test_the_text_of_a_header_block_can_be_read_without_trax() -> None:
     """Who wrote a file, and with which versions, is plain JSON behind the first 16 bytes."""
-    block = encode_header("checkpoint", FIELDS)
+    block = encode_header("checkpoint", FIELDS).block
     assert json.loads(block[16:].partition(b"\0")[0]) == FIELDS
 
 
@@ -103,8 +105,11 @@ def test_the_text_of_a_header_block_can_be_read_without_trax() -> None:
 )
 def test_header_fields_come_back(kind: str, fields: dict[str, Any]) -> None:
     """What is written is read, and the seed of the first record is the block's checksum."""
-    block = encode_header(kind, fields)
-    assert decode_header(kind, block) == (fields, struct.unpack("<Q", block[-8:])[0])
+    for key in None, Key(bytes(32), "here"):
+        block, chain, signer = encode_header(kind, fields, key)
+        assert chain == struct.unpack("<Q", block[-8:])[0]
+        assert decode_header(kind, block, key) == (fields, chain)
+        assert header_signer(block, key) == signer
 
 
 def test_fields_that_do_not_fit_are_refused() -> None:
@@ -117,7 +122,7 @@ def test_fields_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
 def test_every_changed_byte_of_a_header_block_is_noticed(bits: int) -> None:
     """Except in the durable mark, which changes in place and has a checksum of its own."""
-    block = encode_header("log", FIELDS)
+    block = encode_header("log", FIELDS).block
     for offset in range(HEADER_SIZE):
         if DURABLE_OFFSET <= offset < DURABLE_OFFSET + 16:
             assert decode_header("log", flipped(block, offset, bits)) == decode_header("log", block)
@@ -128,7 +133,7 @@ def test_every_changed_byte_of_a_header_block_is_noticed(bits: int) -> None:
 
 def test_a_header_block_that_is_cut_short_says_where() -> None:
     """Whatever its length."""
-    block = encode_header("log", FIELDS)
+    block = encode_header("log", FIELDS).block
     for length in range(HEADER_SIZE):
         with pytest.raises(Damage, match="cut short") as caught:
             decode_header("log", block[:length])
@@ -138,12 +143,12 @@ def test_a_header_block_that_is_cut_short_says_where() -> None:
 def test_a_log_is_not_a_checkpoint() -> None:
     """A whole header block of the wrong kind of file is damage too."""
     with pytest.raises(Damage, match="this is not a checkpoint"):
-        decode_header("checkpoint", encode_header("log", FIELDS))
+        decode_header("checkpoint", encode_header("log", FIELDS).block)
 
 
 def test_a_newer_version_is_told_from_damage() -> None:
     """Only a block that is whole can be from the future."""
-    newer = of_version(encode_header("log", FIELDS), FORMAT_VERSION + 1)
+    newer = of_version(encode_header("log", FIELDS).block, FORMAT_VERSION + 1)
     with pytest.raises(NewerVersion, match="format version 2"):
         decode_header("log", newer)
     with pytest.raises(Damage):
@@ -168,7 +173,7 @@ def test_the_text_of_a_header_block_lies_within_it() -> None:
 
 def with_text(text: bytes, length: int | None = None) -> bytes:
     """Return a header block whose checksum holds, with any text in it."""
-    block = bytearray(encode_header("log", {}))
+    block = bytearray(encode_header("log", {}).block)
     struct.pack_into("<I", block, 12, len(text) if length is None else length)
     block[16 : 16 + len(text)] = text
     struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
@@ -198,7 +203,7 @@ def test_a_context_comes_back_and_a_part_of_it_is_never_taken_for_it(
 @given(st.integers(0, 2**64 - 1))
 def test_a_durable_mark_comes_back(length: int) -> None:
     """It is put into the block without touching the rest."""
-    block = encode_header("log", FIELDS)
+    block = encode_header("log", FIELDS).block
     assert decode_durable(block) == 0
     mark = encode_durable(length)
     marked = block[:DURABLE_OFFSET] + mark + block[DURABLE_OFFSET + len(mark) :]
@@ -208,7 +213,7 @@ def test_a_durable_mark_comes_back(length: int) -> None:
 
 def test_a_torn_durable_mark_claims_nothing() -> None:
     """Half of an old mark and half of a new one is no evidence."""
-    block = encode_header("log", FIELDS)
+    block = encode_header("log", FIELDS).block
     old, new = encode_durable(1234), encode_durable(987654321)
     for cut in range(1, 16):
         mark = new[:cut] + old[cut:]

@@ -43,8 +43,8 @@ from trax.storage.records import (
     encode_context,
     pieces,
 )
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory
 
 TEXT = "aacaaca|aasaa"
@@ -318,7 +318,7 @@ def test_zeros_behind_the_end_are_torn_off() -> None:
     """A file system may have made the file longer before the bytes arrived."""
     files = store("interval", False)
     longer = files[LAST_LOG] + bytes(5000)
-    recovery = Recovery(MemoryDirectory(changed(files, LAST_LOG, longer)), NAME)
+    recovery = RunReader(MemoryDirectory(changed(files, LAST_LOG, longer)), NAME)
     list(recovery.increments())
     assert recovery.torn is not None
     assert recovery.torn[:3] == (FileName("log", 4), len(files[LAST_LOG]), 5000)
@@ -358,7 +358,7 @@ def test_under_always_a_bad_record_before_a_good_one_is_damage_after_a_reboot_to
 def test_large_increments_are_not_given_up_where_one_is_damaged(megabytes: int, part: str) -> None:
     """However far behind the bad record the next good one stands, it is not a torn tail."""
     directory = MemoryDirectory()
-    generations = Generations(directory, NAME, sync="always", keep=2, report=print)
+    generations = RunWriter(directory, NAME, sync="always", keep=2, report=print)
     generations.checkpoint({"step": 0}, {"state": encode([], "state")}, derived=True)
     large = np.zeros(megabytes << 20, dtype="u1")
     for _ in range(3):
@@ -367,7 +367,7 @@ def test_large_increments_are_not_given_up_where_one_is_damaged(megabytes: int, 
     offset = HEADER_SIZE + (5000 if part == "payload" else 1)
     files["log-00000001"] = flipped(files["log-00000001"], offset)
     with pytest.raises(CorruptionError, match="log-00000001 is damaged at offset 1024"):
-        list(Recovery(MemoryDirectory(files), NAME).increments())
+        list(RunReader(MemoryDirectory(files), NAME).increments())
 
 
 def test_what_was_forced_to_the_disk_is_never_a_torn_tail() -> None:
@@ -389,7 +389,7 @@ def test_a_record_that_is_written_while_it_is_read_is_not_damage(tmp_path: Path)
     writer.generations.close()
     for cut in range(ends[2], ends[3]):
         os.truncate(name, cut)
-        increments = Recovery(directory, NAME).increments()
+        increments = RunReader(directory, NAME).increments()
         assert len(list(itertools.islice(increments, 2))) == 2
         name.write_bytes(whole)  # the writer goes on, between two looks of the reader
         assert len(list(increments)) <= 2
@@ -492,7 +492,7 @@ def test_a_file_of_a_run_of_another_name_is_an_error(name: str) -> None:
     """A directory that was renamed, or a file that was moved: never somebody else's state."""
     files = store("interval", False)
     with pytest.raises(CorruptionError, match="belongs to the run 'run', not to 'walk'"):
-        Recovery(MemoryDirectory({name: files[name]}), "walk")
+        RunReader(MemoryDirectory({name: files[name]}), "walk")
 
 
 def test_files_that_do_not_count_are_not_looked_at() -> None:
@@ -500,7 +500,7 @@ def test_files_that_do_not_count_are_not_looked_at() -> None:
     files = store("interval", False)
     others = ("checkpoint-00000009.tmp", "log-00000009.torn-5", "log-00000002.broken", "notes.txt")
     assert read(MemoryDirectory({**files, **dict.fromkeys(others, b"?")})) == END
-    assert not Recovery(MemoryDirectory(dict.fromkeys(others, b"?")), NAME).found
+    assert not RunReader(MemoryDirectory(dict.fromkeys(others, b"?")), NAME).found
 
 
 # -- nothing is unpickled before its checksum holds ----------------------------------------
@@ -549,7 +549,7 @@ def test_nothing_is_unpickled_before_its_checksum_holds() -> None:
 
 def test_an_empty_directory_holds_nothing() -> None:
     """And is no error."""
-    recovery = Recovery(MemoryDirectory(), NAME)
+    recovery = RunReader(MemoryDirectory(), NAME)
     assert not recovery.found
     assert list(recovery.increments()) == []
     assert (recovery.position, recovery.last, recovery.highest, recovery.run) == ((0, 0), 0, 0, "")
@@ -560,7 +560,7 @@ def test_a_run_that_died_before_its_first_checkpoint_never_began() -> None:
     directory = MemoryDirectory()
     write(directory, "c")
     files = without("checkpoint-00000001", directory.files())
-    recovery = Recovery(MemoryDirectory(files), NAME)
+    recovery = RunReader(MemoryDirectory(files), NAME)
     assert not recovery.found
     assert recovery.unborn == [FileName("log", 1)]
 
@@ -569,7 +569,7 @@ def test_a_log_that_was_not_born_holds_nothing() -> None:
     """A header block that never reached the disk behind the last log is noted and read past."""
     files = store("interval", False)
     for block in (b"", b"\x89traxL", bytes(HEADER_SIZE)):
-        recovery = Recovery(MemoryDirectory({**files, "log-00000005": block}), NAME)
+        recovery = RunReader(MemoryDirectory({**files, "log-00000005": block}), NAME)
         assert sum(1 for _ in recovery.increments()) == END - 4
         assert recovery.unborn == [FileName("log", 5)]
         assert (recovery.last, recovery.highest) == (4, 5)
@@ -578,23 +578,23 @@ def test_a_log_that_was_not_born_holds_nothing() -> None:
 def test_how_much_there_is_to_replay_is_known_before_it_is_read() -> None:
     """In bytes, without the header blocks."""
     files = store("interval", False)
-    recovery = Recovery(MemoryDirectory(files), NAME)
+    recovery = RunReader(MemoryDirectory(files), NAME)
     assert recovery.log_bytes == len(files[NEW_LOG]) + len(files[LAST_LOG]) - 2 * HEADER_SIZE
     directory = MemoryDirectory()
     write(directory, "aac")
-    assert Recovery(directory, NAME).log_bytes == 0
+    assert RunReader(directory, NAME).log_bytes == 0
 
 
 @pytest.mark.parametrize(
     "look", [lambda recovery: recovery.log_bytes, lambda recovery: list(recovery.increments())]
 )
 def test_a_disk_that_refuses_while_a_log_is_read_is_a_named_error(
-    look: Callable[[Recovery], Any],
+    look: Callable[[RunReader], Any],
 ) -> None:
     """It says which file, and is no traceback of the operating system."""
     directory = FaultyDirectory()
     write(directory, "caa")
-    recovery = Recovery(directory, NAME)
+    recovery = RunReader(directory, NAME)
     directory.fail("open", errno.EIO)
     with pytest.raises(StorageError, match=r"reading .*Input/output error") as caught:
         look(recovery)
@@ -606,7 +606,7 @@ def test_reading_alone_holds_no_file_open(tmp_path: Path) -> None:
     directory = LocalDirectory(str(tmp_path))
     write(directory, TEXT).generations.close()
     before = len(os.listdir("/dev/fd"))
-    increments = Recovery(directory, NAME).increments()
+    increments = RunReader(directory, NAME).increments()
     next(increments)
     increments.close()  # type: ignore[attr-defined]
     (tmp_path / LAST_LOG).write_bytes(bytes(2000))
@@ -624,7 +624,7 @@ def test_damage_is_a_finding_and_never_reaches_the_user() -> None:
     assert PICKLE != BUFFER
     increments: list[Any] = []
     with pytest.raises(CorruptionError):
-        increments += Recovery(MemoryDirectory({NEW_LOG: bytes(3000)}), NAME).increments()
+        increments += RunReader(MemoryDirectory({NEW_LOG: bytes(3000)}), NAME).increments()
 
 
 # -- records that hold, and make no sense --------------------------------------------------

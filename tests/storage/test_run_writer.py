@@ -34,8 +34,8 @@ from trax.storage.filenames import FileName
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
 from trax.storage.records import HEADER_SIZE, encode_context
-from trax.storage.run_reader import OUTPUT, Recovery
-from trax.storage.run_writer import Generations
+from trax.storage.run_reader import OUTPUT, RunReader
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory, crash_images
 
 ARRAYS = pytest.mark.parametrize("arrays", [False, True], ids=["numbers", "arrays"])
@@ -925,7 +925,7 @@ def test_first_checkpoints_that_fail_again_and_again_are_no_run(count: int) -> N
             writer.checkpoint()
     directory.heal()
     writer.kill()
-    assert not Recovery(directory, NAME).found
+    assert not RunReader(directory, NAME).found
     write(directory, "aa").kill()
     assert read(directory) == 2
     write(directory, "ca").kill()
@@ -1015,8 +1015,8 @@ def test_a_checkpoint_of_a_zombie_that_arrives_late_harms_nobody() -> None:
     late = MemoryDirectory()
     for operation in directory.operations[: len(kinds) - 1 - kinds[::-1].index("rename")]:
         late.apply(operation)
-    second = Generations(late, NAME, sync="interval", keep=2, report=print)
-    recovery = Recovery(late, NAME)
+    second = RunWriter(late, NAME, sync="interval", keep=2, report=print)
+    recovery = RunReader(late, NAME)
     assert len(states_of(recovery)) == 2
     late.rename("checkpoint-00000002.tmp", "checkpoint-00000002")
     second.adopt(recovery)
@@ -1036,8 +1036,8 @@ def test_a_log_beside_the_chain_is_not_read() -> None:
     write(mine, "")
     # A directory that is copied while it is written can have both.
     beside = theirs.files()["log-00000002"]
-    other = Generations(mine, NAME, sync="os", keep=2, report=print)
-    recovery = Recovery(mine, NAME)
+    other = RunWriter(mine, NAME, sync="os", keep=2, report=print)
+    recovery = RunReader(mine, NAME)
     list(recovery.increments())
     other.adopt(recovery)
     mine.names["log-00000002"] = len(mine.contents)
@@ -1058,9 +1058,9 @@ import os
 from trax import LockedError
 from trax.storage.codec import encode
 from trax.storage.filesystem import LocalDirectory
-from trax.storage.run_writer import Generations
+from trax.storage.run_writer import RunWriter
 
-generations = Generations(LocalDirectory(os.getcwd()), "run", sync="os", keep=2, report=print)
+generations = RunWriter(LocalDirectory(os.getcwd()), "run", sync="os", keep=2, report=print)
 for begun in (False, True):
     if begun:
         generations.append(encode(0, "increment"))
@@ -1093,7 +1093,7 @@ def test_a_child_that_was_forked_during_a_sync_is_refused_and_does_not_wait() ->
 import os, signal, threading
 from trax import LockedError
 from trax.storage.codec import encode
-from trax.storage.run_writer import Generations
+from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory
 
 begun, done = threading.Event(), threading.Event()
@@ -1107,7 +1107,7 @@ class Slow(MemoryDirectory):
         super().apply(operation)
 
 directory = Slow()
-generations = Generations(directory, "run", sync="interval", keep=2, report=print)
+generations = RunWriter(directory, "run", sync="interval", keep=2, report=print)
 generations.append(encode(0, "increment"))
 directory.slow = True
 thread = threading.Thread(target=generations.sync)

@@ -18,7 +18,7 @@ from trax.storage.records import (
     encode_header,
     pieces,
 )
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.testing.memory import MemoryDirectory
 
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_whose_header_makes_no_sense_is_as_a_damaged_one(key: str, 
     """The one before it stands in."""
     files = store("interval", arrays=False)
     content = with_fields("checkpoint", files[NEW_CHECKPOINT], {key: value})
-    recovery = Recovery(MemoryDirectory(changed(files, NEW_CHECKPOINT, content)), NAME)
+    recovery = RunReader(MemoryDirectory(changed(files, NEW_CHECKPOINT, content)), NAME)
     assert (recovery.base, [str(name) for name in recovery.broken]) == (2, [NEW_CHECKPOINT])
     assert key in recovery.broken[FileName("checkpoint", 3)]
 
@@ -64,7 +64,7 @@ def with_fields(kind: str, content: bytes, new: dict[str, Any], without: str = "
     """Return a file with other fields in its header block, and checksums that hold."""
     fields, chain = decode_header(kind, content[:HEADER_SIZE])
     fields.pop(without, None)
-    block = encode_header(kind, fields | new)
+    block = encode_header(kind, fields | new).block
     result = block
     records = Records(MemoryDirectory({"": content}).open(""), chain)
     chain = decode_header(kind, block)[1]

@@ -15,12 +15,14 @@ import pytest
 from trax import LockedError, StorageError, UntrustedError, UsageError
 from trax.storage.codec import encode
 from trax.storage.filesystem import LocalDirectory
+from trax.storage.held_run import HeldRun
 from trax.storage.log import open_log
+from trax.storage.process import process
 from trax.storage.records import HEADER_SIZE
-from trax.storage.store import Hold, Store, Sync
+from trax.storage.store import Store, Sync
 
 
-def hold(store: Store, name: str = "run", sync: Sync = "os") -> Hold:
+def hold(store: Store, name: str = "run", sync: Sync = "os") -> HeldRun:
     """Hold a run."""
     return store.hold(name, sync=sync, keep=2, report=print)
 
@@ -99,7 +101,7 @@ def test_the_newest_checkpoint_can_be_peeked_at(store_here: Path) -> None:
     held = hold(store)
     for step in range(3):
         parts = {"state": encode(step, "state")}
-        held.generations.checkpoint({"step": step, "done": True}, parts, derived=True)
+        held.writer.checkpoint({"step": step, "done": True}, parts, derived=True)
     held.close()
     assert store.peek("run").items() >= {"step": 2, "done": True, "name": "run"}.items()
     newest = max((store_here / "runs" / "run").glob("checkpoint-*"))
@@ -116,7 +118,7 @@ def test_for_a_fresh_start_a_run_is_moved_aside_as_it_is(store_here: Path) -> No
     held = store.hold("run", sync="os", keep=2, report=print, fresh=True)
     assert held.aside is None
     for number in (1, 2):
-        held.generations.append(encode(number, "increment"))
+        held.writer.append(encode(number, "increment"))
         held.close()
         before = {path.name: path.read_bytes() for path in Path(store.run_path("run")).iterdir()}
         held = store.hold("run", sync="os", keep=2, report=print, fresh=True)
@@ -132,7 +134,7 @@ def test_a_disk_that_does_not_say_whether_a_run_is_there_is_an_error(
     """Nothing begins anew in the place of what cannot be seen for now."""
     store = Store()
     held = hold(store)
-    held.generations.append(encode(1, "increment"))
+    held.writer.append(encode(1, "increment"))
     held.close()
 
     def refuse(function: Callable[..., os.stat_result], path: Any, **how: Any) -> os.stat_result:
@@ -153,7 +155,7 @@ def test_a_disk_that_does_not_say_whether_a_run_is_there_is_an_error(
 def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:
     """First the lock, then the move."""
     held = hold(Store())
-    held.generations.append(encode(1, "increment"))
+    held.writer.append(encode(1, "increment"))
     with pytest.raises(LockedError):
         Store().hold("run", sync="os", keep=2, report=print, fresh=True)
     assert Store().files("run") == ["log-00000001"]
@@ -182,8 +184,8 @@ def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPat
 
     store = Store()
     held = hold(store, sync="interval")
-    held.generations.append(encode(1, "increment"))
-    monkeypatch.setattr("trax.storage.filesystem.force", watch_force)
+    held.writer.append(encode(1, "increment"))
+    monkeypatch.setattr(process, "force", watch_force)
     monkeypatch.setattr("os.pwrite", watch_pwrite)
     assert marked.wait(60)
     with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import random
@@ -22,9 +23,8 @@ from test_checks import (
 )
 
 import trax
-from trax.storage import filesystem
+from trax.storage.process import process
 from trax.testing import check_power_cut, check_resume
-from trax.tracking import output_files
 
 
 @trax.resumable(create=str)
@@ -71,32 +71,27 @@ def test_an_exception_of_a_resumed_loop_is_told_and_is_the_cause() -> None:
         check_resume(fails())
 
 
+def what_is_replaced() -> list[Any]:
+    """Return what a check replaces while it runs."""
+    logger = logging.getLogger("trax")
+    functions = [getattr(process, field.name) for field in dataclasses.fields(process)]
+    return [*functions, os.fsync, os.rename, [*logger.handlers], logger.propagate, logger.level]
+
+
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No directory, no store, no other position of a generator, nothing replaced."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    functions = (
-        os.fsync,
-        os.rename,
-        filesystem.force,
-        filesystem._LocalOutput,
-        output_files.Outputs.open,
-    )
+    before = what_is_replaced()
     rng = np.random.default_rng(1)
     random.seed(1)
     check_resume(walks(steps=3, rng=rng), limit=5)
     check_power_cut(folds(steps=3), limit=5)
     assert random.random() == random.Random(1).random()
     assert rng.random() == np.random.default_rng(1).random()
-    assert functions == (
-        os.fsync,
-        os.rename,
-        filesystem.force,
-        filesystem._LocalOutput,
-        output_files.Outputs.open,
-    )
+    assert what_is_replaced() == before
     assert Path.cwd() == tmp_path
     assert not list(temporary.iterdir())
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]

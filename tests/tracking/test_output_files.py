@@ -18,6 +18,7 @@ from support import run_script
 
 import trax
 from trax.storage import filesystem
+from trax.storage.process import process
 from trax.tracking import output_files
 
 STEPS = 10
@@ -415,7 +416,7 @@ def test_files_are_forced_before_the_log_that_speaks_of_them(
     """Whenever a log or a checkpoint is forced, every length in it is that of a forced file."""
     forced: list[str] = []
 
-    real = filesystem.force
+    real = process.force
 
     def force(fd: int) -> None:
         real(fd)
@@ -423,7 +424,7 @@ def test_files_are_forced_before_the_log_that_speaks_of_them(
         is_output = Path("out.txt").exists() and os.path.samestat(status, os.stat("out.txt"))
         forced.append(f"{'file' if is_output else 'log'} {status.st_size}")
 
-    monkeypatch.setattr("trax.storage.filesystem.force", force)
+    monkeypatch.setattr(process, "force", force)
     run = looping(mode, Lines(), sync=sync)()
     for _ in run:
         if run.step % 4 == 0 or (sync == "always" and mode == "function"):
@@ -447,7 +448,7 @@ def test_a_file_that_could_not_be_forced_is_never_trusted_again(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr("trax.storage.filesystem.force", fail)
+        patch.setattr(process, "force", fail)
         run._lifecycle.session._writer.sync()
     with pytest.raises(trax.DurabilityError, match=r"out\.txt"):
         next(run)
@@ -459,14 +460,14 @@ def test_a_file_that_cannot_be_forced_when_it_is_opened_does_not_bind_the_run(
     """The error is that of the disk, and nothing is left of the file that was not opened."""
     loop = looping("replace", Lines(), sync="always")
     with monkeypatch.context() as patch:
-        patch.setattr("trax.storage.filesystem.force", refuse)
+        patch.setattr(process, "force", refuse)
         with pytest.raises(trax.DurabilityError, match=r"out\.txt could not be stored"):
             loop().result()
     loop().result()
     assert Path("out.txt").read_text() == WHOLE
 
 
-def refuse(fd: int, force: Callable[[int], None] = filesystem.force) -> None:
+def refuse(fd: int, force: Callable[[int], None] = process.force) -> None:
     """Force all but the output file, as a disk that is broken in one place."""
     if Path("out.txt").exists() and os.path.samestat(os.fstat(fd), os.stat("out.txt")):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

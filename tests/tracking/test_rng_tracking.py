@@ -18,7 +18,7 @@ import pytest
 from support import run_script
 
 import trax
-from trax.storage import filesystem
+from trax.storage.process import process
 
 variable = np.random.default_rng(20)
 
@@ -295,7 +295,7 @@ def test_a_failed_sync_does_not_lose_a_position(monkeypatch: pytest.MonkeyPatch)
         while run.step < 5:
             next(run)
         with monkeypatch.context() as patch:
-            patch.setattr(filesystem, "force", fail)
+            patch.setattr(process, "force", fail)
             run._lifecycle.session._writer.sync()
         next(run)
         for _ in range(more):

@@ -12,7 +12,6 @@ lets the others finish their steps and store the states that only a checkpoint c
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
@@ -31,6 +30,7 @@ from trax.engine.async_threads import (
 from trax.engine.driver import Driver
 from trax.engine.registry import TAKEN_OVER
 from trax.errors import UsageError
+from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.engine.deferral import Deferred
@@ -50,7 +50,6 @@ _END: Any = object()
 _PATIENCE = 5.0  # seconds; and twice as long as their longest steps
 _PAUSE = 0.01
 
-_clock = time.monotonic
 # The runs inside whose steps this is; a task passes them on to the tasks that it starts.
 _around: ContextVar[tuple[object, ...]] = ContextVar("trax: around", default=())
 _runs: weakref.WeakSet[AsyncRun[Any, Any]] = weakref.WeakSet()
@@ -321,8 +320,8 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         for run in others:
             run._lifecycle.save_soon()  # noqa: SLF001
         longest = max((run._lifecycle.stop_request.longest_step for run in others), default=0.0)  # noqa: SLF001
-        until = _clock() + 2 * longest + _PATIENCE
-        while any(run._is_about_to_store() for run in others) and _clock() < until:  # noqa: SLF001
+        until = process.monotonic() + 2 * longest + _PATIENCE
+        while any(run._is_about_to_store() for run in others) and process.monotonic() < until:  # noqa: SLF001
             await pause(_PAUSE)
 
     def _can_go_on(self) -> bool:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.errors import CodecError, DurabilityError, StorageError
 from trax.storage.codec import Encoded, decode, encode
+from trax.storage.process import process
 from trax.storage.records import CLOUDPICKLE
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.pulse import Pulse
-    from trax.storage.run_writer import Generations
+    from trax.storage.run_writer import RunWriter
     from trax.tracking.rng_tracking import Positions
     from trax.tracking.tracker import Parts
 
 __all__ = ["Checkpointer"]
 
 _LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
-
-_clock = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Checkpointer:
     ----------
     call : Call
         The call that the run is of.
-    writer : Generations
+    writer : RunWriter
         The run, held for writing.
     tracking : Positions
         The RNGs and output files whose positions are stored beside the state.
@@ -55,7 +53,7 @@ class Checkpointer:
         Whether the last checkpoint failed.
     """
 
-    def __init__(self, call: Call, writer: Generations, tracking: Positions, pulse: Pulse) -> None:
+    def __init__(self, call: Call, writer: RunWriter, tracking: Positions, pulse: Pulse) -> None:
         self.has_failed = False
         self._call = call
         self._writer = writer
@@ -103,7 +101,7 @@ class Checkpointer:
         StorageError
             The disk refused; the checkpoint before and the logs are still the truth.
         """
-        begun = _clock()
+        begun = process.monotonic()
         prepared = self._prepare(state, result, done=done)
         try:
             self.has_failed = True

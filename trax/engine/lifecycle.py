@@ -12,7 +12,6 @@ each step, and calls `Lifecycle.stop`.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +22,7 @@ from trax.engine.resume import Opened, load_finished, open_held
 from trax.engine.session import Session, open_session
 from trax.errors import StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
+from trax.storage.process import process
 from trax.storage.store import Store
 from trax.tracking.rng_tracking import Positions
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from trax.engine.deferral import Deferral
 
 __all__ = ["Lifecycle"]
-
-_clock = time.monotonic
 
 
 class Lifecycle:
@@ -116,7 +114,7 @@ class Lifecycle:
     # -- opening ---------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Hold the run and bring its state back, or create it; or find that it is done."""
+        """HeldRun the run and bring its state back, or create it; or find that it is done."""
         left = self.claim()
         if left is not None:
             left.close(TAKEN_OVER)
@@ -149,7 +147,7 @@ class Lifecycle:
 
     def bring_back(self) -> None:
         """Open the run, in any thread: everything that reads and writes."""
-        self.stop_request.begin(_clock())
+        self.stop_request.begin(process.monotonic())
         try:
             finished = None if self._fresh else load_finished(self._call, self._store)
             if finished is None:
@@ -175,7 +173,7 @@ class Lifecycle:
         try:
             opened = open_held(self._call, self._store, hold)
             tracking = Positions(self._call, opened.stored)
-            tracking.begin(hold.generations.run, done=opened.done)
+            tracking.begin(hold.writer.run, done=opened.done)
             if opened.done:
                 hold.close()
                 self._take_result(opened)
@@ -189,7 +187,7 @@ class Lifecycle:
             raise
         try:
             session.begin(opened)
-            stop_request.begin_step(_clock())
+            stop_request.begin_step(process.monotonic())
         except BaseException:
             session.close()
             raise

@@ -8,16 +8,16 @@ otherwise about once a millisecond.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from trax.policies import Since
+from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
     from trax.interrupts.stop_request import StopRequest
-    from trax.storage.run_writer import Generations
+    from trax.storage.run_writer import RunWriter
     from trax.tracking.output_files import Outputs
 
 __all__ = ["CHECKPOINT", "SAVE", "Pulse"]
@@ -26,8 +26,6 @@ CHECKPOINT: Final = "checkpoint"  # the policy asks for one; it can wait
 SAVE: Final = "save"  # the loop is about to stop
 
 _PAUSE = 0.001  # seconds
-
-_clock = time.monotonic
 
 
 class Pulse:
@@ -41,7 +39,7 @@ class Pulse:
         Whether a checkpoint is due.
     stop_request : StopRequest
         Whether the loop is to stop.
-    writer : Generations
+    writer : RunWriter
         Tells how long the log is.
     outputs : Outputs
         The output files.
@@ -63,7 +61,7 @@ class Pulse:
         since: Since,
         policy: Callable[[Since], bool],
         stop_request: StopRequest,
-        writer: Generations,
+        writer: RunWriter,
         outputs: Outputs,
         bar: Bar | None,
         replayed_bytes: int,
@@ -79,6 +77,7 @@ class Pulse:
         self._bar = bar
         self._replayed_bytes = replayed_bytes
         self._sampled = since.step - 1
+        self._clock = process.monotonic
 
     def wake(self) -> None:
         """Have the next step looked at; a signal handler or another thread may call this."""
@@ -96,7 +95,7 @@ class Pulse:
         else:
             due = CHECKPOINT if self._policy(since) else ""
         self._outputs.tidy()
-        stop_request.begin_step(_clock())
+        stop_request.begin_step(self._clock())
         if self._bar is not None:
             self._bar.update(since.step, self.total)
         return due
@@ -104,7 +103,7 @@ class Pulse:
     def end_due(self) -> None:
         """Take note that the work that was due is done: the next step begins here."""
         self._outputs.tidy()
-        self._stop_request.begin_step(_clock())
+        self._stop_request.begin_step(self._clock())
 
     def end_request(self) -> None:
         """Take the checkpoint that was asked for, if one was, as being stored now."""
@@ -118,7 +117,7 @@ class Pulse:
 
     def restart(self, begun: float) -> None:
         """Measure anew: a checkpoint was stored, or tried, from `begun` until now."""
-        now = _clock()
+        now = self._clock()
         self.since.checkpoint_seconds = now - begun
         self.since.restart(now)
         self._replayed_bytes = 0

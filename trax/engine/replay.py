@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,8 +13,9 @@ from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.calls.migration import Migration
 from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, decode, decode_finding
+from trax.storage.process import process
 from trax.storage.records import decode_context
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 from trax.tracking.rng_discovery import Inner
 from trax.tracking.rng_state import canonical, is_generator
@@ -50,7 +50,7 @@ class Replayed(Generic[S]):
         How long ago the checkpoint was stored, in seconds.
     meta : dict
         The checkpoint's meta record; empty where there is no checkpoint.
-    recovery : Recovery
+    recovery : RunReader
         What was read.
     inner : Inner
         The random generators in the state, where they stood.
@@ -64,13 +64,13 @@ class Replayed(Generic[S]):
     seconds: float
     age: float
     meta: dict[str, Any]
-    recovery: Recovery
+    recovery: RunReader
     inner: Inner
     migrated_from: int | None = None
 
 
 def replay(
-    recovery: Recovery,
+    recovery: RunReader,
     name: str,
     create: Callable[[], Any] | None,
     mode: LogMode,
@@ -82,7 +82,7 @@ def replay(
 
     Parameters
     ----------
-    recovery : Recovery
+    recovery : RunReader
         A recovery that found something.
     name : str
         The run, for messages.
@@ -97,7 +97,7 @@ def replay(
         What brings a state forward that is of an older version. The state of the checkpoint is,
         before anything is replayed on it; or the last increment, where that is the state.
     """
-    begun = time.monotonic()
+    begun = process.monotonic()
     checkpoint = recovery.checkpoint
     meta = recovery.meta
     version = stored_version(meta)
@@ -132,13 +132,13 @@ def replay(
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
         state = forward(state)
-    written = checkpoint.fields["written"] if checkpoint else time.time()
+    written = checkpoint.fields["written"] if checkpoint else process.time()
     return Replayed(
         state=state,
         step=recovery.step,
         replayed=recovery.replayed,
-        seconds=time.monotonic() - begun,
-        age=max(0.0, time.time() - written),
+        seconds=process.monotonic() - begun,
+        age=max(0.0, process.time() - written),
         meta=meta,
         recovery=recovery,
         inner=inner,
@@ -166,7 +166,7 @@ def tell_changed_code(
             )
 
 
-def _with_rngs(recovery: Recovery, inner: Inner) -> Iterator[Encoded]:
+def _with_rngs(recovery: RunReader, inner: Inner) -> Iterator[Encoded]:
     """Yield the increments, with the RNGs in the state where the loop had them at each."""
     for encoded in recovery.increments():
         draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
@@ -179,7 +179,7 @@ def _with_rngs(recovery: Recovery, inner: Inner) -> Iterator[Encoded]:
 
 
 def _resolve(
-    mode: LogMode, recovery: Recovery, name: str, renames: Mapping[str, str] | None
+    mode: LogMode, recovery: RunReader, name: str, renames: Mapping[str, str] | None
 ) -> LogMode:
     """Return the mode that a log is replayed in; that of the run itself where none was asked for.
 

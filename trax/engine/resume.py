@@ -12,8 +12,9 @@ from trax.calls.log_mode import describe
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.errors import UsageError
 from trax.storage.codec import decode
-from trax.storage.run_reader import Recovery
-from trax.storage.store import Hold, Store
+from trax.storage.held_run import HeldRun
+from trax.storage.run_reader import RunReader
+from trax.storage.store import Store
 from trax.tracking.rng_discovery import outer
 from trax.tracking.rng_state import watch
 from trax.tracking.truncate import cut_back
@@ -77,7 +78,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
     return _finished(call, store, replayed)
 
 
-def open_held(call: Call, store: Store, hold: Hold) -> Opened:
+def open_held(call: Call, store: Store, hold: HeldRun) -> Opened:
     """Bring back the state of a run that is held, or create it.
 
     Raises
@@ -93,7 +94,7 @@ def open_held(call: Call, store: Store, hold: Hold) -> Opened:
     if recovery is not None and recovery.found:
         return _resume(call, store, hold, recovery)
     if recovery is not None:
-        hold.generations.adopt(recovery)
+        hold.writer.adopt(recovery)
     return Opened(_create(call))
 
 
@@ -110,7 +111,7 @@ def _create(call: Call) -> Any:
     return state
 
 
-def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
+def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Opened:
     meta = recovery.meta
     _check_function(call, meta)
     _check_version(call, meta)
@@ -121,7 +122,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     finished = recovery.is_done and _is_same_call(call, meta)
     if not finished:
         cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
-    hold.generations.adopt(recovery)
+    hold.writer.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)
     how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
@@ -134,7 +135,7 @@ def _resume(call: Call, store: Store, hold: Hold, recovery: Recovery) -> Opened:
     return Opened(replayed.state, replayed, log_bytes)
 
 
-def _replay(call: Call, recovery: Recovery) -> Replayed[Any]:
+def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     """Replay the log, and see to it that this draws no random numbers outside of the state."""
     options = call.options
     before = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from trax.engine.pulse import SAVE, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError
 from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, encode
+from trax.storage.process import process
 from trax.tracking.output_files import Outputs
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from trax.engine.deferral import Deferral
     from trax.engine.resume import Opened
     from trax.interrupts.stop_request import StopRequest
-    from trax.storage.store import Hold
+    from trax.storage.held_run import HeldRun
     from trax.tracking.rng_tracking import Positions
 
 __all__ = ["Session", "open_session"]
 
-_clock = time.monotonic
 _dumps = pickle.dumps
 
 
@@ -45,7 +44,7 @@ class Session:
         The call that it is of.
     opened : Opened
         The state it begins with.
-    hold : Hold
+    hold : HeldRun
         The run's files.
     tracking : Positions
         The RNGs and output files whose positions are stored beside the state.
@@ -76,7 +75,7 @@ class Session:
         self,
         call: Call,
         opened: Opened,
-        hold: Hold,
+        hold: HeldRun,
         tracking: Positions,
         outputs: Outputs,
         pulse: Pulse,
@@ -85,13 +84,14 @@ class Session:
         self.name = call.name
         self.state = opened.state
         self.resumed_at = opened.resumed_at
-        self.run_id = hold.generations.run
+        self.run_id = hold.writer.run
         self.is_counted = False
         self.unsaved: TraxError | None = None
         self._mode = call.log_mode
         self._fold = self._mode.fold
+        self._clock = process.monotonic
         self._hold = hold
-        self._writer = hold.generations
+        self._writer = hold.writer
         self._tracking = tracking
         self._watched = tracking.watched
         self._outputs = outputs
@@ -164,7 +164,7 @@ class Session:
     def _accept_logged(self, increment: Any) -> Any:
         """Log one increment, fold it into the state, and return the new state."""
         pulse = self._pulse
-        begun = _clock()
+        begun = self._clock()
         is_due = begun >= pulse.at
         # In one piece: folding may change the memory that a buffer would only refer to.
         try:
@@ -183,7 +183,7 @@ class Session:
             context += self._tracking.folded()
         if is_due:
             # Replaying an increment costs about what storing this one did.
-            pulse.sample(_clock() - begun)
+            pulse.sample(self._clock() - begun)
             if not self._preflight.is_proven:
                 self._preflight.prove_increment(encoded, self.state, state)
         try:
@@ -202,7 +202,7 @@ class Session:
         """Count one increment; the state is the loop's own, and the same object as ever."""
         if not self._preflight.is_proven:
             self._preflight.prove_state(self.state)
-        begun = _clock()
+        begun = self._clock()
         self._since.step += 1
         if begun >= self._pulse.at:
             self._since.replay_seconds = begun - self._since.started
@@ -321,18 +321,18 @@ class Session:
 def open_session(
     call: Call,
     opened: Opened,
-    hold: Hold,
+    hold: HeldRun,
     store_path: str,
     tracking: Positions,
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
     """Put together the parts of an open run; nothing is stored yet."""
-    options, writer = call.options, hold.generations
-    since = Since(0, _clock())
+    options, writer = call.options, hold.writer
+    since = Since(0, process.monotonic())
     stored = opened.stored
     if stored is not None:
-        since = Since(stored.step, _clock())
+        since = Since(stored.step, process.monotonic())
         since.resume(stored.replayed, stored.seconds, stored.age)
     outputs = Outputs(
         store_path,

@@ -8,7 +8,7 @@ from typing import Any
 
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE
-from trax.storage.run_reader import Position
+from trax.storage.run_reader import LogPosition
 
 __all__ = ["CheckpointFile", "Generation", "LogFile"]
 
@@ -59,9 +59,9 @@ class CheckpointFile:
         return self.file.generation
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """The position in the logs at which it was taken; its header block must be valid."""
-        return Position.of(self.fields["step"], self.fields["chain"])
+        return LogPosition.of(self.fields["step"], self.fields["chain"])
 
     def without_details(self) -> CheckpointFile:
         """Return what a person is given."""
@@ -107,7 +107,7 @@ class LogFile:
         How many increments can be counted after the flaw.
     is_exact : bool
         Whether `count` and `salvaged` are all that there ever were, as far as anything says.
-    reached : set of Position
+    reached : set of LogPosition
         Those positions in it that other logs name as their beginning.
     """
 
@@ -124,7 +124,7 @@ class LogFile:
     chain: int = field(repr=False, compare=False)
     salvaged: int = field(repr=False, compare=False)
     is_exact: bool = field(repr=False, compare=False)
-    reached: frozenset[Position] = field(repr=False, compare=False)
+    reached: frozenset[LogPosition] = field(repr=False, compare=False)
 
     @property
     def file(self) -> FileName:
@@ -142,10 +142,10 @@ class LogFile:
         return after
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """The position that it continues; its header block must be valid."""
         _, *position = self.fields["after"]
-        return Position.of(*position)
+        return LogPosition.of(*position)
 
     @property
     def has_content(self) -> bool:

@@ -17,7 +17,7 @@ from trax.fsck.scan import Scan
 from trax.storage.filesystem import Directory
 from trax.storage.log import LogReader, open_log
 from trax.storage.records import HEADER_SIZE, NOTE, Damage, decode_context
-from trax.storage.run_reader import OUTPUT, Position, is_log_of, may_lead
+from trax.storage.run_reader import OUTPUT, LogPosition, is_log_of, may_lead
 
 __all__ = ["Fits", "Prefix", "prefixes"]
 
@@ -36,7 +36,7 @@ class Prefix:
         The generations of its logs.
     end : int
         The offset in the last of them at which it ends.
-    position : Position
+    position : LogPosition
         The position of the run at which it ends.
     has_outputs : bool
         Whether its context names output files.
@@ -45,7 +45,7 @@ class Prefix:
     base: CheckpointFile | None
     path: list[int]
     end: int
-    position: Position
+    position: LogPosition
     has_outputs: bool
 
     @property
@@ -108,7 +108,7 @@ class _Follower:
             log, walk = self._read(log, walk)
         return walk.best
 
-    def _first(self, base: CheckpointFile | None, position: Position) -> LogFile | None:
+    def _first(self, base: CheckpointFile | None, position: LogPosition) -> LogFile | None:
         """Return the log that continues a checkpoint, or the first one of all."""
         if base is not None:
             log = self._heads.get(base.generation)
@@ -125,7 +125,7 @@ class _Follower:
     def _read(self, log: LogFile, walk: _Walk) -> tuple[LogFile | None, _Walk]:
         """Walk along a log; return the log that continues it, and the walk up to there."""
         number = log.generation
-        named: dict[Position, list[int]] = {}
+        named: dict[LogPosition, list[int]] = {}
         for generation, following in self._heads.items():
             if following.after == number and generation > number and self._tips[generation]:
                 named.setdefault(following.position, []).append(generation)
@@ -142,10 +142,10 @@ class _Follower:
         # Otherwise what comes before it does not lead to the state of its checkpoint.
         return following if following.fields["derived"] else None, reached[chosen]
 
-    def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[Position]:
+    def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[LogPosition]:
         """Yield each position at which the header block, an increment or a note ends."""
         begin = walk.position.step
-        walk.enter(number, Position(begin, reader.chain))
+        walk.enter(number, LogPosition(begin, reader.chain))
         yield walk.position
         for encoded in reader:
             if number == self._newest and may_lead(reader, walk.context, self._directory.boot):
@@ -153,7 +153,7 @@ class _Follower:
             payload = encoded.payload if encoded.kind == NOTE else encoded.context
             if payload:
                 walk.merge(decode_context(payload))
-            walk.advance(Position(begin + reader.count, reader.chain), reader.offset)
+            walk.advance(LogPosition(begin + reader.count, reader.chain), reader.offset)
             yield walk.position
 
 
@@ -162,7 +162,7 @@ class _Walk:
 
     Attributes
     ----------
-    position : Position
+    position : LogPosition
         The position that it has reached.
     context : dict of str to bytes
         What was tracked beside the state at that position.
@@ -171,7 +171,7 @@ class _Walk:
     """
 
     def __init__(self, base: CheckpointFile | None, fits: Fits) -> None:
-        self.position = base.position if base else Position(0, 0)
+        self.position = base.position if base else LogPosition(0, 0)
         self.context = dict(base.context) if base else {}
         self._base = base
         self._fits = fits
@@ -181,11 +181,11 @@ class _Walk:
         self._may_begin = self._is_fit or bool(base and base.meta.get("done"))
         self.best = self._here(HEADER_SIZE) if base and self._may_begin else None
 
-    def enter(self, number: int, position: Position) -> None:
+    def enter(self, number: int, position: LogPosition) -> None:
         """Pass the header block of a log."""
         self.position = position
         self._path = [*self._path, number]
-        # Recovery judges the end of the log before an empty one; so an empty log counts only if
+        # RunReader judges the end of the log before an empty one; so an empty log counts only if
         # there is none before it.
         if len(self._path) == 1 and self._may_begin:
             self.best = self._here(HEADER_SIZE)
@@ -196,7 +196,7 @@ class _Walk:
         if _names_outputs(context):
             self._is_fit = self._fits(self.context)
 
-    def advance(self, position: Position, offset: int) -> None:
+    def advance(self, position: LogPosition, offset: int) -> None:
         """Pass the end of an increment or a note."""
         self.position = position
         if self._is_fit:

@@ -16,15 +16,15 @@ from trax.storage.records import (
     encode_durable,
     encode_header,
 )
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 
 __all__ = ["KeptLog", "Preview", "leads_to", "recover", "still_leads"]
 
 
-def recover(directory: Directory, name: str) -> Recovery | None:
+def recover(directory: Directory, name: str) -> RunReader | None:
     """Return what ordinary recovery finds, read to its end; None if it fails."""
     try:
-        recovery = Recovery(directory, name)
+        recovery = RunReader(directory, name)
         recovery.read()
     except CorruptionError:
         return None
@@ -50,7 +50,7 @@ def still_leads(directory: Directory, name: str, plan: Plan) -> bool:
     return recovery is not None and recovery.step == plan.step and _needs_nothing(recovery)
 
 
-def _needs_nothing(recovery: Recovery) -> bool:
+def _needs_nothing(recovery: RunReader) -> bool:
     return recovery.torn is None and not recovery.broken
 
 
@@ -86,7 +86,7 @@ class KeptLog:
         self._old: Input | None = None
         self.size = HEADER_SIZE
         if plan.fields is not None:
-            block = encode_header("log", plan.fields, directory.key)
+            block = encode_header("log", plan.fields, directory.key).block
         else:
             self._old = directory.open(plan.log)
             self.size = min(plan.end, self._old.size)

@@ -1,6 +1,6 @@
 """Scans a run: each file is read for itself, whatever is wrong with the others.
 
-`Recovery` stops at the first flaw that matters. A scan goes on: every checkpoint and every log is
+`RunReader` stops at the first flaw that matters. A scan goes on: every checkpoint and every log is
 read to its end or to its flaw, and the increments after the flaw are counted. Nothing is unpickled
 or changed.
 """
@@ -27,7 +27,7 @@ from trax.storage.records import (
     decode_durable,
     decode_header,
 )
-from trax.storage.run_reader import Position
+from trax.storage.run_reader import LogPosition
 from trax.storage.schema import check_checkpoint, check_log
 
 __all__ = ["Scan"]
@@ -124,12 +124,12 @@ class Scan:
         return {name: owner for name, owner in owners.items() if owner}
 
 
-def _continued(file: FileName, fields: dict[str, Any]) -> tuple[int, Position] | None:
+def _continued(file: FileName, fields: dict[str, Any]) -> tuple[int, LogPosition] | None:
     """Return the generation, and the position in it, that a log says it continues."""
     if file.kind != "log" or not fields:
         return None
     after, *position = fields["after"]
-    return after, Position.of(*position)
+    return after, LogPosition.of(*position)
 
 
 def _read_checkpoint(
@@ -158,7 +158,9 @@ def _read_checkpoint(
     return CheckpointFile(str(file), size, step, flaw, offset, fields, meta, context)
 
 
-def _read_log(directory: Directory, file: FileName, named: list[tuple[int, Position]]) -> LogFile:
+def _read_log(
+    directory: Directory, file: FileName, named: list[tuple[int, LogPosition]]
+) -> LogFile:
     source = directory.open(str(file))
     with closing_quietly(source):
         try:
@@ -198,14 +200,14 @@ def _read_log(directory: Directory, file: FileName, named: list[tuple[int, Posit
 
 
 def _read_to_flaw(
-    reader: LogReader, wanted: set[Position]
-) -> tuple[set[Position], str | None, int]:
+    reader: LogReader, wanted: set[LogPosition]
+) -> tuple[set[LogPosition], str | None, int]:
     """Read a log to its end or its flaw; return which positions it reaches, and the flaw."""
     begin = reader.fields["after"][1]
-    reached = wanted & {Position(begin, reader.chain)}
+    reached = wanted & {LogPosition(begin, reader.chain)}
     try:
         for _ in reader:
-            reached |= wanted & {Position(begin + reader.count, reader.chain)}
+            reached |= wanted & {LogPosition(begin + reader.count, reader.chain)}
     except Damage as damage:  # a valid record where none belongs
         return reached, damage.reason, damage.offset
     return reached, reader.flaw, reader.flaw_offset

@@ -14,7 +14,7 @@ from trax.fsck.outputs import OutputFile, find_outputs
 from trax.fsck.scan import Scan
 from trax.storage.filesystem import Directory
 from trax.storage.messages import in_short, not_stored, repair_call
-from trax.storage.run_reader import Recovery
+from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 
 __all__ = ["Verification", "examine", "verify"]
@@ -214,17 +214,17 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
     )
 
 
-def _recover(directory: Directory, name: str) -> tuple[Recovery | None, CorruptionError | None]:
+def _recover(directory: Directory, name: str) -> tuple[RunReader | None, CorruptionError | None]:
     recovery = None
     try:
-        recovery = Recovery(directory, name)
+        recovery = RunReader(directory, name)
         recovery.read()
     except CorruptionError as error:
         return recovery, error
     return recovery, None
 
 
-def _generations(scan: Scan, recovery: Recovery | None) -> Iterator[Generation]:
+def _generations(scan: Scan, recovery: RunReader | None) -> Iterator[Generation]:
     for number in sorted({*scan.checkpoints, *scan.logs}):
         checkpoint, log = scan.checkpoints.get(number), scan.logs.get(number)
         yield Generation(
@@ -234,7 +234,7 @@ def _generations(scan: Scan, recovery: Recovery | None) -> Iterator[Generation]:
         )
 
 
-def _judged(log: LogFile, recovery: Recovery | None) -> LogFile:
+def _judged(log: LogFile, recovery: RunReader | None) -> LogFile:
     """Add what recovery makes of a log."""
     if recovery is None:
         return log
@@ -268,7 +268,7 @@ def _lists(generation: Generation, error: CorruptionError) -> bool:
     )  # fmt: skip
 
 
-def _outputs(store: str, recovery: Recovery) -> tuple[tuple[OutputFile, ...], list[str]]:
+def _outputs(store: str, recovery: RunReader) -> tuple[tuple[OutputFile, ...], list[str]]:
     """Return the output files of a run, and what is wrong with them."""
     try:
         outputs = find_outputs(store, recovery.context)

@@ -25,10 +25,10 @@ from types import FrameType
 from typing import Any
 
 from trax.errors import UsageError
+from trax.storage.process import in_child, process
 
 __all__ = ["Arrival", "Watch", "check_signals"]
 
-_clock = time.monotonic
 _UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
 _FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # what went wrong would only go on
 
@@ -236,7 +236,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if not watches or os.getpid() != _process:
         _act_as_before(number, frame)
         return
-    kind, now = _kind(number), _clock()
+    kind, now = _kind(number), process.monotonic()
     known = [arrival for watch in watches if (arrival := watch.has(kind))]
     if len(known) < len(watches):
         arrival = Arrival(number, now)
@@ -334,6 +334,7 @@ def _driver() -> int:
     return id(frame)
 
 
+@in_child
 def _forget_in_child() -> None:
     """Watch nothing in a forked child: its parent, or its pool, ends it by a signal."""
     global _process, _sending  # noqa: PLW0603
@@ -346,4 +347,3 @@ def _forget_in_child() -> None:
 
 
 atexit.register(_send_at_exit)
-os.register_at_fork(after_in_child=_forget_in_child)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable
 from signal import Signals
 from typing import Literal, NoReturn
@@ -14,6 +13,7 @@ from trax import notices
 from trax.errors import Preempted, TraxError
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
+from trax.storage.process import process
 
 __all__ = ["StopRequest"]
 
@@ -169,7 +169,7 @@ class StopRequest:
 
     def begin(self, now: float) -> None:
         """Count the time from here; `now` is that of a monotonic clock, in seconds."""
-        limit = choose(self._time_limit, os.environ, time.time())
+        limit = choose(self._time_limit, os.environ, process.time())
         self._deadline = Deadline(math.inf if limit is None else limit, now)
 
     def begin_step(self, now: float) -> None:

@@ -95,8 +95,7 @@ def _write(
     parts: Mapping[str, Encoded],
     key: Key | None,
 ) -> int:
-    block = encode_header("checkpoint", fields, key)
-    chain, signer = decode_header("checkpoint", block, key)[1], header_signer(block, key)
+    block, chain, signer = encode_header("checkpoint", fields, key)
     # Meta is signed by itself: it can be read, and trusted, without the rest.
     text = json.dumps(meta).encode()
     first, chain, signer = frame([(META, text)], chain, signer)

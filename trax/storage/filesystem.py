@@ -1,7 +1,7 @@
-"""The seam to the disk: the only module that opens, syncs and renames.
+"""Opens, syncs and renames files on the local disk; no other module of the storage does.
 
-`Directory`, `Output` and `Input` are all that the storage asks of a file system;
-`LocalDirectory` is the real one, and ``trax.testing.memory`` has another. Names are plain file
+`Directory`, `Output` and `Input` are all that a run asks of a file system. `LocalDirectory` is the
+real one, and ``trax.testing.memory`` has another; `Store` chooses. Names are plain file
 names; every error is an `OSError`, or an `UntrustedError` where somebody else could have
 written what is about to be read.
 """
@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from trax.errors import StorageError, UntrustedError
 from trax.storage.filenames import temporary
+from trax.storage.process import process
 from trax.storage.signing import Key
 
 __all__ = [
@@ -27,20 +25,24 @@ __all__ = [
     "Input",
     "LocalDirectory",
     "Output",
-    "boot_id",
     "check_alone",
     "check_trust",
     "closing_quietly",
     "copy",
+    "copy_directory",
     "copy_file",
+    "exists",
     "make_directory",
+    "move_directory",
     "new_file",
+    "new_private",
     "open_trusted",
     "storage_errors",
     "sync_directory",
     "write_again",
     "write_all",
     "write_pieces",
+    "write_private",
 ]
 
 
@@ -142,20 +144,9 @@ def copy(source: Input, output: Output, begin: int, end: int) -> None:
         write_all(output, source.read_at(offset, min(_CHUNK, end - offset)))
 
 
-if sys.platform == "darwin":
-    import fcntl
-
-    def force(fd: int) -> None:
-        # On macOS fsync only hands the data to the drive, which may keep it in its cache.
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-
-else:
-    force = getattr(os, "fdatasync", os.fsync)
-
-
 class _LocalOutput:
     def __init__(self, fd: int) -> None:
-        self._file = io.FileIO(fd, "r+")
+        self._file = process.raw(fd)
         # The file's own method: one call less on the way of every increment.
         self.write: Callable[[Any], int] = self._file.write
 
@@ -167,7 +158,7 @@ class _LocalOutput:
         os.pwrite(self._file.fileno(), data, offset)
 
     def sync(self) -> None:
-        force(self._file.fileno())
+        process.force(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -208,7 +199,7 @@ class LocalDirectory:
 
     @property
     def boot(self) -> str:
-        return boot_id()
+        return process.boot_id()
 
     def list(self) -> list[str]:
         with self._opened() as here:
@@ -231,7 +222,7 @@ class LocalDirectory:
                 check_alone(fd, self._at(name))
                 os.ftruncate(fd, length)
             write_again(fd, forced)
-            force(fd)
+            process.force(fd)
         finally:
             os.close(fd)
 
@@ -310,6 +301,57 @@ def _make_parent(path: str) -> None:
         sync_directory(parent)
 
 
+def exists(path: str) -> bool:
+    """Return whether there is anything; an error of the disk is no reason to say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def move_directory(old: str, new: str) -> None:
+    """Give a directory another path on the same disk, durably."""
+    os.rename(old, new)
+    sync_directory(os.path.dirname(new))
+    sync_directory(os.path.dirname(old))
+
+
+def copy_directory(old: str, new: str) -> None:
+    """Copy the files of a directory to a new one, which is there as a whole or not at all."""
+    directory = LocalDirectory(old)
+    make_directory(begun := temporary(new))
+    copied = LocalDirectory(begun)
+    for name in copied.list():  # of a copy that was cut short
+        copied.remove(name)
+    for name in directory.list():
+        if stat.S_ISREG(os.lstat(os.path.join(old, name)).st_mode):
+            copy_file(directory, name, copied, name)
+    copied.sync()
+    os.rename(begun, new)
+    sync_directory(os.path.dirname(new))
+
+
+def new_private(path: str) -> IO[str]:
+    """Open a new file that only the user can read and write; `FileExistsError` if it exists."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return open(fd, "w", encoding="ascii")
+
+
+def write_private(path: str, text: str) -> None:
+    """Store a text in such a file, durably; nothing is left of one that could not be stored."""
+    file = new_private(path)
+    try:
+        with file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        os.remove(path)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
 def sync_directory(path: str) -> None:
     """Return when the names in a directory are on the disk."""
     fd = os.open(path, _AS_DIRECTORY)
@@ -374,14 +416,6 @@ def check_alone(fd: int, path: str) -> None:
             f"{path} has another name somewhere (a hard link), and what is done to it is done to "
             "that file. Put a copy in its place, or remove this name of it."
         )
-
-
-@cache
-def boot_id() -> str:
-    """Return what changes whenever this machine boots; empty where nothing says so."""
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
-    return ""
 
 
 @contextlib.contextmanager

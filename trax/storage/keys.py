@@ -8,7 +8,7 @@ import secrets
 import stat
 
 from trax.errors import UntrustedError, UsageError
-from trax.storage.filesystem import open_trusted, sync_directory
+from trax.storage.filesystem import open_trusted, write_private
 from trax.storage.signing import Key
 
 __all__ = ["default_path", "draw_key", "find_key", "make_key"]
@@ -114,14 +114,5 @@ def make_key(path: str) -> Key:
     path = os.path.abspath(path)
     text = draw_key()
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "w", encoding="ascii") as file:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(fd)
-    except BaseException:
-        os.remove(path)
-        raise
-    sync_directory(os.path.dirname(path))
+    write_private(path, f"{text}\n")
     return _parse(text, path)

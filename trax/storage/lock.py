@@ -8,7 +8,7 @@ portalocker leaves the descriptor to forked children; hence the few lines here.
 
 The lock is a courtesy that gives a clear error early. Where a file system has no locks at all
 it is skipped: what keeps two writers apart in the end is that each must create its own next
-generation, see ``generations``.
+generation, see ``run_writer``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import weakref
 from typing import Any
 
 from trax.errors import LockedError
-from trax.storage.filesystem import boot_id, check_alone, open_trusted
+from trax.storage.filesystem import check_alone, open_trusted
+from trax.storage.process import in_child, process
 
 __all__ = ["Lock"]
 
@@ -86,18 +87,16 @@ class Lock:
 _open: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
+@in_child
 def _close_in_child() -> None:
     for lock in list(_open):
         lock._close()  # noqa: SLF001  # of this module
 
 
-os.register_at_fork(after_in_child=_close_in_child)
-
-
 def _note() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
-        "boot": boot_id(),
+        "boot": process.boot_id(),
         "pid": os.getpid(),
         "started": _process_start(os.getpid()),
         "command": " ".join([os.path.basename(sys.executable), *sys.argv])[:1000],
@@ -123,7 +122,7 @@ def _read_note(fd: int) -> dict[str, Any]:
 def _describe(what: str, holder: dict[str, Any]) -> str:
     if not holder:
         return f"{what} is held by another process. Wait until it ends, or end it."
-    mine = holder.get("pid") == os.getpid() and holder.get("boot") == boot_id()
+    mine = holder.get("pid") == os.getpid() and holder.get("boot") == process.boot_id()
     who = "this very process" if mine else f"process {holder.get('pid')} on {holder.get('host')}"
     advice = "close() the other one first" if mine else "Wait until it ends, or end it"
     return (

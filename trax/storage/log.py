@@ -20,6 +20,7 @@ from trax.storage.filesystem import (
     write_all,
     write_pieces,
 )
+from trax.storage.process import in_child
 from trax.storage.records import (
     BEGINS,
     BUFFER,
@@ -79,11 +80,10 @@ class LogWriter:
         always: bool,
         failure: Exception | None = None,
     ) -> None:
-        key = directory.key
-        block = encode_header("log", fields, key)
+        header = encode_header("log", fields, directory.key)
         self.file: Output = directory.create(name)
         try:
-            write_all(self.file, block)
+            write_all(self.file, header.block)
             self.file.sync()
             directory.sync()
         except BaseException:
@@ -92,8 +92,8 @@ class LogWriter:
             with contextlib.suppress(OSError):
                 directory.remove(name)
             raise
-        self.chain = decode_header("log", block, key)[1]
-        self._signer = header_signer(block, key)
+        self.chain = header.chain
+        self._signer = header.signer
         self.end = HEADER_SIZE
         self.count = 0
         self.failure = failure
@@ -349,6 +349,7 @@ def open_log(directory: Directory, name: str) -> Iterator[LogReader]:
 _open_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 
 
+@in_child
 def _disown() -> None:
     for writer in list(_open_writers):
         writer.fail(
@@ -358,6 +359,3 @@ def _disown() -> None:
             )
         )
         writer.close()
-
-
-os.register_at_fork(after_in_child=_disown)

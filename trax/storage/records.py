@@ -39,6 +39,7 @@ __all__ = [
     "SIGNATURE_OFFSET",
     "Damage",
     "Forged",
+    "Header",
     "NewerVersion",
     "Record",
     "Records",
@@ -149,15 +150,26 @@ class Record(NamedTuple):
     offset: int
 
 
-def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> bytes:
-    """Return the header block of a file of `kind` (``"log"`` or ``"checkpoint"``), signed."""
+class Header(NamedTuple):
+    """A header block, and what its first record needs: the checksum before it, its signer."""
+
+    block: bytes
+    chain: int
+    signer: Signer | None
+
+
+def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> Header:
+    """Return the header of a file of `kind` (``"log"`` or ``"checkpoint"``), signed."""
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     block = _PREFIX.pack(_MAGIC[kind], FORMAT_VERSION, len(text)) + text
     if len(block) > SIGNATURE_OFFSET:
         raise ValueError(f"header fields take {len(text)} bytes; there is no room for them")
     block = block.ljust(SIGNATURE_OFFSET, b"\0")
-    block += key.sign(block) if key else UNSIGNED
-    return block + encode_durable(0) + _pack_word(xxh3_64_intdigest(block))
+    signature = key.sign(block) if key else UNSIGNED
+    block += signature
+    chain = xxh3_64_intdigest(block)
+    signer = Signer(key, signature) if key else None
+    return Header(block + encode_durable(0) + _pack_word(chain), chain, signer)
 
 
 def decode_header(

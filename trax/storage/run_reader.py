@@ -7,7 +7,7 @@ that had lost the run. Then the chain is read forwards, each log up to where the
 declares its end. Only behind the last one may bytes be missing, and whether they were torn by
 a crash or damaged later is decided by evidence, never by hope.
 
-Nothing is changed here; `Recovery` notes what a writer has to put right.
+Nothing is changed here; `RunReader` notes what a writer has to put right.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from trax.storage.schema import check_checkpoint, check_log
 
 __all__ = [
     "OUTPUT",
-    "Position",
-    "Recovery",
+    "LogPosition",
+    "RunReader",
     "Torn",
     "is_log_of",
     "may_lead",
@@ -48,14 +48,14 @@ OUTPUT = "output "  # in a context, keys of files outside of the store begin wit
 _HEAD = OVERHEAD // 2  # of a record, before its payload
 
 
-class Position(NamedTuple):
+class LogPosition(NamedTuple):
     """How far a run has come: the increments since it began, and the checksum of the last."""
 
     step: int
     chain: int
 
     @classmethod
-    def of(cls, step: int, digits: str) -> Position:
+    def of(cls, step: int, digits: str) -> LogPosition:
         """Return the place that a header block names."""
         return cls(step, int(digits, 16))
 
@@ -76,11 +76,11 @@ class _Head(NamedTuple):
     chain: int
     length: int
     after: int
-    position: Position
+    position: LogPosition
     fields: dict[str, Any]
 
 
-class Recovery:
+class RunReader:
     """What is stored of a run.
 
     `increments` must be read to its end before `position`, `last` and `torn` are right.
@@ -91,7 +91,7 @@ class Recovery:
         Whether there is anything.
     checkpoint : Checkpoint or None
         The base; None where increments were logged before the first checkpoint.
-    position : Position
+    position : LogPosition
         Where the base stands, and after `increments` where the run stands.
     context : dict of str to bytes
         What else stood where at that position.
@@ -117,7 +117,7 @@ class Recovery:
         self._directory = directory
         self._name = name
         self.checkpoint: Checkpoint | None = None
-        self.position = Position(0, 0)
+        self.position = LogPosition(0, 0)
         self.context: dict[str, bytes] = {}
         self.forced_context: dict[str, bytes] = {}
         self.last = 0
@@ -193,7 +193,7 @@ class Recovery:
             # Nothing builds on one whose checkpoint never came, and would not follow.
             if head.fields["derived"] and (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
-                self.position = Position(self.position.step, head.chain)
+                self.position = LogPosition(self.position.step, head.chain)
                 self.unforced[FileName("log", head.generation)] = 0
 
     def read(self) -> None:
@@ -216,7 +216,7 @@ class Recovery:
             fields = checkpoint.fields
             self._check_identity(name, fields)
             self.checkpoint = checkpoint
-            self.position = Position.of(fields["step"], fields["chain"])
+            self.position = LogPosition.of(fields["step"], fields["chain"])
             if "context" in checkpoint.parts:
                 self.context = decode_context(checkpoint.parts["context"].payload)
                 self.forced_context = dict(self.context)
@@ -295,7 +295,7 @@ class Recovery:
                     continue
             self._check_identity(name, fields)
             after, *place = fields["after"]
-            position = Position.of(*place)
+            position = LogPosition.of(*place)
             heads[name.generation] = _Head(name.generation, chain, length, after, position, fields)
         return heads
 
@@ -337,7 +337,7 @@ class Recovery:
     ) -> Iterator[Encoded]:
         """Yield the increments of one log, up to where the following one begins."""
         begin = self.position.step
-        self.position = Position(begin, reader.chain)
+        self.position = LogPosition(begin, reader.chain)
         self.last = name.generation
         self.unforced = {name: reader.durable}
         records = iter(reader)
@@ -350,7 +350,7 @@ class Recovery:
                 flaw = "the output files of a step may not have reached the disk before it did"
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
-            self.position = Position(begin + reader.count, reader.chain)
+            self.position = LogPosition(begin + reader.count, reader.chain)
             context = encoded.payload if encoded.kind == NOTE else encoded.context
             if context:
                 self.context |= (entries := decode_context(context, end + _HEAD))
@@ -365,7 +365,7 @@ class Recovery:
             flaw = reader.flaw or f"it ends before {FileName('log', following.generation)} begins"
             raise self._corrupt(name, reader.flaw_offset, flaw)
 
-    def _is_before(self, position: Position) -> bool:
+    def _is_before(self, position: LogPosition) -> bool:
         return self.position != position and self.position.step <= position.step
 
     def _judge_end(self, name: FileName, reader: LogReader) -> None:

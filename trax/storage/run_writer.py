@@ -14,10 +14,8 @@ import os
 import platform
 import secrets
 import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -28,15 +26,38 @@ from trax.storage.codec import Encoded
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, copy_file
 from trax.storage.log import LogWriter
-from trax.storage.run_reader import Position, Recovery
+from trax.storage.process import process
+from trax.storage.retention import removable
+from trax.storage.run_reader import LogPosition, RunReader
 
-__all__ = ["Generations"]
+__all__ = ["RunWriter"]
 
 _ALL = 1 << 62  # bytes; no file is longer
 _ROOM = "Make room or mend the disk, then run it again: what was acknowledged is stored."
 
 
-class Generations:
+class _Turn(NamedTuple):
+    """The turn from one generation to the next, at a checkpoint.
+
+    `last`, `position` and `log` are where the run was before, `derived` whether that leads to
+    the checkpoint too. `failed` is why the log before cannot be trusted, and `waiting` why only
+    the checkpoint leads to the next log; both are None otherwise.
+    """
+
+    last: int
+    position: LogPosition
+    log: LogWriter | None
+    derived: bool
+    failed: OSError | None
+    waiting: OSError | None
+
+    @property
+    def reason(self) -> OSError | None:
+        """Why the next log takes nothing before its checkpoint counts."""
+        return self.failed or self.waiting
+
+
+class RunWriter:
     """The files of one run, held for writing.
 
     Parameters
@@ -86,9 +107,9 @@ class Generations:
         self._sync = sync
         self._keep = keep
         self._report = report
-        self.run = uuid.uuid4().hex
+        self.run = process.new_run_id()
         self._deferred = deferred
-        self._start = Position(0, 0)  # where the log in `_log` begins
+        self._start = LogPosition(0, 0)  # where the log in `_log` begins
         self._last = 0  # the generation that the next log continues
         self._highest = 0
         self._origin = "create"
@@ -98,62 +119,61 @@ class Generations:
         self.before_sync: Callable[[], None] = lambda: None
         self.suspect = False
         self.on_suspect: Callable[[], None] = lambda: None
-        self._closed = False
         self._pid = os.getpid()
         # Appending is the caller's alone; this guards against the background sync.
         self._switching = threading.Lock()
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """How far the run has come."""
         if self._log is None:
             return self._start
-        return Position(self._start.step + self._log.count, self._log.chain)
+        return LogPosition(self._start.step + self._log.count, self._log.chain)
 
     @property
     def log_bytes(self) -> int:
         """The length of the log that is being written."""
         return self._log.end if self._log is not None else 0
 
-    def adopt(self, recovery: Recovery) -> None:
-        """Go on where a recovery, read to its end, left off, and put right what it noted."""
-        if recovery.run:
-            self.run = recovery.run
-        self._start = recovery.position
-        self._last, self._highest = recovery.last, recovery.highest
-        self._good = [recovery.base] if recovery.checkpoint else []
+    def adopt(self, reader: RunReader) -> None:
+        """Continue where a reader has come to the end, and put right what it noted."""
+        if reader.run:
+            self.run = reader.run
+        self._start = reader.position
+        self._last, self._highest = reader.last, reader.highest
+        self._good = [reader.base] if reader.checkpoint else []
         with self._storage_errors("putting the run's files right"):
-            self._set_aside(recovery)
-            self._end_logs(recovery)
+            self._set_aside(reader)
+            self._cut_logs(reader)
             self._directory.sync()
 
-    def _set_aside(self, recovery: Recovery) -> None:
+    def _set_aside(self, reader: RunReader) -> None:
         """Give the files that do not count other names."""
         directory = self._directory
-        for name, reason in recovery.broken.items():
+        for name, reason in reader.broken.items():
             directory.rename(str(name), name.broken)
             self._report(
                 f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
                 "state comes from the checkpoint before it and the logs."
             )
         # The first log of a run that never began goes last: without it the others are no run.
-        for name in sorted(recovery.unborn, reverse=True):
+        for name in sorted(reader.unborn, reverse=True):
             directory.rename(str(name), name.torn(0))
             directory.sync()
         for text in directory.list():
             if FileName.is_temporary(text):
                 directory.remove(text)
 
-    def _end_logs(self, recovery: Recovery) -> None:
+    def _cut_logs(self, reader: RunReader) -> None:
         """Cut the last log to what of it holds, and force it and those that it builds on."""
         directory = self._directory
-        torn = recovery.torn
+        torn = reader.torn
         if torn:
             aside = torn.name.torn(torn.offset)
             with contextlib.suppress(FileNotFoundError):
                 directory.remove(aside)
             copy_file(directory, str(torn.name), directory, aside, torn.offset)
-        for name, forced in recovery.unforced.items():
+        for name, forced in reader.unforced.items():
             # What the next log will declare as its beginning must be on the disk before it is.
             length = torn.offset if torn and torn.name == name else _ALL
             directory.cut(str(name), length, forced)
@@ -218,44 +238,58 @@ class Generations:
             The same, and the log cannot be trusted either.
         """
         self._check_process()
-        self._force_the_rest()
-        failed = self._finish_log()
-        last, position, old = self._last, self.position, self._log
-        # Nothing but the checkpoint leads to its log then.
-        is_needed = not self._last or not derived
-        waiting = OSError("its checkpoint did not come to an end") if is_needed else None
-        if not self._last:
-            self._origin = "checkpoint"
+        turn = self._end_log(derived=derived)
         try:
-            # Then, and behind a log that cannot be trusted, it takes nothing before that counts.
-            log = self._open_log(derived=derived, failure=failed or waiting)
-            name = FileName("checkpoint", self._last)
-            fields = self._fields(name.generation)
-            fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
-            fields |= {"log": f"{log.chain:016x}"}
-            fields |= {"written": time.time(), "cloudpickle": cloudpickle.__version__}
+            log = self._begin_turn(turn)
+            name, fields = self._describe_checkpoint(log)
             size = write_checkpoint(self._directory, name, fields, meta, parts)
-            if failed or waiting:
+            if turn.reason:
                 log.trust()
         except BaseException as error:
-            if not failed and self._log is not old and is_needed:
-                self._settle(last, position)
-            if not self._last:
-                self._origin = "create"
+            self._undo(turn)
             if not isinstance(error, OSError):
                 raise
-            kind = DurabilityError if failed else StorageError
+            kind = DurabilityError if turn.failed else StorageError
             raise kind(
                 f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
-            ) from (failed or error)
-        if failed:
+            ) from (turn.failed or error)
+        if turn.failed:
             self._report(
-                f"{self._directory.path}: syncing the log failed ({failed}); a new checkpoint and "
-                "a new log take its place."
+                f"{self._directory.path}: syncing the log failed ({turn.failed}); a new checkpoint "
+                "and a new log take its place."
             )
-        self._good.append(name.generation)
-        self._prune()
+        self._prune(name.generation)
         return size
+
+    def _end_log(self, *, derived: bool) -> _Turn:
+        """Make the log durable before the next one continues it."""
+        self._force_the_rest()
+        failed = self._sync_log()
+        is_needed = not self._last or not derived
+        waiting = OSError("its checkpoint did not come to an end") if is_needed else None
+        return _Turn(self._last, self.position, self._log, derived, failed, waiting)
+
+    def _begin_turn(self, turn: _Turn) -> LogWriter:
+        """Begin the log of the generation that a checkpoint begins."""
+        if not turn.last:
+            self._origin = "checkpoint"
+        return self._open_log(derived=turn.derived, failure=turn.reason)
+
+    def _describe_checkpoint(self, log: LogWriter) -> tuple[FileName, dict[str, Any]]:
+        """Return the name of the checkpoint that begins the generation of `log`, and its header."""
+        name = FileName("checkpoint", self._last)
+        fields = self._fields(name.generation)
+        fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
+        fields |= {"log": f"{log.chain:016x}"}
+        fields |= {"written": process.time(), "cloudpickle": cloudpickle.__version__}
+        return name, fields
+
+    def _undo(self, turn: _Turn) -> None:
+        """Return to the generation before if nothing leads to the new log without a checkpoint."""
+        if turn.waiting and not turn.failed and self._log is not turn.log:
+            self._settle(turn)
+        if not self._last:
+            self._origin = "create"
 
     def force(self) -> None:
         """Force what was appended to the disk, where `append` leaves that to its caller.
@@ -291,9 +325,6 @@ class Generations:
         DurabilityError
             Where the disk refused; everything survives the death of the process all the same.
         """
-        if self._closed:
-            return
-        self._closed = True
         with self._switching:
             log, self._log = self._log, None
             if log is None:
@@ -359,8 +390,7 @@ class Generations:
         Its own log of this generation may have been pruned, and then nothing was in the way.
         """
         try:
-            found = filter(None, map(FileName.parse, self._directory.list()))
-            newest = max(found, key=lambda name: name.generation, default=None)
+            newest = max(self._files(), key=lambda name: name.generation, default=None)
             if newest and newest.generation > generation:
                 raise self._taken_over(generation, str(newest))
         except BaseException:
@@ -378,7 +408,7 @@ class Generations:
             "process logged after that is no part of it. Let only one process run it."
         )
 
-    def _settle(self, last: int, position: Position) -> None:
+    def _settle(self, turn: _Turn) -> None:
         """Leave a log that nothing leads to, unless its checkpoint is there all the same."""
         assert self._log is not None
         try:
@@ -386,18 +416,18 @@ class Generations:
                 self._directory.sync()
                 self._log.trust()
             else:
-                self._leave_log(last, position)
+                self._leave_log(turn)
         except OSError as error:
             self._log.fail(error)
 
-    def _leave_log(self, last: int, position: Position) -> None:
+    def _leave_log(self, turn: _Turn) -> None:
         """Leave a log that nothing builds on; the next increment begins another one."""
         with self._switching:
             log, self._log = self._log, None
         if log is not None:
             with contextlib.suppress(OSError):
                 log.close()
-        self._last, self._start = last, position
+        self._last, self._start = turn.last, turn.position
         self.append = self._append_first
 
     def _check_process(self) -> None:
@@ -407,8 +437,8 @@ class Generations:
                 "a fork. Let that one go on with it, or open another run here."
             )
 
-    def _finish_log(self) -> Exception | None:
-        """Make the log durable before the next one continues it; return what prevents that."""
+    def _sync_log(self) -> OSError | None:
+        """Force the log to the disk; return what prevents that."""
         if self._log is None:
             return None
         with self._switching:
@@ -427,20 +457,15 @@ class Generations:
             "python": platform.python_version(),
         }
 
-    def _prune(self) -> None:
-        """Remove what no kept checkpoint needs, oldest first."""
-        if len(self._good) < self._keep:
-            return
-        del self._good[: -self._keep]
-        oldest = self._good[0]
+    def _prune(self, generation: int) -> None:
+        """Remove what is not needed any more, now that this generation's checkpoint counts."""
+        self._good = [*self._good, generation][-self._keep :]
         with contextlib.suppress(OSError):  # another checkpoint will try again
-            files = sorted(
-                filter(None, map(FileName.parse, self._directory.list())),
-                key=lambda name: (name.generation, name.kind),
-            )
-            for name in files:
-                if name.generation < oldest:
-                    self._directory.remove(str(name))
+            for name in removable(self._files(), self._good, self._keep):
+                self._directory.remove(str(name))
+
+    def _files(self) -> Iterator[FileName]:
+        yield from filter(None, map(FileName.parse, self._directory.list()))
 
     @contextlib.contextmanager
     def _storage_errors(self, doing: str) -> Iterator[None]:

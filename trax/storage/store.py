@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -21,57 +20,25 @@ from trax.errors import StorageError, UsageError
 from trax.storage.checkpoint import read_meta
 from trax.storage.filenames import FileName, decode_run, encode_run, store_path
 from trax.storage.filesystem import (
+    Directory,
     LocalDirectory,
-    copy_file,
+    copy_directory,
+    exists,
     make_directory,
+    move_directory,
+    new_private,
     storage_errors,
-    sync_directory,
 )
+from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
 from trax.storage.records import Damage, Forged, NewerVersion
-from trax.storage.run_reader import Recovery
-from trax.storage.run_writer import Generations
-from trax.storage.sync_thread import Ticker
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
 
-__all__ = ["Hold", "Store", "Sync"]
+__all__ = ["Store", "Sync"]
 
 Sync = Literal["always", "interval", "os"]
-
-# "At most a second behind" includes the time that the sync itself takes.
-_SYNC_SECONDS = 0.5
-
-
-class Hold:
-    """A run that is held for writing, until it is closed.
-
-    Attributes
-    ----------
-    generations : Generations
-        Its files.
-    aside : str or None
-        Where those are that were moved aside for it.
-    """
-
-    def __init__(self, lock: Lock, generations: Generations, sync: Sync, aside: str | None) -> None:
-        self.generations = generations
-        self.aside = aside
-        self._lock = lock
-        self.pid = os.getpid()
-        self._ticker = Ticker(_SYNC_SECONDS, generations.sync) if sync == "interval" else None
-
-    def close(self) -> None:
-        """Make everything durable and let others hold the run."""
-        if os.getpid() != self.pid:
-            return
-        try:
-            if self._ticker is not None:
-                self._ticker.stop()
-        finally:
-            try:
-                self.generations.close()
-            finally:
-                self._lock.release()
 
 
 class Store:
@@ -118,32 +85,30 @@ class Store:
         except OSError:  # one has just been removed
             return []
 
-    def recover(self, name: str) -> Recovery | None:
+    def recover(self, name: str) -> RunReader | None:
         """Begin to read a run; None where nothing is stored. No lock is needed for it."""
         path = self.run_path(name)
         with storage_errors("reading", path):
-            if _is_there(self.path):
+            if exists(self.path):
                 make_directory(self.path)  # or say why it is none
-            if not _is_there(path):
+            if not exists(path):
                 return None
             _check_case(path)
-            return Recovery(LocalDirectory(path, self._key), name)
+            return RunReader(self._directory(name), name)
 
     @contextlib.contextmanager
-    def reading(self, name: str) -> Iterator[LocalDirectory]:
+    def reading(self, name: str) -> Iterator[Directory]:
         """Read the files of a run for the length of a ``with`` block; no lock is needed for it."""
-        path = self.run_path(name)
-        with storage_errors("reading", path):
+        with storage_errors("reading", self.run_path(name)):
             make_directory(self.path)  # or say why it is none
-            yield LocalDirectory(path, self._key)
+            yield self._directory(name)
 
     def peek(self, name: str) -> dict[str, Any]:
         """Return the meta record of the newest checkpoint; empty where there is none that holds."""
-        path = self.run_path(name)
         found = sorted(filter(None, map(FileName.parse, self.files(name))))
         newest = [file for file in found if file.kind == "checkpoint"][-1:]
         try:
-            return read_meta(LocalDirectory(path, self._key), newest[0]) if newest else {}
+            return read_meta(self._directory(name), newest[0]) if newest else {}
         except (Damage, Forged, NewerVersion, OSError):
             return {}
 
@@ -156,8 +121,8 @@ class Store:
         report: Callable[[str], None],
         fresh: bool = False,
         deferred: bool = False,
-    ) -> Hold:
-        """Hold a run for writing; for a fresh start, move its files aside first.
+    ) -> HeldRun:
+        """HeldRun a run for writing; for a fresh start, move its files aside first.
 
         Raises
         ------
@@ -170,46 +135,40 @@ class Store:
             try:
                 aside = self._move_aside(name) if fresh else None
                 make_directory(self.run_path(name))
-                directory = LocalDirectory(self.run_path(name), self._key)
-                generations = Generations(
+                directory = self._directory(name)
+                writer = RunWriter(
                     directory, name, sync=sync, keep=keep, report=report, deferred=deferred
                 )
-                return Hold(lock, generations, sync, aside)
+                return HeldRun(lock, writer, in_background=sync == "interval", aside=aside)
             except BaseException:
                 lock.release()
                 raise
 
     @contextlib.contextmanager
-    def alone(self, name: str) -> Iterator[LocalDirectory]:
-        """Hold the files of a run, to mend them, for the length of a ``with`` block.
+    def alone(self, name: str) -> Iterator[Directory]:
+        """HeldRun the files of a run, to mend them, for the length of a ``with`` block.
 
         Raises
         ------
         LockedError
             Where it is held elsewhere.
         """
-        with storage_errors("repairing", path := self.run_path(name)):
+        with storage_errors("repairing", self.run_path(name)):
             lock = self._lock(name)
             try:
-                yield LocalDirectory(path, self._key)
+                yield self._directory(name)
             finally:
                 lock.release()
 
     def copy_aside(self, name: str) -> str:
         """Copy all files of a run to ``aside``, durably; return where they are, in the store."""
-        directory = LocalDirectory(self.run_path(name))
         new = self._free_aside(name)
-        make_directory(temporary := f"{new}.tmp")
-        copy = LocalDirectory(temporary)
-        for text in copy.list():  # of a copy that was cut short
-            copy.remove(text)
-        for text in directory.list():
-            if stat.S_ISREG(os.lstat(os.path.join(directory.path, text)).st_mode):
-                copy_file(directory, text, copy, text)
-        copy.sync()
-        os.rename(temporary, new)
-        sync_directory(os.path.dirname(new))
+        copy_directory(self.run_path(name), new)
         return os.path.relpath(new, self.path)
+
+    def _directory(self, name: str) -> Directory:
+        """Return the files of a run; another place for them would be chosen here."""
+        return LocalDirectory(self.run_path(name), self._key)
 
     def _lock(self, name: str) -> Lock:
         self._prepare()
@@ -228,32 +187,21 @@ class Store:
     def _move_aside(self, name: str) -> str | None:
         """Move the files of a run that is held to ``aside``; return where they are now."""
         old = self.run_path(name)
-        if not _is_there(old) or not os.listdir(old):
+        if not exists(old) or not os.listdir(old):
             return None
         new = self._free_aside(name)
-        os.rename(old, new)
-        sync_directory(os.path.dirname(new))
-        sync_directory(os.path.dirname(old))
+        move_directory(old, new)
         return new
 
     def _prepare(self) -> None:
         make_directory(self.path)
         for part in ("locks", "runs"):
             make_directory(os.path.join(self.path, part))
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        with contextlib.suppress(FileExistsError):
-            fd = os.open(os.path.join(self.path, ".gitignore"), flags, 0o600)
-            with open(fd, "w") as file:
-                file.write("*\n")
-
-
-def _is_there(path: str) -> bool:
-    """Return whether there is anything; an error of the disk is no reason to say no."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+        with (
+            contextlib.suppress(FileExistsError),
+            new_private(os.path.join(self.path, ".gitignore")) as file,
+        ):
+            file.write("*\n")
 
 
 def _check_case(path: str) -> None:

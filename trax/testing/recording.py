@@ -10,6 +10,7 @@ forced while it is recorded: the disk is a model.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import threading
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from trax.storage import filesystem
+from trax.storage.process import process
 from trax.testing.crashes import ROOT, Image, Operation, Tree
 
 __all__ = ["Recorder", "common", "replaced", "snapshot", "write_image"]
@@ -26,7 +27,17 @@ __all__ = ["Recorder", "common", "replaced", "snapshot", "write_image"]
 # without another time: the clock of a file system is coarse.
 _RACY = 50_000_000  # nanoseconds
 
-_CALLS = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir", "truncate", "ftruncate")
+_CALLS = (
+    "mkdir",
+    "rename",
+    "replace",
+    "remove",
+    "unlink",
+    "rmdir",
+    "truncate",
+    "ftruncate",
+    "pwrite",
+)
 
 _File = tuple[int, int]  # what the operating system knows it by: device and inode
 
@@ -103,20 +114,19 @@ class Recorder:
     def recording(self) -> Iterator[None]:
         """Watch the calls of this process for the length of a block."""
         watch = self._watched
-        recorder = self
+        open_raw = process.raw
 
-        class Output(filesystem._LocalOutput):  # noqa: SLF001  # there is no other place to look from
-            def __init__(self, fd: int) -> None:
-                super().__init__(fd)
-                self.write = watch(self.write)
-                self.truncate = watch(self.truncate)  # type: ignore[method-assign]
-                self.overwrite = watch(self.overwrite)  # type: ignore[method-assign]
-                recorder.observe()
+        def raw(fd: int) -> io.FileIO:
+            file: Any = open_raw(fd)
+            file.write, file.truncate = watch(file.write), watch(file.truncate)
+            self.observe()
+            opened: io.FileIO = file
+            return opened
 
         calls = {name: watch(getattr(os, name)) for name in _CALLS}
         with (
             replaced(os, **calls, fsync=self._force, fdatasync=self._force),
-            replaced(filesystem, force=self._force, _LocalOutput=Output),
+            replaced(process, force=self._force, raw=raw),
         ):
             try:
                 yield

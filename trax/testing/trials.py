@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import logging
 import os
 import random
 import shutil
@@ -21,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from trax import notices
 from trax.calls.call import Call
 from trax.comparing import freeze, frozen_difference
 from trax.engine.async_driver import AsyncRun
@@ -29,12 +29,9 @@ from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
 from trax.engine.sync_driver import Run
 from trax.errors import UsageError
-from trax.storage import filesystem, store
-from trax.storage.run_writer import Generations
+from trax.storage.process import process
 from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
-from trax.tracking import rng_tracking
-from trax.tracking.output_files import Outputs
 from trax.tracking.rng_discovery import import_for, outer
 from trax.tracking.rng_state import Generator, watch
 
@@ -313,43 +310,29 @@ class Trials:
     def _process(self, directory: str, boot: str) -> Iterator[None]:
         """Make a block look like a process that has just begun in a directory."""
         self._has_outputs = False
-        ticks = self._ticks = []
-        said = self._said = []
-
-        class Ticker:
-            def __init__(self, _: float, action: Callable[[], None]) -> None:
-                self._action = action
-                ticks.append(action)
-
-            def stop(self) -> None:
-                ticks.remove(self._action)
-
-        def open_inside(
-            outputs: Outputs, path: str | os.PathLike[str], *args: Any, **kwargs: Any
-        ) -> Any:
-            self._has_outputs = True
-            _check_inside(path)
-            return open_output(outputs, path, *args, **kwargs)
-
-        open_output = Outputs.open
-
-        class SameRun(Generations):
-            def __init__(self, *args: Any, **kwargs: Any) -> None:
-                super().__init__(*args, **kwargs)
-                self.run = "0" * 32  # so that trax.step().key is the same
-
+        self._ticks = []
+        self._said = []
         with (
             contextlib.chdir(directory),
-            replaced(filesystem, boot_id=lambda: boot, force=_nothing),
             replaced(os, fsync=_nothing, fdatasync=_nothing),
-            replaced(store, Ticker=Ticker, Generations=SameRun),
-            replaced(Outputs, open=open_inside),
-            replaced(rng_tracking, _runs=set()),
-            replaced(notices, info=_nothing, warn=said.append),
+            replaced(
+                process,
+                boot_id=lambda: boot,
+                force=_nothing,
+                repeat=partial(_Ticking, self._ticks),
+                new_run_id=lambda: "0" * 32,  # so that trax.step().key is the same
+                check_output=self._check_output,
+                runs=set(),
+            ),
+            _collected(self._said),
             self._global_positions(),
         ):
             self._prepare()
             yield
+
+    def _check_output(self, path: str | os.PathLike[str]) -> None:
+        self._has_outputs = True
+        _check_inside(path)
 
     @contextlib.contextmanager
     def _global_positions(self) -> Iterator[None]:
@@ -425,6 +408,40 @@ class Trials:
             lines.append(f"The directory as it was then is kept as {kept}.")
         lines.append(f"The same happens again with seed={self.seed}.")
         raise AssertionError("\n".join(lines)) from reason
+
+
+class _Ticking:
+    """What the background would do, done now and then by the trial itself."""
+
+    def __init__(self, ticks: list[Callable[[], None]], _: float, action: Callable[[], None]):
+        self._ticks = ticks
+        self._action = action
+        ticks.append(action)
+
+    def stop(self) -> None:
+        self._ticks.remove(self._action)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _collected(lines: list[str]) -> Iterator[None]:
+    """Collect what trax warns of, and tell nobody else of it."""
+    logger = logging.getLogger("trax")
+    level = logger.level
+    with replaced(logger, handlers=[_Collector(lines)], propagate=False):
+        logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 class _Driver:

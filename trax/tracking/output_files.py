@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any, BinaryIO, Literal, TextIO, overload
 
 from trax.errors import DurabilityError, UsageError
-from trax.storage import filesystem
+from trax.storage.filesystem import sync_directory
+from trax.storage.process import in_child, process
 from trax.storage.records import encode_context
 from trax.storage.run_reader import OUTPUT
 from trax.tracking.tracker import Parts, values
@@ -137,7 +138,7 @@ class _Output:
         length = os.fstat(self._fd).st_size
         if length != self._forced:
             try:
-                filesystem.force(self._fd)
+                process.force(self._fd)
             except OSError as error:
                 self._failure = error
                 raise
@@ -177,12 +178,10 @@ class _Output:
 _open: weakref.WeakSet[_Output] = weakref.WeakSet()
 
 
+@in_child
 def _disown() -> None:
     for output in list(_open):
         output.close()
-
-
-os.register_at_fork(after_in_child=_disown)
 
 
 class Outputs:
@@ -222,6 +221,7 @@ class Outputs:
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
+        process.check_output(path)
         if mode not in _MODES:
             raise UsageError(
                 f"trax.open() writes at the end of a file: mode is one of {sorted(_MODES)}, not "
@@ -281,7 +281,7 @@ class Outputs:
             lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
-            filesystem.sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(path))
             self._follow(name, output)
         except BaseException:
             output.close()

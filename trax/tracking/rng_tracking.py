@@ -16,6 +16,7 @@ from trax import notices
 from trax.calls.call import Call
 from trax.engine.replay import Replayed
 from trax.storage.codec import Encoded, encode, encode_finding
+from trax.storage.process import process
 from trax.storage.records import CONTEXT, decode_context, encode_context
 from trax.storage.run_reader import OUTPUT
 from trax.tracking.rng_discovery import INNER, Inner, Strays, import_for, outer
@@ -24,7 +25,6 @@ from trax.tracking.tracker import FOLDED, Context, Parts, Tracked, values
 
 __all__ = ["Positions"]
 
-_runs: set[str] = set()  # which this process has a part in
 _open: weakref.WeakSet[Positions] = weakref.WeakSet()
 
 _FOLDED = encode_context([(FOLDED, b"")])
@@ -72,8 +72,8 @@ class Positions:
         Of a run that is done, only those are set that it drew from, and only the first time in a
         process that has no part in it: the script goes on as if it had been run just now.
         """
-        is_known = identity in _runs
-        _runs.add(identity)
+        is_known = identity in process.runs
+        process.runs.add(identity)
         if self._is_off or (done and is_known):
             return
         if not done:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from trax import notices
 from trax.errors import CorruptionError, LockedError, StorageError, UntrustedError
 from trax.storage import filesystem
+from trax.storage.process import process
 from trax.storage.run_reader import OUTPUT
 
 __all__ = ["LENGTH", "check_owner", "cut_back", "is_ours", "lengths", "lock"]
@@ -169,10 +170,10 @@ def _cut(path: str, length: int, forced: int, kept: str) -> None:
             with open(kept, "xb", opener=_private) as copy:
                 shutil.copyfileobj(file, copy)
                 copy.flush()
-                filesystem.force(copy.fileno())
+                process.force(copy.fileno())
             file.truncate(length)
         filesystem.write_again(fd, forced)
-        filesystem.force(fd)  # before a log is that says so
+        process.force(fd)  # before a log is that says so
 
 
 def _private(path: str, flags: int) -> int:

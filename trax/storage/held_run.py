@@ -1,0 +1,88 @@
+"""Holds one run for writing: its lock, its writer, and the sync in the background."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from trax.storage.codec import Encoded
+from trax.storage.lock import Lock
+from trax.storage.process import process
+from trax.storage.records import CONTEXT, encode_context
+from trax.storage.run_reader import RunReader
+from trax.storage.run_writer import RunWriter
+
+__all__ = ["HeldRun"]
+
+# "At most a second behind" includes the time that the sync itself takes.
+_SYNC_SECONDS = 0.5
+
+
+class HeldRun:
+    """A run that is held for writing, until it is closed.
+
+    Parameters
+    ----------
+    lock : Lock
+        The lock of the run.
+    writer : RunWriter
+        Its files.
+    in_background : bool
+        Whether the log is forced to the disk in the background, twice a second.
+    aside : str or None
+        Where the files are that were moved aside for a fresh start.
+
+    Attributes
+    ----------
+    writer : RunWriter
+    aside : str or None
+    pid : int
+        The process that holds it.
+    """
+
+    def __init__(
+        self, lock: Lock, writer: RunWriter, *, in_background: bool, aside: str | None
+    ) -> None:
+        self.writer = writer
+        self.aside = aside
+        self.pid = os.getpid()
+        self._lock = lock
+        self._ahead = 0  # steps that the run counts and its increments do not
+        self._meta: dict[str, Any] = {"replay_log": "unknown"}
+        self._parts: dict[str, Encoded] = {}
+        self._syncing = process.repeat(_SYNC_SECONDS, writer.sync) if in_background else None
+
+    def take_over(self, reader: RunReader) -> None:
+        """Read a run to its end, to continue there with other states; see `replace_state`."""
+        found = reader.checkpoint
+        if found:
+            self._meta = found.meta
+            self._parts = {
+                name: part for name, part in found.parts.items() if name not in ("state", "result")
+            }
+            self._ahead = found.meta.get("step", 0) - reader.position.step
+        reader.read()
+        self._parts["context"] = Encoded(CONTEXT, encode_context(reader.context.items()), [])
+        self.writer.adopt(reader)
+
+    def replace_state(self, state: Encoded) -> None:
+        """Store a checkpoint of another state, with all else that the one before had.
+
+        The state need not follow from what was there.
+        """
+        step = self._ahead + self.writer.position.step
+        meta = {**self._meta, "step": step, "done": False, "generators": {}}
+        self.writer.checkpoint(meta, {"state": state, **self._parts}, derived=False)
+
+    def close(self) -> None:
+        """Make everything durable and release the lock."""
+        if os.getpid() != self.pid:
+            return
+        try:
+            if self._syncing is not None:
+                self._syncing.stop()
+        finally:
+            try:
+                self.writer.close()
+            finally:
+                self._lock.release()

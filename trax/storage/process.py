@@ -1,0 +1,119 @@
+"""Stands between trax and the process that it runs in: clocks, boot, sync, threads, forks.
+
+`process` is the one object that trax asks. Its fields are functions, so that a test can give it
+others for a while, as ``trax.testing`` does to make a block look like a process of its own. What
+is called at every step takes a function from it once, when a run is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+from trax.storage.sync_thread import Ticker
+
+__all__ = ["Process", "Repeated", "in_child", "process"]
+
+
+@cache
+def _boot_id() -> str:
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def _force(fd: int) -> None:
+        # On macOS fsync only hands the data to the drive, which may keep it in its cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+else:
+    _force = getattr(os, "fdatasync", os.fsync)
+
+
+def _raw(fd: int) -> io.FileIO:
+    return io.FileIO(fd, "r+")
+
+
+def _new_run_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _accept(path: str | os.PathLike[str]) -> None: ...
+
+
+class Repeated(Protocol):
+    """An action that is called again and again in the background."""
+
+    def stop(self) -> None:
+        """Return when no call is under way and none will come."""
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """What trax asks of the process and the machine that it runs in.
+
+    Attributes
+    ----------
+    monotonic : callable
+        Returns the seconds on a clock that nobody sets.
+    time : callable
+        Returns the seconds since the epoch.
+    boot_id : callable
+        Returns what changes whenever this machine boots; empty if nothing says so.
+    force : callable
+        Takes a descriptor and returns when what was written to the file is on the disk; raises
+        `OSError`.
+    raw : callable
+        Takes the descriptor of a new file of a run and returns the unbuffered file that writes
+        to it.
+    repeat : callable
+        Takes seconds and an action, and calls the action again and again with such a pause, in
+        the background, until the `Repeated` that it returns is stopped.
+    new_run_id : callable
+        Returns the identity of a new run, 32 hexadecimal digits.
+    check_output : callable
+        Takes the path of an output file before it is opened, and may refuse it.
+    runs : set of str
+        The identities of the runs that this process has a part in.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    time: Callable[[], float] = time.time
+    boot_id: Callable[[], str] = _boot_id
+    force: Callable[[int], Any] = _force
+    raw: Callable[[int], io.FileIO] = _raw
+    repeat: Callable[[float, Callable[[], None]], Repeated] = Ticker
+    new_run_id: Callable[[], str] = _new_run_id
+    check_output: Callable[[str | os.PathLike[str]], None] = _accept
+    runs: set[str] = field(default_factory=set)
+
+
+process = Process()
+
+_in_child: list[Callable[[], None]] = []
+
+
+def in_child(action: Callable[[], None]) -> Callable[[], None]:
+    """Have a forked child give up what it must not share with its parent: a decorator."""
+    _in_child.append(action)
+    return action
+
+
+def _give_up() -> None:
+    with contextlib.ExitStack() as stack:  # all of them, even if one raises
+        for action in reversed(_in_child):
+            stack.callback(action)
+
+
+os.register_at_fork(after_in_child=_give_up)
