@@ -6,7 +6,6 @@ power cut leaves. `Disk` is the real one, with all that trax asks of it.
 
 from __future__ import annotations
 
-import builtins
 import errno
 import fcntl
 import functools
@@ -341,8 +340,7 @@ class Disk:
             patch.setattr(module, "fcntl", disk_fcntl)
         patch.setattr(filesystem, "force", self._force)
         patch.setattr(filesystem, "io", _Instead(io, {"FileIO": self._file}))
-        patch.setattr(output_files, "builtins", _Instead(builtins, {"open": self._open}))
-        for module in (store, truncate):
+        for module in (store, truncate, output_files):
             patch.setattr(module, "open", self._open, raising=False)
 
     def heal(self) -> None:

@@ -9,7 +9,7 @@ from trax._version import __version__
 from trax.core import Trax, load
 from trax.decorator import AsyncResumable, Resumable, resumable
 from trax.engine.async_driver import AsyncRun
-from trax.engine.helpers import Step, remaining, step, steps
+from trax.engine.helpers import Step, open, remaining, step, steps
 from trax.engine.sync_driver import Run
 from trax.errors import (
     ArgumentsChangedError,
@@ -27,7 +27,6 @@ from trax.errors import (
 )
 from trax.fsck.api import Repaired, Verification, repair, verify
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.tracking.output_files import open
 
 __all__ = [
     "ArgumentsChangedError",

@@ -16,8 +16,9 @@ from trax.engine.replay import REPLACE, STORED, Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import NotFoundError, UsageError
 from trax.storage.codec import Encoded, encode
+from trax.storage.context import encode_context
 from trax.storage.filenames import encode_run
-from trax.storage.records import CONTEXT, encode_context
+from trax.storage.records import CONTEXT
 from trax.storage.store import Hold, Store, Sync
 
 __all__ = ["Trax", "load"]

@@ -44,6 +44,7 @@ from trax.fsck.repair import Plan, repair
 from trax.storage import filesystem
 from trax.storage.checkpoint import read_checkpoint, write_checkpoint
 from trax.storage.codec import Encoded, encode
+from trax.storage.context import Key, encode_context
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory
 from trax.storage.records import (
@@ -57,7 +58,6 @@ from trax.storage.records import (
     PICKLE,
     Records,
     decode_header,
-    encode_context,
     frame,
 )
 from trax.storage.run_reader import Recovery
@@ -79,12 +79,12 @@ def store(text: str, sync: str = "interval", arrays: bool = False) -> dict[str, 
     return directory.files()
 
 
-def always(context: Mapping[str, bytes]) -> bool:
+def always(context: Mapping[Key, bytes]) -> bool:
     """All output files are long enough."""
     return True
 
 
-def mend(directory: Directory, fits: Callable[[Mapping[str, bytes]], bool] = always) -> Plan:
+def mend(directory: Directory, fits: Callable[[Mapping[Key, bytes]], bool] = always) -> Plan:
     """Repair; the copy is somebody else's affair."""
     return repair(directory, NAME, fits, lambda: "aside/run~1")
 
@@ -446,15 +446,18 @@ class OutputWriter(Writer):
         self.generations.checkpoint({"step": self.step}, parts, derived=derived)
 
 
+LENGTH_OF_OUTPUT = Key.parse("output out.txt#0")
+
+
 def at(step: int) -> bytes:
-    return encode_context([("output out.txt#0", struct.pack("<Q", 10 * step))])
+    return encode_context([(LENGTH_OF_OUTPUT, struct.pack("<Q", 10 * step))])
 
 
-def has(length: int) -> Callable[[Mapping[str, bytes]], bool]:
+def has(length: int) -> Callable[[Mapping[Key, bytes]], bool]:
     """Return what says whether an output file of this length is long enough."""
 
-    def fits(context: Mapping[str, bytes]) -> bool:
-        (needed,) = struct.unpack("<Q", context.get("output out.txt#0", bytes(8)))
+    def fits(context: Mapping[Key, bytes]) -> bool:
+        (needed,) = struct.unpack("<Q", context.get(LENGTH_OF_OUTPUT, bytes(8)))
         return length >= int(needed)
 
     return fits

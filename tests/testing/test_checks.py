@@ -381,7 +381,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         os.rename,
         filesystem.force,
         filesystem._LocalOutput,
-        output_files.Outputs.open,
+        output_files.OutputFiles.open,
     )
     rng = np.random.default_rng(1)
     random.seed(1)
@@ -394,7 +394,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         os.rename,
         filesystem.force,
         filesystem._LocalOutput,
-        output_files.Outputs.open,
+        output_files.OutputFiles.open,
     )
     assert Path.cwd() == tmp_path
     assert not list(temporary.iterdir())

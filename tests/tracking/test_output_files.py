@@ -19,6 +19,7 @@ from support import run_script
 
 import trax
 from trax.storage import filesystem
+from trax.storage.context import Key, Kind
 from trax.tracking import output_files
 from trax.tracking.truncate import cut_back
 
@@ -554,7 +555,7 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     assert all(
         word >= 0 or seen is not output_files._Output.seen for seen, word in run._engine._watched
     )
-    assert not any(name.startswith("output") for name in run._engine._positions._context.names)
+    assert not any(key.kind is Kind.OUTPUT for key in run._engine._positions._tracker.keys)
     run.close()
 
 
@@ -708,7 +709,7 @@ def test_what_cannot_be_said_of_an_output_file_is_damage(
     log.write_bytes(b"increments")
     (store_here / "link").symlink_to(log)
     with pytest.raises(trax.CorruptionError, match="what cannot be"):
-        cut_back(str(store_here), str(log.parent), {key: value}, {})
+        cut_back(str(store_here), str(log.parent), {Key.parse(key): value}, {})
     assert log.read_bytes() == b"increments"
 
 

@@ -10,9 +10,10 @@ from trax import notices
 from trax.calls.call import Call
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, decode, encode
+from trax.storage.context import Key
 from trax.storage.records import CLOUDPICKLE
 from trax.storage.run_writer import Generations
-from trax.tracking.rng_tracking import Positions
+from trax.tracking.rng_tracking import RngTracking
 from trax.tracking.tracker import Parts
 
 __all__ = ["Checkpoints", "Prepared"]
@@ -31,12 +32,12 @@ class Prepared:
     parts : dict of str to Encoded
         Its parts.
     positions : dict
-        What of the positions is in it, see `Positions.take`.
+        What of the positions is in it, see `RngTracking.snapshot`.
     """
 
     meta: dict[str, Any]
     parts: dict[str, Encoded]
-    positions: dict[str, Parts]
+    positions: dict[Key, Parts]
 
 
 class Checkpoints:
@@ -46,7 +47,7 @@ class Checkpoints:
     ----------
     call : Call
         The call that the run is of.
-    positions : Positions
+    positions : RngTracking
         What is kept beside the state.
     generations : Generations
         The run, held for writing.
@@ -57,7 +58,7 @@ class Checkpoints:
         Whether the last one failed.
     """
 
-    def __init__(self, call: Call, positions: Positions, generations: Generations) -> None:
+    def __init__(self, call: Call, positions: RngTracking, generations: Generations) -> None:
         self.behind = False
         self._call = call
         self._positions = positions
@@ -99,7 +100,7 @@ class Checkpoints:
             Something cannot be pickled; nothing was stored.
         """
         call, positions = self._call, self._positions
-        taken = positions.take()
+        taken = positions.snapshot()
         parts = {"state": positions.encode_state(state), **self._parts}
         where, parts["context"] = positions.describe(taken)
         if result is not None:
@@ -127,6 +128,6 @@ class Checkpoints:
         """
         self.behind = True
         size = self._generations.checkpoint(prepared.meta, prepared.parts, derived=derived)
-        self._positions.keep(prepared.positions)
+        self._positions.mark_stored(prepared.positions)
         self.behind = False
         return size

@@ -35,8 +35,9 @@ from trax.interrupts.stop_request import Stopping
 from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.store import Hold, Store
-from trax.tracking.output_files import Outputs
-from trax.tracking.rng_tracking import Positions
+from trax.tracking.output_files import OutputFiles
+from trax.tracking.rng_discovery import InnerRngs
+from trax.tracking.rng_tracking import RngTracking
 
 if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
@@ -97,7 +98,7 @@ class Engine:
         self._store = Store(call.options.traxdir)
         self._hold: Hold | None = None
         self._active: Active | None = None
-        self._outputs: Outputs | None = None
+        self._outputs: OutputFiles | None = None
         self._since = Since(0, _clock())
         self._why_closed = "it was closed"
         self._look_at = -math.inf
@@ -196,7 +197,13 @@ class Engine:
             self._replayed_bytes = stored.recovery.log_bytes
             self.resumed_at = stored.step
             self._migrated = stored.migrated_from is not None
-        self._positions = Positions(self._call, stored)
+        self._positions = RngTracking(
+            self.name,
+            self._call.outer_rngs,
+            stored.inner if stored else InnerRngs({}),
+            stored.recovery if stored else None,
+            tracks_inner=self._call.mode == "function",
+        )
         self._positions.begin(self._identity(stored), done=opened.done)
         if opened.done:
             self.result = opened.result
@@ -214,7 +221,7 @@ class Engine:
         self._generations = hold.generations
         self._generations.on_suspect = self._look_at_once
         self._checkpoints = Checkpoints(self._call, self._positions, self._generations)
-        self._outputs = Outputs(
+        self._outputs = OutputFiles(
             self._store.path,
             self._positions.recovered,
             always=options.sync == "always" and not self.is_deferred,

@@ -13,12 +13,11 @@ from trax.calls.fingerprint import fingerprint
 from trax.calls.migration import Migration
 from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import decode, decode_finding
-from trax.storage.records import decode_context
+from trax.storage.context import FOLDED, decode_context
 from trax.storage.run_reader import Recovery
 from trax.storage.store import Store
-from trax.tracking.rng_discovery import Inner
-from trax.tracking.rng_state import canonical, is_generator
-from trax.tracking.tracker import FOLDED
+from trax.tracking.rng_discovery import InnerRngs
+from trax.tracking.rng_state import canonical, is_rng
 
 __all__ = [
     "REPLACE",
@@ -65,8 +64,8 @@ class Replayed(Generic[S]):
         The checkpoint's meta record; empty where there is no checkpoint.
     recovery : Recovery
         What was read.
-    inner : Inner
-        The random generators in the state, where they stood.
+    inner : InnerRngs
+        The RNGs in the state, at their positions.
     migrated_from : int or None
         The version that the stored state was of, if that is not the present one.
     """
@@ -78,7 +77,7 @@ class Replayed(Generic[S]):
     age: float
     meta: dict[str, Any]
     recovery: Recovery
-    inner: Inner
+    inner: InnerRngs
     migrated_from: int | None = None
 
 
@@ -125,15 +124,15 @@ def replay(
     mode = meta.get("replay_log", "unknown")
     if replay_log is STORED or (replay_log is REPLACE and mode == "function"):
         replay_log = _stored(recovery, name, mode, renames)
-    inner = Inner({})
+    inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
         what = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
         state, found = decode_finding(encoded, what, list(places.values()), renames)
-        if not all(map(is_generator, map(canonical, found))):
+        if not all(map(is_rng, map(canonical, found))):
             raise recovery.damaged_base("the random generators in the state are not where it says")
-        inner = Inner(dict(zip(map(int, places), found, strict=True)))
+        inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
         inner.restore(recovery.context)
     elif create is not None:
         state = create()
@@ -196,7 +195,7 @@ def _fold(
     state: Any,
     replay_log: Callable[[Any, Any], Any] | None,
     renames: Mapping[str, str] | None,
-    inner: Inner,
+    inner: InnerRngs,
 ) -> Any:
     for encoded in recovery.increments():
         if replay_log is None:
@@ -205,7 +204,7 @@ def _fold(
                 "with: give replay_log="
             )
         increment = decode(encoded, f"an increment of the run {name!r}", renames)
-        draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
+        draws = bool(inner.tracked) and FOLDED in decode_context(encoded.context)
         if draws:
             inner.restore(recovery.context)
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.fsck.repair import repair as mend
 from trax.fsck.verification import CheckpointFile, Generation, LogFile, examine
+from trax.storage.context import Key
 from trax.storage.messages import repair_call
 from trax.storage.store import Store
 from trax.tracking.truncate import lengths
@@ -214,7 +215,7 @@ def _verify(store: Store, name: str) -> Verification:
     )
 
 
-def _outputs(store: Store, context: Mapping[str, bytes]) -> Iterator[OutputFile]:
+def _outputs(store: Store, context: Mapping[Key, bytes]) -> Iterator[OutputFile]:
     for path, length in lengths(store.path, context).items():
         try:
             present: int | None = os.stat(path).st_size
@@ -341,7 +342,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     store = Store(traxdir)
     _check_files(store, name)
 
-    def fits(context: Mapping[str, bytes]) -> bool:
+    def fits(context: Mapping[Key, bytes]) -> bool:
         try:
             return all(one.is_long_enough for one in _outputs(store, context))
         except CorruptionError:  # what cannot be about an output file

@@ -13,14 +13,15 @@ from copy import copy
 from dataclasses import dataclass
 
 from trax.fsck.scan import FoundCheckpoint, FoundLog, Survey
+from trax.storage.context import Key, decode_context, has_outputs
 from trax.storage.filesystem import Directory
 from trax.storage.log import LogReader, open_log
-from trax.storage.records import HEADER_SIZE, NOTE, Damage, decode_context
-from trax.storage.run_reader import OUTPUT, Position, is_log_of, may_lead
+from trax.storage.records import HEADER_SIZE, NOTE, Damage
+from trax.storage.run_reader import Position, is_log_of, may_lead
 
 __all__ = ["Fits", "Prefix", "prefixes"]
 
-Fits = Callable[[Mapping[str, bytes]], bool]
+Fits = Callable[[Mapping[Key, bytes]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ class _Walk:
     ----------
     position : Position
         Where it is.
-    context : dict of str to bytes
-        What else stood where at that position.
+    context : dict of Key to bytes
+        The positions of RNGs and output files there.
     best : Prefix or None
         The way to the last place where the output files are as long as they were.
     """
@@ -186,10 +187,10 @@ class _Walk:
         if len(self._path) == 1 and self._may_begin:
             self.best = self._here(HEADER_SIZE)
 
-    def merge(self, context: dict[str, bytes]) -> None:
+    def merge(self, context: dict[Key, bytes]) -> None:
         """Go over a context."""
         self.context |= context
-        if _speaks_of_outputs(context):
+        if has_outputs(context):
             self._is_fit = self._fits(self.context)
 
     def stand_at(self, position: Position, offset: int) -> None:
@@ -208,9 +209,5 @@ class _Walk:
         self.__dict__.update(place.__dict__)
 
     def _here(self, offset: int) -> Prefix:
-        has_outputs = _speaks_of_outputs(self.context)
-        return Prefix(self._base, self._path, offset, self.position, has_outputs)
-
-
-def _speaks_of_outputs(context: Mapping[str, bytes]) -> bool:
-    return any(key.startswith(OUTPUT) for key in context)
+        speaks = has_outputs(self.context)
+        return Prefix(self._base, self._path, offset, self.position, has_outputs=speaks)

@@ -14,6 +14,7 @@ from typing import Any
 
 from trax.fsck.salvage import count_behind
 from trax.storage.checkpoint import read_checkpoint, read_meta
+from trax.storage.context import Key, decode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, Input, closing_quietly
 from trax.storage.log import LogReader
@@ -23,7 +24,6 @@ from trax.storage.records import (
     Damage,
     Forged,
     NewerVersion,
-    decode_context,
     decode_durable,
     decode_header,
 )
@@ -51,8 +51,8 @@ class FoundCheckpoint:
         What its header block says; empty where that does not hold.
     meta : dict
         Its meta record; empty where that does not hold.
-    context : dict of str to bytes
-        What else stood where; empty where it does not hold.
+    context : dict of Key to bytes
+        The positions of RNGs and output files; empty where it does not hold.
     """
 
     name: FileName
@@ -61,7 +61,7 @@ class FoundCheckpoint:
     offset: int = 0
     fields: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
-    context: dict[str, bytes] = field(default_factory=dict)
+    context: dict[Key, bytes] = field(default_factory=dict)
 
     @property
     def position(self) -> Position:

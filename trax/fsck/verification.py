@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trax.errors import CorruptionError
 from trax.fsck.scan import FoundCheckpoint, FoundLog, Survey
+from trax.storage.context import Key
 from trax.storage.filesystem import Directory
 from trax.storage.messages import in_short
 from trax.storage.run_reader import Recovery
@@ -101,8 +102,8 @@ class Verified:
         The names of all other files, such as those that were set aside.
     problems : tuple of str
         What is damaged.
-    context : dict of str to bytes
-        What else stood where at that step.
+    context : dict of Key to bytes
+        The positions of RNGs and output files at that step.
     """
 
     step: int | None
@@ -110,7 +111,7 @@ class Verified:
     generations: tuple[Generation, ...]
     others: tuple[str, ...]
     problems: tuple[str, ...]
-    context: dict[str, bytes]
+    context: dict[Key, bytes]
 
 
 def examine(directory: Directory, name: str) -> Verified:

@@ -34,9 +34,9 @@ from trax.storage.run_writer import Generations
 from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
 from trax.tracking import rng_tracking
-from trax.tracking.output_files import Outputs
-from trax.tracking.rng_discovery import import_for, outer
-from trax.tracking.rng_state import Generator, watch
+from trax.tracking.output_files import OutputFiles
+from trax.tracking.rng_discovery import OuterRngs, import_for, outer_key
+from trax.tracking.rng_state import TrackedRng, track
 
 __all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
 
@@ -163,7 +163,7 @@ class Trials:
         if "numpy" in sys.modules:
             import_for("numpy.random")  # numpy does that itself only where it is asked for it
         self._generators = [
-            (watched, watched.parts()) for watched in _generators(self._call).values()
+            (watched, watched.parts()) for watched in _outer_rngs(self._call).values()
         ]
         self._said: list[str] = []  # by the run that is on, or was last
         self._said_before: list[str] = []  # by the reference
@@ -277,7 +277,7 @@ class Trials:
     def _end(self, engine: Engine, outcome: Outcome) -> None:
         outcome.result = freeze(engine.result)
         outcome.files = self._files()
-        followed = _generators(engine._call)  # noqa: SLF001
+        followed = _outer_rngs(engine._call)  # noqa: SLF001
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
         self._compare_ends(outcome)
 
@@ -323,13 +323,13 @@ class Trials:
                 ticks.remove(self._action)
 
         def open_inside(
-            outputs: Outputs, path: str | os.PathLike[str], *args: Any, **kwargs: Any
+            outputs: OutputFiles, path: str | os.PathLike[str], *args: Any, **kwargs: Any
         ) -> Any:
             self._has_outputs = True
             _check_inside(path)
             return open_output(outputs, path, *args, **kwargs)
 
-        open_output = Outputs.open
+        open_output = OutputFiles.open
 
         class SameRun(Generations):
             def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -341,7 +341,7 @@ class Trials:
             replaced(filesystem, boot_id=lambda: boot, force=_nothing),
             replaced(os, fsync=_nothing, fdatasync=_nothing),
             replaced(store, Ticker=Ticker, Generations=SameRun),
-            replaced(Outputs, open=open_inside),
+            replaced(OutputFiles, open=open_inside),
             replaced(rng_tracking, _runs=set()),
             replaced(notices, info=_nothing, warn=said.append),
             self._global_positions(),
@@ -503,13 +503,11 @@ def _directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _generators(call: Call) -> dict[str, Generator]:
-    """Return what follows the random generators that a call can draw from, outside of its state."""
-    found = {}
-    for place, generator in outer(call.options.rng or (), call.arguments, call.function):
-        watched = watch(generator)
-        found[f"{place}: {watched.kind}"] = watched
-    return found
+def _outer_rngs(call: Call) -> dict[str, TrackedRng]:
+    """Return what tracks the RNGs that a call can draw from now, outside of its state."""
+    rngs = OuterRngs(call.options.rng or (), call.arguments, call.function)
+    tracked = [(place, track(rng)) for place, rng in rngs]
+    return {outer_key(place, rng).name: rng for place, rng in tracked}
 
 
 def _check_inside(path: str | os.PathLike[str]) -> None:
