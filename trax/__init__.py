@@ -10,7 +10,7 @@ from trax._version import __version__
 from trax.core import Trax, load
 from trax.decorator import AsyncResumable, Resumable, resumable
 from trax.engine.async_driver import AsyncRun
-from trax.engine.helpers import Step, remaining, step, steps
+from trax.engine.helpers import Step, open, remaining, step, steps
 from trax.engine.sync_driver import Run
 from trax.errors import (
     ArgumentsChangedError,
@@ -31,7 +31,6 @@ from trax.fsck.outputs import OutputFile
 from trax.fsck.repair import Repaired, repair
 from trax.fsck.verify import Verification, verify
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.tracking.output_files import open
 
 __all__ = [
     "ArgumentsChangedError",

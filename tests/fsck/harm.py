@@ -15,6 +15,7 @@ from trax import CorruptionError
 from trax.fsck.repair import mend as mend_run
 from trax.fsck.repair_plan import Plan
 from trax.storage.codec import Encoded, encode
+from trax.storage.context import Key, encode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory
 from trax.storage.records import (
@@ -25,7 +26,6 @@ from trax.storage.records import (
     PICKLE,
     Records,
     decode_header,
-    encode_context,
 )
 from trax.storage.run_reader import RunReader
 from trax.testing.memory import MemoryDirectory
@@ -46,12 +46,12 @@ def store(text: str, sync: str = "interval", arrays: bool = False) -> dict[str, 
     return directory.files()
 
 
-def always(context: Mapping[str, bytes]) -> bool:
+def always(context: Mapping[Key, bytes]) -> bool:
     """All output files are long enough."""
     return True
 
 
-def mend(directory: Directory, fits: Callable[[Mapping[str, bytes]], bool] = always) -> Plan:
+def mend(directory: Directory, fits: Callable[[Mapping[Key, bytes]], bool] = always) -> Plan:
     """Repair; the copy is somebody else's affair."""
     return mend_run(directory, NAME, fits, lambda: "aside/run~1")
 
@@ -199,6 +199,8 @@ def harmed(text: str) -> dict[str, bytes]:
 
 # -- output files --------------------------------------------------------------------------
 
+OUTPUT = Key.parse("output out.txt#0")
+
 
 class OutputWriter(Writer):
     """A process whose every step writes ten bytes to an output file."""
@@ -216,14 +218,14 @@ class OutputWriter(Writer):
 
 
 def at(step: int) -> bytes:
-    return encode_context([("output out.txt#0", struct.pack("<Q", 10 * step))])
+    return encode_context([(OUTPUT, struct.pack("<Q", 10 * step))])
 
 
-def has(length: int) -> Callable[[Mapping[str, bytes]], bool]:
+def has(length: int) -> Callable[[Mapping[Key, bytes]], bool]:
     """Return what says whether an output file of this length is long enough."""
 
-    def fits(context: Mapping[str, bytes]) -> bool:
-        (needed,) = struct.unpack("<Q", context.get("output out.txt#0", bytes(8)))
+    def fits(context: Mapping[Key, bytes]) -> bool:
+        (needed,) = struct.unpack("<Q", context.get(OUTPUT, bytes(8)))
         return length >= int(needed)
 
     return fits

@@ -9,12 +9,14 @@ import pytest
 
 from trax import CorruptionError
 from trax.fsck.outputs import find_outputs, have_outputs
+from trax.storage.context import Key, Kind
 
 
-def context(**lengths: int) -> dict[str, bytes]:
+def context(**lengths: int) -> dict[Key, bytes]:
     """Return what is stored of output files beside the store."""
     return {
-        f"output ../{name}.txt#0": struct.pack("<Q", length) for name, length in lengths.items()
+        Key(Kind.OUTPUT, f"../{name}.txt", 0): struct.pack("<Q", length)
+        for name, length in lengths.items()
     }
 
 
@@ -42,7 +44,7 @@ def test_all_must_be_long_enough(tmp_path: Path, length: int, enough: bool) -> N
 
 def test_what_cannot_be_about_an_output_file_is_no_output(tmp_path: Path) -> None:
     """It is an error to look for it, and nothing that a run could resume with."""
-    odd = {"output ../out.txt#0": b"seven.."}
+    odd = {Key.parse("output ../out.txt#0"): b"seven.."}
     with pytest.raises(CorruptionError, match=r"'\.\./out\.txt'"):
         find_outputs(str(tmp_path), odd)
     assert not have_outputs(str(tmp_path), odd)

@@ -31,6 +31,7 @@ from support import (
 import trax
 from trax import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
 from trax.fsck.verify import Verification, examine
+from trax.storage.context import Key, encode_context
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.records import (
@@ -39,7 +40,6 @@ from trax.storage.records import (
     DURABLE_OFFSET,
     HEADER_SIZE,
     PICKLE,
-    encode_context,
     frame,
 )
 from trax.testing.memory import MemoryDirectory
@@ -277,7 +277,7 @@ def test_what_cannot_be_about_an_output_file_is_a_problem_and_repaired() -> None
     log = Path(found.path, "log-00000003")
     content = log.read_bytes()
     (chain,) = struct.unpack("<Q", content[-8:])
-    odd = encode_context([("output ../out.txt#0", b"seven..")])
+    odd = encode_context([(Key.parse("output ../out.txt#0"), b"seven..")])
     records = [(CONTEXT | BEGINS, odd), (PICKLE, pickle.dumps(13))]
     log.write_bytes(content + b"".join(frame(records, chain, None)[0]))
     found = trax.verify("count")

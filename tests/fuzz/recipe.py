@@ -47,6 +47,8 @@ import numpy as np
 from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest
 
 from trax.storage.codec import encode
+from trax.storage.context import Key as ContextKey
+from trax.storage.context import decode_context, entry_head
 from trax.storage.filenames import FileName
 from trax.storage.records import (
     BEGINS,
@@ -61,11 +63,9 @@ from trax.storage.records import (
     PICKLE,
     SIGNATURE,
     SIGNATURE_OFFSET,
-    decode_context,
     decode_header,
     encode_durable,
     encode_header,
-    entry_head,
     header_signer,
     pieces,
 )
@@ -412,7 +412,7 @@ def _entry(entry: Any) -> bytes:
         return data_of(entry)
     value = data_of(entry[1])
     key = str(entry[0]).encode(errors="surrogatepass")[:1000].decode(errors="surrogateescape")
-    return entry_head(key, len(value)) + value
+    return entry_head(ContextKey.parse(key), len(value)) + value
 
 
 def _changed(data: bytes, content: dict[str, Any]) -> bytes:
@@ -457,10 +457,8 @@ def _read(data: bytes) -> Iterator[tuple[int, Any]]:
         if plain in (PICKLE, CLOUDPICKLE):
             yield kind, _object(payload)
         elif plain in (CONTEXT, NOTE):
-            yield (
-                kind,
-                [[key, value.decode("latin-1")] for key, value in decode_context(payload).items()],
-            )
+            entries = decode_context(payload).items()
+            yield kind, [[str(key), value.decode("latin-1")] for key, value in entries]
         elif plain == 5:
             yield kind, json.loads(payload)
         else:

@@ -36,11 +36,12 @@ from fuzz.recipe import NAME, SECRET, Store, build, context_of, data_of, fold, s
 from trax.errors import CorruptionError, LockedError, TraxError, UsageError
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.codec import Encoded, encode
+from trax.storage.context import decode_context, encode_context
 from trax.storage.filenames import REPAIR, FileName, decode_run, encode_run
 from trax.storage.lock import Lock
 from trax.storage.log import open_log
 from trax.storage.process import process
-from trax.storage.records import Damage, Forged, NewerVersion, decode_context, encode_context
+from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory

@@ -20,7 +20,7 @@ from faults import ERRORS, Fault, FaultyDirectory, Interrupt
 from support import Writer, flipped, read, with_next_boot, write
 
 from trax import DurabilityError, StorageError
-from trax.storage.records import encode_context
+from trax.storage.context import Key, encode_context
 from trax.testing.memory import MemoryDirectory, crash_images
 
 STRIDE = 7  # of the images that power cuts can leave, so many are passed over for one
@@ -132,7 +132,7 @@ class Person:
         if letter == "o":
             self.is_forced = False
         elif letter == "n":
-            generations.note(encode_context([("note#0", bytes(8))]))
+            generations.note(encode_context([(Key.parse("note#0"), bytes(8))]))
             self.promised = self.writer.step
         elif letter == "e":
             self.writer = None

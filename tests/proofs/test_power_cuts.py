@@ -28,10 +28,11 @@ import trax
 from trax import LockedError
 from trax.storage import checkpoint, filesystem
 from trax.storage.codec import Encoded, decode, encode
+from trax.storage.context import encode_context
 from trax.storage.filenames import FileName
 from trax.storage.log import LogWriter
 from trax.storage.process import process
-from trax.storage.records import DURABLE_OFFSET, encode_context, encode_durable
+from trax.storage.records import DURABLE_OFFSET, encode_durable
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 from trax.testing import check_power_cut
@@ -39,8 +40,8 @@ from trax.testing.crashes import Disk, Image
 from trax.testing.memory import MemoryDirectory
 from trax.testing.recording import Recorder, replaced, snapshot, write_image
 from trax.testing.trials import Crash, Promise, crashes
-from trax.tracking.output_files import Outputs
-from trax.tracking.rng_tracking import Positions
+from trax.tracking.output_files import OutputFiles
+from trax.tracking.rng_tracking import RngTracking
 
 Count = Callable[[str, int], None]
 Loop = Generator[Any, Any, Any]
@@ -208,13 +209,13 @@ def mark_before_force(patch: pytest.MonkeyPatch) -> None:
 
 
 def context_left_out(patch: pytest.MonkeyPatch) -> None:
-    describe = Positions.describe
+    describe = RngTracking.describe
 
     def describe_nothing(self: Any, taken: Any) -> tuple[dict[str, Any], Encoded]:
         meta, encoded = describe(self, taken)
         return meta, encoded._replace(payload=encode_context([]))
 
-    patch.setattr(Positions, "describe", describe_nothing)
+    patch.setattr(RngTracking, "describe", describe_nothing)
 
 
 def cut_without_force(patch: pytest.MonkeyPatch) -> None:
@@ -239,7 +240,7 @@ def leave_out(owner: Any, name: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def outputs_without_force(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Outputs, "sync", nothing)
+    patch.setattr(OutputFiles, "sync", nothing)
     patch.setattr("trax.tracking.output_files._Output.sync", nothing)
 
 

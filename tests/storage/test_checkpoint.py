@@ -13,6 +13,7 @@ from support import flipped, of_version
 
 from trax.storage.checkpoint import Checkpoint, read_checkpoint, read_meta, write_checkpoint
 from trax.storage.codec import decode, encode
+from trax.storage.context import Key, encode_context
 from trax.storage.filenames import FileName, temporary
 from trax.storage.filesystem import Directory
 from trax.storage.records import (
@@ -26,7 +27,6 @@ from trax.storage.records import (
     PICKLE,
     Damage,
     NewerVersion,
-    encode_context,
     encode_header,
     pieces,
 )
@@ -317,7 +317,7 @@ def test_a_record_out_of_place_is_noticed(records: list[tuple[int, bytes]]) -> N
 def test_a_context_that_is_cut_short_says_where() -> None:
     """Damage is found when it is read, not when it is needed."""
     meta = b'{"parts": ["state", "context"]}'
-    whole = encode_context([("one", b"1"), ("two", b"2")])
+    whole = encode_context([(Key.parse("one"), b"1"), (Key.parse("two"), b"2")])
     with pytest.raises(Damage, match="cut short") as caught:
         reread(built((META, meta), (PICKLE, b"x"), (CONTEXT, whole[:-1])))
     assert caught.value.offset == HEADER_SIZE + (16 + len(meta)) + 17 + 8 + len(whole) // 2

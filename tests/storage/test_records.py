@@ -31,10 +31,8 @@ from trax.storage.records import (
     Damage,
     NewerVersion,
     Records,
-    decode_context,
     decode_durable,
     decode_header,
-    encode_context,
     encode_durable,
     encode_header,
     follows,
@@ -178,23 +176,6 @@ def with_text(text: bytes, length: int | None = None) -> bytes:
     block[16 : 16 + len(text)] = text
     struct.pack_into("<Q", block, HEADER_SIZE - 8, xxh3_64_intdigest(block[:DURABLE_OFFSET]))
     return bytes(block)
-
-
-# -- contexts ------------------------------------------------------------------------------
-
-
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.binary(max_size=300)))
-def test_a_context_comes_back_and_a_part_of_it_is_never_taken_for_it(
-    entries: dict[str, bytes],
-) -> None:
-    """A cut between two entries leaves those before; any other is found."""
-    payload = encode_context(entries.items())
-    assert decode_context(payload) == entries
-    ends = {len(encode_context(list(entries.items())[:n])) for n in range(len(entries) + 1)}
-    for length in set(range(len(payload))) - ends:
-        with pytest.raises(Damage, match="cut short") as caught:
-            decode_context(payload[:length], 1000)
-        assert caught.value.offset - 1000 == max(end for end in ends if end <= length)
 
 
 # -- durable marks -------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from support import NAME, Writer, changed, flipped, read, with_next_boot, write
 
 from trax import CorruptionError, StorageError, TraxError
 from trax.storage.codec import encode
+from trax.storage.context import Key, encode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, LocalDirectory
 from trax.storage.log import open_log
@@ -40,7 +41,6 @@ from trax.storage.records import (
     NOTE,
     PICKLE,
     Damage,
-    encode_context,
     pieces,
 )
 from trax.storage.run_reader import RunReader
@@ -635,14 +635,14 @@ def test_damage_is_a_finding_and_never_reaches_the_user() -> None:
 def test_a_context_that_is_cut_short_is_damage(kind: int, boot: str) -> None:
     """Its checksum holds, so no crash has torn it; and what it says is not taken for less."""
     files = store("interval", arrays=False)
-    context = encode_context([("one", b"1"), ("two", b"2")])[:-1]
+    context = encode_context([(Key.parse("one"), b"1"), (Key.parse("two"), b"2")])[:-1]
     content = with_record(files[LAST_LOG], kind, context)
     if kind == BEGINS | CONTEXT:
         content = with_record(content, PICKLE, b"\x80\x05K\x01.")
     directory = MemoryDirectory(changed(files, LAST_LOG, content), boot=boot)
     with pytest.raises(CorruptionError, match="cut short") as caught:
         read(directory)
-    entry = len(encode_context([("one", b"1")]))
+    entry = len(encode_context([(Key.parse("one"), b"1")]))
     assert caught.value.offset == len(files[LAST_LOG]) + 8 + entry
 
 

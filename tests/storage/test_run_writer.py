@@ -30,11 +30,12 @@ from support import (
 from trax import CorruptionError, DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import read_checkpoint
 from trax.storage.codec import encode
+from trax.storage.context import Key, Kind, encode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.log import open_log
-from trax.storage.records import HEADER_SIZE, encode_context
-from trax.storage.run_reader import OUTPUT, RunReader
+from trax.storage.records import HEADER_SIZE
+from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory, crash_images
 
@@ -523,7 +524,7 @@ def test_closing_forces_what_was_appended() -> None:
 
 def length_of_output(length: int) -> bytes:
     """Return the context of a step after which an output file has this length."""
-    return encode_context([(f"{OUTPUT}../out.txt#0", struct.pack("<Q", length))])
+    return encode_context([(Key(Kind.OUTPUT, "../out.txt", 0), struct.pack("<Q", length))])
 
 
 @pytest.mark.parametrize("closed", [False, True])

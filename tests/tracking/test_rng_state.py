@@ -1,4 +1,4 @@
-"""Generators are read, watched and restored, each kind alike."""
+"""Generators are read, tracked and restored, each kind alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from trax import CodecError
 from trax.tracking import rng_state
-from trax.tracking.rng_state import canonical, defaults, is_generator, put_back, watch
+from trax.tracking.rng_state import canonical, defaults, is_rng, put_back, track
 
 
 class Inherited(random.Random):
@@ -94,21 +94,21 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
 def test_what_was_restored_draws_the_same_again(case: Any, memory: bool) -> None:
     """At any place: in the middle of a block of words, with a number kept for later, and not."""
     _, generator, draw = case
-    watched = watch(generator)
+    tracked = track(generator)
     for count in range(30):
         for _ in range(count * 17 % 23):
             draw(generator)
-        parts = watched.parts()
+        parts = tracked.parts()
         expected = [draw(generator) for _ in range(3)]
-        watched.restore(parts)
-        assert watched.parts() == parts
+        tracked.restore(parts)
+        assert tracked.parts() == parts
         assert [draw(generator) for _ in range(3)] == expected
 
 
 def test_every_draw_shows(case: Any, memory: bool) -> None:
     """Also one that takes a number kept for later, and one that takes a whole block of words."""
     name, generator, draw = case
-    watched = watch(generator)
+    tracked = track(generator)
     single: Callable[[], Any] = getattr(generator, "gauss", None) or getattr(
         generator, "standard_normal", generator.random
     )
@@ -118,24 +118,24 @@ def test_every_draw_shows(case: Any, memory: bool) -> None:
     if hasattr(generator, "integers"):
         calls += [lambda: generator.integers(9, dtype=np.int32)] * 3
     for call in calls * 5:
-        before = watched.parts()
-        word = watched.word
+        before = tracked.parts()
+        word = tracked.word
         call() if name != "own state" else generator.random()
-        assert watched.seen[0] != word
-        assert watched.parts() != before
+        assert tracked.seen[0] != word
+        assert tracked.parts() != before
 
 
 def test_what_draws_nothing_is_not_looked_at_closer(case: Any) -> None:
     """Where the word is found, it stays the same until something is drawn."""
     name, generator, _ = case
     generator.random()
-    watched = watch(generator)
-    watched.parts()
+    tracked = track(generator)
+    tracked.parts()
     if hasattr(generator, "gauss_next"):
         generator.gauss_next = None
-    watched.parts()
-    found = watched.seen[0] == watched.word
-    kept = name in ("numpy.random", "RandomState") and watched.word == -1
+    tracked.parts()
+    found = tracked.seen[0] == tracked.word
+    kept = name in ("numpy.random", "RandomState") and tracked.word == -1
     assert found or kept or name not in FOUND
 
 
@@ -145,12 +145,12 @@ def test_the_parts_are_of_the_same_form_whether_the_memory_is_read_or_not(
     """A run can be resumed where the memory cannot be read."""
     _, generator, draw = case
     draw(generator)
-    fast = watch(generator).parts()
+    fast = track(generator).parts()
     monkeypatch.setattr(rng_state, "_find", lambda generator, content: None)
     monkeypatch.setattr(rng_state, "_find_gauss", lambda owner: None)
     zeros = memoryview(bytes(5000))
     monkeypatch.setattr(rng_state, "_memory", lambda address, size: zeros[:size])
-    slow = watch(generator)
+    slow = track(generator)
     assert slow.word == -1
     assert slow.parts() == fast
 
@@ -160,23 +160,23 @@ def test_seeding_shows(name: str) -> None:
     """A generator that is seeded anew is somewhere else."""
     generator = CASES[name][0]()
     generator.random()
-    watched = watch(generator)
-    before, word = watched.parts(), watched.word
+    tracked = track(generator)
+    before, word = tracked.parts(), tracked.word
     generator.seed(77)
-    assert watched.seen[0] != word
-    assert watched.parts() != before
+    assert tracked.seen[0] != word
+    assert tracked.parts() != before
 
 
 def test_a_step_stores_a_few_bytes() -> None:
     """The 624 words of a Mersenne Twister are stored where a step has drawn more than those."""
     for generator in (random.Random(1), np.random.RandomState(1)):
-        watched = watch(generator)
+        tracked = track(generator)
         generator.random()
-        before = watched.parts()
+        before = tracked.parts()
         for draws in [*range(300), 700, 1, 2, 700, 50]:
             for _ in range(draws):
                 generator.random()
-            after = watched.parts()
+            after = tracked.parts()
             size = sum(len(b) for a, b in zip(before, after, strict=True) if a != b)
             assert size == (0 if draws == 0 else 17 if draws < 312 else 17 + 2496)
             before = after
@@ -186,15 +186,15 @@ def test_a_step_stores_a_few_bytes() -> None:
 def test_words_that_were_made_anew_often_are_found_again(make: Callable[[], Any]) -> None:
     """However often that was, and also by what has not followed them."""
     generator = make()
-    watched = watch(generator)
-    watched.parts()
+    tracked = track(generator)
+    tracked.parts()
     for count in range(1, 4200):
         for _ in range(312):
             generator.random()
-        parts = watched.parts()
+        parts = tracked.parts()
         if count in (1, 2, 3, 500, 4095, 4096, 4097, 4199):
             other, same = make(), copy.deepcopy(generator)
-            watch(other).restore(parts)
+            track(other).restore(parts)
             assert [other.random() for _ in range(700)] == [same.random() for _ in range(700)]
 
 
@@ -202,10 +202,10 @@ def test_which_objects_are_generators() -> None:
     """What has no state is none, and NumPy's Generator stands for its bit generator."""
     generator = np.random.default_rng(1)
     assert canonical(generator) is generator.bit_generator
-    assert is_generator(generator)
-    assert is_generator(generator.bit_generator)
-    assert not is_generator(random.SystemRandom())
-    assert not is_generator(random)
+    assert is_rng(generator)
+    assert is_rng(generator.bit_generator)
+    assert not is_rng(random.SystemRandom())
+    assert not is_rng(random)
 
 
 # -- positions that cannot be --------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_which_objects_are_generators() -> None:
 def test_what_is_no_position_is_an_error_by_name(case: str) -> None:
     """Whatever it is, and soon: a number in it decides neither about memory nor about time."""
     generator = CASES[case][0]()
-    whole = watch(generator).parts()
+    whole = track(generator).parts()
     for number, part in enumerate(whole):
         is_pickle = part.startswith(b"\x80\x05")  # which ends where it says
         is_place = number == 1 and len(part) == 17
@@ -223,28 +223,28 @@ def test_what_is_no_position_is_an_error_by_name(case: str) -> None:
         for content in wrong:
             parts = (*whole[:number], content, *whole[number + 1 :])
             with pytest.raises(CodecError, match="where the random generator 'this'"):
-                put_back("this", watch(generator), parts)
+                put_back("this", track(generator), parts)
 
 
 def test_numpy_never_draws_from_beyond_its_words() -> None:
     """It believes any place that it is given, and reads the memory there."""
     for generator in (np.random.RandomState(1), np.random.MT19937(1)):
-        watched = watch(generator)
-        words, place = watched.parts()
+        tracked = track(generator)
+        words, place = tracked.parts()
         for index in (-1, 625, 2**31 - 1):
             forged = place[:4] + index.to_bytes(4, "little", signed=True) + place[8:]
             with pytest.raises(CodecError, match="cannot be the next one"):
-                put_back("this", watched, (words, forged))
+                put_back("this", tracked, (words, forged))
 
 
 def test_a_seed_that_has_spawned_very_many_is_restored_at_once() -> None:
     """And its next child is the one that it would have been."""
     seed, other = np.random.SeedSequence(5), np.random.SeedSequence(5)
-    watch(seed).restore(((2**32 - 10).to_bytes(4, "little"),))
+    track(seed).restore(((2**32 - 10).to_bytes(4, "little"),))
     assert seed.n_children_spawned == 2**32 - 10
-    watch(seed).restore(((7).to_bytes(4, "little"),))
+    track(seed).restore(((7).to_bytes(4, "little"),))
     assert seed.n_children_spawned == 2**32 - 10
     other.spawn(3)
     third = np.random.SeedSequence(5)
-    watch(third).restore(watch(other).parts())
+    track(third).restore(track(other).parts())
     assert third.spawn(1)[0].spawn_key == other.spawn(1)[0].spawn_key == (3,)

@@ -429,7 +429,7 @@ def test_a_generator_that_spawns_others_goes_on_with_the_next() -> None:
 
 
 def test_what_was_drawn_while_random_numbers_were_left_alone_is_not_drawn_again() -> None:
-    """Positions from before that are forgotten."""
+    """RngTracking from before that are forgotten."""
 
     def loop(rng: Any) -> Any:
         @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], rng=rng, name="loop")

@@ -1,4 +1,4 @@
-"""Positions are stored with the steps, in logs and in checkpoints."""
+"""RngTracking are stored with the steps, in logs and in checkpoints."""
 
 from __future__ import annotations
 

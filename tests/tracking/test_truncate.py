@@ -12,6 +12,7 @@ from support import run_script
 from test_output_files import WHOLE, Lines, looping
 
 import trax
+from trax.storage.context import Key
 from trax.tracking.truncate import cut_back
 
 
@@ -115,7 +116,7 @@ def test_what_cannot_be_said_of_an_output_file_is_damage(
     log.write_bytes(b"increments")
     (store_here / "link").symlink_to(log)
     with pytest.raises(trax.CorruptionError, match="what cannot be"):
-        cut_back(str(store_here), str(log.parent), {key: value}, {})
+        cut_back(str(store_here), str(log.parent), {Key.parse(key): value}, {})
     assert log.read_bytes() == b"increments"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import trax
-from trax.tracking.rng_state import watch
+from trax.tracking.rng_state import track
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -22,15 +22,15 @@ def draw(generator: Any) -> list[Any]:
 def test_what_was_restored_draws_the_same_again(own: bool) -> None:
     """Also in the middle of a block of words, and with a normal number kept for later."""
     generator = torch.Generator().manual_seed(3) if own else torch.default_generator
-    watched = watch(generator)
+    tracked = track(generator)
     for count in range(30):
         for _ in range(count * 17 % 23):
             draw(generator)
-        parts = watched.parts()
+        parts = tracked.parts()
         expected = [draw(generator) for _ in range(3)]
-        assert watched.parts() != parts
-        watched.restore(parts)
-        assert watched.parts() == parts
+        assert tracked.parts() != parts
+        tracked.restore(parts)
+        assert tracked.parts() == parts
         assert [draw(generator) for _ in range(3)] == expected
 
 

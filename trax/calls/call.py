@@ -17,6 +17,7 @@ from trax.calls.migration import Migration
 from trax.calls.name_template import format_name
 from trax.calls.options import Options
 from trax.errors import UsageError
+from trax.tracking.rng_discovery import OuterRngs
 
 __all__ = ["Call"]
 
@@ -96,6 +97,12 @@ class Call:
         """What would be stored of all arguments had nothing been renamed."""
         names = {new: old for old, new in (self.options.renames or {}).items()}
         return describe_where_possible(self.arguments, names)
+
+    @cached_property
+    def outer_rngs(self) -> OuterRngs | None:
+        """The RNGs outside of the state; None where random numbers are left alone."""
+        named = self.options.rng
+        return None if named is None else OuterRngs(named, self.arguments, self.function)
 
     @property
     def migration(self) -> Migration:

@@ -15,8 +15,9 @@ from trax.storage.records import CLOUDPICKLE
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.pulse import Pulse
+    from trax.storage.context import Key
     from trax.storage.run_writer import RunWriter
-    from trax.tracking.rng_tracking import Positions
+    from trax.tracking.rng_tracking import RngTracking
     from trax.tracking.tracker import Parts
 
 __all__ = ["Checkpointer"]
@@ -30,7 +31,7 @@ class _Prepared:
 
     meta: dict[str, Any]
     parts: dict[str, Encoded]
-    positions: dict[str, Parts]
+    positions: dict[Key, Parts]
 
 
 class Checkpointer:
@@ -42,7 +43,7 @@ class Checkpointer:
         The call that the run is of.
     writer : RunWriter
         The run, held for writing.
-    tracking : Positions
+    tracking : RngTracking
         The RNGs and output files whose positions are stored beside the state.
     pulse : Pulse
         Is told of each checkpoint, and knows the step.
@@ -53,7 +54,7 @@ class Checkpointer:
         Whether the last checkpoint failed.
     """
 
-    def __init__(self, call: Call, writer: RunWriter, tracking: Positions, pulse: Pulse) -> None:
+    def __init__(self, call: Call, writer: RunWriter, tracking: RngTracking, pulse: Pulse) -> None:
         self.has_failed = False
         self._call = call
         self._writer = writer
@@ -106,7 +107,7 @@ class Checkpointer:
         try:
             self.has_failed = True
             size = self._writer.checkpoint(prepared.meta, prepared.parts, derived=derived)
-            self._tracking.keep(prepared.positions)
+            self._tracking.mark_stored(prepared.positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
         finally:
@@ -127,7 +128,7 @@ class Checkpointer:
 
     def _prepare(self, state: Any, result: Any, *, done: bool) -> _Prepared:
         call, tracking = self._call, self._tracking
-        positions = tracking.take()
+        positions = tracking.snapshot()
         parts = {"state": tracking.encode_state(state), **self._parts}
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:

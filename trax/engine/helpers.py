@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Self, TypeVar
+from typing import IO, Any, BinaryIO, Literal, Self, TextIO, TypeVar, overload
 
 from trax import notices
 from trax.engine.registry import current
 from trax.engine.session import Session
 from trax.errors import UsageError
 
-__all__ = ["Step", "remaining", "step", "steps"]
+__all__ = ["Step", "open", "remaining", "step", "steps"]
 
 T = TypeVar("T")
 
@@ -145,6 +146,69 @@ def step() -> Step:
     """
     session = current("trax.step()")
     return Step(session.step, str(uuid.uuid5(uuid.UUID(session.run_id), str(session.step))))
+
+
+@overload
+def open(
+    path: str | os.PathLike[str],
+    mode: Literal["w", "a", "x", "wt", "at", "xt"] = "w",
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+) -> TextIO: ...
+@overload
+def open(path: str | os.PathLike[str], mode: Literal["wb", "ab", "xb"]) -> BinaryIO: ...
+@overload
+def open(path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
+
+
+def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[Any]:
+    """Open an output file that is part of the run: it holds what the stored steps have written.
+
+    What a step writes to it counts when its increment does. After a crash the file is cut back to
+    what the steps that are stored had written, and the loop goes on writing there: nothing is
+    missing and nothing is there twice. So the file only grows; the loop opens it again when it
+    resumes, and goes on at its end whatever the mode is.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. A relative path is stored relative to the store, so that both can be moved.
+    mode : {"w", "a", "x"}, with "t" or "b"
+        What happens to a file that is there when the run opens it for the first time: it is
+        emptied, gone on with, or an error. Opened again in the same process it must be ``"a"``.
+    encoding, errors, newline : str, optional
+        As for the built-in function `open`.
+
+    Returns
+    -------
+    file object
+        What the built-in `open` returns. What it has buffered is flushed at every step.
+
+    Raises
+    ------
+    UsageError
+        Outside of a loop that trax runs, or where the file is open already.
+    OSError
+        As from the built-in `open`.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int)
+    ... def squares(n, below):
+    ...     with trax.open("squares.txt") as file:
+    ...         while n < below:
+    ...             print(n * n, file=file)
+    ...             n = yield n + 1
+    >>> squares(below=4).result()
+    4
+    >>> from pathlib import Path
+    >>> Path("squares.txt").read_text().split()
+    ['0', '1', '4', '9']
+    """
+    return current("trax.open()").open_output(path, mode, **options)
 
 
 def _counting(what: str) -> Session:

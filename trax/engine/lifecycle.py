@@ -24,7 +24,8 @@ from trax.errors import StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
-from trax.tracking.rng_tracking import Positions
+from trax.tracking.rng_discovery import InnerRngs
+from trax.tracking.rng_tracking import RngTracking
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -153,8 +154,7 @@ class Lifecycle:
             if finished is None:
                 self._hold()
             else:
-                tracking = Positions(self._call, finished.stored)
-                tracking.begin(finished.run_id, done=True)
+                self._track(finished, finished.run_id)
                 self._take_result(finished)
         finally:
             if self.status != "open":
@@ -172,8 +172,7 @@ class Lifecycle:
         )
         try:
             opened = open_held(self._call, self._store, hold)
-            tracking = Positions(self._call, opened.stored)
-            tracking.begin(hold.writer.run, done=opened.done)
+            tracking = self._track(opened, hold.writer.run)
             if opened.done:
                 hold.close()
                 self._take_result(opened)
@@ -194,6 +193,19 @@ class Lifecycle:
         self._opened, self._session = opened, session
         self._active = Active(self._key, session, self._thread, self._is_going_on, self.close)
         self.status = "open"
+
+    def _track(self, opened: Opened, run_id: str) -> RngTracking:
+        """Set the RNGs to their stored positions, and track them from there."""
+        stored, call = opened.stored, self._call
+        tracking = RngTracking(
+            self.name,
+            call.outer_rngs,
+            stored.inner if stored else InnerRngs({}),
+            stored.recovery if stored else None,
+            tracks_inner=call.log_mode.has_function,
+        )
+        tracking.begin(run_id, done=opened.done)
+        return tracking
 
     def _take_result(self, opened: Opened) -> None:
         self._opened = opened

@@ -16,7 +16,7 @@ from trax.storage.codec import decode
 if TYPE_CHECKING:
     from trax.engine.checkpointer import Checkpointer
     from trax.storage.codec import Encoded
-    from trax.tracking.rng_tracking import Positions
+    from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Preflight"]
 
@@ -28,7 +28,7 @@ class Preflight:
 
     Parameters
     ----------
-    tracking : Positions
+    tracking : RngTracking
         Which RNGs are tracked.
     checkpointer : Checkpointer
         Proves that the state can be stored.
@@ -43,7 +43,9 @@ class Preflight:
         How many steps are still to be checked.
     """
 
-    def __init__(self, tracking: Positions, checkpointer: Checkpointer, *, is_proven: bool) -> None:
+    def __init__(
+        self, tracking: RngTracking, checkpointer: Checkpointer, *, is_proven: bool
+    ) -> None:
         self.is_proven = is_proven
         self.checks_left = _CHECKS
         self._tracking = tracking

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trax.integrations.tqdm import Bar
     from trax.interrupts.stop_request import StopRequest
     from trax.storage.run_writer import RunWriter
-    from trax.tracking.output_files import Outputs
+    from trax.tracking.output_files import OutputFiles
 
 __all__ = ["CHECKPOINT", "SAVE", "Pulse"]
 
@@ -41,7 +41,7 @@ class Pulse:
         Whether the loop is to stop.
     writer : RunWriter
         Tells how long the log is.
-    outputs : Outputs
+    outputs : OutputFiles
         The output files.
     bar : Bar or None
         The progress bar.
@@ -62,7 +62,7 @@ class Pulse:
         policy: Callable[[Since], bool],
         stop_request: StopRequest,
         writer: RunWriter,
-        outputs: Outputs,
+        outputs: OutputFiles,
         bar: Bar | None,
         replayed_bytes: int,
     ) -> None:

@@ -13,13 +13,12 @@ from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.calls.migration import Migration
 from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, decode, decode_finding
+from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
-from trax.storage.records import decode_context
 from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
-from trax.tracking.rng_discovery import Inner
-from trax.tracking.rng_state import canonical, is_generator
-from trax.tracking.tracker import FOLDED
+from trax.tracking.rng_discovery import InnerRngs
+from trax.tracking.rng_state import canonical, is_rng
 
 __all__ = [
     "Replayed",
@@ -52,8 +51,8 @@ class Replayed(Generic[S]):
         The checkpoint's meta record; empty where there is no checkpoint.
     recovery : RunReader
         What was read.
-    inner : Inner
-        The random generators in the state, where they stood.
+    inner : InnerRngs
+        The RNGs in the state, at their positions.
     migrated_from : int or None
         The version that the stored state was of, if that is not the present one.
     """
@@ -65,7 +64,7 @@ class Replayed(Generic[S]):
     age: float
     meta: dict[str, Any]
     recovery: RunReader
-    inner: Inner
+    inner: InnerRngs
     migrated_from: int | None = None
 
 
@@ -103,15 +102,15 @@ def replay(
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
     mode = _resolve(mode, recovery, name, renames)
-    inner = Inner({})
+    inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
         what = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
         state, found = decode_finding(encoded, what, list(places.values()), renames)
-        if not all(map(is_generator, map(canonical, found))):
+        if not all(map(is_rng, map(canonical, found))):
             raise recovery.damaged_base("the random generators in the state are not where it says")
-        inner = Inner(dict(zip(map(int, places), found, strict=True)))
+        inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
         inner.restore(recovery.context)
     elif create is not None:
         state = create()
@@ -166,10 +165,10 @@ def tell_changed_code(
             )
 
 
-def _with_rngs(recovery: RunReader, inner: Inner) -> Iterator[Encoded]:
+def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
     """Yield the increments, with the RNGs in the state where the loop had them at each."""
     for encoded in recovery.increments():
-        draws = bool(inner.generators) and FOLDED in decode_context(encoded.context)
+        draws = bool(inner.tracked) and FOLDED in decode_context(encoded.context)
         if draws:
             inner.restore(recovery.context)
         yield encoded

@@ -15,8 +15,7 @@ from trax.storage.codec import decode
 from trax.storage.held_run import HeldRun
 from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
-from trax.tracking.rng_discovery import outer
-from trax.tracking.rng_state import watch
+from trax.tracking.rng_state import track
 from trax.tracking.truncate import cut_back
 
 __all__ = ["Opened", "load_finished", "open_held"]
@@ -139,10 +138,10 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     """Replay the log, and see to it that this draws no random numbers outside of the state."""
     options = call.options
     before = []
-    if call.log_mode.has_function and options.rng is not None:
-        for name, generator in outer(options.rng, call.arguments, call.function):
-            watched = watch(generator)
-            before.append((name, watched, watched.parts()))
+    if call.log_mode.has_function:
+        for name, rng in call.outer_rngs or ():
+            tracked = track(rng)
+            before.append((name, tracked, tracked.parts()))
     replayed = replay(
         recovery,
         call.name,
@@ -151,7 +150,7 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
         renames=options.renames,
         migration=call.migration,
     )
-    drawn = [name for name, watched, parts in before if watched.parts() != parts]
+    drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
     if drawn and replayed.replayed:
         notices.warn(
             f"{call.name}: replay_log drew random numbers from {', '.join(drawn)}, and now they "

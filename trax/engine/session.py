@@ -20,7 +20,7 @@ from trax.errors import CodecError, DurabilityError, StorageError, TraxError
 from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, encode
 from trax.storage.process import process
-from trax.tracking.output_files import Outputs
+from trax.tracking.output_files import OutputFiles
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trax.engine.resume import Opened
     from trax.interrupts.stop_request import StopRequest
     from trax.storage.held_run import HeldRun
-    from trax.tracking.rng_tracking import Positions
+    from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Session", "open_session"]
 
@@ -46,9 +46,9 @@ class Session:
         The state it begins with.
     hold : HeldRun
         The run's files.
-    tracking : Positions
+    tracking : RngTracking
         The RNGs and output files whose positions are stored beside the state.
-    outputs : Outputs
+    outputs : OutputFiles
         The output files.
     pulse : Pulse
         Decides what is due at a step.
@@ -76,8 +76,8 @@ class Session:
         call: Call,
         opened: Opened,
         hold: HeldRun,
-        tracking: Positions,
-        outputs: Outputs,
+        tracking: RngTracking,
+        outputs: OutputFiles,
         pulse: Pulse,
         deferral: Deferral,
     ) -> None:
@@ -323,7 +323,7 @@ def open_session(
     opened: Opened,
     hold: HeldRun,
     store_path: str,
-    tracking: Positions,
+    tracking: RngTracking,
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
@@ -334,7 +334,7 @@ def open_session(
     if stored is not None:
         since = Since(stored.step, process.monotonic())
         since.resume(stored.replayed, stored.seconds, stored.age)
-    outputs = Outputs(
+    outputs = OutputFiles(
         store_path,
         tracking.recovered,
         always=options.sync == "always" and not deferral.is_deferred,

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from trax.storage.context import Key
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE
 from trax.storage.run_reader import LogPosition
@@ -36,7 +37,7 @@ class CheckpointFile:
         The fields of the header block; empty if that is not valid.
     meta : dict
         The meta record; empty if that is not valid.
-    context : dict of str to bytes
+    context : dict of Key to bytes
         What was tracked beside the state at that step; empty if the checkpoint is not valid.
     """
 
@@ -47,7 +48,7 @@ class CheckpointFile:
     offset: int | None
     fields: dict[str, Any] = field(repr=False, compare=False)
     meta: dict[str, Any] = field(repr=False, compare=False)
-    context: dict[str, bytes] = field(repr=False, compare=False)
+    context: dict[Key, bytes] = field(repr=False, compare=False)
 
     @property
     def file(self) -> FileName:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trax.errors import CorruptionError
+from trax.storage.context import Key
 from trax.tracking.truncate import lengths
 
 __all__ = ["OutputFile", "find_outputs", "have_outputs"]
@@ -35,14 +36,14 @@ class OutputFile:
         return self.present is not None and self.present >= self.length
 
 
-def find_outputs(store: str, context: Mapping[str, bytes]) -> tuple[OutputFile, ...]:
+def find_outputs(store: str, context: Mapping[Key, bytes]) -> tuple[OutputFile, ...]:
     """Return the output files that a context names.
 
     Parameters
     ----------
     store : str
         The directory of the store; relative paths begin there.
-    context : mapping of str to bytes
+    context : mapping of Key to bytes
         What is tracked beside the state at some step.
 
     Raises
@@ -54,7 +55,7 @@ def find_outputs(store: str, context: Mapping[str, bytes]) -> tuple[OutputFile, 
     return tuple(OutputFile(path, length, _size(path)) for path, length in found)
 
 
-def have_outputs(store: str, context: Mapping[str, bytes]) -> bool:
+def have_outputs(store: str, context: Mapping[Key, bytes]) -> bool:
     """Return whether all output files that a context names are as long as it says, at least."""
     try:
         return all(one.is_long_enough for one in find_outputs(store, context))

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 from trax.fsck.files import CheckpointFile, LogFile
 from trax.fsck.scan import Scan
+from trax.storage.context import Key, decode_context, has_outputs
 from trax.storage.filesystem import Directory
 from trax.storage.log import LogReader, open_log
-from trax.storage.records import HEADER_SIZE, NOTE, Damage, decode_context
-from trax.storage.run_reader import OUTPUT, LogPosition, is_log_of, may_lead
+from trax.storage.records import HEADER_SIZE, NOTE, Damage
+from trax.storage.run_reader import LogPosition, is_log_of, may_lead
 
 __all__ = ["Fits", "Prefix", "prefixes"]
 
-Fits = Callable[[Mapping[str, bytes]], bool]
+Fits = Callable[[Mapping[Key, bytes]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class _Walk:
     ----------
     position : LogPosition
         The position that it has reached.
-    context : dict of str to bytes
+    context : dict of Key to bytes
         What was tracked beside the state at that position.
     best : Prefix or None
         The way to the last position at which the output files are long enough.
@@ -190,10 +191,10 @@ class _Walk:
         if len(self._path) == 1 and self._may_begin:
             self.best = self._here(HEADER_SIZE)
 
-    def merge(self, context: dict[str, bytes]) -> None:
+    def merge(self, context: dict[Key, bytes]) -> None:
         """Pass a context."""
         self.context |= context
-        if _names_outputs(context):
+        if has_outputs(context):
             self._is_fit = self._fits(self.context)
 
     def advance(self, position: LogPosition, offset: int) -> None:
@@ -209,9 +210,5 @@ class _Walk:
         return walk
 
     def _here(self, offset: int) -> Prefix:
-        has_outputs = _names_outputs(self.context)
-        return Prefix(self._base, self._path, offset, self.position, has_outputs)
-
-
-def _names_outputs(context: Mapping[str, bytes]) -> bool:
-    return any(key.startswith(OUTPUT) for key in context)
+        names_outputs = has_outputs(self.context)
+        return Prefix(self._base, self._path, offset, self.position, names_outputs)

@@ -21,6 +21,7 @@ from trax.fsck.preview import leads_to, recover, still_leads
 from trax.fsck.repair_file import carry_out, read_plan, write_plan
 from trax.fsck.repair_plan import Plan, make_plan
 from trax.fsck.scan import Scan
+from trax.storage.context import Key
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
 from trax.storage.messages import misplaced, not_stored
@@ -142,7 +143,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     if not store.files(name):
         raise not_stored(name, store.path)
 
-    def fits(context: Mapping[str, bytes]) -> bool:
+    def fits(context: Mapping[Key, bytes]) -> bool:
         return have_outputs(store.path, context)
 
     with store.alone(name) as directory:

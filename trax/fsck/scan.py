@@ -14,6 +14,7 @@ from typing import Any
 from trax.fsck.files import CheckpointFile, LogFile
 from trax.fsck.salvage import count_increments
 from trax.storage.checkpoint import read_checkpoint, read_meta
+from trax.storage.context import Key, decode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, Input, closing_quietly
 from trax.storage.log import LogReader
@@ -23,7 +24,6 @@ from trax.storage.records import (
     Damage,
     Forged,
     NewerVersion,
-    decode_context,
     decode_durable,
     decode_header,
 )
@@ -137,7 +137,7 @@ def _read_checkpoint(
 ) -> CheckpointFile:
     flaw, offset = None, None
     meta: dict[str, Any] = {}
-    context: dict[str, bytes] = {}
+    context: dict[Key, bytes] = {}
     source = directory.open(str(file))
     with closing_quietly(source):
         size = source.size

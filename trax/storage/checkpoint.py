@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.storage.codec import Encoded
+from trax.storage.context import decode_context
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import (
     Directory,
@@ -35,7 +36,6 @@ from trax.storage.records import (
     READONLY_BUFFER,
     Damage,
     Records,
-    decode_context,
     decode_header,
     decode_text,
     encode_header,

@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 from trax.storage.codec import Encoded
+from trax.storage.context import encode_context
 from trax.storage.lock import Lock
 from trax.storage.process import process
-from trax.storage.records import CONTEXT, encode_context
+from trax.storage.records import CONTEXT
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 

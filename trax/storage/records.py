@@ -13,7 +13,6 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
@@ -44,14 +43,11 @@ __all__ = [
     "Record",
     "Records",
     "Source",
-    "decode_context",
     "decode_durable",
     "decode_header",
     "decode_text",
-    "encode_context",
     "encode_durable",
     "encode_header",
-    "entry_head",
     "follows",
     "frame",
     "header_signer",
@@ -90,8 +86,6 @@ _CHECK_OFFSET = HEADER_SIZE - 8
 SIGNATURE_OFFSET = DURABLE_OFFSET - SIGNATURE_SIZE
 assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
-
-_ENTRY = struct.Struct("<HI")  # of a context: length of the key, length of the value
 
 _WINDOW = 1 << 18  # bytes read at a time
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
@@ -240,42 +234,6 @@ def decode_durable(block: bytes | bytearray) -> int:
     """Return the length in the durable mark; 0 where the mark itself is torn."""
     length, check = _PAIR.unpack_from(block, DURABLE_OFFSET)
     return length if check == xxh3_64_intdigest(_pack_word(length)) else 0
-
-
-def encode_context(entries: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return keys and their values as the payload of a context."""
-    return b"".join(entry_head(key, len(value)) + value for key, value in entries)
-
-
-@lru_cache(maxsize=1024)
-def entry_head(key: str, size: int) -> bytes:
-    """Return what stands before a value of this size in a context."""
-    name = key.encode(errors="surrogateescape")  # a path may be of any bytes
-    return _ENTRY.pack(len(name), size) + name
-
-
-def decode_context(payload: bytes | bytearray, offset: int = 0) -> dict[str, bytes]:
-    """Return what `encode_context` was given; `offset` is where the payload stands.
-
-    Raises
-    ------
-    Damage
-        Where an entry is cut short.
-    """
-    entries = {}
-    begin = 0
-    while begin < len(payload):
-        head = begin + _ENTRY.size
-        if head > len(payload):
-            raise Damage("an entry of a context is cut short", offset + begin)
-        key_length, value_length = _ENTRY.unpack_from(payload, begin)
-        middle = head + key_length
-        end = middle + value_length
-        if end > len(payload):
-            raise Damage("an entry of a context is cut short", offset + begin)
-        entries[payload[head:middle].decode(errors="surrogateescape")] = bytes(payload[middle:end])
-        begin = end
-    return entries
 
 
 def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:

@@ -13,12 +13,13 @@ Nothing is changed here; `RunReader` notes what a writer has to put right.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trax.errors import CorruptionError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
+from trax.storage.context import Key, decode_context, has_outputs
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory, closing_quietly, storage_errors
 from trax.storage.log import LogReader, open_log
@@ -30,20 +31,16 @@ from trax.storage.records import (
     Damage,
     Forged,
     NewerVersion,
-    decode_context,
 )
 from trax.storage.schema import check_checkpoint, check_log
 
 __all__ = [
-    "OUTPUT",
     "LogPosition",
     "RunReader",
     "Torn",
     "is_log_of",
     "may_lead",
 ]
-
-OUTPUT = "output "  # in a context, keys of files outside of the store begin with this
 
 _HEAD = OVERHEAD // 2  # of a record, before its payload
 
@@ -93,9 +90,9 @@ class RunReader:
         The base; None where increments were logged before the first checkpoint.
     position : LogPosition
         Where the base stands, and after `increments` where the run stands.
-    context : dict of str to bytes
-        What else stood where at that position.
-    forced_context : dict of str to bytes
+    context : dict of Key to bytes
+        The positions of RNGs and output files there.
+    forced_context : dict of Key to bytes
         The same at the last place before it where all of that is known to have been on the disk.
     last : int
         The generation of the last log of the chain, 0 if there is none.
@@ -118,8 +115,8 @@ class RunReader:
         self._name = name
         self.checkpoint: Checkpoint | None = None
         self.position = LogPosition(0, 0)
-        self.context: dict[str, bytes] = {}
-        self.forced_context: dict[str, bytes] = {}
+        self.context: dict[Key, bytes] = {}
+        self.forced_context: dict[Key, bytes] = {}
         self.last = 0
         self.broken: dict[FileName, str] = {}
         self.unborn: list[FileName] = []
@@ -422,7 +419,7 @@ def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bo
     return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
 
 
-def may_lead(reader: LogReader, context: Mapping[str, bytes], boot: str) -> bool:
+def may_lead(reader: LogReader, context: Iterable[Key], boot: str) -> bool:
     """Return whether the last record may have outlived what its step wrote to output files.
 
     Those files are forced to the disk before the log is; but without being asked, a system
@@ -432,7 +429,7 @@ def may_lead(reader: LogReader, context: Mapping[str, bytes], boot: str) -> bool
         reader.offset > reader.durable
         and reader.fields["sync"] != "always"
         and not _is_same_boot(reader, boot)
-        and any(key.startswith(OUTPUT) for key in context)
+        and has_outputs(context)
     )
 
 

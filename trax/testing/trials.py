@@ -32,8 +32,8 @@ from trax.errors import UsageError
 from trax.storage.process import process
 from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
-from trax.tracking.rng_discovery import import_for, outer
-from trax.tracking.rng_state import Generator, watch
+from trax.tracking.rng_discovery import OuterRngs, import_for, outer_key
+from trax.tracking.rng_state import TrackedRng, track
 
 __all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
 
@@ -160,7 +160,7 @@ class Trials:
         if "numpy" in sys.modules:
             import_for("numpy.random")  # numpy does that itself only where it is asked for it
         self._generators = [
-            (watched, watched.parts()) for watched in _generators(self._call).values()
+            (watched, watched.parts()) for watched in _outer_rngs(self._call).values()
         ]
         self._said: list[str] = []  # by the run that is on, or was last
         self._said_before: list[str] = []  # by the reference
@@ -274,7 +274,7 @@ class Trials:
     def _end(self, lifecycle: Lifecycle, outcome: Outcome) -> None:
         outcome.result = freeze(lifecycle.result)
         outcome.files = self._files()
-        followed = _generators(lifecycle._call)  # noqa: SLF001
+        followed = _outer_rngs(lifecycle._call)  # noqa: SLF001
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
         self._compare_ends(outcome)
 
@@ -522,13 +522,11 @@ def _directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _generators(call: Call) -> dict[str, Generator]:
-    """Return what follows the random generators that a call can draw from, outside of its state."""
-    found = {}
-    for place, generator in outer(call.options.rng or (), call.arguments, call.function):
-        watched = watch(generator)
-        found[f"{place}: {watched.kind}"] = watched
-    return found
+def _outer_rngs(call: Call) -> dict[str, TrackedRng]:
+    """Return what tracks the RNGs that a call can draw from now, outside of its state."""
+    rngs = OuterRngs(call.options.rng or (), call.arguments, call.function)
+    tracked = [(place, track(rng)) for place, rng in rngs]
+    return {outer_key(place, rng).name: rng for place, rng in tracked}
 
 
 def _check_inside(path: str | os.PathLike[str]) -> None:

@@ -9,90 +9,23 @@ for the first time.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import os
 import stat
 import weakref
 from collections.abc import Callable, Mapping
-from typing import IO, Any, BinaryIO, Literal, TextIO, overload
+from typing import IO, Any
 
 from trax.errors import DurabilityError, UsageError
+from trax.storage.context import Key, Kind, encode_context
 from trax.storage.filesystem import sync_directory
 from trax.storage.process import in_child, process
-from trax.storage.records import encode_context
-from trax.storage.run_reader import OUTPUT
-from trax.tracking.tracker import Parts, values
+from trax.tracking.tracker import Parts
 from trax.tracking.truncate import LENGTH, check_owner, is_ours, lock
 
-__all__ = ["Outputs", "open"]
+__all__ = ["OutputFiles"]
 
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
-
-
-@overload
-def open(
-    path: str | os.PathLike[str],
-    mode: Literal["w", "a", "x", "wt", "at", "xt"] = "w",
-    *,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-) -> TextIO: ...
-@overload
-def open(path: str | os.PathLike[str], mode: Literal["wb", "ab", "xb"]) -> BinaryIO: ...
-@overload
-def open(path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ...
-
-
-def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[Any]:
-    """Open an output file that is part of the run: it holds what the stored steps have written.
-
-    What a step writes to it counts when its increment does. After a crash the file is cut back to
-    what the steps that are stored had written, and the loop goes on writing there: nothing is
-    missing and nothing is there twice. So the file only grows; the loop opens it again when it
-    resumes, and goes on at its end whatever the mode is.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file. A relative path is stored relative to the store, so that both can be moved.
-    mode : {"w", "a", "x"}, with "t" or "b"
-        What happens to a file that is there when the run opens it for the first time: it is
-        emptied, gone on with, or an error. Opened again in the same process it must be ``"a"``.
-    encoding, errors, newline : str, optional
-        As for the built-in function `open`.
-
-    Returns
-    -------
-    file object
-        What the built-in `open` returns. What it has buffered is flushed at every step.
-
-    Raises
-    ------
-    UsageError
-        Outside of a loop that trax runs, or where the file is open already.
-    OSError
-        As from the built-in `open`.
-
-    Examples
-    --------
-    >>> import trax
-    >>> @trax.resumable(create=int)
-    ... def squares(n, below):
-    ...     with trax.open("squares.txt") as file:
-    ...         while n < below:
-    ...             print(n * n, file=file)
-    ...             n = yield n + 1
-    >>> squares(below=4).result()
-    4
-    >>> from pathlib import Path
-    >>> Path("squares.txt").read_text().split()
-    ['0', '1', '4', '9']
-    """
-    from trax.engine.registry import current
-
-    return current("trax.open()").open_output(path, mode, **options)
 
 
 class _Output:
@@ -167,7 +100,7 @@ class _Output:
                 os.ftruncate(self._fd, length)
 
     def close(self) -> None:
-        """Let go of the file, and let other runs write to it."""
+        """Release the file, so that other runs can write to it."""
         if self in _open:
             _open.discard(self)
             with contextlib.suppress(OSError):  # it is closed, and what matters was forced before
@@ -184,32 +117,32 @@ def _disown() -> None:
         output.close()
 
 
-class Outputs:
+class OutputFiles:
     """The output files of a run that is open.
 
     Parameters
     ----------
     store : str
         The path of the store, which relative paths are stored relative to.
-    recovered : mapping of str to bytes
+    recovered : mapping of Key to bytes
         The context that the run was recovered to.
     always : bool
         Whether every step is forced to the disk.
     note : callable
         Stores a context at once.
     follow, unfollow : callable
-        Takes a name, and something to follow from now on; and a name to follow no more.
+        Takes a key, and something to follow from now on; and a key to follow no more.
     """
 
     def __init__(
         self,
         store: str,
-        recovered: Mapping[str, bytes],
+        recovered: Mapping[Key, bytes],
         *,
         always: bool,
         note: Callable[[bytes], None],
-        follow: Callable[[str, Any], None],
-        unfollow: Callable[[str], None],
+        follow: Callable[[Key, Any], None],
+        unfollow: Callable[[Key], None],
     ) -> None:
         self._store = store
         self._recovered = recovered
@@ -217,7 +150,7 @@ class Outputs:
         self._note = note
         self._follow = follow
         self._unfollow = unfollow
-        self._outputs: dict[str, _Output] = {}
+        self._outputs: dict[Key, _Output] = {}
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
@@ -230,12 +163,12 @@ class Outputs:
         path = os.fspath(path)
         if not isinstance(path, str):
             raise UsageError(f"trax.open() takes a path as text, not {path!r}")
-        output = self._outputs.get(name := self._name(path))
+        output = self._outputs.get(key := self._key(path))
         if output is None:
-            output = self._begin(name, os.path.abspath(path), mode)
+            output = self._begin(key, os.path.abspath(path), mode)
         else:
             self._check_again(output, mode)
-        file: IO[Any] = builtins.open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
+        file: IO[Any] = open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
         output.file = file
         return file
 
@@ -245,36 +178,36 @@ class Outputs:
             output.sync()
 
     def tidy(self) -> None:
-        """Let go of the files that were closed, once they are on the disk."""
-        for name, output in list(self._outputs.items()):
+        """Release the files that were closed, once they are on the disk."""
+        for key, output in list(self._outputs.items()):
             if output.is_settled:
-                self._unfollow(name)
-                del self._outputs[name]
+                self._unfollow(key)
+                del self._outputs[key]
                 output.close()
 
-    def end(self, last: Callable[[str], Parts | None] | None) -> None:
-        """Close the files, and cut them back to where `last` says that each stood, if given."""
-        for name, output in self._outputs.items():
-            output.end(last(name) if last else None)
+    def end(self, last: Callable[[Key], Parts | None] | None) -> None:
+        """Close the files, and cut each back to the length that `last` gives, if given."""
+        for key, output in self._outputs.items():
+            output.end(last(key) if last else None)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Release the files."""
         while self._outputs:
             self._outputs.popitem()[1].close()
 
-    def _name(self, path: str) -> str:
+    def _key(self, path: str) -> Key:
         if not os.path.isabs(path):
             path = os.path.relpath(path, self._store)
-        return OUTPUT + os.path.normpath(path)
+        return Key(Kind.OUTPUT, os.path.normpath(path))
 
-    def _begin(self, name: str, path: str, mode: str) -> _Output:
-        is_new = not list(values(self._recovered, name))
+    def _begin(self, key: Key, path: str, mode: str) -> _Output:
+        is_new = key.at(0) not in self._recovered
         if is_new and mode[0] == "x" and os.path.lexists(path):
             raise FileExistsError(f"{path} exists, and is no output file of this run")
-        found = self._look(path)
+        found = self._examine(path)
         if is_new:
             length = found.st_size if found and mode[0] == "a" else 0
-            self._note(encode_context([(f"{name}#0", LENGTH.pack(length))]))
+            self._note(encode_context([(key.at(0), LENGTH.pack(length))]))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         output = _Output(path, fd, always=self._always)
         try:
@@ -282,14 +215,14 @@ class Outputs:
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             sync_directory(os.path.dirname(path))
-            self._follow(name, output)
+            self._follow(key, output)
         except BaseException:
             output.close()
             raise
-        self._outputs[name] = output
+        self._outputs[key] = output
         return output
 
-    def _look(self, path: str) -> os.stat_result | None:
+    def _examine(self, path: str) -> os.stat_result | None:
         """Return what is there, if anything; refuse it before a length is noted to cut back to."""
         if is_ours(self._store, path):
             raise UsageError(f"{path} is among the files of the store: choose another place for it")

@@ -1,21 +1,34 @@
-"""Which random generators belong to a run, and under which names they are stored."""
+"""Finds the RNGs that belong to a run, and names them."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import inspect
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from types import FrameType, MemberDescriptorType
 from typing import Any
 
 from trax.errors import UsageError
-from trax.tracking.rng_state import canonical, defaults, is_generator, put_back, seed_of, watch
+from trax.storage.context import Key, Kind
+from trax.tracking.rng_state import (
+    TrackedRng,
+    canonical,
+    defaults,
+    is_rng,
+    put_back,
+    rng_types,
+    seed_of,
+    track,
+)
+from trax.tracking.tracker import Parts
 
-__all__ = ["INNER", "Inner", "Strays", "check_rng", "import_for", "outer"]
+__all__ = ["InnerRngs", "OuterRngs", "Strays", "check_rng", "import_for", "outer_key"]
 
-INNER = "state "  # what the names of generators in the state begin with
+_CONTAINERS = (list, tuple, dict)
 _SMALL = 100  # items of a container that are looked at
 
 
@@ -24,66 +37,86 @@ def check_rng(rng: Any) -> tuple[Any, ...] | None:
     if rng is None:
         return None
     named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
-    for generator in named:
-        if not is_generator(generator):
+    for each in named:
+        if not is_rng(each):
             raise UsageError(
                 "rng takes random generators that have a state (random.Random, "
                 "numpy.random.Generator or RandomState, torch.Generator), a list of them, or None "
-                f"to leave random numbers alone; not {generator!r}"
+                f"to leave random numbers alone; not {each!r}"
             )
     return named
 
 
-def outer(
-    named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
-) -> Iterator[tuple[str, Any]]:
-    """Yield the generators outside of the state that a loop can draw from, with their names.
+class OuterRngs:
+    """The RNGs outside of the state that a loop can draw from, with their places.
 
-    They are the global ones, those that were `named`, and those that are an argument, an
-    attribute of one, or a variable of the function's module or closure; or lie in a list, a tuple
-    or a dictionary there.
+    They are the libraries' default ones, those that were `named`, and those that are an argument,
+    an attribute of one, or a variable of the function's module or closure; or lie in a list, a
+    tuple or a dictionary there. Only the defaults are looked up each time that this is iterated
+    over, since a library can be imported meanwhile; the rest is scanned once.
+
+    Parameters
+    ----------
+    named : iterable of object
+        The RNGs that were named.
+    arguments : mapping of str to object
+        The arguments of the call.
+    function : callable
+        The loop's function.
     """
-    seen: set[int] = set()
-    for name, value in _candidates(named, arguments, inspect.unwrap(function)):
-        if not is_generator(value) or id(canonical(value)) in seen:
-            continue
-        seen.add(id(canonical(value)))
-        yield name, canonical(value)
-        seed = seed_of(value)
-        if seed is not None and id(seed) not in seen:
-            seen.add(id(seed))
-            yield f"{name} seed", seed
+
+    def __init__(
+        self, named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
+    ) -> None:
+        self._named = named
+        self._arguments = arguments
+        self._function = inspect.unwrap(function)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for place, value in [*_rngs_among("", defaults()), *self._scanned]:
+            rng = canonical(value)
+            if id(rng) in seen:
+                continue
+            seen.add(id(rng))
+            yield place, rng
+            seed = seed_of(rng)
+            if seed is not None and id(seed) not in seen:
+                seen.add(id(seed))
+                yield f"{place} seed", seed
+
+    @cached_property
+    def _scanned(self) -> list[tuple[str, Any]]:
+        found = [(f"rng {number}", rng) for number, rng in enumerate(self._named)]
+        for name, value in self._arguments.items():
+            found += _rngs_among("argument ", [(name, value)])
+            found += _rngs_among(f"argument {name}.", _attributes(value))
+        variables = {**getattr(self._function, "__globals__", {}), **_closure(self._function)}
+        return found + _rngs_among("variable ", variables.items())
 
 
-def _candidates(
-    named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
-) -> Iterator[tuple[str, Any]]:
-    yield from defaults()
-    for number, generator in enumerate(named):
-        yield f"rng {number}", generator
-    for name, value in arguments.items():
-        yield from _with_items(f"argument {name}", value)
-        for attribute, inner in _attributes(value):
-            yield from _with_items(f"argument {name}.{attribute}", inner)
-    for name, value in {**getattr(function, "__globals__", {}), **_closure(function)}.items():
-        yield from _with_items(f"variable {name}", value)
+def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the RNGs among values, and those that lie in small containers there."""
+    types = rng_types()
+    found = []
+    for name, value in values:
+        if isinstance(value, types):
+            found.append((f"{prefix}{name}", value))
+        elif type(value) in _CONTAINERS and len(value) <= _SMALL:
+            for key, item in value.items() if type(value) is dict else enumerate(value):
+                if isinstance(item, types):
+                    found.append((f"{prefix}{name}[{key!r}]", item))
+    return [(place, rng) for place, rng in found if not isinstance(rng, random.SystemRandom)]
 
 
-def _with_items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield a value and, where it is a small container, what is in it."""
-    yield name, value
-    if type(value) in (list, tuple, dict) and len(value) <= _SMALL:
-        for key, inner in value.items() if type(value) is dict else enumerate(value):
-            yield f"{name}[{key!r}]", inner
-
-
-def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(value, "__dict__", {}).items()
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    found = list(getattr(value, "__dict__", {}).items())
     for kind in type(value).__mro__:
         for name, member in kind.__dict__.items():
-            if isinstance(member, MemberDescriptorType):  # of __slots__
+            if type(member) is MemberDescriptorType:  # of __slots__
                 with contextlib.suppress(AttributeError):  # not set
-                    yield name, member.__get__(value)
+                    found.append((name, member.__get__(value)))
+    return found
 
 
 def _closure(function: Any) -> dict[str, Any]:
@@ -95,8 +128,13 @@ def _closure(function: Any) -> dict[str, Any]:
     return found
 
 
+def outer_key(place: str, tracked: TrackedRng) -> Key:
+    """Return the key of an RNG outside of the state."""
+    return Key(Kind.OUTER_RNG, f"{place}: {tracked.kind}")
+
+
 def import_for(name: str) -> None:
-    """Import the library whose global generator has this name, if it is one of theirs."""
+    """Import the library whose default RNG has this name, if it is one of theirs."""
     library = name.partition(":")[0].partition(" ")[0]
     if library in ("numpy.random", "torch", "torch.cuda"):
         with contextlib.suppress(Exception):  # then it is not there any more
@@ -105,8 +143,8 @@ def import_for(name: str) -> None:
                 module.init()
 
 
-class Inner:
-    """The random generators in a state, each under a number that it keeps.
+class InnerRngs:
+    """The RNGs in a state, each under a number that it keeps.
 
     Parameters
     ----------
@@ -115,17 +153,17 @@ class Inner:
 
     Attributes
     ----------
-    generators : dict of str to Generator
-        What follows them, by their names in a context.
+    tracked : dict of Key to TrackedRng
+        What tracks those that are in the state now.
     """
 
     def __init__(self, objects: Mapping[int, Any]) -> None:
-        self._numbers = {id(canonical(value)): number for number, value in objects.items()}
+        self._numbers = {id(canonical(rng)): number for number, rng in objects.items()}
         self._next = max(objects, default=-1) + 1
         # They are kept, so that no other object can have their identity.
-        self._objects = [canonical(value) for value in objects.values()]
-        self.generators = {_inner(number): watch(value) for number, value in objects.items()}
-        self._loaded = {name: each.parts() for name, each in self.generators.items()}
+        self._objects = [canonical(rng) for rng in objects.values()]
+        self.tracked = {_inner_key(number): track(rng) for number, rng in objects.items()}
+        self._loaded = {key: rng.parts() for key, rng in self.tracked.items()}
 
     @property
     def known(self) -> AbstractSet[int]:
@@ -134,70 +172,70 @@ class Inner:
 
     def renew(self, found: Mapping[int, Any]) -> dict[str, int]:
         """Take what was found in the state as it is now; return the places found, by number."""
-        before, self.generators = self.generators, {}
+        before, self.tracked = self.tracked, {}
         places = {}
         for place, value in found.items():
-            generator = canonical(value)
-            if not is_generator(generator):
+            rng = canonical(value)
+            if not is_rng(rng):
                 continue
-            if id(generator) not in self._numbers:
-                self._numbers[id(generator)] = self._next
-                self._objects.append(generator)
+            if id(rng) not in self._numbers:
+                self._numbers[id(rng)] = self._next
+                self._objects.append(rng)
                 self._next += 1
-            number = self._numbers[id(generator)]
-            name = _inner(number)
-            if name not in self.generators:
-                self.generators[name] = before.get(name) or watch(generator)
+            number = self._numbers[id(rng)]
+            key = _inner_key(number)
+            if key not in self.tracked:
+                self.tracked[key] = before.get(key) or track(rng)
                 places[str(number)] = place
         return places
 
-    def stored(self, context: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
-        """Return where the generators of a state that was loaded stood, as a context says."""
+    def stored(self, context: Mapping[Key, bytes]) -> dict[Key, Parts]:
+        """Return the positions that a context has of the RNGs of a state that was loaded."""
         return {
-            name: tuple(context.get(f"{name}#{n}", part) for n, part in enumerate(loaded))
-            for name, loaded in self._loaded.items()
+            key: tuple(context.get(key.at(n), part) for n, part in enumerate(loaded))
+            for key, loaded in self._loaded.items()
         }
 
-    def now(self) -> dict[str, bytes]:
-        """Return where the generators of a state that was loaded stand, as a context."""
+    def now(self) -> dict[Key, bytes]:
+        """Return the present positions of the RNGs of a state that was loaded, as a context."""
         return {
-            f"{name}#{number}": part
-            for name in self._loaded
-            for number, part in enumerate(self.generators[name].parts())
+            key.at(number): part
+            for key in self._loaded
+            for number, part in enumerate(self.tracked[key].parts())
         }
 
-    def restore(self, context: Mapping[str, bytes]) -> None:
-        """Set the generators of a state that was loaded to where they stood."""
-        for name, parts in self.stored(context).items():
-            put_back(name, self.generators[name], parts)
+    def restore(self, context: Mapping[Key, bytes]) -> None:
+        """Set the RNGs of a state that was loaded to their positions in a context."""
+        for key, parts in self.stored(context).items():
+            put_back(str(key), self.tracked[key], parts)
 
 
-def _inner(number: int) -> str:
-    return f"{INNER}{number}"
+def _inner_key(number: int) -> Key:
+    return Key(Kind.INNER_RNG, str(number))
 
 
 class Strays:
-    """Finds generators that a loop keeps in a local variable from one step to the next.
+    """Finds RNGs that a loop keeps in a local variable from one step to the next.
 
-    A resumed loop would make such a generator anew, and draw the same numbers again.
+    A resumed loop would make such an RNG anew, and draw the same numbers again.
     """
 
     def __init__(self) -> None:
-        self._before: dict[str, tuple[Any, tuple[bytes, ...]]] = {}
+        self._before: dict[str, tuple[Any, Parts]] = {}
 
-    def look(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
-        """Look at the variables after a step; from the second look on, return the strays.
+    def find(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
+        """Return the strays among the variables after a step, from the second call on.
 
-        `known` are the identities of the generators that are followed.
+        `known` are the identities of the RNGs that are tracked.
         """
         before, self._before = self._before, {}
         strays = {}
         for name, value in frame.f_locals.items() if frame is not None else ():
-            generator = canonical(value) if is_generator(value) else None
-            if generator is None or id(generator) in known:
+            rng = canonical(value) if is_rng(value) else None
+            if rng is None or id(rng) in known:
                 continue
-            parts = watch(generator).parts()
-            self._before[name] = generator, parts
-            if name in before and before[name][0] is generator and before[name][1] != parts:
-                strays[name] = generator
+            parts = track(rng).parts()
+            self._before[name] = rng, parts
+            if name in before and before[name][0] is rng and before[name][1] != parts:
+                strays[name] = rng
         return strays

@@ -1,10 +1,10 @@
-"""Where random generators stand, seen without slowing a loop that draws nothing.
+"""RngTracking of RNGs, read without slowing a loop that draws nothing.
 
-Strategy: the state of a generator is a tuple of parts, of which a step stores those that have
+Strategy: the position of an RNG is a tuple of parts, of which a step stores those that have
 changed. Of a Mersenne Twister these are its 624 words as they once were, and how often they were
 made anew since then: so a step that draws less than 624 words stores a few bytes. Whether
-anything was drawn shows in one machine word of the generator's own memory that every draw
-changes. Where that word lies is found when a generator is first seen, by looking for its public
+anything was drawn shows in one machine word of the RNG's own memory that every draw changes.
+The place of that word is found when an RNG is first seen, by looking for its public
 state; where it is not found, or where something can be drawn that the word does not show, the
 parts themselves are compared.
 
@@ -25,14 +25,14 @@ from typing import Any, Protocol
 from trax.errors import CodecError
 
 __all__ = [
-    "Generator",
+    "TrackedRng",
     "canonical",
     "defaults",
-    "is_generator",
-    "kinds",
+    "is_rng",
     "put_back",
+    "rng_types",
     "seed_of",
-    "watch",
+    "track",
 ]
 
 _NEVER = -1  # no word has this value: there is no telling without comparing the parts
@@ -45,16 +45,16 @@ _MOST = 4096  # times that words are made anew before they are stored again
 _PROBE = 0x5A17C0DE  # a number that is nowhere by chance
 _PCG = struct.Struct("<16s?I")  # state, and half a number kept for later
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
-_TORCH_SIZE = 5056  # of the CPU's generator; that of a GPU is a seed and an offset
+_TORCH_SIZE = 5056  # of the CPU's RNG; that of a GPU is a seed and an offset
 
 
-class Generator(Protocol):
-    """A random generator whose position is stored.
+class TrackedRng(Protocol):
+    """An RNG whose position is stored.
 
     Attributes
     ----------
     kind : str
-        What it is a generator of; only one of the same kind can be restored.
+        Its kind; a position can be restored only to an RNG of the same kind.
     seen : memoryview
         Its first item is the word that every draw changes.
     word : int
@@ -66,10 +66,10 @@ class Generator(Protocol):
     word: int
 
     def parts(self) -> tuple[bytes, ...]:
-        """Return the state as it is now."""
+        """Return the position as it is now."""
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
-        """Set the state to what `parts` returned."""
+        """Set the position to what `parts` returned."""
 
 
 class _Words:
@@ -96,7 +96,7 @@ class _Words:
         if times > _MOST:
             raise ValueError(f"the words were made anew {times} times, and {_MOST} is the most")
         if times:
-            twister = random.Random()  # noqa: S311  # it is the user's generator, gone through again
+            twister = random.Random()  # noqa: S311  # it is the user's RNG, gone through again
             twister.setstate((3, (*words, _WORDS), None))
             for _ in range(times):
                 twister.getrandbits(32 * _WORDS)
@@ -122,21 +122,21 @@ class _Python:
 
     kind = "Random"
 
-    def __init__(self, generator: random.Random) -> None:
-        self._generator = generator
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._words = _Words()
-        state = generator.getstate()[1]
-        found = _find(generator, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
+        state = rng.getstate()[1]
+        found = _find(rng, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
         self._memory = found
         self.seen = _UNSEEN if found is None else found[:8].cast("Q")
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
         if self._memory is None:
-            _, numbers, gauss = self._generator.getstate()
+            _, numbers, gauss = self._rng.getstate()
             words, index = struct.pack(f"<{_WORDS}I", *numbers[:-1]), numbers[-1]
         else:
-            gauss = self._generator.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
+            gauss = self._rng.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
             self.word = self.seen[0] if gauss is None else _NEVER
             state = bytes(self._memory)  # all at once: other threads may be drawing
             words = state[4:]
@@ -148,7 +148,7 @@ class _Python:
     def restore(self, parts: tuple[bytes, ...]) -> None:
         times, index, is_kept, gauss = _PLACE.unpack(parts[1])
         state = (*self._words.recall(parts[0], times), index)
-        self._generator.setstate((3, state, gauss if is_kept else None))
+        self._rng.setstate((3, state, gauss if is_kept else None))
 
 
 class _Twister:
@@ -236,17 +236,17 @@ class _Pcg:
 
 
 class _Torch:
-    """A generator of PyTorch."""
+    """An RNG of PyTorch."""
 
     kind = "torch"
     seen = _UNSEEN
     word = _NEVER
 
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator
+    def __init__(self, rng: Any) -> None:
+        self._rng = rng
 
     def parts(self) -> tuple[bytes, ...]:
-        state = self._generator.get_state().numpy().tobytes()
+        state = self._rng.get_state().numpy().tobytes()
         if len(state) != _TORCH_SIZE:
             return (state,)
         words = _TORCH_WORDS
@@ -258,7 +258,7 @@ class _Torch:
         state = parts[-1]
         if len(parts) > 1:
             state = state[: _TORCH_WORDS.start] + parts[0] + state[_TORCH_WORDS.start :]
-        self._generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+        self._rng.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
 class _Opaque:
@@ -332,25 +332,25 @@ def _find_gauss(owner: Any) -> memoryview | None:
     return _memory(owner)[begin : begin + 16] if begin >= 0 and found[1] == begin else None
 
 
-def canonical(generator: Any) -> Any:
-    """Return the object that holds the state: of NumPy's `Generator` its bit generator."""
+def canonical(rng: Any) -> Any:
+    """Return the object that has the position: of NumPy's `Generator` its bit generator."""
     numpy = sys.modules.get("numpy.random")
-    if numpy is not None and isinstance(generator, numpy.Generator):
-        return generator.bit_generator
-    return generator
+    if numpy is not None and isinstance(rng, numpy.Generator):
+        return rng.bit_generator
+    return rng
 
 
-def seed_of(generator: Any) -> Any:
-    """Return the `SeedSequence` that a generator of NumPy was made from and spawns from, or None.
+def seed_of(rng: Any) -> Any:
+    """Return the `SeedSequence` that an RNG of NumPy was made from and spawns from, or None.
 
-    It is a generator, too: of further ones.
+    It counts as an RNG: it generates the seeds of further ones.
     """
-    seed = getattr(canonical(generator), "seed_seq", None)
-    return seed if is_generator(seed) else None
+    seed = getattr(canonical(rng), "seed_seq", None)
+    return seed if is_rng(seed) else None
 
 
-def kinds() -> tuple[type, ...]:
-    """Return the types of generators that the program can have made."""
+def rng_types() -> tuple[type, ...]:
+    """Return the types of RNGs that the program can have made."""
     found: list[type] = [random.Random]
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
@@ -361,37 +361,37 @@ def kinds() -> tuple[type, ...]:
     return tuple(found)
 
 
-def is_generator(value: Any) -> bool:
-    """Return whether this is a random generator that has a state."""
-    return isinstance(value, kinds()) and not isinstance(value, random.SystemRandom)
+def is_rng(value: Any) -> bool:
+    """Return whether this is an RNG that has a state."""
+    return isinstance(value, rng_types()) and not isinstance(value, random.SystemRandom)
 
 
-def watch(generator: Any) -> Generator:
-    """Return what reads and restores the position of a generator."""
-    generator = canonical(generator)
-    kind = type(generator).__name__
-    if isinstance(generator, random.Random):
-        if type(generator).getstate is random.Random.getstate:
-            return _Python(generator)
-        return _Opaque(kind, generator.getstate, generator.setstate)
-    if hasattr(generator, "n_children_spawned"):
-        return _Children(generator)
-    if hasattr(generator, "get_state"):
-        if type(generator).__module__.partition(".")[0] == "torch":
-            return _Torch(generator)
-        bits = generator._bit_generator  # noqa: SLF001  # there is no public way from a RandomState
+def track(rng: Any) -> TrackedRng:
+    """Return what reads and restores the position of an RNG."""
+    rng = canonical(rng)
+    kind = type(rng).__name__
+    if isinstance(rng, random.Random):
+        if type(rng).getstate is random.Random.getstate:
+            return _Python(rng)
+        return _Opaque(kind, rng.getstate, rng.setstate)
+    if hasattr(rng, "n_children_spawned"):
+        return _Children(rng)
+    if hasattr(rng, "get_state"):
+        if type(rng).__module__.partition(".")[0] == "torch":
+            return _Torch(rng)
+        bits = rng._bit_generator  # noqa: SLF001  # there is no public way from a RandomState
         if type(bits).__name__ == "MT19937":
-            return _Twister(bits, generator)
-        return _Opaque(kind, lambda: generator.get_state(legacy=False), generator.set_state)
+            return _Twister(bits, rng)
+        return _Opaque(kind, lambda: rng.get_state(legacy=False), rng.set_state)
     if kind == "MT19937":
-        return _Twister(generator)
+        return _Twister(rng)
     if kind in ("PCG64", "PCG64DXSM"):
-        return _Pcg(generator)
-    return _Opaque(kind, lambda: generator.state, lambda state: setattr(generator, "state", state))
+        return _Pcg(rng)
+    return _Opaque(kind, lambda: rng.state, lambda state: setattr(rng, "state", state))
 
 
-def put_back(name: str, watched: Generator, parts: tuple[bytes, ...]) -> None:
-    """Set a generator to where it stood.
+def put_back(name: str, tracked: TrackedRng, parts: tuple[bytes, ...]) -> None:
+    """Set an RNG to a position that was stored.
 
     Raises
     ------
@@ -399,7 +399,7 @@ def put_back(name: str, watched: Generator, parts: tuple[bytes, ...]) -> None:
         What is stored is no position of it.
     """
     try:
-        watched.restore(parts)
+        tracked.restore(parts)
     except Exception as error:
         raise CodecError(
             f"where the random generator {name!r} stood cannot be restored: "
@@ -409,7 +409,7 @@ def put_back(name: str, watched: Generator, parts: tuple[bytes, ...]) -> None:
 
 
 def defaults() -> Iterator[tuple[str, Any]]:
-    """Yield the global generators of what is imported, by the names that they are stored under."""
+    """Yield the default RNGs of what is imported, by the names that they are stored under."""
     yield "random", random._inst  # noqa: SLF001
     if "numpy.random" in sys.modules:
         from numpy.random import mtrand
@@ -418,5 +418,5 @@ def defaults() -> Iterator[tuple[str, Any]]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "default_generator"):
         yield "torch", torch.default_generator
-        for number, generator in enumerate(torch.cuda.default_generators):
-            yield f"torch.cuda {number}", generator
+        for number, rng in enumerate(torch.cuda.default_generators):
+            yield f"torch.cuda {number}", rng

@@ -1,8 +1,4 @@
-"""What a run keeps beside its state, so that both go on from the same step.
-
-These are the positions of random generators, in the state and outside of it, and the lengths of
-output files.
-"""
+"""Tracks the RNGs of a run, and keeps their positions with those of its output files."""
 
 from __future__ import annotations
 
@@ -13,149 +9,161 @@ from types import FrameType
 from typing import Any
 
 from trax import notices
-from trax.calls.call import Call
-from trax.engine.replay import Replayed
 from trax.storage.codec import Encoded, encode, encode_finding
+from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
 from trax.storage.process import process
-from trax.storage.records import CONTEXT, decode_context, encode_context
-from trax.storage.run_reader import OUTPUT
-from trax.tracking.rng_discovery import INNER, Inner, Strays, import_for, outer
-from trax.tracking.rng_state import canonical, defaults, kinds, put_back, watch
-from trax.tracking.tracker import FOLDED, Context, Parts, Tracked, values
+from trax.storage.records import CONTEXT
+from trax.storage.run_reader import RunReader
+from trax.tracking.rng_discovery import InnerRngs, OuterRngs, Strays, import_for, outer_key
+from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
+from trax.tracking.tracker import Parts, Tracked, Tracker
 
-__all__ = ["Positions"]
+__all__ = ["RngTracking"]
 
-_open: weakref.WeakSet[Positions] = weakref.WeakSet()
+_open: weakref.WeakSet[RngTracking] = weakref.WeakSet()
 
 _FOLDED = encode_context([(FOLDED, b"")])
 
 
-class Positions:
-    """The positions of one run, followed from its opening to its end.
+class RngTracking:
+    """The RNGs of one run, tracked from its opening to its end, together with its output files.
 
     Parameters
     ----------
-    call : Call
-        The call that opens the run.
-    stored : Replayed or None
+    run : str
+        The run's name.
+    outer : OuterRngs or None
+        The RNGs outside of the state; None where random numbers are left alone.
+    inner : InnerRngs
+        The RNGs in the state that was recovered.
+    recovery : RunReader or None
         What was recovered, if anything.
+    tracks_inner : bool
+        Whether RNGs in the state are tracked, too.
 
     Attributes
     ----------
     run : str
         The run's name.
-    recovered : dict of str to bytes
+    recovered : dict of Key to bytes
         The context that was recovered.
     watched : list
-        What is looked at after every step, see `Context`.
+        What is looked at after every step, see `Tracker`.
     inner : bool
-        Whether generators in the state are followed.
+        Whether there are RNGs in the state that are tracked.
     """
 
-    def __init__(self, call: Call, stored: Replayed[Any] | None) -> None:
-        self.recovered = stored.recovery.context if stored else {}
+    def __init__(
+        self,
+        run: str,
+        outer: OuterRngs | None,
+        inner: InnerRngs,
+        recovery: RunReader | None,
+        *,
+        tracks_inner: bool,
+    ) -> None:
+        self.run = run
+        self.recovered = recovery.context if recovery else {}
         self.inner = False
-        self.run = call.name
-        self._call = call
-        self._is_off = call.options.rng is None
-        self._context = Context(_moved(stored) if stored else set())
-        self.watched = self._context.watched
-        self._inner = stored.inner if stored else Inner({})
-        self._places = stored.meta.get("generators", {}) if stored else {}
-        self._known: dict[int, str] = {}
+        self._outer = outer
+        self._inner = inner
+        self._tracks_inner = tracks_inner
+        self._tracker = Tracker(_changed(recovery) if recovery else set())
+        self.watched = self._tracker.watched
+        self._places = recovery.meta.get("generators", {}) if recovery else {}
+        self._known: dict[int, Key] = {}
         self._strays = Strays()
         self._modules = 0
 
     def begin(self, identity: str, *, done: bool) -> None:
-        """Set the generators outside of the state to where they stood, and follow all.
+        """Set the RNGs outside of the state to their stored positions, and track all.
 
         Of a run that is done, only those are set that it drew from, and only the first time in a
         process that has no part in it: the script goes on as if it had been run just now.
         """
         is_known = identity in process.runs
         process.runs.add(identity)
-        if self._is_off or (done and is_known):
+        if self._outer is None or (done and is_known):
             return
         if not done:
             _open.add(self)
-        drawn = _generators(self._context.changed)
-        for name in drawn:
-            import_for(name)
-        call = self._call
+        drawn = {key for key in self._tracker.changed if key.kind is Kind.OUTER_RNG}
+        for key in drawn:
+            import_for(key.name)
         found = set()
-        for place, generator in outer(call.options.rng or (), call.arguments, call.function):
-            watched = watch(generator)
-            name = f"{place}: {watched.kind}"
-            found.add(name)
-            stood = tuple(values(self.recovered, name))
-            if stood and (name in drawn or not done):
-                self._check_open(name, generator)
-                put_back(name, watched, stood)
-            self._follow(name, generator, watched)
-        self._follow_inner(self._inner.stored(self.recovered))
-        lost = sorted(name for name in drawn - found if not name.startswith(INNER))
+        for place, rng in self._outer:
+            tracked = track(rng)
+            key = outer_key(place, tracked)
+            found.add(key)
+            stored = tuple(parts_of(self.recovered, key))
+            if stored and (key in drawn or not done):
+                self._check_open(key, rng)
+                put_back(key.name, tracked, stored)
+            self._track(key, rng, tracked)
+        self._track_inner(self._inner.stored(self.recovered))
+        lost = sorted(key.name for key in drawn - found)
         if lost and not done:
             notices.warn(
                 f"{self.run} drew random numbers from {', '.join(lost)}, which is not there any "
                 "more: what it draws from another generator is not what it would have drawn"
             )
 
-    def _check_open(self, name: str, generator: Any) -> None:
-        """Look for another run that is going on and draws from the same generator."""
-        others = [one.run for one in _open if one is not self and one.draws_from(name, generator)]
+    def _check_open(self, key: Key, rng: Any) -> None:
+        """Look for another run that is going on and draws from the same RNG."""
+        others = [one.run for one in _open if one is not self and one.draws_from(key, rng)]
         if others:
             notices.warn(
-                f"{self.run} sets {name} to where it stood, and {', '.join(others)}, which is "
+                f"{self.run} sets {key.name} to where it stood, and {', '.join(others)}, which is "
                 "going on, draws from it, too: neither draws what it would have drawn. Let runs "
                 "that take turns draw from generators of their own"
             )
 
-    def draws_from(self, name: str, generator: Any) -> bool:
-        """Return whether the run has drawn from a generator outside of its state."""
-        return name in self._context.changed and id(generator) in self._known
+    def draws_from(self, key: Key, rng: Any) -> bool:
+        """Return whether the run has drawn from an RNG outside of its state."""
+        return key in self._tracker.changed and id(rng) in self._known
 
     def end(self) -> None:
-        """Set nothing and follow nothing any more."""
+        """Take no part any more in what other runs draw."""
         _open.discard(self)
 
     # -- at every step ---------------------------------------------------------------------
 
     def delta(self) -> bytes:
         """Return what has changed since the step before, as a context."""
-        return self._context.delta()
+        return self._tracker.delta()
 
     def undo(self, context: bytes) -> None:
         """Take back what `delta` has noted as stored, where the step was refused."""
-        self._context.undo(context)
+        self._tracker.undo(context)
 
     def folded(self) -> bytes:
-        """Return what to add to the context where folding drew from generators in the state."""
-        return _FOLDED if self._context.moved(INNER) else b""
+        """Return what to add to the context where folding drew from RNGs in the state."""
+        return _FOLDED if any(self._tracker.moved(Kind.INNER_RNG)) else b""
 
     # -- now and then ----------------------------------------------------------------------
 
     def drawn_outside(self) -> list[str]:
-        """Return the generators outside of the state that were drawn from since `delta`."""
-        return [name for name in self._known.values() if self._context.moved(name)]
+        """Return the names of the RNGs outside of the state that were drawn from since `delta`."""
+        return [key.name for key in self._tracker.moved(Kind.OUTER_RNG)]
 
     def notice_imports(self) -> None:
-        """Follow the global generators of what was imported after the run was opened."""
-        if len(sys.modules) == self._modules:
+        """Track the default RNGs of what was imported after the run was opened."""
+        if self._outer is None or len(sys.modules) == self._modules:
             return
         self._modules = len(sys.modules)
-        for place, generator in () if self._is_off else defaults():
-            if id(generator) not in self._known:
-                watched = watch(generator)
-                self._follow(f"{place}: {watched.kind}", generator, watched, ())
+        for place, rng in defaults():
+            if id(rng) not in self._known:
+                tracked = track(rng)
+                self._track(outer_key(place, tracked), rng, tracked, ())
 
     @property
     def newborn(self) -> bool:
-        """Whether there are generators in the state, as it was last encoded, not yet followed."""
-        return not self._inner.generators.keys() <= {*self._context.names}
+        """Whether the state, as it was last encoded, has RNGs that are not yet tracked."""
+        return not self._inner.tracked.keys() <= {*self._tracker.keys}
 
     def check_shared(self) -> None:
-        """Look for generators that are one object now, and two once the run is resumed."""
-        shared = [name for place, name in self._known.items() if place in self._inner.known]
+        """Look for RNGs that are one object now, and two once the run is resumed."""
+        shared = [key.name for place, key in self._known.items() if place in self._inner.known]
         if shared:
             notices.warn(
                 f"{self.run}: a random generator in the state is {', '.join(shared)}, too. "
@@ -164,16 +172,16 @@ class Positions:
             )
 
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
-        """Return whether a resumed state has generators that its checkpoint did not know."""
-        before = self._inner.generators.keys()
-        if self._is_off:  # where they stood is not stored any more
-            return any(not key.startswith(OUTPUT) for key in self.recovered)
-        if not self._call.log_mode.has_function:
+        """Return whether a resumed state has RNGs that its checkpoint did not know."""
+        before = self._inner.tracked.keys()
+        if self._outer is None:  # their positions are not stored any more
+            return any(key.kind is not Kind.OUTPUT for key in self.recovered)
+        if not self._tracks_inner:
             return False
         if before and not (replays or migrated):
             return False  # it is the state of the checkpoint
         self.encode_state(state)
-        if replays and migrated and not before <= self._inner.generators.keys():
+        if replays and migrated and not before <= self._inner.tracked.keys():
             notices.warn(
                 f"{self.run}: migrate has replaced a random generator in the state, and "
                 "what was drawn since the checkpoint was not drawn from the new one: what it draws "
@@ -188,13 +196,13 @@ class Positions:
         return self.newborn
 
     def check_locals(self, frame: FrameType | None, state: Any) -> None:
-        """Look, at two steps, for generators that a resumed loop would make anew."""
-        if self._is_off:
+        """Look, at two steps, for RNGs that a resumed loop would make anew."""
+        if self._outer is None:
             return
-        found = self._strays.look(frame, self._inner.known | self._known.keys())
+        found = self._strays.find(frame, self._inner.known | self._known.keys())
         if found:
-            contained = encode_finding(state, "state", kinds())[1].values()
-            inner = {id(canonical(generator)) for generator in contained}
+            contained = encode_finding(state, "state", rng_types())[1].values()
+            inner = {id(canonical(rng)) for rng in contained}
             found = {name: value for name, value in found.items() if id(value) not in inner}
         if found:
             notices.warn(
@@ -205,83 +213,83 @@ class Positions:
 
     # -- output files ----------------------------------------------------------------------
 
-    def add(self, name: str, tracked: Tracked) -> None:
-        """Follow something whose present position is stored already."""
-        self._context.add(name, tracked)
+    def add(self, key: Key, tracked: Tracked) -> None:
+        """Track something whose present position is stored already."""
+        self._tracker.add(key, tracked)
 
-    def drop(self, name: str) -> None:
-        """Follow one less, and remember where it was."""
-        for number, part in enumerate(self.last(name) or ()):
-            self.recovered[f"{name}#{number}"] = part
-        self._context.drop(name)
+    def drop(self, key: Key) -> None:
+        """Track one less, and remember its position."""
+        for number, part in enumerate(self.last(key) or ()):
+            self.recovered[key.at(number)] = part
+        self._tracker.drop(key)
 
-    def last(self, name: str) -> Parts | None:
-        """Return where one thing stood when it was last stored; None if it is not yet followed."""
-        return self._context.last().get(name)
+    def last(self, key: Key) -> Parts | None:
+        """Return the position that was last stored of one; None if it is not tracked."""
+        return self._tracker.last(key)
 
     # -- checkpoints -----------------------------------------------------------------------
 
     def encode_state(self, state: Any) -> Encoded:
-        """Pickle the state, and remember which generators are in it."""
-        if self._is_off or not self._call.log_mode.has_function:
+        """Pickle the state, and remember which RNGs are in it."""
+        if self._outer is None or not self._tracks_inner:
             self._places = {}
             return encode(state, "state")
-        encoded, found = encode_finding(state, "state", kinds())
+        encoded, found = encode_finding(state, "state", rng_types())
         self._places = self._inner.renew(found)
         return encoded
 
-    def take(self) -> dict[str, Parts]:
-        """Return where everything stands now."""
+    def snapshot(self) -> dict[Key, Parts]:
+        """Return the present positions."""
         self.notice_imports()
-        return self._context.take()
+        return self._tracker.snapshot()
 
-    def describe(self, taken: dict[str, Parts]) -> tuple[dict[str, Any], Encoded]:
+    def describe(self, taken: dict[Key, Parts]) -> tuple[dict[str, Any], Encoded]:
         """Return what a checkpoint stores of positions: in its meta record, and as a part."""
-        entries = {
-            key: value
-            for key, value in self.recovered.items()
-            if key.startswith(OUTPUT)
-            or not (self._is_off or key.startswith(INNER) or key.rpartition("#")[0] in taken)
-        }
-        for name, parts in taken.items():
-            entries |= {f"{name}#{number}": part for number, part in enumerate(parts)}
-        entries.pop(FOLDED, None)
-        changed = set() if self._is_off else self._context.changed_by(taken)
-        meta = {"drawn": sorted(_generators(changed)), "generators": self._places}
+        entries = {key: value for key, value in self.recovered.items() if self._is_kept(key, taken)}
+        for key, parts in taken.items():
+            entries |= {key.at(number): part for number, part in enumerate(parts)}
+        changed = set() if self._outer is None else self._tracker.changed_by(taken)
+        drawn = sorted(str(key) for key in changed if key.kind is not Kind.OUTPUT)
+        meta = {"drawn": drawn, "generators": self._places}
         return meta, Encoded(CONTEXT, encode_context(entries.items()), [])
 
-    def keep(self, taken: dict[str, Parts]) -> None:
-        """Note that a checkpoint has what was taken."""
-        self._context.keep(taken)
-        self._follow_inner({})
+    def _is_kept(self, key: Key, taken: dict[Key, Parts]) -> bool:
+        """Return whether a checkpoint stores a recovered entry, unless it has a newer one."""
+        if key.kind is Kind.OUTPUT:
+            return True
+        if self._outer is None or key.kind is Kind.INNER_RNG:
+            return False
+        return key != FOLDED and key.whole not in taken
 
-    def _follow(
-        self, name: str, generator: Any, watched: Tracked, stored: Parts | None = None
-    ) -> None:
-        self._known[id(generator)] = name
-        self._context.add(name, watched, stored)
+    def mark_stored(self, taken: dict[Key, Parts]) -> None:
+        """Note that a checkpoint has what `snapshot` returned."""
+        self._tracker.mark_stored(taken)
+        self._track_inner({})
 
-    def _follow_inner(self, stored: Mapping[str, Parts]) -> None:
-        """Follow just the generators in the state as it was last encoded."""
-        wanted = self._inner.generators
-        followed = {name for name in self._context.names if name.startswith(INNER)}
-        for name in followed - wanted.keys():
-            self._context.drop(name)
-        for name, generator in wanted.items():
-            if name not in followed:
-                self._context.add(name, generator, stored.get(name))
+    def _track(self, key: Key, rng: Any, tracked: Tracked, stored: Parts | None = None) -> None:
+        self._known[id(rng)] = key
+        self._tracker.add(key, tracked, stored)
+
+    def _track_inner(self, stored: Mapping[Key, Parts]) -> None:
+        """Track just the RNGs in the state as it was last encoded."""
+        wanted = self._inner.tracked
+        tracked = {key for key in self._tracker.keys if key.kind is Kind.INNER_RNG}
+        for key in tracked - wanted.keys():
+            self._tracker.drop(key)
+        for key, rng in wanted.items():
+            if key not in tracked:
+                self._tracker.add(key, rng, stored.get(key))
         self.inner = bool(wanted)
 
 
-def _generators(names: set[str]) -> set[str]:
-    return {name for name in names if not name.startswith(OUTPUT)}
-
-
-def _moved(stored: Replayed[Any]) -> set[str]:
-    """Return the names of what has changed since the run began."""
-    checkpoint = stored.recovery.checkpoint
-    part = checkpoint.parts.get("context") if checkpoint else None
+def _changed(recovery: RunReader) -> set[Key]:
+    """Return what has changed since the run began."""
+    part = recovery.checkpoint.parts.get("context") if recovery.checkpoint else None
     before = decode_context(part.payload) if part else {}
-    context = stored.recovery.context
-    moved = {key.rpartition("#")[0] for key in context if context[key] != before.get(key)}
-    return {name for name in moved if name} | set(stored.meta.get("drawn", ()))
+    context = recovery.context
+    moved = {
+        key.whole
+        for key in context
+        if key.kind is not Kind.MARK and context[key] != before.get(key)
+    }
+    return moved | set(map(Key.thing, recovery.meta.get("drawn", ())))

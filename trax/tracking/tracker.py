@@ -1,21 +1,13 @@
-"""What else stands where when an increment is logged: random generators, output files.
-
-A context is a mapping of keys to bytes. With each increment those entries are stored that have
-changed since the one before; a checkpoint stores all. So the newest values, merged, say
-where everything stood at the step that a run is recovered to.
-"""
+"""Tracks the things whose positions are logged with each increment: RNGs and output files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Protocol
 
-from trax.storage.records import entry_head
+from trax.storage.context import Key, Kind, entry_head
 
-__all__ = ["FOLDED", "Context", "Tracked", "values"]
-
-# In the context of an increment: folding it into the state drew from generators in the state.
-FOLDED = "folded"
+__all__ = ["Parts", "Tracked", "Tracker"]
 
 Parts = tuple[bytes, ...]
 
@@ -38,21 +30,14 @@ class Tracked(Protocol):
         """Return the position as it is now."""
 
 
-def values(context: Mapping[str, bytes], name: str) -> Iterator[bytes]:
-    """Yield the parts that a context has of one tracked thing."""
-    number = 0
-    while (key := f"{name}#{number}") in context:
-        yield context[key]
-        number += 1
-
-
 class _Item:
-    """Something tracked: what it is called, and where it stood when that was last stored."""
+    """Something tracked: its key, those of its parts, and the position that was last stored."""
 
-    __slots__ = ("name", "stored", "tracked")
+    __slots__ = ("key", "keys", "stored", "tracked")
 
-    def __init__(self, name: str, tracked: Tracked, stored: Parts) -> None:
-        self.name = name
+    def __init__(self, key: Key, tracked: Tracked, count: int, stored: Parts) -> None:
+        self.key = key
+        self.keys = [key.at(number) for number in range(count)]
         self.tracked = tracked
         self.stored = stored
 
@@ -61,48 +46,48 @@ class _Item:
         encoded: list[bytes] = []
         for number, part in enumerate(parts):
             if self.stored[number : number + 1] != (part,):
-                encoded += (entry_head(f"{self.name}#{number}", len(part)), part)
+                encoded += (entry_head(self.keys[number], len(part)), part)
         return encoded
 
 
-class Context:
-    """Follows what is tracked, by name.
+class Tracker:
+    """The things that are tracked, and what of them was stored.
 
     Parameters
     ----------
-    changed : set of str
-        The names of those that have changed in this run already.
+    changed : set of Key
+        Those that have changed in this run already.
 
     Attributes
     ----------
     watched : list
         For each, what is looked at after every step, and the word that it was.
-    changed : set of str
-        The names of those that have ever changed in this run.
+    changed : set of Key
+        Those that have ever changed in this run.
     """
 
-    def __init__(self, changed: set[str]) -> None:
+    def __init__(self, changed: set[Key]) -> None:
         self.watched: list[tuple[memoryview, int]] = []
         self.changed = changed
         self._items: list[_Item] = []
         self._undo: tuple[bytes, list[tuple[_Item, Parts]]] = b"", []
 
     @property
-    def names(self) -> list[str]:
-        """What is followed."""
-        return [item.name for item in self._items]
+    def keys(self) -> list[Key]:
+        """The keys of all that is tracked."""
+        return [item.key for item in self._items]
 
-    def add(self, name: str, tracked: Tracked, stored: Parts | None = None) -> None:
-        """Follow one more; `stored` is its position as it is stored, if not the present one."""
+    def add(self, key: Key, tracked: Tracked, stored: Parts | None = None) -> None:
+        """Track one more; `stored` is its position as it is stored, if not the present one."""
         parts = tracked.parts()
         if stored is None:
             stored = parts
-        self._items.append(_Item(name, tracked, stored))
+        self._items.append(_Item(key, tracked, len(parts), stored))
         self.watched.append((tracked.seen, tracked.word if parts == stored else -1))
 
-    def drop(self, name: str) -> None:
-        """Follow one less."""
-        place = self.names.index(name)
+    def drop(self, key: Key) -> None:
+        """Track one less."""
+        place = self.keys.index(key)
         del self._items[place], self.watched[place]
 
     def delta(self) -> bytes:
@@ -129,31 +114,29 @@ class Context:
             for item, stored in before:
                 item.stored = stored
 
-    def moved(self, prefix: str) -> bool:
-        """Return whether one whose name begins so is not where it was when last stored."""
-        return any(
-            item.tracked.parts() != item.stored
-            for item, (seen, word) in zip(self._items, self.watched, strict=True)
-            if seen[0] != word and item.name.startswith(prefix)
-        )
+    def moved(self, kind: Kind) -> Iterator[Key]:
+        """Yield those of a kind whose position is not the one that was last stored."""
+        for item, (seen, word) in zip(self._items, self.watched, strict=True):
+            if seen[0] != word and item.key.kind is kind and item.tracked.parts() != item.stored:
+                yield item.key
 
-    def last(self) -> dict[str, Parts]:
-        """Return where everything stood when it was last stored."""
-        return {item.name: item.stored for item in self._items}
+    def last(self, key: Key) -> Parts | None:
+        """Return the position that was last stored of one; None if it is not tracked."""
+        return next((item.stored for item in self._items if item.key == key), None)
 
-    def take(self) -> dict[str, Parts]:
-        """Return where everything stands, for a checkpoint."""
-        return {item.name: item.tracked.parts() for item in self._items}
+    def snapshot(self) -> dict[Key, Parts]:
+        """Return all positions, for a checkpoint."""
+        return {item.key: item.tracked.parts() for item in self._items}
 
-    def changed_by(self, taken: dict[str, Parts]) -> set[str]:
+    def changed_by(self, taken: dict[Key, Parts]) -> set[Key]:
         """Return what will have ever changed once a checkpoint has what was taken."""
-        moved = {i.name for i in self._items if i.stored and i.stored != taken[i.name]}
+        moved = {i.key for i in self._items if i.stored and i.stored != taken[i.key]}
         return self.changed | moved
 
-    def keep(self, taken: dict[str, Parts]) -> None:
-        """Remember that a checkpoint has what `take` returned."""
+    def mark_stored(self, taken: dict[Key, Parts]) -> None:
+        """Note that a checkpoint has what `snapshot` returned."""
         for item in self._items:
-            parts = taken[item.name]
+            parts = taken[item.key]
             # What no log has in full is stored in full by the next step, too: the checkpoint may be
             # damaged one day, and the one before it does not know of it.
             if item.stored and parts != item.stored:
@@ -161,5 +144,5 @@ class Context:
 
     def _store(self, item: _Item, parts: Parts) -> None:
         if item.stored:
-            self.changed.add(item.name)
+            self.changed.add(item.key)
         item.stored = parts

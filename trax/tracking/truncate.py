@@ -18,8 +18,8 @@ from urllib.parse import quote
 from trax import notices
 from trax.errors import CorruptionError, LockedError, StorageError, UntrustedError
 from trax.storage import filesystem
+from trax.storage.context import Key, Kind
 from trax.storage.process import process
-from trax.storage.run_reader import OUTPUT
 
 __all__ = ["LENGTH", "check_owner", "cut_back", "is_ours", "lengths", "lock"]
 
@@ -40,7 +40,7 @@ def lock(fd: int, path: str) -> None:
 
 
 def cut_back(
-    store: str, directory: str, context: Mapping[str, bytes], forced: Mapping[str, bytes]
+    store: str, directory: str, context: Mapping[Key, bytes], forced: Mapping[Key, bytes]
 ) -> None:
     """Make the output files end where a context says that they did, and durable.
 
@@ -77,7 +77,7 @@ def cut_back(
             )
 
 
-def lengths(store: str, context: Mapping[str, bytes]) -> dict[str, int]:
+def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
     """Return how long each output file was, by its path, where a context says that it stood.
 
     Raises
@@ -87,11 +87,11 @@ def lengths(store: str, context: Mapping[str, bytes]) -> dict[str, int]:
     """
     found = {}
     for key, value in context.items():
-        if key.startswith(OUTPUT):
-            name, _, number = key[len(OUTPUT) :].rpartition("#")
+        if key.kind is Kind.OUTPUT:
+            name = key.name
             path = os.path.normpath(os.path.join(store, name))
             is_path = bool(name) and "\0" not in name and not is_ours(store, path)
-            if number != "0" or len(value) != LENGTH.size or not is_path:
+            if key.part != 0 or len(value) != LENGTH.size or not is_path:
                 raise CorruptionError(
                     f"the run in {store} says of its output file {name!r} what cannot be: it was "
                     "not stored by trax. Nothing was changed. Put the store back from a copy; or "
