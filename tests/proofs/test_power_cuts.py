@@ -8,14 +8,13 @@ random.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import random
 import struct
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -397,6 +396,20 @@ def history_of(recovery: RunReader) -> list[Any]:
     return state
 
 
+class Promised(NamedTuple):
+    """What must be found by whoever finds the beginning, which is that of one process."""
+
+    beginning: list[Any]
+    history: list[Any]
+
+
+def is_kept(promises: list[Promised], found: list[Any]) -> bool:
+    """Return whether the newest of the promises that apply is kept."""
+    applying = [one for one in promises if one.beginning == found[: len(one.beginning)]]
+    history = applying[-1].history
+    return found[: len(history)] == history
+
+
 class Histories(RuleBasedStateMachine):
     """Processes that take a run over from each other, are killed, and lose power.
 
@@ -427,9 +440,9 @@ class Histories(RuleBasedStateMachine):
         self.processes: list[Process] = []
         self.owner: Process | None = None
         self.truth = promised
-        self.promised = promised
-        self.before = promised  # what was promised before the last action
         self.histories: list[list[Any]] = [promised]
+        self.promises = [Promised([], promised)]
+        self.before = self.promises  # those before the last action
 
     # -- what processes do --
 
@@ -458,6 +471,10 @@ class Histories(RuleBasedStateMachine):
         self.histories.append(wanted)
         if self.lets(process, lambda: process.generations.append(encode(self.number, "increment"))):
             process.history = wanted
+            if not process.begun:
+                # What another one did since it was read is no part of the run, if this is found.
+                self.promises = [*self.promises, Promised(wanted, wanted)]
+            self.begin_log(process)
             if process is self.owner:
                 self.truth = wanted
                 if self.sync == "always":
@@ -473,6 +490,7 @@ class Histories(RuleBasedStateMachine):
         parts = {"state": encode(process.history, "state")}
         self.histories.append(process.history)
         if self.lets(process, lambda: process.generations.checkpoint({}, parts, derived=True)):
+            self.begin_log(process)
             self.promise(process.history)
 
     @precondition(lambda self: self.processes)
@@ -507,14 +525,20 @@ class Histories(RuleBasedStateMachine):
         """At once, or at any operation of what was done last."""
         operations = self.directory.operations
         count = self.seen + round(share * (len(operations) - self.seen))
-        promised = self.promised if count == len(operations) else self.before
+        is_whole = count == len(operations)
         for operation in operations[self.seen : count]:
             self.disk.apply(operation)
         for image in [*self.disk.images(4, self.rng)]:
             after = MemoryDirectory(image, boot="none")
-            found = history_of(RunReader(after, NAME))
-            assert found[: len(promised)] == promised
+            found = Process(after, self.sync, self.keep).history
+            if is_whole:
+                assert is_kept(self.promises, found)
+            else:
+                assert is_kept(self.before, found) or found == self.truth
             assert any(found == history[: len(found)] for history in self.histories)
+            for boot in ("none", "another"):
+                again = MemoryDirectory(after.files(), boot=boot)
+                assert history_of(RunReader(again, NAME)) == found
         self.boot(image, found)
 
     # -- what must hold --
@@ -524,7 +548,7 @@ class Histories(RuleBasedStateMachine):
         for operation in self.directory.operations[self.seen :]:
             self.disk.apply(operation)
         self.seen = len(self.directory.operations)
-        self.before = self.promised
+        self.before = self.promises
         action()
 
     def lets(self, process: Process, action: Callable[[], Any]) -> bool:
@@ -535,19 +559,18 @@ class Histories(RuleBasedStateMachine):
             assert process is not self.owner
             self.processes.remove(process)
             return False
+        return True
+
+    def begin_log(self, process: Process) -> None:
+        """The process has begun a log, unless it had; by its first one it takes the run over."""
         if not process.begun:
-            # It has begun a log: what another one did since it was read is no part of the run.
             process.begun = True
             self.owner = process
             self.truth = process.history
-            pairs = zip(self.promised, self.truth, strict=False)
-            kept = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
-            self.promised = self.before = [increment for increment, _ in kept]
-        return True
 
     def promise(self, history: list[Any]) -> None:
-        if len(history) > len(self.promised):
-            self.promised = list(history)
+        """Nothing but this history can be found from now on, and no less of it."""
+        self.promises = [Promised([], history)]
 
     def pick(self, which: int) -> Process:
         return self.processes[which % len(self.processes)]

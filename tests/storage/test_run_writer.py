@@ -6,7 +6,7 @@ import contextlib
 import errno
 import itertools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -562,6 +562,20 @@ def test_a_step_that_comes_while_output_files_are_forced_is_not_marked_as_forced
     assert read(with_next_boot(directory.files())) == 1
 
 
+def test_what_a_process_went_on_from_is_found_however_often_it_is_read_after_a_power_cut() -> None:
+    """It was forced with its output before the process began a log, which may have no step."""
+    directory = MemoryDirectory()
+    generations = write(directory, "c").generations
+    generations.note(length_of_output(0))
+    generations.append(encode(0, "increment"), length_of_output(10))
+    generations.append(encode(1, "increment"), length_of_output(20))
+    Writer(directory).generations.append(encode(2, "increment"), length_of_output(30))
+    for files in crash_images(directory.operations):
+        image = with_next_boot(files)
+        assert read(image) == 2
+        assert Writer(image).step == read(image) == 2
+
+
 # -- damaged and torn files ----------------------------------------------------------------
 
 
@@ -1006,6 +1020,64 @@ def test_what_a_writer_appends_after_it_lost_the_run_is_not_part_of_it(arrays: b
     newest = max(name for name in files if name.startswith("checkpoint"))
     assert read(MemoryDirectory(changed(files, newest, b"?"))) == 5
     assert write(directory, "aca", arrays=arrays).step == 7
+
+
+def torn_at_the_beginning(log: bytes) -> Iterator[bytes]:
+    """Yield what a crash can leave of a log of one increment, and of that no whole one."""
+    for length in range(HEADER_SIZE, len(log)):
+        yield log[:length]
+        yield log[:length].ljust(len(log), b"\0")
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "the next boot"])
+@SYNCS
+def test_a_log_whose_first_increment_is_torn_takes_nothing_away(sync: str, boot: str) -> None:
+    """It took the run over from one that went on, and what that one was told is stored, is."""
+    directory = MemoryDirectory()
+    zombie = write(directory, "caa", sync=sync)
+    second = Writer(directory, sync=sync)
+    second.append()
+    zombie.play("aa")
+    assert read(directory) == 3
+    files = directory.files()
+    for torn in torn_at_the_beginning(files["log-00000002"]):
+        image = MemoryDirectory(changed(files, "log-00000002", torn), boot=boot)
+        assert read(image) == 4
+        assert Writer(image, sync=sync).step == read(image) == 4
+        assert write(image, "a|aca|", sync=sync).step == 7
+
+
+def test_of_two_logs_that_are_torn_whole_neither_takes_anything_away() -> None:
+    """The second process had begun its log, and not yet written to it, when the third one came."""
+    directory = MemoryDirectory()
+    first = write(directory, "ca")
+    second = Writer(directory)
+    second.generations._begin_log()
+    third = Writer(directory)
+    for writer, text in ((third, "a"), (second, "a"), (first, "aa")):
+        writer.play(text)
+    files = directory.files()
+    second_torn = torn_at_the_beginning(files["log-00000002"])
+    third_torn = torn_at_the_beginning(files["log-00000003"])
+    for one, other in zip(second_torn, third_torn, strict=True):
+        image = MemoryDirectory(changed(files, "log-00000003", other))
+        assert Writer(image).step == read(image) == 2
+        image = MemoryDirectory(changed(image.files(), "log-00000002", one))
+        assert Writer(image).step == read(image) == 3
+
+
+def test_a_log_that_is_damaged_at_its_beginning_is_not_passed_over() -> None:
+    """Also where another writer went on beside it: what it held was the run."""
+    directory = MemoryDirectory()
+    zombie = write(directory, "caa")
+    write(directory, "aas")
+    zombie.append()
+    files = directory.files()
+    damaged = flipped(files["log-00000002"], HEADER_SIZE + 9)
+    for boot in ("boot-1", "the next boot"):
+        image = MemoryDirectory(changed(files, "log-00000002", damaged), boot=boot)
+        with pytest.raises(CorruptionError, match="log-00000002"):
+            read(image)
 
 
 def test_a_checkpoint_of_a_zombie_that_arrives_late_harms_nobody() -> None:

@@ -257,17 +257,57 @@ class RunReader:
         Whoever began an empty one may have died or failed before it mattered. Where it says that
         the log before it ends is then no reason to give up what that log holds, or another one.
         """
-        holding = [
+        newest = self._find_newest(heads)
+        self._empty = [head for number, head in sorted(heads.items()) if number > newest]
+        firsts = [number for number, head in heads.items() if not head.after]
+        return newest or max(firsts or heads, default=0)
+
+    def _find_newest(self, heads: dict[int, _Head]) -> int:
+        """Return the newest log that holds something, or 0.
+
+        One that a crash has torn whole counts as empty where another writer went on beside it: what
+        that one acknowledged may be stored, and is found as well once the torn log has been cut.
+        """
+        holding = sorted(
             number
             for number, head in heads.items()
             if number == self.base or head.length > HEADER_SIZE
-        ]
-        firsts = [number for number, head in heads.items() if not head.after]
-        generation = max(holding or firsts or heads, default=0)
-        self._empty = [
-            head for number, head in sorted(heads.items()) if not holding or number > generation
-        ]
-        return generation
+        )
+        torn = []
+        while len(holding) > 1 and self._is_torn_whole(heads[holding[-1]]):
+            torn.append(holding.pop())
+        before = max(holding, default=0)
+        return next((one for one in torn if not self._is_contested(heads, one, before)), before)
+
+    def _is_torn_whole(self, head: _Head) -> bool:
+        """Return whether a crash has torn all that a log had."""
+        if not head.fields["derived"]:
+            return False  # its checkpoint counted before it took anything, and is missing
+        name = FileName("log", head.generation)
+        with self._errors(name), open_log(self._directory, str(name)) as reader:
+            if reader.durable > HEADER_SIZE:
+                return False
+            return next(iter(reader), None) is None and self._damage(reader) is None
+
+    def _is_contested(self, heads: dict[int, _Head], torn: int, before: int) -> bool:
+        """Return whether another writer went on beside a log that is torn whole."""
+        head = heads[torn]
+        while head.after > before and head.after in heads:  # there is nothing in that one either
+            head = heads[head.after]
+        if head.after != before:
+            return head.after in heads
+        return self._goes_on(before, head.position)
+
+    def _goes_on(self, generation: int, position: LogPosition) -> bool:
+        """Return whether anything stands in a log behind a position."""
+        name = FileName("log", generation)
+        with self._errors(name), open_log(self._directory, str(name)) as reader:
+            begin = reader.fields["after"][1]
+            records = iter(reader)
+            while LogPosition(begin + reader.count, reader.chain) != position:
+                if next(records, None) is None:
+                    return False
+            return next(records, None) is not None
 
     def _read_heads(self) -> dict[int, _Head]:
         """Read the headers of all logs from the base on."""
@@ -337,13 +377,18 @@ class RunReader:
         self.position = LogPosition(begin, reader.chain)
         self.last = name.generation
         self.unforced = {name: reader.durable}
+        # What a log speaks of is forced before another one continues it, also one that stays empty.
+        proven = max(
+            (head.position.step for head in self._empty if head.after == name.generation), default=0
+        )
         records = iter(reader)
         while following is None or self._is_before(following.position):
             end = reader.offset
             encoded = next(records, None)
             if encoded is None:
                 break
-            if following is None and may_lead(reader, self.context, self._directory.boot):
+            is_proven = following is not None or begin + reader.count <= proven
+            if not is_proven and may_lead(reader, self.context, self._directory.boot):
                 flaw = "the output files of a step may not have reached the disk before it did"
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
@@ -367,22 +412,26 @@ class RunReader:
 
     def _judge_end(self, name: FileName, reader: LogReader) -> None:
         """Decide by evidence whether the end of the last log was torn or damaged."""
-        flaw, offset = reader.flaw, reader.flaw_offset
+        damage = self._damage(reader)
+        if damage:
+            raise self._corrupt(name, reader.flaw_offset, damage)
+        if reader.flaw is not None:
+            self.torn = Torn(name, reader.offset, reader.size - reader.offset, reader.flaw)
+
+    def _damage(self, reader: LogReader) -> str | None:
+        """Return how the end of a log was damaged; None where it is whole, or a crash tore it."""
+        flaw = reader.flaw
         if reader.offset < reader.durable:
             flaw = flaw or "the file ends"
-            raise self._corrupt(
-                name, offset, f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
-            )
-        if flaw is None:
-            return
+            return f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
         # Without a reboot nothing can have reordered what was written.
         same_boot = _is_same_boot(reader, self._directory.boot)
-        if same_boot or reader.fields["sync"] == "always":
+        if flaw is not None and (same_boot or reader.fields["sync"] == "always"):
             # Each increment was forced before the next one began; its own records were not.
             behind = reader.valid_behind(beginning=not same_boot)
             if behind is not None:
-                raise self._corrupt(name, offset, f"{flaw}, with valid data at offset {behind}")
-        self.torn = Torn(name, reader.offset, reader.size - reader.offset, flaw)
+                return f"{flaw}, with valid data at offset {behind}"
+        return None
 
     def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
         owner = owner_of(name, fields, self._name, self.run)
