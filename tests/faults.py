@@ -6,7 +6,6 @@ power cut leaves. `Disk` is the real one, with all that trax asks of it.
 
 from __future__ import annotations
 
-import builtins
 import errno
 import fcntl
 import functools
@@ -342,8 +341,7 @@ class Disk:
             patch.setattr(module, "fcntl", disk_fcntl)
         patch.setattr(process, "force", self._force)
         patch.setattr(process, "raw", lambda fd: self._file(fd, "r+"))
-        patch.setattr(output_files, "builtins", _Instead(builtins, {"open": self._open}))
-        for module in (filesystem, truncate):
+        for module in (filesystem, truncate, output_files):
             patch.setattr(module, "open", self._open, raising=False)
 
     def heal(self) -> None:

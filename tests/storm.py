@@ -553,7 +553,7 @@ class Round:
 
     def _refused(self, ended: Ended, before: dict[Path, bytes]) -> None:
         """Check that an error has a reason and a name, and has changed nothing; put files back."""
-        last = re.findall(r"^trax\.errors\.(\w+): ", ended.errors, re.MULTILINE)[-1:]
+        last = re.findall(r"^trax\.(\w+): ", ended.errors, re.MULTILINE)[-1:]
         assert last in (["CorruptionError"], ["FormatVersionError"]), ended.errors
         self._files.forget()
         assert self._files.tainted, f"there was no damage: {ended.errors}"

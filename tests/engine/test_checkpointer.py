@@ -11,6 +11,7 @@ import pytest
 from test_sync_driver import squares, take
 
 import trax
+from trax.storage.process import process
 
 
 def test_a_custom_policy_sees_what_was_measured() -> None:
@@ -55,7 +56,7 @@ def test_time_before_a_crash_counts_towards_the_next_checkpoint(store_here: Path
     checkpoints = list(store_here.glob("runs/loop/checkpoint-*"))
     with pytest.MonkeyPatch.context() as patch:
         now = time.time()
-        patch.setattr(time, "time", lambda: now + 86_400)
+        patch.setattr(process, "time", lambda: now + 86_400)
         with loop() as run:
             take(run, 1)
     assert len(list(store_here.glob("runs/loop/checkpoint-*"))) == len(checkpoints) + 1

@@ -18,6 +18,7 @@ from support import run_script
 
 import trax
 from trax.storage import filesystem
+from trax.storage.context import Kind
 from trax.storage.process import process
 from trax.tracking import output_files
 
@@ -86,6 +87,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 import trax
+from trax.storage.context import Kind
 
 mode, how, sync = sys.argv[1:]
 place = count = 0
@@ -479,6 +481,7 @@ def test_a_forked_child_leaves_the_files_alone() -> None:
     script = """
 import os
 import trax
+from trax.storage.context import Kind
 
 @trax.resumable(create=int)
 def loop(n):
@@ -508,7 +511,7 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     session = run._lifecycle.session
     unseen = output_files._Output.seen
     assert all(word >= 0 or seen is not unseen for seen, word in session._watched)
-    assert not any(name.startswith("output") for name in session._tracking._context.names)
+    assert not any(key.kind is Kind.OUTPUT for key in session._tracking._tracker.keys)
     run.close()
 
 
@@ -521,6 +524,24 @@ def test_two_runs_do_not_write_to_one_file() -> None:
     one.close()
     looping("function", Lines("a"), name="two")().result()
     assert Path("out.txt").read_text() == "0 first\n0 second\n" + WHOLE
+
+
+def test_a_file_that_is_closed_is_known_until_its_length_is_stored() -> None:
+    """Without a log only a checkpoint stores it, and the file may be on the disk long before."""
+
+    def body(n: int) -> None:
+        if n == 0:
+            with trax.open("first.txt") as file:
+                file.write("first")
+
+    loop = looping("none", body, every_steps=4, sync="os")
+    with loop() as run:
+        for _ in range(5):
+            next(run)
+            run._lifecycle.session._outputs.sync()
+    assert not run._lifecycle.session._outputs._outputs
+    loop().result()
+    assert Path("first.txt").read_text() == "first"
 
 
 @pytest.mark.parametrize("mode", ["function", "none"])
@@ -550,6 +571,7 @@ def test_a_child_does_not_keep_a_file_locked() -> None:
     script = """
 import os
 import trax
+from trax.storage.context import Kind
 
 @trax.resumable(create=int)
 def loop(n):

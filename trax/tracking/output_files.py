@@ -131,7 +131,8 @@ class OutputFiles:
     note : callable
         Stores a context at once.
     follow, unfollow : callable
-        Takes a key, and something to follow from now on; and a key to follow no more.
+        Takes a key, and something to follow from now on; and a key to follow no more, which it
+        may refuse.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class OutputFiles:
         always: bool,
         note: Callable[[bytes], None],
         follow: Callable[[Key, Any], None],
-        unfollow: Callable[[Key], None],
+        unfollow: Callable[[Key], bool],
     ) -> None:
         self._store = store
         self._recovered = recovered
@@ -178,10 +179,9 @@ class OutputFiles:
             output.sync()
 
     def tidy(self) -> None:
-        """Release the files that were closed, once they are on the disk."""
+        """Release the files that were closed, once they and their lengths are on the disk."""
         for key, output in list(self._outputs.items()):
-            if output.is_settled:
-                self._unfollow(key)
+            if output.is_settled and self._unfollow(key):
                 del self._outputs[key]
                 output.close()
 

@@ -217,11 +217,14 @@ class RngTracking:
         """Track something whose present position is stored already."""
         self._tracker.add(key, tracked)
 
-    def drop(self, key: Key) -> None:
-        """Track one less, and remember its position."""
+    def drop(self, key: Key) -> bool:
+        """Track one less, and remember its position; return False if that is not stored yet."""
+        if not self._tracker.is_stored(key):
+            return False
         for number, part in enumerate(self.last(key) or ()):
             self.recovered[key.at(number)] = part
         self._tracker.drop(key)
+        return True
 
     def last(self, key: Key) -> Parts | None:
         """Return the position that was last stored of one; None if it is not tracked."""

@@ -120,6 +120,10 @@ class Tracker:
             if seen[0] != word and item.key.kind is kind and item.tracked.parts() != item.stored:
                 yield item.key
 
+    def is_stored(self, key: Key) -> bool:
+        """Return whether the present position of one is the one that was last stored."""
+        return any(item.tracked.parts() == item.stored for item in self._items if item.key == key)
+
     def last(self, key: Key) -> Parts | None:
         """Return the position that was last stored of one; None if it is not tracked."""
         return next((item.stored for item in self._items if item.key == key), None)
