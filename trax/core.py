@@ -19,7 +19,8 @@ from trax.errors import NotFoundError, UsageError
 from trax.storage.codec import encode
 from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
-from trax.storage.store import Store, Sync
+from trax.storage.schema import Sync
+from trax.storage.store import Store
 
 __all__ = ["Trax", "load"]
 

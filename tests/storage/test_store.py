@@ -19,7 +19,8 @@ from trax.storage.held_run import HeldRun
 from trax.storage.log import open_log
 from trax.storage.process import process
 from trax.storage.records import HEADER_SIZE
-from trax.storage.store import Store, Sync
+from trax.storage.schema import Sync
+from trax.storage.store import Store
 
 
 def hold(store: Store, name: str = "run", sync: Sync = "os") -> HeldRun:

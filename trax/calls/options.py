@@ -22,7 +22,7 @@ from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.storage.store import Sync
+from trax.storage.schema import Sync
 from trax.tracking.rng_discovery import check_rng
 
 __all__ = ["Given", "Options", "check_keywords", "check_option", "keyword_parameters"]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
 from trax.calls.digest import are_comparable
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
-from trax.calls.migration import Migration
 from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
-from trax.storage.run_reader import RunReader
-from trax.storage.store import Store
 from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import canonical, is_rng
+
+if TYPE_CHECKING:
+    from trax.calls.migration import Migration
+    from trax.storage.run_reader import RunReader
+    from trax.storage.store import Store
 
 __all__ = [
     "Replayed",

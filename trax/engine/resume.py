@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.calls.arguments import changed_error, differences
-from trax.calls.call import Call
 from trax.calls.log_mode import describe
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.errors import UsageError
 from trax.storage.codec import decode
-from trax.storage.held_run import HeldRun
-from trax.storage.run_reader import RunReader
-from trax.storage.store import Store
 from trax.tracking.rng_state import track
 from trax.tracking.truncate import cut_back
+
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+    from trax.storage.held_run import HeldRun
+    from trax.storage.run_reader import RunReader
+    from trax.storage.store import Store
 
 __all__ = ["Opened", "load_finished", "open_held"]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from trax.fsck.files import CheckpointFile
-from trax.fsck.prefix import Prefix
-from trax.fsck.scan import Scan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trax.fsck.files import CheckpointFile
+    from trax.fsck.prefix import Prefix
+    from trax.fsck.scan import Scan
 
 __all__ = ["count_lost"]
 

@@ -11,14 +11,17 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from trax.fsck.files import CheckpointFile, LogFile
-from trax.fsck.scan import Scan
 from trax.storage.context import Key, decode_context, has_outputs
-from trax.storage.filesystem import Directory
 from trax.storage.log import LogReader, open_log
 from trax.storage.records import HEADER_SIZE, NOTE, Damage
 from trax.storage.run_reader import LogPosition, is_log_of, may_lead
+
+if TYPE_CHECKING:
+    from trax.fsck.files import CheckpointFile, LogFile
+    from trax.fsck.scan import Scan
+    from trax.storage.filesystem import Directory
 
 __all__ = ["Fits", "Prefix", "prefixes"]
 

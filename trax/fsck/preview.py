@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax.errors import CorruptionError
-from trax.fsck.prefix import Prefix
-from trax.fsck.repair_plan import Plan
 from trax.storage.filenames import REPAIR
-from trax.storage.filesystem import Directory, Input
 from trax.storage.records import (
     DURABLE_OFFSET,
     HEADER_SIZE,
@@ -17,6 +14,11 @@ from trax.storage.records import (
     encode_header,
 )
 from trax.storage.run_reader import RunReader
+
+if TYPE_CHECKING:
+    from trax.fsck.prefix import Prefix
+    from trax.fsck.repair_plan import Plan
+    from trax.storage.filesystem import Directory, Input
 
 __all__ = ["KeptLog", "Preview", "leads_to", "recover", "still_leads"]
 

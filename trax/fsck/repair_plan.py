@@ -9,15 +9,17 @@ from __future__ import annotations
 import platform
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax._version import __version__
 from trax.fsck.files import CheckpointFile, LogFile
 from trax.fsck.loss import count_lost
-from trax.fsck.prefix import Prefix
-from trax.fsck.scan import Scan
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from trax.fsck.prefix import Prefix
+    from trax.fsck.scan import Scan
 
 __all__ = ["Plan", "make_plan"]
 

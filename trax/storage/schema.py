@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from trax.storage.filenames import GENERATIONS
 from trax.storage.records import Damage
 
-__all__ = ["check_checkpoint", "check_log", "check_meta"]
+__all__ = ["Sync", "check_checkpoint", "check_log", "check_meta"]
+
+Sync = Literal["always", "interval", "os"]  # when increments are forced to the disk
 
 _STEPS = 10**18
 _OFFSET = 16  # where the JSON text of a header block begins
@@ -114,7 +116,7 @@ _LOG = _BOTH | {
     "after": _is_position,
     "origin": _is_one_of("checkpoint", "create", "repair"),
     "derived": _is_switch,
-    "sync": _is_one_of("always", "interval", "os"),
+    "sync": _is_one_of(*get_args(Sync)),
     "boot": _is_text,
     "nonce": _is_digits(16),
 }

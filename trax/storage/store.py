@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 from trax.errors import StorageError, UsageError
 from trax.storage.checkpoint import read_meta
@@ -35,10 +35,9 @@ from trax.storage.lock import Lock
 from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
+from trax.storage.schema import Sync
 
-__all__ = ["Store", "Sync"]
-
-Sync = Literal["always", "interval", "os"]
+__all__ = ["Store"]
 
 
 class Store:

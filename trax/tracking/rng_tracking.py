@@ -6,17 +6,19 @@ import sys
 import weakref
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.storage.codec import Encoded, encode, encode_finding
 from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
-from trax.storage.run_reader import RunReader
 from trax.tracking.rng_discovery import InnerRngs, OuterRngs, Strays, import_for, outer_key
 from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
 from trax.tracking.tracker import Parts, Tracked, Tracker
+
+if TYPE_CHECKING:
+    from trax.storage.run_reader import RunReader
 
 __all__ = ["RngTracking"]
 
