@@ -192,7 +192,7 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         f"  checkpoint-00000003           {sizes['checkpoint-00000003']} bytes   whole, step 10",
         f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1,094, step 11",
         "  other files: checkpoint-00000001.broken",
-        "  log-00000003 is damaged at offset 1094: a record's checksum does not hold",
+        "  log-00000003 is damaged at offset 1094: a record's checksum is invalid",
         "It cannot resume as it is. trax.repair('count') can help.",
     ]
     again = json.loads(json.dumps(found.as_dict()))
@@ -228,7 +228,7 @@ def test_a_problem_is_one_line_that_says_what_is_damaged() -> None:
     found = trax.verify("word")
     assert len(found.problems) == 2
     assert found.problems[0] == (
-        "checkpoint-00000001 is damaged at offset 0: a record's checksum does not hold (offset "
+        "checkpoint-00000001 is damaged at offset 0: a record's checksum is invalid (offset "
         "1024), and what is older does not lead to the same state"
     )
     assert str(found).count("trax.repair") == 1

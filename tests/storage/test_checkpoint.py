@@ -225,7 +225,7 @@ def test_an_end_record_says_how_long_the_file_is() -> None:
     for length in (0, len(whole) - 1, len(whole) + 1):
         payload = struct.pack("<Q", length)
         head, check, _ = pieces(END, payload, chain)
-        with pytest.raises(Damage, match="behind the end"):
+        with pytest.raises(Damage, match="after the end"):
             reread(cut + head + payload + check)
 
 

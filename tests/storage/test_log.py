@@ -336,7 +336,7 @@ def test_reading_stops_before_the_first_wrong_byte() -> None:
     reader = LogReader(source)
     assert [decode(encoded, "increment") for encoded in reader] == [1]
     assert (reader.offset, reader.flaw_offset, reader.count) == (second, second, 1)
-    assert reader.flaw == "a record's checksum does not hold"
+    assert reader.flaw == "a record's checksum is invalid"
     # The checksum of the second seeds the third, so that is recognised all the same.
     assert reader.valid_behind(beginning=True) == second + record
 

@@ -125,7 +125,7 @@ def test_every_changed_byte_of_a_header_block_is_noticed(bits: int) -> None:
         if DURABLE_OFFSET <= offset < DURABLE_OFFSET + 16:
             assert decode_header("log", flipped(block, offset, bits)) == decode_header("log", block)
         else:
-            with pytest.raises(Damage, match="checksum does not hold"):
+            with pytest.raises(Damage, match="checksum is invalid"):
                 decode_header("log", flipped(block, offset, bits))
 
 
@@ -312,7 +312,7 @@ def test_a_record_is_valid_only_in_its_place() -> None:
     for wrong in (two + one, one + one + two, two):
         found, reader = parse(bytes(HEADER_SIZE) + wrong)
         assert found == ([first] if wrong.startswith(one) else [])
-        assert reader.flaw == "a record's checksum does not hold"
+        assert reader.flaw == "a record's checksum is invalid"
     assert parse(content, chain=SEED + 1)[0] == []
 
 
@@ -326,7 +326,7 @@ def test_an_unknown_kind_is_no_record() -> None:
     """Even where its checksum holds."""
     found, reader = parse(framed([(10, b"from nowhere")]))
     assert found == []
-    assert reader.flaw == "10 is no kind of record"
+    assert reader.flaw == "10 is not a kind of record"
 
 
 def test_a_length_is_believed_only_as_far_as_the_file_goes() -> None:

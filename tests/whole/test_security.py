@@ -616,5 +616,5 @@ def test_a_key_is_in_no_pickle_and_no_message(monkeypatch: pytest.MonkeyPatch) -
             assert secret.hex().encode() not in path.read_bytes()
     monkeypatch.setenv("TRAX_KEY", secret.hex() + "0")
     done = run_script("import trax\ntrax.Trax()", check=False)
-    assert "TRAX_KEY must hold" in done.stderr
+    assert "TRAX_KEY must contain" in done.stderr
     assert secret.hex() not in done.stderr

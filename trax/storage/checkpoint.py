@@ -1,7 +1,7 @@
 """One checkpoint file: a header block, a meta record, the parts, and an end record.
 
-A checkpoint counts from the moment its final name is on the disk; until then it is a ``.tmp``
-file that nobody reads.
+A checkpoint counts from the moment its final name is on the disk. Until then it is a ``.tmp`` file,
+which nobody reads.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ assert _LENGTH.size == 8
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint file holds; nothing in it has been unpickled.
+    """The contents of a checkpoint file; nothing in it has been unpickled.
 
     Attributes
     ----------
     fields : dict
-        The header block: the run, the generation, the position.
+        The fields of the header block: the run, the generation, the position.
     meta : dict
-        What the layer above wrote about the parts, as JSON.
+        The meta record: JSON about the parts, written by the layer above.
     parts : dict of str to Encoded
-        The pickles, and the context.
+        The pickles and the context, by name.
     """
 
     fields: dict[str, Any]
@@ -77,12 +77,30 @@ def write_checkpoint(
     meta: dict[str, Any],
     parts: Mapping[str, Encoded],
 ) -> int:
-    """Write a checkpoint and make it count; return its size in bytes.
+    """Write a checkpoint and make it count.
+
+    Parameters
+    ----------
+    directory : Directory
+        The directory of the run.
+    name : FileName
+        The name of the file.
+    fields : dict
+        The fields of its header block.
+    meta : dict
+        Its meta record, stored as JSON with the names of the parts.
+    parts : mapping of str to Encoded
+        The pickles and the context, by name.
+
+    Returns
+    -------
+    int
+        The size of the file, in bytes.
 
     Raises
     ------
     OSError
-        It does not count, and its temporary file is gone if the file system allowed that.
+        The checkpoint does not count. Its temporary file is removed if the file system allows that.
     """
     with new_file(directory, str(name)) as output:
         return _write(output, fields, {**meta, "parts": list(parts)}, parts, directory.key)
@@ -96,7 +114,7 @@ def _write(
     key: Key | None,
 ) -> int:
     block, chain, signer = encode_header("checkpoint", fields, key)
-    # Meta is signed by itself: it can be read, and trusted, without the rest.
+    # The meta record is signed on its own: it can be read, and trusted, without the rest.
     text = json.dumps(meta).encode()
     first, chain, signer = frame([(META, text)], chain, signer)
     records = [record for part in parts.values() for record in part.records()]
@@ -116,11 +134,11 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
     Raises
     ------
     Damage
-        Where a single byte of it is not what was written.
+        At least one byte of it is not the one that was written.
     NewerVersion
-        Where a newer trax wrote it.
+        A newer trax wrote it.
     Forged
-        Where whoever wrote it had not the key of the store.
+        Nothing proves that its writer had the key of the store.
     """
     source = directory.open(str(name))
     with closing_quietly(source):
@@ -145,7 +163,7 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
             elif kind == END:
                 whole = records.offset == source.size and payload == _LENGTH.pack(source.size)
                 if not whole:
-                    raise Damage("there is more behind the end record", offset)
+                    raise Damage("there are bytes after the end record", offset)
             else:
                 raise Damage("a record does not belong here", offset)
         if not whole:
@@ -154,10 +172,10 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
 
 
 def _name(names: list[str], objects: list[Encoded]) -> dict[str, Encoded]:
-    """Return the objects by name; the context, and no other, is no pickle."""
+    """Return the objects by name; all but the context must be pickles."""
     contexts = [name == "context" for name in names]
     if contexts != [encoded.kind == CONTEXT for encoded in objects]:
-        raise Damage("the parts are not those that the meta record names", HEADER_SIZE)
+        raise Damage("the parts do not match their names in the meta record", HEADER_SIZE)
     return dict(zip(names, objects, strict=True))
 
 
@@ -168,7 +186,13 @@ def _open(source: Input, key: Key | None) -> tuple[dict[str, Any], Records]:
 
 
 def read_meta(directory: Directory, name: FileName) -> dict[str, Any]:
-    """Return the header fields and the meta record, reading and checking only those."""
+    """Return the header fields and the meta record as one dict, reading and checking only those.
+
+    Raises
+    ------
+    Damage, NewerVersion, Forged
+        As `read_checkpoint` raises them, about these two alone.
+    """
     source = directory.open(str(name))
     with closing_quietly(source):
         fields, records = _open(source, directory.key)

@@ -1,11 +1,11 @@
-"""Objects <-> pickles and their buffers.
+"""Encodes objects as pickles with separate buffers, and decodes them.
 
-Strategy: plain pickle first. It runs at C speed and stores classes and functions by
-reference, so that what comes back is the script's present code. Only where plain pickle gives
-up does cloudpickle step in, and then too everything that can be imported by its name
-(``__main__`` included, which cloudpickle alone would freeze) is stored by reference.
-Large memory, such as NumPy arrays, is kept out of the pickle: it is written from where it
-lies and comes back as memory of its own, writable as it was.
+Strategy: plain pickle comes first. It runs at C speed and stores classes and functions by
+reference, so that a loaded object uses the script's present code. If plain pickle fails,
+cloudpickle takes over. Even then everything that can be imported by its name is stored by
+reference, including names in ``__main__``, which cloudpickle alone would store by value. Large
+memory, such as NumPy arrays, stays out of the pickle: it is written without a copy, and is loaded
+into memory of its own, writable as it was.
 """
 
 from __future__ import annotations
@@ -37,7 +37,19 @@ PROTOCOL = 5
 
 
 class Encoded(NamedTuple):
-    """An object as bytes: the kind of pickle, the pickle, its buffers in order, its context."""
+    """An object as bytes.
+
+    Attributes
+    ----------
+    kind : int
+        `PICKLE` or `CLOUDPICKLE`; `CONTEXT` or `NOTE` for a context on its own.
+    payload : bytes-like
+        The pickle, or that context.
+    buffers : list of bytes-like
+        The buffers of the pickle, in order.
+    context : bytes or bytearray
+        The context that is stored before the object; empty if there is none.
+    """
 
     kind: int
     payload: Any
@@ -45,7 +57,7 @@ class Encoded(NamedTuple):
     context: bytes | bytearray = b""
 
     def records(self) -> Iterator[tuple[int, Any]]:
-        """Yield the kind and the payload of each record that stores the object."""
+        """Yield the kind and the payload of each record of the object."""
         begins = BEGINS
         if self.context:
             yield CONTEXT | begins, self.context
@@ -57,14 +69,15 @@ class Encoded(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """The size of all payloads, in bytes."""
         return sum(memoryview(payload).nbytes for _, payload in self.records())
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, except that what has a name that leads to it is stored by that name."""
+    """cloudpickle, but everything that can be imported is stored by its name."""
 
     def reducer_override(self, obj: Any) -> Any:
-        # cloudpickle would store these, and give back something else.
+        # cloudpickle would store these, but load something else.
         if isinstance(obj, (io.TextIOWrapper, memoryview)):
             raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
         if isinstance(obj, (type, FunctionType)) and _is_importable(obj):
@@ -79,85 +92,109 @@ def _is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def encode(obj: Any, what: str) -> Encoded:
+def encode(obj: Any, label: str) -> Encoded:
     """Pickle one object.
+
+    Parameters
+    ----------
+    obj : object
+        The object.
+    label : str
+        Its name in errors.
 
     Raises
     ------
     CodecError
-        Where neither pickle nor cloudpickle can; it names the part that is to blame.
+        Neither pickle nor cloudpickle can store it. The error names the part to blame.
     """
-    return encode_finding(obj, what, ())[0]
+    return encode_finding(obj, label, ())[0]
 
 
-def encode_finding(obj: Any, what: str, kinds: tuple[type, ...]) -> tuple[Encoded, dict[int, Any]]:
-    """Pickle one object; return as well the objects in it that are of certain kinds.
+def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encoded, dict[int, Any]]:
+    """Pickle one object, and find the parts of it that are of certain kinds.
 
-    Each is returned under the number by which `decode_finding` finds it in the copy: a pickle
-    numbers what it has stored, and loading it numbers the same objects alike.
+    Parameters
+    ----------
+    obj : object
+        The object.
+    label : str
+        Its name in errors.
+    kinds : tuple of type
+        The kinds of parts to find.
+
+    Returns
+    -------
+    encoded : Encoded
+        The pickled object.
+    found : dict of int to object
+        The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
+        the same numbers; so `decode_finding` finds these parts in the copy.
+
+    Raises
+    ------
+    CodecError
+        As `encode` raises it.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    pickler = _Looking(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
+    pickler = _Detector(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
     kind = PICKLE
     try:
         pickler.dump(obj)
         views = [buffer.raw() for buffer in buffers]
-    except BufferError:  # not contiguous: only in one piece
+    except BufferError:  # not contiguous: it must go into the pickle
         file, views = io.BytesIO(), []
-        pickler = _Looking(file, kinds) if kinds else _plain(file)
+        pickler = _Detector(file, kinds) if kinds else _plain(file)
         pickler.dump(obj)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         file, views, kind = io.BytesIO(), [], CLOUDPICKLE
-        pickler = _dump_by_value(obj, what, file)
+        pickler = _dump_by_value(obj, label, file)
     found = {}
-    if kinds and getattr(pickler, "saw", True):
+    if kinds and getattr(pickler, "has_detected", True):
         found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
     return Encoded(kind, file.getvalue(), views), found
 
 
-def _plain(file: io.BytesIO, keep: Callable[[pickle.PickleBuffer], Any] | None = None) -> Any:
-    return pickle.Pickler(file, PROTOCOL, buffer_callback=keep)
+def _plain(file: io.BytesIO, on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None) -> Any:
+    return pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
 
 
-class _Looking(pickle.Pickler):
-    """Plain pickle that sees whether there is anything of certain kinds.
-
-    What it has numbered is looked through only then: in a state of many small objects that takes
-    longer than to pickle it.
-    """
+# Searching the memo of a state of many small objects takes longer than pickling it, so it is done
+# only if there is something to find.
+class _Detector(pickle.Pickler):
+    """Plain pickle that detects whether any object is of certain kinds."""
 
     def __init__(
         self,
         file: io.BytesIO,
         kinds: tuple[type, ...],
-        keep: Callable[[pickle.PickleBuffer], Any] | None = None,
+        on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
     ) -> None:
-        super().__init__(file, PROTOCOL, buffer_callback=keep)
-        self.saw = False
+        super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
+        self.has_detected = False
         self._kinds = kinds
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, self._kinds):
-            self.saw = True
+            self.has_detected = True
         return NotImplemented
 
 
-def _dump_by_value(obj: Any, what: str, file: io.BytesIO) -> Any:
+def _dump_by_value(obj: Any, label: str, file: io.BytesIO) -> Any:
     pickler = _Pickler(file, PROTOCOL)
     try:
         pickler.dump(obj)
     except Exception as error:
-        culprit, reason = _find_culprit(obj, what, error)
+        culprit, reason = _find_culprit(obj, label, error)
         raise CodecError(
-            f"{culprit} cannot be stored: {reason}. Keep it out of what is stored (make it anew "
-            "inside the loop, or leave it out in __getstate__)."
+            f"{culprit} cannot be stored: {reason}\n"
+            "Create it inside the loop instead of storing it, or leave it out in __getstate__."
         ) from error
     return pickler
 
 
 def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
-    """Return the path of the smallest part that cannot be pickled, and why."""
+    """Return the path of the smallest part that cannot be pickled, and the reason."""
     seen = {id(obj)}
     found = True
     while found:
@@ -200,44 +237,62 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
                     yield f".{name}", getattr(obj, name)
 
 
-def decode(encoded: bytes | Encoded, what: str, renames: Mapping[str, str] | None = None) -> Any:
-    """Load an object whose checksums hold.
+def decode(encoded: bytes | Encoded, label: str, renames: Mapping[str, str] | None = None) -> Any:
+    """Load an object whose checksums are valid.
 
     Parameters
     ----------
     encoded : bytes or Encoded
         The object; bytes are a pickle without buffers.
-    what : str
-        Names it in errors.
+    label : str
+        Its name in errors.
     renames : mapping of str to str, optional
-        Where classes and functions are now, by where they were; see `present_name`.
+        The present names of classes and functions, by their former ones; see `present_name`.
 
     Raises
     ------
     CodecError
-        It names the class or function that cannot be found, where that is the reason.
+        It cannot be loaded. The error names the class or function that cannot be imported, if that
+        is the reason.
     """
     if not renames:
         try:
             return _load_plainly(encoded)
         except (AttributeError, ImportError):
-            pass  # of a name that is not there, a Finder knows more
+            pass  # a Finder knows former names, and tells which name is missing
         except Exception as error:
-            raise CodecError(f"{what} cannot be loaded: {_explain(error, None)}") from error
-    return _load(_finder(encoded, renames or {}), what)
+            raise CodecError(f"{label} cannot be loaded: {_explain(error, None)}") from error
+    return _load(_finder(encoded, renames or {}), label)
 
 
 def decode_finding(
-    encoded: Encoded, what: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
+    encoded: Encoded, label: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
 ) -> tuple[Any, list[Any]]:
-    """Load an object, and return as well the parts of it that `encode_finding` numbered.
+    """Load an object, and find the parts of it that `encode_finding` numbered.
 
-    Where there is no part of that number, None stands in its place.
+    Parameters
+    ----------
+    encoded, label, renames
+        As in `decode`.
+    numbers : sequence of int
+        The numbers of the parts.
+
+    Returns
+    -------
+    obj : object
+        The object.
+    parts : list of object
+        The parts, in the order of `numbers`; None for a number without a part.
+
+    Raises
+    ------
+    CodecError
+        As `decode` raises it.
     """
     if not numbers:
-        return decode(encoded, what, renames), []
+        return decode(encoded, label, renames), []
     finder = _finder(encoded, renames or {})
-    obj = _load(finder, what)
+    obj = _load(finder, label)
     memo = finder.memo.copy()
     return obj, [memo.get(number) for number in numbers]
 
@@ -248,12 +303,12 @@ def _load_plainly(encoded: bytes | Encoded) -> Any:
     return pickle.loads(encoded.payload, buffers=encoded.buffers)
 
 
-def _load(finder: Finder, what: str) -> Any:
+def _load(finder: Finder, label: str) -> Any:
     try:
         return finder.load()
     except Exception as error:
         reason = _explain(error, finder.missing)
-        raise CodecError(f"{what} cannot be loaded: {reason}") from error
+        raise CodecError(f"{label} cannot be loaded: {reason}") from error
 
 
 def _finder(encoded: bytes | Encoded, renames: Mapping[str, str]) -> Finder:
@@ -268,12 +323,21 @@ def _explain(error: Exception, missing: tuple[str, str] | None) -> str:
         return f"{reason}."
     old, new = missing
     if new != old:
-        return f"{old} should be {new} now, says renames, and that is not there ({reason})."
-    script = " Names in __main__ are those of the script that runs, and another one stored this."
+        return (
+            f"renames maps {old} to {new}, which cannot be imported ({reason}).\n"
+            "Correct the new name, or make it importable."
+        )
+    script = (
+        "Names in __main__ are those of the running script, and another one may have stored this: "
+        "run that one.\n"
+    )
     return (
-        f"{old} is not where it was when it was stored ({reason}).{script * _is_in_main(old)} If "
-        f"it was moved or renamed, give renames={{{old!r}: 'new.module.{old.rpartition('.')[2]}'}} "
-        "to resumable(...), trax.load(...) or Trax(...); or put it back under its old name."
+        f"{old} cannot be imported any more ({reason}).\n"
+        f"{script * _is_in_main(old)}"
+        "If it was moved or renamed, give "
+        f"renames={{{old!r}: 'new.module.{old.rpartition('.')[2]}'}} "
+        "to resumable(...), trax.load(...) or Trax(...).\n"
+        "Or put it back under its old name."
     )
 
 

@@ -1,8 +1,8 @@
 """Contexts: the positions stored beside a state or an increment, each under a key.
 
-A context is a mapping of keys to bytes. With each increment those entries are stored that have
-changed since the one before; a checkpoint stores all. So the newest values, merged, are the
-positions at the step that a run is recovered to. ``docs/format.md`` has the same keys in a table.
+A context is a mapping of keys to bytes. An increment stores the entries that have changed since the
+one before it; a checkpoint stores all. Merged, the newest values are the positions at the step to
+which a run is recovered. ``docs/format.md`` has the same keys in a table.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _ENTRY = struct.Struct("<HI")  # length of the key, length of the value
 _NUMBERED = re.compile("(.+)#(0|[1-9][0-9]{0,8})", re.DOTALL)
 
 
-class Kind(StrEnum):  # unlike those of other enums, the hash of a str takes no call
-    """What an entry of a context is about."""
+class Kind(StrEnum):  # a str is hashed without a call in Python, unlike other enums
+    """The kinds of entries in a context."""
 
     OUTER_RNG = auto()
-    """An RNG outside of the state."""
+    """An RNG outside the state."""
     INNER_RNG = auto()
     """An RNG in the state."""
     OUTPUT = auto()
     """An output file."""
     MARK = auto()
-    """An entry that stands alone; one that another program wrote is kept as it is."""
+    """An entry of its own, such as `FOLDED`; one from another program is kept unchanged."""
 
 
 _PREFIXES = {Kind.INNER_RNG: "state ", Kind.OUTPUT: "output "}
@@ -57,7 +57,7 @@ class Key(NamedTuple):
     name : str
         Its name among those of its kind.
     part : int or None
-        The number of the part; None in the key of the thing itself.
+        The number of the part, from 0; None in the key of the thing itself.
     """
 
     kind: Kind
@@ -66,7 +66,7 @@ class Key(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Key:
-        """Return the key that has this text in a file."""
+        """Return the key with this text in a file."""
         numbered = _NUMBERED.fullmatch(text)
         if numbered:
             return cls.thing(numbered[1]).at(int(numbered[2]))
@@ -75,7 +75,7 @@ class Key(NamedTuple):
 
     @classmethod
     def thing(cls, text: str) -> Key:
-        """Return the key of the thing that is called so in a file."""
+        """Return the key of the RNG or output file with this text in a file."""
         for kind, prefix in _PREFIXES.items():
             if text.startswith(prefix):
                 return cls(kind, text[len(prefix) :])
@@ -87,7 +87,7 @@ class Key(NamedTuple):
 
     @property
     def whole(self) -> Key:
-        """The key of the thing that this is a part of."""
+        """The key of the whole thing, without a part."""
         return Key(self.kind, self.name)
 
     def at(self, part: int) -> Key:
@@ -95,24 +95,36 @@ class Key(NamedTuple):
         return Key(self.kind, self.name, part)
 
 
-# In the context of an increment: folding it into the state drew from RNGs in the state.
+# In the context of an increment: folding it into the state drew from RNGs in that state.
 FOLDED = Key(Kind.MARK, "folded")
 
 
 def encode_context(entries: Iterable[tuple[Key, bytes]]) -> bytes:
-    """Return keys and their values as the payload of a context."""
+    """Encode keys and their values as the payload of a context record."""
     return b"".join(entry_head(key, len(value)) + value for key, value in entries)
 
 
 @lru_cache(maxsize=1024)
 def entry_head(key: Key, size: int) -> bytes:
-    """Return the bytes of an entry before its value, which has this size."""
-    text = str(key).encode(errors="surrogateescape")  # a path may be of any bytes
+    """Return the bytes of an entry before its value, which has `size` bytes."""
+    text = str(key).encode(errors="surrogateescape")  # a path may have any bytes
     return _ENTRY.pack(len(text), size) + text
 
 
 def decode_context(payload: bytes | bytearray, offset: int = 0) -> dict[Key, bytes]:
-    """Return what `encode_context` was given; `offset` is that of the payload in its file.
+    """Decode the payload of a context record.
+
+    Parameters
+    ----------
+    payload : bytes or bytearray
+        The payload.
+    offset : int
+        Its offset in the file, in bytes, for errors.
+
+    Returns
+    -------
+    dict of Key to bytes
+        The values, by their keys.
 
     Raises
     ------
@@ -142,7 +154,7 @@ def _decode_key(text: bytes) -> Key:
 
 
 def parts_of(context: Mapping[Key, bytes], thing: Key) -> Iterator[bytes]:
-    """Yield the parts that a context has of one thing."""
+    """Yield the values of the parts of one thing, in order."""
     number = 0
     while (key := thing.at(number)) in context:
         yield context[key]
@@ -150,5 +162,5 @@ def parts_of(context: Mapping[Key, bytes], thing: Key) -> Iterator[bytes]:
 
 
 def has_outputs(context: Iterable[Key]) -> bool:
-    """Return whether a context tells the length of an output file."""
+    """Return whether a context has an entry about an output file."""
     return any(key.kind is Kind.OUTPUT for key in context)

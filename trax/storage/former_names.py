@@ -1,4 +1,4 @@
-"""The names that pickles of older versions have for what trax makes public.
+"""The names by which pickles of older versions refer to the public objects of trax.
 
 A pickle contains the full name of a class, so a store may contain any of these forever.
 """
@@ -37,5 +37,5 @@ def _names() -> dict[str, str]:
     return found
 
 
-# The digests of version 1 are made of these, too.
+# Digests of version 1 contain these names, too.
 FORMER_NAMES = _names()

@@ -1,4 +1,4 @@
-"""Where the key is that a store is signed with, if there is one."""
+"""Finds the key that a store is signed with, if there is one, and makes new keys."""
 
 from __future__ import annotations
 
@@ -14,31 +14,37 @@ from trax.storage.signing import Key
 __all__ = ["default_path", "draw_key", "find_key", "make_key"]
 
 _SIZE = 32
-_HOW = "Make one with: trax keygen"
+_MAKE_ONE = "Make one with: trax keygen"
 
 
 def default_path() -> str:
-    """Return where the user's key is looked for where nothing else says so."""
+    """Return the path of the user's key if the environment names no other."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(config):  # it is to be ignored then, says the specification
+    if not os.path.isabs(config):  # the specification says to ignore it then
         config = os.path.expanduser("~/.config")
     return os.path.join(config, "trax", "key")
 
 
 def find_key(store: str) -> Key | None:
-    """Return the key that the environment or the user's configuration gives, or None.
+    """Return the key from the environment or the user's configuration.
 
     Parameters
     ----------
     store : str
-        The directory of the store, which must not hold its own key.
+        The directory of the store, which must not contain its own key.
+
+    Returns
+    -------
+    Key or None
+        The key; None if there is none, or ``$TRAX_KEY`` is empty.
 
     Raises
     ------
     UsageError
-        What is given is no key, or cannot be read.
+        The key is malformed, or is there and cannot be read; or ``$TRAX_KEY_FILE`` names a file
+        that does not exist.
     UntrustedError
-        Others could read or write the key's file.
+        The key's file is in the store, or others could read or write it.
     """
     text = os.environ.get("TRAX_KEY")
     if text is not None:
@@ -48,8 +54,9 @@ def find_key(store: str) -> Key | None:
     path = os.path.realpath(place)
     if _lies_in(path, store):
         raise UntrustedError(
-            f"the key {path} lies in the store that it is to protect: whoever can write there "
-            "could sign. Move it elsewhere, and let TRAX_KEY_FILE say where."
+            f"the key {path} lies in the store that it protects: whoever can write there could "
+            "sign.\n"
+            "Move it elsewhere, and give its new path in TRAX_KEY_FILE."
         )
     try:
         return _parse(_read(path), path)
@@ -57,18 +64,18 @@ def find_key(store: str) -> Key | None:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             if named:
                 raise UsageError(
-                    f"TRAX_KEY_FILE says that the key is in {named}, and there is no such file. "
-                    f"Put it there, or make a new one with: trax keygen {named}"
+                    f"TRAX_KEY_FILE names the file {named}, which does not exist.\n"
+                    f"Put the key there, or make a new one with: trax keygen {named}"
                 ) from None
             if not os.path.islink(place):
                 return None
-        # A key that is there and cannot be had is no reason to go on without.
+        # A key that is there and cannot be read must not make the run an unsigned one.
         raise UsageError(f"the key {path} cannot be read: {error}") from error
 
 
 def _lies_in(path: str, store: str) -> bool:
-    """Return whether a directory above `path` is the store, whatever name it has there."""
-    with contextlib.suppress(OSError):  # of a store that cannot be reached nothing is loaded
+    """Return whether a directory above `path` is the store, under whatever name."""
+    with contextlib.suppress(OSError):  # nothing is loaded from a store that cannot be reached
         found = os.stat(store)
         while path != (path := os.path.dirname(path)):
             with contextlib.suppress(OSError):
@@ -82,8 +89,9 @@ def _read(path: str) -> str:
     with open(fd, encoding="ascii", errors="replace") as file:
         if os.fstat(fd).st_mode & (stat.S_IRGRP | stat.S_IROTH):
             raise UntrustedError(
-                f"others can read the key {path}, and could sign what you would load. Run "
-                f"chmod 600 {path}; if they may have read it, make a new key."
+                f"others can read the key {path}, and could sign files that you would load.\n"
+                f"Run chmod 600 {path}\n"
+                "If they may have read it, make a new key."
             )
         return file.read(4096)
 
@@ -94,7 +102,9 @@ def _parse(text: str, source: str) -> Key:
     except ValueError:
         secret = b""
     if len(secret) != _SIZE:
-        raise UsageError(f"{source} must hold a key of {2 * _SIZE} hexadecimal digits. {_HOW}")
+        raise UsageError(
+            f"{source} must contain a key of {2 * _SIZE} hexadecimal digits.\n{_MAKE_ONE}"
+        )
     return Key(secret, source)
 
 
@@ -106,10 +116,15 @@ def draw_key() -> str:
 def make_key(path: str) -> Key:
     """Draw a key and store it in a new file that only the user can read.
 
+    Parameters
+    ----------
+    path : str
+        The path of the file; missing directories are created.
+
     Raises
     ------
     FileExistsError
-        There is one already: what it has signed could not be read any more.
+        The file exists. Without the key in it, files that it has signed could not be read any more.
     """
     path = os.path.abspath(path)
     text = draw_key()

@@ -1,4 +1,11 @@
-"""One log file: a header block, then the increments of one generation."""
+"""The log file of one generation: writer and reader.
+
+Strategy: an increment is appended with one ``write``, or a few if it has buffers, so a crash of the
+process tears at most the end of the file. If a ``write`` fails, the file is cut back to its last
+whole increment. If a sync fails, the file is never trusted again, since the kernel may drop data
+that it could not write and call the rest clean. The durable mark in the header block tells recovery
+how many bytes were on the disk: a flaw before it is damage, and no torn end.
+"""
 
 from __future__ import annotations
 
@@ -54,21 +61,38 @@ __all__ = ["LogReader", "LogWriter", "open_log"]
 
 
 class LogWriter:
-    """Appends increments to a new log file, which it makes durable first.
+    """Appends increments to a new log file, which is made durable first.
+
+    Parameters
+    ----------
+    directory : Directory
+        The directory of the run.
+    name : str
+        The name of the file, which must not exist.
+    fields : dict
+        The fields of its header block.
+    always : bool
+        Whether each increment is forced to the disk before `append` returns.
+    failure : Exception or None
+        A reason to refuse increments until `trust` is called.
 
     Attributes
     ----------
     chain : int
         The checksum of the last record, or of the header block.
     end : int
-        The length of the file, in bytes.
+        The size of the file, in bytes.
     count : int
-        How many increments it holds.
+        The number of increments in it.
     append : callable
         Appends one increment: `_append`, or `_append_always`.
     failure : Exception or None
-        Why nothing more may be appended: after a failed sync the kernel may have dropped what
-        it could not write and calls the rest clean, so the file is never trusted again.
+        The reason to refuse more increments, such as a failed sync; None if there is none.
+
+    Raises
+    ------
+    OSError
+        The file could not be made durable; it is removed again if the file system allows that.
     """
 
     def __init__(
@@ -100,26 +124,33 @@ class LogWriter:
         self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
         self._durable = self._marked = HEADER_SIZE
-        self._is_mark_pending = False  # written, and not on the disk
+        self._is_mark_pending = False  # the mark was written, but is not on the disk yet
         self._write: Callable[[Any], int] = self._refuse if failure else self.file.write
         _open_writers.add(self)
 
     def _append(self, increment: bytes | Encoded, context: bytes = b"") -> int:
-        """Append one increment, as a plain pickle or as an `Encoded`, with its context.
+        """Append one increment.
 
-        When this returns, it survives the death of the process; under ``sync="always"`` that of
-        the machine too.
+        When this returns, the increment survives the death of the process; under
+        ``sync="always"`` that of the machine, too.
+
+        Parameters
+        ----------
+        increment : bytes or Encoded
+            The increment; bytes are a plain pickle.
+        context : bytes
+            Its context; empty if there is none.
 
         Returns
         -------
         int
-            The length of the log, in bytes.
+            The size of the log, in bytes.
 
         Raises
         ------
         DurabilityError
             The increment is not acknowledged; all before it are stored. It has left no trace,
-            unless it was only the sync that failed: then `count` includes it.
+            unless only the sync failed: then `count` includes it.
         """
         if type(increment) is not bytes:
             return self._append_in_pieces(increment._replace(context=context))  # type: ignore[union-attr]
@@ -156,7 +187,7 @@ class LogWriter:
         Raises
         ------
         DurabilityError
-            It may not be stored; the increments before are.
+            The context may not be stored; the increments before it are.
         """
         self._write_records([(NOTE | BEGINS, context)])
         try:
@@ -166,7 +197,7 @@ class LogWriter:
             raise self._durability_error(error) from error
 
     def _append_in_pieces(self, increment: Encoded) -> int:
-        """Append an object with its memory from where it lies."""
+        """Append an object, writing its buffers directly from memory."""
         self._write_records(increment.records())
         self.count += 1
         return self.end
@@ -193,12 +224,12 @@ class LogWriter:
         return end
 
     def force(self) -> None:
-        """Force what was appended to the disk, before it is acknowledged.
+        """Force the appended increments to the disk, before they are acknowledged.
 
         Raises
         ------
         DurabilityError
-            Where the disk refused; `count` includes what was appended.
+            The disk refused; `count` includes the appended increments.
         """
         try:
             self.sync(mark=False)
@@ -206,7 +237,7 @@ class LogWriter:
             raise self._durability_error(error) from error
 
     def _cut_back(self, error: BaseException) -> None:
-        """Undo what was written of an increment that failed."""
+        """Cut off the bytes written of an increment that failed."""
         if self.failure is None:
             try:
                 self.file.truncate(self.end)
@@ -217,18 +248,18 @@ class LogWriter:
 
     def _durability_error(self, error: OSError) -> DurabilityError:
         return DurabilityError(
-            f"an increment could not be stored in {self._path}: {error}. What was acknowledged "
-            "before is stored. Make room or mend the disk, and run it again; a new checkpoint "
-            "begins a new log."
+            f"an increment could not be stored in {self._path}: {error}\n"
+            "Everything acknowledged before it is stored.\n"
+            "Make room or fix the disk, then run it again: a new checkpoint begins a new log."
         )
 
     def fail(self, failure: Exception) -> None:
-        """Take nothing more; every later append raises `failure`."""
+        """Refuse increments from now on: every later append raises `failure`."""
         self.failure = failure
         self._write = self._refuse
 
     def trust(self) -> None:
-        """Take increments: what the log was to wait for has come."""
+        """Accept increments again: the reason to refuse them is gone."""
         self.failure = None
         self._write = self.file.write
 
@@ -237,10 +268,24 @@ class LogWriter:
         raise self.failure
 
     def sync(self, end: int | None = None, *, mark: bool = True) -> None:
-        """Return when everything appended before the call, or up to `end`, is on the disk.
+        """Force everything appended before the call to the disk, and write the durable mark.
 
-        The mark in the header block says so to whoever reads the file; it is on the disk itself
-        after the next sync, which is early enough for evidence.
+        The mark itself is on the disk after the next sync. That is early enough, since it is only
+        evidence.
+
+        Parameters
+        ----------
+        end : int, optional
+            The length to force and to mark, in bytes; by default that of the log.
+        mark : bool
+            Whether to write the mark.
+
+        Raises
+        ------
+        OSError
+            The disk refused; every later append raises the same error.
+        Exception
+            `failure`, if increments are refused already.
         """
         if self.failure is not None:
             raise self.failure
@@ -255,13 +300,13 @@ class LogWriter:
                 self.file.overwrite(DURABLE_OFFSET, encode_durable(end))
                 self._marked = end
         except OSError as error:
-            # Without a call, at which an interrupt could come: it must not be forgotten.
+            # No call here: an interrupt during one could lose the failure.
             self.failure, self._write = error, self._refuse
             raise
         self._durable = end
 
     def close(self) -> None:
-        """Close the file; what was appended is not forced to the disk by this."""
+        """Close the file, without forcing anything to the disk."""
         if self in _open_writers:
             _open_writers.discard(self)
             self.file.close()
@@ -270,20 +315,36 @@ class LogWriter:
 class LogReader:
     """Reads the increments of a log file.
 
+    Parameters
+    ----------
+    source : Input
+        The file.
+    key : Key or None
+        The key of the store.
+
     Attributes
     ----------
     fields : dict
-        What the header block says.
+        The fields of the header block.
+    durable : int
+        The length in the durable mark, in bytes.
     chain : int
-        The checksum of the last increment read, or of the header block.
+        The checksum of the last increment or note read, or of the header block.
     size : int
-        The length of the file; it may be growing.
+        The size of the file when reading began, in bytes; the file may be growing.
     count : int
-        How many increments were read.
+        The number of increments read.
     offset : int
-        Where the last increment, or note, that was read ends.
+        The end of the last increment or note read, in bytes.
     flaw : str or None
-        After the last increment: what is wrong at `flaw_offset`; None at the end of the file.
+        After the last increment, the flaw at `flaw_offset`; None at the end of the file.
+    flaw_offset : int
+        The end of the last valid record, in bytes.
+
+    Raises
+    ------
+    Damage, NewerVersion, Forged
+        The header block cannot be used; see `decode_header`.
     """
 
     def __init__(self, source: Input, key: Key | None = None) -> None:
@@ -304,9 +365,9 @@ class LogReader:
         Raises
         ------
         Damage
-            At a record that holds where no trax would have written it.
+            A valid record is in a place where no trax would have written it.
         Forged
-            At a signature that does not hold.
+            A signature is invalid.
         """
         records = Records(self._source, self.chain, self._signer)
         self.size = records.size
@@ -315,7 +376,7 @@ class LogReader:
         for kind, begins, payload, offset in records:
             is_first = not (buffers or context)
             if begins != is_first or kind not in _OBJECT or (kind in _FIRSTS and not begins):
-                # Nothing tears a log so that its checksums hold.
+                # The checksum is valid, so this is no torn end.
                 raise Damage("a record does not belong here", offset)
             if kind == CONTEXT:
                 context = payload
@@ -333,7 +394,7 @@ class LogReader:
         self.flaw_offset = records.offset
 
     def valid_behind(self, *, beginning: bool) -> int | None:
-        """Return where something valid stands behind the flaw, or None; see `follows`."""
+        """Return the offset of a valid record after the flaw, or None; see `follows`."""
         return follows(self._source, self.flaw_offset, self.size, beginning=beginning)
 
 
@@ -355,7 +416,8 @@ def _disown() -> None:
         writer.fail(
             LockedError(
                 f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} "
-                "is a fork of it. Let the parent log, or let the child open a run of its own."
+                "is a fork of it.\n"
+                "Let the parent log, or let the child open a run of its own."
             )
         )
         writer.close()

@@ -1,10 +1,10 @@
-"""Bytes <-> header blocks and records: the byte format, without I/O.
+"""The byte format: header blocks and records, encoded and decoded without I/O.
 
-Strategy: a log and a checkpoint are the same thing to this module, a header block of fixed
-size followed by records. Every record's checksum is seeded with the one before it, and the
-first with that of the header block. So a record is valid only in its own place in its own
-file, and a reader that knows the last checksum knows everything before it. ``docs/format.md``
-draws the same format in boxes; the two change together.
+Strategy: to this module a log and a checkpoint are the same, a header block of fixed size followed
+by records. Every record's checksum is seeded with the one before it, and the first with that of the
+header block. So a record is valid only in its own place in its own file, and the last checksum
+vouches for everything before it. ``docs/format.md`` draws the same format in boxes; the two change
+together.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ __all__ = [
 FORMAT_VERSION = 1
 
 # Kinds of records. An object is at most one context, any number of buffers, then its pickle; a
-# flag marks the record that an object begins with. A note is a context that stands alone. In a
-# signed file a signature follows each object, and covers all records since the one before it.
+# flag marks its first record. A note is a context on its own. In a signed file a signature follows
+# each object, and covers all records since the signature before it.
 BEGINS = 0x80
 PICKLE = 1
 CLOUDPICKLE = 2
@@ -75,7 +75,7 @@ _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
 _unpack_word = _WORD.unpack_from
 _SIGNATURE_HEAD = _pack_word(SIGNATURE_SIZE << 8 | SIGNATURE)
-OVERHEAD = 16  # of a record: the word before its payload, the checksum behind it
+OVERHEAD = 16  # bytes of a record beside its payload: the word before it, the checksum after it
 assert _WORD.size * 2 == OVERHEAD
 
 _PREFIX = struct.Struct("<8sII")  # magic, format version, length of the JSON text
@@ -88,19 +88,22 @@ assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
 
 _WINDOW = 1 << 18  # bytes read at a time
-_CHUNK = 1 << 24  # bytes searched at a time for a valid record behind a bad one
+_CHUNK = 1 << 24  # bytes searched at a time for a valid record after a bad one
 
-_GIVE_KEY = "Give the key that the run was begun with, by TRAX_KEY or TRAX_KEY_FILE"
+# A remedy has no period at its end, and its further lines are indented.
+_GIVE_KEY = "Give the key that the run was begun with, in TRAX_KEY or TRAX_KEY_FILE"
 _GIVE_NONE = (
-    "If the run was begun without a key, and nobody else could write to it, it goes on with "
+    "If the run was begun without a key and nobody else could write to it, resume it with "
     "TRAX_KEY= (empty)"
 )
 _PUT_BACK = "Put the file back from a copy of the store"
-_GIVE_OTHER = f"{_GIVE_KEY}. If this is that key, somebody else has changed the file. {_PUT_BACK}"
+_GIVE_OTHER = (
+    f"{_GIVE_KEY}.\n  If this is that key, somebody else has changed the file. {_PUT_BACK}"
+)
 
 
-class _Finding(Exception):  # noqa: N818  # what is raised to the user is an error
-    """What is wrong with the bytes at `offset`."""
+class _Finding(Exception):  # noqa: N818  # the user gets an error made of it
+    """A flaw in the bytes at `offset`."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(reason)
@@ -109,17 +112,34 @@ class _Finding(Exception):  # noqa: N818  # what is raised to the user is an err
 
 
 class Damage(_Finding):
-    """These bytes are not what was written; `offset` says where they begin."""
+    """The bytes at `offset` are not those that were written.
+
+    Attributes
+    ----------
+    reason : str
+        A description of the flaw, without the path.
+    offset : int
+        The offset of the flaw in the file, in bytes.
+    """
 
 
 class NewerVersion(Exception):  # noqa: N818  # likewise
-    """The header block is whole, and of a format version from the future."""
+    """The header block is valid, but a newer trax wrote it, in a newer format version."""
 
 
 class Forged(_Finding):
-    """The checksums hold, and the signature does not: whoever wrote this had not the key.
+    """The checksums are valid, but nothing proves that the writer had the key.
 
-    `remedy` says what a person can do about it.
+    The signature is missing or invalid, or there is no key to check it with.
+
+    Attributes
+    ----------
+    reason : str
+        A description to be read after the path, as in "is not signed".
+    offset : int
+        The offset of the unproven bytes in the file, in bytes.
+    remedy : str
+        Advice for the person: one line or more, without the last period.
     """
 
     def __init__(self, reason: str, offset: int, remedy: str) -> None:
@@ -128,7 +148,7 @@ class Forged(_Finding):
 
 
 class Source(Protocol):
-    """Where records are read from: a file of known size."""
+    """A file of known size, from which records are read."""
 
     @property
     def size(self) -> int: ...
@@ -136,7 +156,19 @@ class Source(Protocol):
 
 
 class Record(NamedTuple):
-    """One valid record: its kind, whether an object begins with it, its payload, its offset."""
+    """One valid record.
+
+    Attributes
+    ----------
+    kind : int
+        Its kind, without the flag `BEGINS`.
+    begins : bool
+        Whether it is the first record of an object.
+    payload : bytes or bytearray
+        Its contents.
+    offset : int
+        Its offset in the file, in bytes.
+    """
 
     kind: int
     begins: bool
@@ -145,7 +177,17 @@ class Record(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A header block, and what its first record needs: the checksum before it, its signer."""
+    """A header block, with the checksum and the signer that its first record needs.
+
+    Attributes
+    ----------
+    block : bytes
+        The encoded block, `HEADER_SIZE` bytes.
+    chain : int
+        The block's checksum, which seeds that of the first record.
+    signer : Signer or None
+        The signer of the first records; None in a file that is not signed.
+    """
 
     block: bytes
     chain: int
@@ -153,7 +195,22 @@ class Header(NamedTuple):
 
 
 def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> Header:
-    """Return the header of a file of `kind` (``"log"`` or ``"checkpoint"``), signed."""
+    """Return the header of a new file.
+
+    Parameters
+    ----------
+    kind : {"log", "checkpoint"}
+        The kind of file.
+    fields : dict
+        The fields of the block, stored as JSON.
+    key : Key or None
+        The key to sign the block with; without one it is not signed.
+
+    Raises
+    ------
+    ValueError
+        The fields do not fit into the block.
+    """
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     block = _PREFIX.pack(_MAGIC[kind], FORMAT_VERSION, len(text)) + text
     if len(block) > SIGNATURE_OFFSET:
@@ -169,23 +226,39 @@ def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> 
 def decode_header(
     kind: str, block: bytes | bytearray, key: Key | None = None
 ) -> tuple[dict[str, Any], int]:
-    """Return the fields of a header block and the checksum that its first record is seeded with.
+    """Return the fields of a header block, and the checksum that seeds its first record.
+
+    Parameters
+    ----------
+    kind : {"log", "checkpoint"}
+        The kind of file that is expected.
+    block : bytes or bytearray
+        The first `HEADER_SIZE` bytes of the file.
+    key : Key or None
+        The key of the store.
+
+    Returns
+    -------
+    fields : dict
+        The fields; their types are not checked yet.
+    chain : int
+        The checksum.
 
     Raises
     ------
     Damage
-        Where the block is not what was written.
+        The block is not the one that was written.
     NewerVersion
-        Where a newer trax wrote it.
+        A newer trax wrote it.
     Forged
-        Where it is not signed with `key`; or is signed, and there is none.
+        It is not signed with `key`; or it is signed, and there is no key.
     """
     if len(block) < HEADER_SIZE:
         raise Damage("the header block is cut short", len(block))
     magic, version, length = _PREFIX.unpack_from(block)
     (check,) = _unpack_word(block, _CHECK_OFFSET)
     if check != xxh3_64_intdigest(block[:DURABLE_OFFSET]):
-        raise Damage("the header block's checksum does not hold", 0)
+        raise Damage("the header block's checksum is invalid", 0)
     if magic != _MAGIC[kind]:
         raise Damage(f"this is not a {kind}", 0)
     if version > FORMAT_VERSION:
@@ -198,13 +271,19 @@ def decode_header(
 
 
 def decode_text(text: bytes | bytearray, offset: int) -> dict[str, Any]:
-    """Return the JSON object that stands at `offset`."""
+    """Return a JSON object; `offset` is that of its text in the file.
+
+    Raises
+    ------
+    Damage
+        The text is not JSON, or not an object.
+    """
     try:
         found = json.loads(str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise Damage(f"its JSON text cannot be read: {error}", offset) from None
     if not isinstance(found, dict):
-        raise Damage("its JSON text is no object", offset)
+        raise Damage("its JSON text is not an object", offset)
     return found
 
 
@@ -212,32 +291,32 @@ def _check_signature(block: bytes | bytearray, key: Key | None) -> None:
     signature = block[SIGNATURE_OFFSET:DURABLE_OFFSET]
     if key is None:
         if signature != UNSIGNED:
-            raise Forged("is signed, and no key is given to check that with", 0, _GIVE_KEY)
+            raise Forged("is signed, but no key is given to check it with", 0, _GIVE_KEY)
     elif signature == UNSIGNED:
-        raise Forged(f"is not signed, and {key.source} gives a key", 0, _GIVE_NONE)
+        raise Forged(f"is not signed, but {key.source} gives a key", 0, _GIVE_NONE)
     elif not compare_digest(key.sign(block[:SIGNATURE_OFFSET]), signature):
         raise Forged(f"is not signed with the key {key.id} from {key.source}", 0, _GIVE_OTHER)
 
 
 def header_signer(block: bytes | bytearray, key: Key | None) -> Signer | None:
-    """Return what signs the first records behind a header block."""
+    """Return the signer of the first records after a header block; None without a key."""
     return Signer(key, bytes(block[SIGNATURE_OFFSET:DURABLE_OFFSET])) if key else None
 
 
 def encode_durable(length: int) -> bytes:
-    """Return the durable mark: this many bytes of the file were forced to the disk."""
+    """Return the durable mark: `length` bytes of the file were forced to the disk."""
     word = _pack_word(length)
     return word + _pack_word(xxh3_64_intdigest(word))
 
 
 def decode_durable(block: bytes | bytearray) -> int:
-    """Return the length in the durable mark; 0 where the mark itself is torn."""
+    """Return the length in the durable mark, in bytes; 0 if the mark itself is torn."""
     length, check = _PAIR.unpack_from(block, DURABLE_OFFSET)
     return length if check == xxh3_64_intdigest(_pack_word(length)) else 0
 
 
 def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
-    """Return what goes before and behind a payload of any size, and the chained checksum."""
+    """Return the bytes before and after a payload of any size, and the chained checksum."""
     view = memoryview(payload)
     head = _pack_word(view.nbytes << 8 | kind)
     digest = xxh3_64(head, chain)
@@ -249,7 +328,7 @@ def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
 def frame(
     records: Iterable[tuple[int, Any]], chain: int, signer: Signer | None
 ) -> tuple[list[Any], int, Signer | None]:
-    """Return records as pieces to be written one behind the other, and what the next ones need.
+    """Encode records as pieces, to be written one after the other.
 
     Parameters
     ----------
@@ -258,12 +337,16 @@ def frame(
     chain : int
         The checksum of the record before.
     signer : Signer or None
-        What signs them, where the file is signed.
+        Their signer; None if the file is not signed.
 
     Returns
     -------
-    pieces, chain, signer
-        The bytes, with payloads as they were given, and the same two behind them.
+    pieces : list of bytes-like
+        The bytes, with the payloads as they were given.
+    chain : int
+        The checksum of the last record.
+    signer : Signer or None
+        The signer of the next records.
     """
     framed: list[Any] = []
     for kind, payload in records:
@@ -276,7 +359,26 @@ def frame(
 
 
 def seal(framed: Iterable[Any], chain: int, signer: Signer) -> tuple[bytes, int, Signer]:
-    """Return the record that signs those before it, and what the next ones need."""
+    """Sign pieces.
+
+    Parameters
+    ----------
+    framed : iterable of bytes-like
+        All bytes since the signature before.
+    chain : int
+        The checksum of the record before.
+    signer : Signer
+        Their signer.
+
+    Returns
+    -------
+    record : bytes
+        The signature record.
+    chain : int
+        Its checksum.
+    signer : Signer
+        The signer of the next records.
+    """
     signer = signer.sign(framed)
     record = _SIGNATURE_HEAD + signer.last
     chain = xxh3_64_intdigest(record, chain)
@@ -284,12 +386,12 @@ def seal(framed: Iterable[Any], chain: int, signer: Signer) -> tuple[bytes, int,
 
 
 class Records:
-    """The valid records of a file, in order, from behind its header block.
+    """The valid records of a file, in order, starting after its header block.
 
-    Iteration ends at the end of the file or at the first byte that is not a valid record.
-    Then `offset` is that place and `flaw` says what is wrong there (None: nothing is). The file
-    ends for them where it did when they began; it may be growing. Those of a signed file come
-    once the signature behind them has been checked, and it comes not; `offset` is behind it then.
+    Iteration ends at the end of the file, or at the first byte that is not part of a valid record.
+    The file may be growing; its end is the one that it had at first. The records of a signed file
+    are yielded once the signature after them has been checked: `offset` is already after that
+    signature, which is not yielded itself.
 
     Parameters
     ----------
@@ -298,12 +400,23 @@ class Records:
     chain : int
         The checksum of its header block.
     signer : Signer or None
-        The signer behind its header block, where the file is signed.
+        The signer of its first records; None if the file is not signed.
+
+    Attributes
+    ----------
+    offset : int
+        The end of the last valid record, in bytes.
+    chain : int
+        The checksum of the last valid record, or of the header block.
+    size : int
+        The size of the file when reading began, in bytes.
+    flaw : str or None
+        After the iteration, the flaw at `offset`; None at the end of the file.
 
     Raises
     ------
     Forged
-        In iterating, where a signature does not hold.
+        While iterating: a signature is invalid.
     """
 
     def __init__(self, source: Source, chain: int, signer: Signer | None = None) -> None:
@@ -344,7 +457,7 @@ class Records:
         self._signer = self._signer.check(self._signing, record.payload)
         if self._signer is None:
             raise Forged(
-                "was written in part without the key: a signature does not hold",
+                "was partly written without the key: a signature is invalid",
                 record.offset,
                 _PUT_BACK,
             )
@@ -363,7 +476,7 @@ class Records:
         (word,) = _unpack_word(head)
         kind, length = word & 0x7F, word >> 8
         if kind not in _KINDS:
-            self.flaw = f"{kind} is no kind of record"
+            self.flaw = f"{kind} is not a kind of record"
             return None
         if length > room:
             self.flaw = f"a record of {length} bytes does not fit into the file"
@@ -375,7 +488,7 @@ class Records:
         with memoryview(framed) as view:
             chain = xxh3_64_intdigest(view[: 8 + length], self.chain)
         if chain != _unpack_word(framed, 8 + length)[0]:
-            self.flaw = "a record's checksum does not hold"
+            self.flaw = "a record's checksum is invalid"
             return None
         if self._signing is not None and kind != SIGNATURE:
             self._signing.update(framed)
@@ -394,20 +507,28 @@ class Records:
 
 
 def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int | None:
-    """Return where a valid record stands behind the bad one at `offset`, or None.
+    """Search for a valid record after a bad one.
 
-    A record is seeded with the checksum that stands just before it, so it can be recognised
-    wherever it is. Writing never leaves a gap, so a valid record behind a bad one means either
-    that the disk reordered unforced writes or that bytes changed after they were written.
+    A record is seeded with the checksum just before it, so it can be recognised anywhere. Writing
+    never leaves a gap. So a valid record after a bad one means that the disk reordered unforced
+    writes, or that bytes changed after they were written.
 
     Parameters
     ----------
     source : Source
         The file.
-    offset, size : int
-        Where the bad record begins, and where the file ends.
+    offset : int
+        The offset of the bad record, in bytes.
+    size : int
+        The size of the file, in bytes.
     beginning : bool
         Whether only the first record of an object counts.
+
+    Returns
+    -------
+    int or None
+        The offset of a valid record, in bytes. None if there is none, or if the search is given up
+        because too many bytes had to be hashed.
     """
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
     kinds = b"[%c-%c]" if beginning else b"[\x01-\x09%c-%c]"
@@ -419,7 +540,7 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
     )
     budget = 64 * _CHUNK + 4 * (size - offset)  # bytes hashed: even hostile files cost little
     for start in range(offset, size, _CHUNK):
-        # Each chunk has the checksum before its first record, and the whole head of its last.
+        # A chunk overlaps the next by the checksum and the head of a record at the border.
         chunk = source.read_at(start, min(_CHUNK + OVERHEAD, size - start))
         for match in heads.finditer(chunk, 8):
             at = start + match.start()

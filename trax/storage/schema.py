@@ -1,8 +1,8 @@
-"""What the JSON texts in header blocks and meta records say, checked in one place.
+"""Checks the fields of the JSON texts in header blocks and meta records.
 
-A checksum holds for whatever was written with it. What another program wrote, or another version
-of this one, need not make sense; here that is found out, as damage, before anything is built on it.
-Fields that are not known are left alone.
+A valid checksum does not mean that a text makes sense: another program may have written it, or
+another version of this one. Such a text counts as damage, and is found here before anything depends
+on it. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def check_checkpoint(fields: dict[str, Any]) -> None:
 
 
 def check_meta(meta: dict[str, Any], offset: int) -> None:
-    """Raise `Damage` unless a meta record at `offset` says what the layers above can use."""
+    """Raise `Damage` unless the layers above can use the meta record at `offset`."""
     _check(meta, {key: is_right for key, is_right in _META.items() if key in meta}, offset)
     _check(meta, _PARTS, offset)
 
@@ -46,9 +46,9 @@ def check_meta(meta: dict[str, Any], offset: int) -> None:
 def _check(fields: dict[str, Any], checks: Mapping[str, _Check], offset: int) -> None:
     for key, is_right in checks.items():
         if key not in fields:
-            raise Damage(f"it does not say its {key!r}", offset)
+            raise Damage(f"its {key!r} is missing", offset)
         if not is_right(fields[key]):
-            raise Damage(f"it cannot have {reprlib.repr(fields[key])} as its {key!r}", offset)
+            raise Damage(f"its {key!r} cannot be {reprlib.repr(fields[key])}", offset)
 
 
 def _is_text(value: Any) -> bool:
@@ -60,7 +60,7 @@ def _is_switch(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e18  # no NaN is
+    return type(value) in (int, float) and abs(value) < 1e18  # false for NaN
 
 
 def _is_below(end: int, begin: int = 0) -> _Check:

@@ -1,7 +1,7 @@
-"""Signatures: who holds the key can tell that nobody else has written a file.
+"""Signatures: anyone with the key can verify that nobody without it has written a file.
 
-A file is signed piece by piece, and each signature covers the one before it and, through the
-first, the file's header block. So what is signed holds only in its own place in its own file.
+A file is signed piece by piece. Each signature covers the one before it and, through the first, the
+file's header block. So a signed piece is valid only in its own place in its own file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 __all__ = ["SIGNATURE_SIZE", "UNSIGNED", "Key", "Signer"]
 
 SIGNATURE_SIZE = 32
-UNSIGNED = bytes(SIGNATURE_SIZE)  # stands where a signature would
+UNSIGNED = bytes(SIGNATURE_SIZE)  # in the place of a signature
 
 
 class Key:
@@ -25,12 +25,12 @@ class Key:
     secret : bytes
         32 bytes that nobody can guess.
     source : str
-        Where it comes from, for messages.
+        Its origin, for messages.
 
     Attributes
     ----------
     id : str
-        Eight hexadecimal digits that tell keys apart and give nothing away.
+        Eight hexadecimal digits that tell keys apart and reveal nothing about the secret.
     """
 
     def __init__(self, secret: bytes, source: str) -> None:
@@ -46,31 +46,39 @@ class Key:
         return self.begin(data).digest()
 
     def begin(self, data: bytes | bytearray) -> hmac.HMAC:
-        """Return what signs `data` and all that it is updated with."""
+        """Return a signature in the making, which covers `data` and all that is added to it."""
         signing = self._keyed.copy()
         signing.update(data)
         return signing
 
 
 class Signer(NamedTuple):
-    """A key, and the last signature in a file: what the next one there is made from."""
+    """The signer of the next piece of a file.
+
+    Attributes
+    ----------
+    key : Key
+        The key.
+    last : bytes
+        The signature before, which the next one covers too.
+    """
 
     key: Key
     last: bytes
 
     def begin(self) -> hmac.HMAC:
-        """Return what makes the next signature, once it is updated with what that covers."""
+        """Return the next signature in the making; update it with the pieces that it covers."""
         return self.key.begin(self.last)
 
     def sign(self, pieces: Iterable[Any]) -> Signer:
-        """Return the signer behind these pieces, whose `last` is their signature."""
+        """Sign pieces; return the signer after them, whose `last` is their signature."""
         signing = self.begin()
         for piece in pieces:
             signing.update(piece)
         return Signer(self.key, signing.digest())
 
     def check(self, signing: hmac.HMAC, signature: bytes | bytearray) -> Signer | None:
-        """Return the signer behind a signature, or None where that does not hold."""
+        """Return the signer after a signature, or None if that is invalid."""
         if not hmac.compare_digest(signing.digest(), signature):
             return None
         return Signer(self.key, bytes(signature))

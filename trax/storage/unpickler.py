@@ -1,4 +1,4 @@
-"""Finds the classes and functions that a pickle refers to by a name that they no longer have."""
+"""Loads pickles that refer to classes and functions by names that have changed since."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ __all__ = ["Finder", "present_name"]
 
 
 def present_name(name: str, renames: Mapping[str, str]) -> str:
-    """Return the name under which something is found now.
+    """Return the present name of something.
 
-    The whole name is looked up first, then what it is part of, from the inside outwards: a class
-    takes its methods along, and a module its classes. Renames are not followed further.
+    The whole name is looked up first, then its parents, from the inside outwards: renaming a class
+    renames its methods, and renaming a module its classes. A new name is not looked up again.
+
+    Parameters
+    ----------
+    name : str
+        The name, with its module in front.
+    renames : mapping of str to str
+        New names by old ones.
 
     Examples
     --------
@@ -35,7 +42,7 @@ def present_name(name: str, renames: Mapping[str, str]) -> str:
 
 
 class Finder(pickle.Unpickler):
-    """Loads one pickle, and finds what was renamed, be it by the user or in trax.
+    """Loads one pickle, applying the renames that the user gives, or else those within trax.
 
     Parameters
     ----------
@@ -49,7 +56,7 @@ class Finder(pickle.Unpickler):
     Attributes
     ----------
     missing : tuple of str, or None
-        The name that could not be found, as it was stored and as it was looked up.
+        The name that could not be imported, as it was stored and as it was looked up.
     """
 
     def __init__(self, payload: Any, buffers: list[Any], renames: Mapping[str, str]) -> None:
@@ -66,7 +73,7 @@ class Finder(pickle.Unpickler):
             return _resolve(new)
 
     def _find_module(self, name: str) -> Any:
-        """Import a module that cloudpickle has stored by its name."""
+        """Import a module that cloudpickle stored by its name."""
         with self._find(name) as (_, new):
             return importlib.import_module(new)
 
@@ -83,7 +90,7 @@ class Finder(pickle.Unpickler):
 
 
 def _resolve(name: str) -> Any:
-    """Return what a full name leads to; how much of it is the module, only importing tells."""
+    """Import an object by its full name; only importing tells how much of it is the module."""
     module = name
     attributes: list[str] = []
     while True:
