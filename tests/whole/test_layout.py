@@ -39,6 +39,7 @@ LAYERS = [
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 
+
 def paths() -> dict[str, Path]:
     """Return the files of all modules by the modules' names."""
     found = {}
