@@ -29,6 +29,8 @@ import numpy as np
 from hypothesis import settings
 from xxhash import xxh3_64_intdigest
 
+import trax
+import trax.testing
 from trax.storage.codec import decode, encode
 from trax.storage.filesystem import Directory
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
@@ -37,6 +39,13 @@ from trax.storage.run_writer import RunWriter
 from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"
+
+# Public names and their packages, with the classes that a Verification contains.
+PUBLIC = [
+    *((trax, name) for name in trax.__all__ if name != "__version__"),
+    *((trax, name) for name in ("CheckpointFile", "Generation", "LogFile", "OutputFile")),
+    *((trax.testing, name) for name in trax.testing.__all__),
+]
 
 # A slow machine is no failure; nothing is written beside the tests.
 settings.register_profile("trax", deadline=None, database=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -172,93 +171,3 @@ def test_what_cannot_work_is_refused_at_once(function: Any, message: str, store_
     with pytest.raises(trax.UsageError, match=message):
         trax.resumable(function)
     assert not store_here.exists()
-
-
-# -- what cannot be stored -----------------------------------------------------------------
-
-
-@dataclass
-class Model:
-    """A state that can be made unpicklable deep inside."""
-
-    layers: list[Any] = field(default_factory=lambda: [{}, {}])
-
-
-def test_an_unpicklable_state_is_said_at_once_with_its_path() -> None:
-    """The path leads to the very object, before any step is done."""
-
-    def create() -> Model:
-        model = Model()
-        model.layers[1]["hook"] = (part for part in "x")
-        return model
-
-    @trax.resumable(create=create, replay_log=None)
-    def loop(model: Model) -> Iterator[int]:
-        yield 1
-
-    with pytest.raises(
-        trax.CodecError, match=r"state\.layers\[1\]\['hook'\] \(builtins\.generator"
-    ):
-        next(loop())
-
-
-def test_a_state_that_turns_unpicklable_is_said_at_the_first_step() -> None:
-    """Not hours later, at the first checkpoint."""
-
-    @trax.resumable(create=Model, replay_log=None, every_steps=1_000_000)
-    def loop(model: Model) -> Iterator[int]:
-        model.layers[0]["hook"] = (part for part in "x")
-        yield 1
-
-    with pytest.raises(trax.CodecError, match=r"state\.layers\[0\]\['hook'\]"):
-        next(loop())
-
-
-class Unloadable:
-    """Pickles, and cannot be loaded."""
-
-    def __setstate__(self, state: Any) -> None:
-        raise RuntimeError("no way back")
-
-    def __getstate__(self) -> Any:
-        return {"x": 1}
-
-
-def test_a_state_that_cannot_be_loaded_is_said_at_the_first_step() -> None:
-    """What is stored is tried in both directions."""
-
-    @trax.resumable
-    def loop(state: Any) -> Iterator[Any]:
-        yield Unloadable()
-
-    with pytest.raises(trax.CodecError, match="no way back"):
-        next(loop())
-    assert loop.load() is None
-
-
-def test_an_unpicklable_increment_leaves_no_trace() -> None:
-    """The steps before it are kept, and the fixed loop goes on behind them."""
-    broken = True
-
-    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
-    def loop(state: list[Any]) -> Iterator[Any]:
-        for i in trax.steps(5):
-            yield {"value": (part for part in "x")} if broken and i == 3 else i
-
-    with pytest.raises(trax.CodecError, match=r"increment\['value'\]"):
-        loop().result()
-    broken = False
-    run = loop()
-    assert (run.resumed_at, run.result()) == (3, [0, 1, 2, 3, 4])
-
-
-def test_an_open_file_in_the_state_is_refused(tmp_path: Path) -> None:
-    """It would come back as something else."""
-    with (tmp_path / "file").open("w") as file:
-
-        @trax.resumable(create=lambda: {"log": file}, replay_log=None)
-        def loop(state: Any) -> Iterator[int]:
-            yield 1
-
-        with pytest.raises(trax.CodecError, match=r"state\['log'\] \(_io\.TextIOWrapper\)"):
-            next(loop())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from test_sync_driver import squares, take
 
 import trax
-from trax.storage.process import process
 
 
 def test_an_error_lets_go_of_the_run_at_once() -> None:
@@ -105,46 +103,3 @@ def test_unfinished_files_of_a_killed_process_are_cleared_away(store_here: Path)
     with squares(n=20) as run:
         take(run, 1)
     assert not left.exists()
-
-
-def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) -> None:
-    """Not in the store, and where folding makes a new state, not in memory either."""
-
-    @trax.resumable(create=int, replay_log=lambda state, increment: state + 1)
-    def loop(state: int) -> Iterator[int]:
-        while True:
-            yield 1
-
-    run = loop()
-    take(run, 3)
-    # Closed under its hands: every write fails from here on.
-    run._lifecycle.session._writer._log.file.close()  # type: ignore[union-attr]
-    with pytest.raises((trax.DurabilityError, ValueError)):
-        next(run)
-    assert (run.state, run.step, loop.load()) == (3, 3, 3)
-
-
-def test_a_background_sync_that_fails_is_made_up_for(
-    store_here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A complete new checkpoint and a new log take the place of what cannot be trusted any more."""
-
-    def fail(fd: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
-    def loop(state: list[int]) -> Iterator[int]:
-        for i in trax.steps(9):
-            yield i
-
-    with loop() as run:
-        take(run, 3)
-        logs = set(store_here.glob("runs/loop/log-*"))
-        with monkeypatch.context() as patch:
-            patch.setattr(process, "force", fail)
-            run._lifecycle.session._writer.sync()
-        assert take(run, 2) == [3, 4]
-        assert set(store_here.glob("runs/loop/log-*")) > logs
-    assert "a new checkpoint and a new log take its place" in caplog.text
-    assert loop.load() == [0, 1, 2, 3, 4]
-    assert loop().result() == list(range(9))

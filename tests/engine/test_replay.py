@@ -3,67 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import pytest
 from test_decorator import total
 
 import trax
-
-
-def test_an_increment_whose_replay_raises_leaves_no_trace() -> None:
-    """The increment was folded before it was logged; it would break every later recovery."""
-
-    def fold(state: list[int], increment: int) -> list[int]:
-        if increment == 3 and broken:
-            raise ZeroDivisionError("a bug in replay_log")
-        state.append(increment)
-        return state
-
-    @trax.resumable(create=list, replay_log=fold)
-    def loop(state: list[int]) -> Iterator[int]:
-        for i in trax.steps(5):
-            yield i
-
-    broken = True
-    with pytest.raises(ZeroDivisionError):
-        loop().result()
-    assert loop.load() == [0, 1, 2]
-    broken = False
-    assert loop().result() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("size", [1, 1_000_000])
-def test_what_folding_changes_in_an_increment_is_not_what_is_logged(size: int) -> None:
-    """The increment is pickled as it was yielded, however large it is."""
-
-    def fold(state: Any, increment: Any) -> Any:
-        increment += state
-        return increment
-
-    @trax.resumable(create=lambda: np.zeros(size), replay_log=fold)
-    def loop(state: Any) -> Iterator[Any]:
-        for i in trax.steps(4):
-            yield np.full(size, float(i))
-
-    with loop() as run:
-        for _ in range(3):
-            next(run)
-        live = run.state.copy()
-    assert (loop.load() == live).all()
-
-
-def test_a_replay_log_that_forgets_to_return_is_told() -> None:
-    """At the first step, and nothing is stored of it."""
-
-    @trax.resumable(create=list, replay_log=list.append)
-    def loop(state: list[int]) -> Iterator[int]:
-        yield 1
-
-    with pytest.raises(trax.UsageError, match="replay_log returned None"):
-        next(loop())
-    assert loop.load() == []
 
 
 def test_a_log_is_not_replayed_in_another_sense() -> None:

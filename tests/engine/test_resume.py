@@ -13,6 +13,35 @@ import pytest
 from test_decorator import add_up, count
 
 import trax
+from trax.engine.resume import Opened, load_finished, open_held
+from trax.storage.store import Store
+
+
+def test_a_call_is_opened_anew_or_at_the_step_of_a_stored_run() -> None:
+    """A state that was just created comes from no step."""
+    store, call = Store(), count(to=3)._lifecycle._call
+
+    def opened() -> Opened:
+        held = store.hold("count", sync="os", keep=2, report=print)
+        try:
+            return open_held(call, store, held)
+        finally:
+            held.close()
+
+    new = opened()
+    assert (new.state, new.stored, new.resumed_at, new.log_bytes, new.done) == (0, None, None, 0, 0)
+    with count(to=3) as run:
+        next(run), next(run)
+        run_id = run._lifecycle.session.run_id
+    stored = opened()
+    assert (stored.state, stored.resumed_at, stored.run_id, stored.done) == (2, 2, run_id, False)
+    assert stored.log_bytes > 0
+    assert load_finished(call, store) is None
+    count(to=3).result()
+    for finished in (opened(), load_finished(call, store)):
+        assert finished is not None
+        assert (finished.state, finished.result, finished.done) == (3, 3, True)
+        assert (finished.resumed_at, finished.run_id) == (3, run_id)
 
 
 def test_a_finished_run_runs_nothing_again() -> None:

@@ -33,15 +33,6 @@ def test_nothing_runs_before_the_first_next(store_here: Path) -> None:
     assert not store_here.exists()
 
 
-def test_asking_for_the_state_brings_it_back() -> None:
-    """The properties open the run; the loop itself has not begun."""
-    with squares(n=9) as run:
-        assert (run.state, run.step, run.resumed_at, run.done) == ([], 0, None, False)
-        assert take(run, 3) == [0, 1, 4]
-    with squares(n=9) as run:
-        assert (run.state, run.step, run.resumed_at, run.name) == ([0, 1, 4], 3, 3, "squares")
-
-
 @pytest.mark.parametrize("done", range(10))
 def test_a_run_resumes_behind_every_increment_that_was_handed_out(done: int) -> None:
     """Wherever the loop is left, before or behind a checkpoint, the next call goes on there."""
@@ -163,11 +154,3 @@ def test_a_stop_iteration_out_of_replay_log_does_not_look_like_the_end() -> None
     with pytest.raises(RuntimeError, match="StopIteration"):
         loop().result()
     assert loop.load() == 0
-
-
-def test_the_repr_says_where_it_stands() -> None:
-    """For a person at a prompt."""
-    run = squares(n=3)
-    assert repr(run) == "<Run 'squares', new, step 0>"
-    run.result()
-    assert repr(run) == "<Run 'squares', done, step 3>"

@@ -1,10 +1,9 @@
-"""One directory of runs: holding, peeking, moving aside, and the sync in the background."""
+"""One directory of runs: holding, peeking, and moving aside."""
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,7 @@ import pytest
 
 from trax import LockedError, StorageError, UntrustedError, UsageError
 from trax.storage.codec import encode
-from trax.storage.filesystem import LocalDirectory
 from trax.storage.held_run import HeldRun
-from trax.storage.log import open_log
-from trax.storage.process import process
 from trax.storage.records import HEADER_SIZE
 from trax.storage.schema import Sync
 from trax.storage.store import Store
@@ -29,19 +25,6 @@ def hold(store: Store, name: str = "run", sync: Sync = "os") -> HeldRun:
 
 
 # -- holding -------------------------------------------------------------------------------
-
-
-def test_a_held_run_has_a_lock_and_a_directory(store_here: Path) -> None:
-    """And is free again when the hold is closed; closing again does nothing."""
-    store = Store()
-    held = hold(store)
-    with pytest.raises(LockedError, match=f"the run 'run' in {store_here} is held by"):
-        hold(store)
-    assert sorted(path.name for path in store_here.iterdir()) == [".gitignore", "locks", "runs"]
-    assert store.run_path("run") == str(store_here / "runs" / "run")
-    held.close()
-    held.close()
-    hold(store).close()
 
 
 def test_reading_makes_nothing(store_here: Path) -> None:
@@ -160,44 +143,4 @@ def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:
     with pytest.raises(LockedError):
         Store().hold("run", sync="os", keep=2, report=print, fresh=True)
     assert Store().files("run") == ["log-00000001"]
-    held.close()
-
-
-# -- the sync in the background ------------------------------------------------------------
-
-
-def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under ``sync="interval"`` without anybody asking, and it is marked in the log."""
-    forced = threading.Event()
-    marked = threading.Event()
-    pwrite = os.pwrite
-
-    def watch_force(fd: int) -> None:
-        os.fsync(fd)
-        forced.set()
-
-    def watch_pwrite(fd: int, data: bytes, offset: int) -> int:
-        assert forced.is_set() or offset == 0  # the note in the lock file is at 0
-        done = pwrite(fd, data, offset)
-        if offset:
-            marked.set()
-        return done
-
-    store = Store()
-    held = hold(store, sync="interval")
-    held.writer.append(encode(1, "increment"))
-    monkeypatch.setattr(process, "force", watch_force)
-    monkeypatch.setattr("os.pwrite", watch_pwrite)
-    assert marked.wait(60)
-    with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:
-        assert reader.durable == reader.size
-    held.close()
-
-
-@pytest.mark.parametrize("sync", ["always", "os"])
-def test_otherwise_there_is_no_thread(sync: Sync) -> None:
-    """Where nothing is to be done in the background, nothing is."""
-    before = threading.active_count()
-    held = hold(Store(), sync=sync)
-    assert threading.active_count() == before
     held.close()

@@ -14,12 +14,9 @@ import pytest
 from support import run_script
 
 import trax
-import trax.testing
 from trax import CodecError
 from trax.storage import codec
-from trax.storage.codec import Encoded, decode, decode_finding, encode
-from trax.storage.former_names import FORMER_NAMES
-from trax.storage.records import PICKLE
+from trax.storage.codec import Encoded, decode, encode
 from trax.storage.unpickler import present_name
 
 
@@ -172,30 +169,6 @@ def test_without_renames_plain_pickle_alone_loads(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(codec, "Finder", refuse)
     assert decode(pickle.dumps(_World, 5), "kind") is _World
     assert decode(encode(_World, "kind"), "kind", {}) is _World
-
-
-@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
-def test_a_former_name_of_trax_is_found(former: str, present: str) -> None:
-    """Whichever way a pickle is loaded, and whatever else was renamed."""
-    module, _, name = former.rpartition(".")
-    package, _, public = present.rpartition(".")
-    expected = getattr(sys.modules[package], public)
-    pickled = f"c{module}\n{name}\n.".encode()
-    encoded = Encoded(PICKLE, pickled, [])
-    assert decode(pickled, "state") is decode(encoded, "state") is expected
-    assert decode(pickled, "state", {"old": "new"}) is expected
-    assert decode_finding(encoded, "state", [0])[0] is expected
-
-
-def test_a_former_name_is_found_beside_one_that_is_missing() -> None:
-    """The error is about the other one."""
-    with pytest.raises(CodecError, match=r"old\.World cannot be imported"):
-        decode(b"(ctrax.loop\nStep\ncold\nWorld\nt.", "state")
-
-
-def test_a_name_that_the_user_gives_counts_more_than_a_former_one() -> None:
-    """Who gives it knows what is stored."""
-    assert decode(b"ctrax.loop\nStep\n.", "state", {"trax.loop.Step": "builtins.int"}) is int
 
 
 def test_a_module_that_a_function_by_value_uses_may_have_moved(

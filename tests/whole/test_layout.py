@@ -1,4 +1,4 @@
-"""Imports point one way, every module has its tests, and CONTRIBUTING says what is there.
+"""Imports point one way in short chains, each module has tests, and CONTRIBUTING lists them all.
 
 ``python tests/whole/test_layout.py`` writes the layout in CONTRIBUTING.md anew.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
@@ -16,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+HOUSE = runpy.run_path(str(ROOT / "benchmarks" / "house.py"))
+LONGEST_CHAIN = 12  # modules
 
 # Each may import those above it, and itself; those in one line know nothing of each other.
 LAYERS = [
@@ -93,6 +96,16 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" is imported by ".join(error.args[1]), pytrace=False)
+
+
+def test_no_chain_of_imports_is_long() -> None:
+    """Imports for types, and those inside functions, do not count."""
+    graph = {
+        module: set(HOUSE["imports"](ast.parse(path.read_text()).body, set(PATHS)))
+        for module, path in PATHS.items()
+    }
+    chain = HOUSE["longest_chain"](graph)
+    assert len(chain) <= LONGEST_CHAIN, " imports ".join(chain)
 
 
 def modules() -> set[str]:

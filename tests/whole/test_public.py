@@ -12,17 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any, assert_type
 
 import pytest
+from support import PUBLIC
 
 import trax
 import trax.testing
-from trax.storage.former_names import FORMER_NAMES
-
-# With what a Verification contains.
-PUBLIC = [
-    *((trax, name) for name in trax.__all__ if name != "__version__"),
-    *((trax, name) for name in ("CheckpointFile", "Generation", "LogFile", "OutputFile")),
-    *((trax.testing, name) for name in trax.testing.__all__),
-]
 
 
 class World:
@@ -184,13 +177,6 @@ def test_what_is_public_has_type_hints_and_functions_have_their_source(
         assert not any(isinstance(hint, str) for hint in hints.values())
         if inspect.isfunction(public):
             assert f"def {public.__name__}" in inspect.getsource(public)
-
-
-@pytest.mark.parametrize("former", FORMER_NAMES)
-def test_every_former_name_has_a_public_one(former: str) -> None:
-    """Which is in the list above."""
-    package, _, name = FORMER_NAMES[former].rpartition(".")
-    assert (sys.modules[package], name) in PUBLIC
 
 
 def test_the_import_is_light() -> None:

@@ -1,0 +1,167 @@
+"""The policy, signals and the time limit are consulted after a step, or once a millisecond."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from test_sync_driver import squares, take
+
+import trax
+from trax.engine.pulse import CHECKPOINT, SAVE, Pulse
+from trax.storage.process import process
+
+
+class Clock:
+    """A monotonic clock that a test sets, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the clock of the process by one that the test sets."""
+    clock = Clock()
+    monkeypatch.setattr(process, "monotonic", clock)
+    return clock
+
+
+def counting(policy: Callable[[trax.Since], bool]) -> trax.Run[int, int, None]:
+    """Return a call that yields the number 1 forever."""
+
+    @trax.resumable(
+        create=int, replay_log=lambda state, increment: state + increment, policy=policy
+    )
+    def loop(n: int) -> Iterator[int]:
+        while True:
+            yield 1
+
+    return loop()
+
+
+def pulse_of(run: trax.Run[int, int, None]) -> Pulse:
+    """Open a run and return its pulse."""
+    assert run.step == 0
+    return run._lifecycle.session._pulse
+
+
+EVERY_STEP = list(range(1, 13))
+# The checks of the first two steps wake the pulse for the next step.
+ONCE_A_MILLISECOND = [1, 2, 3, 7, 11]
+
+
+@pytest.mark.parametrize(
+    ("make", "steps"),
+    [
+        (lambda due: due, EVERY_STEP),
+        (trax.Policy, EVERY_STEP),
+        (lambda due: trax.Policy(due, exact=False), ONCE_A_MILLISECOND),
+        (lambda due: trax.Policy(due, exact=False) | trax.every_seconds(60), ONCE_A_MILLISECOND),
+        (lambda due: trax.Policy(due, exact=False) | trax.every_steps(99), EVERY_STEP),
+    ],
+    ids=["callable", "exact", "not exact", "neither is exact", "one is exact"],
+)
+def test_an_exact_policy_is_asked_after_every_step_and_others_once_a_millisecond(
+    make: Callable[[Callable[[trax.Since], bool]], Callable[[trax.Since], bool]],
+    steps: list[int],
+    clock: Clock,
+) -> None:
+    """The steps of this loop take 0.3 ms each."""
+    asked: list[int] = []
+
+    def due(since: trax.Since) -> bool:
+        assert since.now == clock.now
+        asked.append(since.step)
+        return False
+
+    with counting(make(due)) as run:
+        for _ in range(12):
+            next(run)
+            clock.now += 0.0003
+    assert asked == steps
+
+
+@pytest.mark.parametrize("policy_says", [False, True])
+def test_a_stop_request_is_due_whatever_the_policy_says(policy_says: bool) -> None:
+    """A checkpoint that was asked for is due once, and a reason to stop remains one."""
+    with counting(lambda since: policy_says) as run:
+        pulse, request = pulse_of(run), run._lifecycle.stop_request
+        otherwise = CHECKPOINT if policy_says else ""
+        assert pulse.look(0.0) == otherwise
+        request.asked = True
+        assert pulse.look(0.0) == SAVE
+        pulse.end_request()
+        assert pulse.look(0.0) == otherwise
+        request.reason = "SIGTERM"
+        assert pulse.look(0.0) == SAVE
+        pulse.end_request()
+        assert pulse.look(0.0) == SAVE
+
+
+def test_a_pulse_that_is_woken_looks_at_the_next_step(clock: Clock) -> None:
+    """Even if the last one was looked at less than a millisecond ago."""
+    with counting(trax.every_seconds(60)) as run:
+        pulse = pulse_of(run)
+        pulse.look(clock.now)
+        assert pulse.at == clock.now + 0.001
+        pulse.wake()
+        assert pulse.at == -math.inf
+
+
+# -- the policy ----------------------------------------------------------------------------
+
+
+def test_a_custom_policy_sees_what_was_measured() -> None:
+    """A policy is asked after every step, with the numbers since the last checkpoint."""
+    asked: list[tuple[int, int]] = []
+
+    def policy(since: trax.Since) -> bool:
+        asked.append((since.step, since.steps))
+        assert since.log_bytes > 0
+        assert since.seconds >= 0
+        assert since.checkpoint_bytes > 0
+        return since.steps == 2
+
+    @trax.resumable(create=int, policy=policy)
+    def loop(n: int) -> Generator[int, int, None]:
+        while n < 5:
+            n = yield n + 1
+
+    loop().result()
+    assert asked == [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]
+
+
+def test_steps_before_a_crash_count_towards_the_next_checkpoint(store_here: Path) -> None:
+    """A run that is interrupted more often than its interval is checkpointed all the same."""
+    for _ in range(5):
+        with squares(n=40) as run:
+            take(run, 3)
+    checkpoint = max(store_here.glob("runs/squares/checkpoint-*"))
+    assert b'"step":12' in checkpoint.read_bytes()
+
+
+def test_time_before_a_crash_counts_towards_the_next_checkpoint(store_here: Path) -> None:
+    """The age of the checkpoint is what `every_seconds` means, whoever stored it."""
+
+    @trax.resumable(create=int, every_seconds=timedelta(days=1))
+    def loop(n: int) -> Generator[int, int, None]:
+        while True:
+            n = yield n + 1
+
+    with loop() as run:
+        take(run, 3)
+    checkpoints = list(store_here.glob("runs/loop/checkpoint-*"))
+    with pytest.MonkeyPatch.context() as patch:
+        now = time.time()
+        patch.setattr(process, "time", lambda: now + 86_400)
+        with loop() as run:
+            take(run, 1)
+    assert len(list(store_here.glob("runs/loop/checkpoint-*"))) == len(checkpoints) + 1

@@ -1,0 +1,279 @@
+"""An open run accepts each increment in a fixed order, and a failure leaves no trace."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_sync_driver import take
+
+import trax
+from trax.engine.session import Session
+from trax.storage.process import process
+
+
+def session_of(run: trax.Run[Any, Any, Any]) -> Session:
+    """Open a run and return its session."""
+    assert run.step == 0
+    return run._lifecycle.session
+
+
+def log_size(store: Path) -> int:
+    """Return the size of the logs of the run ``loop``, in bytes."""
+    return sum(path.stat().st_size for path in store.glob("runs/loop/log-*"))
+
+
+# -- the order in which an increment is accepted -------------------------------------------
+
+
+class Increment:
+    """Calls a function whenever it is pickled."""
+
+    def __init__(self, on_pickle: Callable[[], object] = int) -> None:
+        self.on_pickle = on_pickle
+
+    def __reduce__(self) -> Any:
+        self.on_pickle()
+        return Increment, ()
+
+
+@pytest.mark.parametrize("steps", [0, 5], ids=["first step", "later step"])
+def test_an_increment_is_pickled_then_folded_then_logged_then_handed_out(
+    steps: int, store_here: Path
+) -> None:
+    """Also at a first step, which is checked more closely than the others."""
+    happened: list[tuple[str, int]] = []
+
+    def note(event: str) -> None:
+        happened.append((event, log_size(store_here)))
+
+    def fold(state: int, increment: Increment) -> int:
+        note("folded")
+        return state + 1
+
+    @trax.resumable(create=int, replay_log=fold)
+    def loop(state: int) -> Iterator[Increment]:
+        while True:
+            yield Increment(partial(note, "pickled"))
+
+    with loop() as run:
+        assert run.step == 0  # it is open now
+        take(run, steps)
+        before = log_size(store_here)
+        happened.clear()
+        next(run)
+        note("handed out")
+    events, (pickled, folded, handed_out) = zip(*happened, strict=True)
+    assert events == ("pickled", "folded", "handed out")
+    assert pickled == folded == before
+    assert handed_out > before
+
+
+@pytest.mark.parametrize("steps", [0, 5], ids=["first step", "later step"])
+def test_a_fold_that_raises_changes_neither_the_log_nor_the_state(
+    steps: int, store_here: Path
+) -> None:
+    """The step does not count, and the next call resumes before it."""
+
+    @trax.resumable(create=int, replay_log=lambda state, increment: state + 6 // increment)
+    def loop(state: int) -> Iterator[int]:
+        yield 6
+
+    with loop() as run:
+        session = session_of(run)
+        for _ in range(steps):
+            session.accept(6)
+        before = session.state, session.step, log_size(store_here)
+        with pytest.raises(ZeroDivisionError):
+            session.accept(0)
+        assert (session.state, session.step, log_size(store_here)) == before
+    assert loop.load() == steps
+    assert loop().resumed_at == steps
+
+
+def test_an_increment_that_folding_empties_is_logged_in_full() -> None:
+    """It was pickled before it was folded."""
+
+    def fold(state: list[int], increment: list[int]) -> list[int]:
+        while increment:
+            state.append(increment.pop())
+        return state
+
+    @trax.resumable(create=list, replay_log=fold)
+    def loop(state: list[int]) -> Iterator[list[int]]:
+        yield []
+
+    with loop() as run:
+        session = session_of(run)
+        for number in range(4):
+            increment = [number, -number]
+            session.accept(increment)
+            assert increment == []
+    assert loop.load() == [0, 0, -1, 1, -2, 2, -3, 3]
+
+
+def test_without_a_log_an_increment_is_only_counted(store_here: Path) -> None:
+    """It is neither pickled nor logged, and the state is the same object as before."""
+
+    @trax.resumable(create=list, replay_log=None)
+    def loop(state: list[int]) -> Iterator[object]:
+        yield None
+
+    with loop() as run:
+        session = session_of(run)
+        state, size = session.state, log_size(store_here)
+        for step in range(1, 4):
+            assert session.accept(part for part in "unpicklable") is session.state is state
+            assert (session.step, log_size(store_here)) == (step, size)
+
+
+# -- increments that are refused, and a disk that fails ------------------------------------
+
+
+def test_an_increment_whose_replay_raises_leaves_no_trace() -> None:
+    """In the log, the increment would break every later recovery."""
+
+    def fold(state: list[int], increment: int) -> list[int]:
+        if increment == 3 and broken:
+            raise ZeroDivisionError("a bug in replay_log")
+        state.append(increment)
+        return state
+
+    @trax.resumable(create=list, replay_log=fold)
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(5):
+            yield i
+
+    broken = True
+    with pytest.raises(ZeroDivisionError):
+        loop().result()
+    assert loop.load() == [0, 1, 2]
+    broken = False
+    assert loop().result() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_what_folding_changes_in_an_increment_is_not_what_is_logged(size: int) -> None:
+    """The increment is pickled as it was yielded, however large it is."""
+
+    def fold(state: Any, increment: Any) -> Any:
+        increment += state
+        return increment
+
+    @trax.resumable(create=lambda: np.zeros(size), replay_log=fold)
+    def loop(state: Any) -> Iterator[Any]:
+        for i in trax.steps(4):
+            yield np.full(size, float(i))
+
+    with loop() as run:
+        for _ in range(3):
+            next(run)
+        live = run.state.copy()
+    assert (loop.load() == live).all()
+
+
+def test_an_unpicklable_increment_leaves_no_trace() -> None:
+    """The steps before it are stored, and the corrected loop resumes after them."""
+    broken = True
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[Any]) -> Iterator[Any]:
+        for i in trax.steps(5):
+            yield {"value": (part for part in "x")} if broken and i == 3 else i
+
+    with pytest.raises(trax.CodecError, match=r"increment\['value'\]"):
+        loop().result()
+    broken = False
+    run = loop()
+    assert (run.resumed_at, run.result()) == (3, [0, 1, 2, 3, 4])
+
+
+def test_an_increment_that_the_disk_refuses_leaves_no_trace(store_here: Path) -> None:
+    """Neither in the store nor, if folding makes a new state, in memory."""
+
+    @trax.resumable(create=int, replay_log=lambda state, increment: state + 1)
+    def loop(state: int) -> Iterator[int]:
+        while True:
+            yield 1
+
+    run = loop()
+    take(run, 3)
+    # With the file closed, every write fails.
+    run._lifecycle.session._writer._log.file.close()  # type: ignore[union-attr]
+    with pytest.raises((trax.DurabilityError, ValueError)):
+        next(run)
+    assert (run.state, run.step, loop.load()) == (3, 3, 3)
+
+
+def test_a_background_sync_that_fails_is_made_up_for(
+    store_here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new checkpoint and a new log replace the log, which cannot be trusted any more."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(9):
+            yield i
+
+    with loop() as run:
+        take(run, 3)
+        logs = set(store_here.glob("runs/loop/log-*"))
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "force", fail)
+            run._lifecycle.session._writer.sync()
+        assert take(run, 2) == [3, 4]
+        assert set(store_here.glob("runs/loop/log-*")) > logs
+    assert "a new checkpoint and a new log take its place" in caplog.text
+    assert loop.load() == [0, 1, 2, 3, 4]
+    assert loop().result() == list(range(9))
+
+
+def test_a_checkpoint_before_a_stop_that_fails_is_noted_as_a_reason(store_here: Path) -> None:
+    """The loop can stop all the same: the log has every increment."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        yield 1
+
+    with loop() as run:
+        session = session_of(run)
+        session.accept(1)
+        # A directory in the way of the next temporary file: a real refusal, also for root.
+        blocker = store_here / "runs" / "loop" / "checkpoint-00000002.tmp"
+        blocker.mkdir()
+        session.save()
+        assert isinstance(session.unsaved, trax.StorageError)
+        assert session.checkpointed_step is None
+        assert loop.load() == 1
+        blocker.rmdir()
+        session.save()
+        assert session.unsaved is None
+        assert session.checkpointed_step == 1
+
+
+# -- the end -------------------------------------------------------------------------------
+
+
+def test_a_closed_session_can_still_be_asked_for_its_state() -> None:
+    """A later call may continue the run; that changes nothing here."""
+
+    @trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment])
+    def loop(state: list[int]) -> Iterator[int]:
+        for i in trax.steps(4):
+            yield i
+
+    with loop() as run:
+        session = session_of(run)
+        take(run, 2)
+    loop().result()
+    assert (session.name, session.state, session.step) == ("loop", [0, 1], 2)
+    assert (session.resumed_at, session.checkpointed_step) == (None, 0)
+    assert (run.state, run.step, run.resumed_at, run.done) == ([0, 1], 2, None, False)

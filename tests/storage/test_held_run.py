@@ -1,0 +1,188 @@
+"""A run that is held for writing: its lock, its files, and the sync in the background."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from support import run_script
+from test_store import hold
+
+from trax import DurabilityError, LockedError
+from trax.storage.codec import decode, encode
+from trax.storage.filesystem import LocalDirectory
+from trax.storage.log import open_log
+from trax.storage.process import process
+from trax.storage.schema import Sync
+from trax.storage.store import Store
+
+
+def test_a_held_run_has_a_lock_and_a_directory(store_here: Path) -> None:
+    """Closing it releases the lock; closing it again does nothing."""
+    store = Store()
+    held = hold(store)
+    with pytest.raises(LockedError, match=f"the run 'run' in {store_here} is held by"):
+        hold(store)
+    assert sorted(path.name for path in store_here.iterdir()) == [".gitignore", "locks", "runs"]
+    assert store.run_path("run") == str(store_here / "runs" / "run")
+    held.close()
+    held.close()
+    hold(store).close()
+
+
+def run_files(store: Store) -> dict[str, bytes]:
+    """Return the files of the run, by name."""
+    return {path.name: path.read_bytes() for path in Path(store.run_path("run")).iterdir()}
+
+
+def test_closing_again_leaves_the_next_holder_alone() -> None:
+    """The lock stays locked and the files stay the same."""
+    store = Store()
+    first = hold(store)
+    first.writer.append(encode(1, "increment"))
+    first.close()
+    second, reader = hold(store), store.recover("run")
+    assert reader is not None
+    reader.read()
+    second.writer.adopt(reader)
+    second.writer.append(encode(2, "increment"))
+    before = run_files(store)
+    first.close()
+    with pytest.raises(LockedError):
+        hold(store)
+    assert run_files(store) == before
+    second.close()
+
+
+def test_closing_in_a_forked_child_leaves_lock_and_files_alone() -> None:
+    """Even during a sync: the thread that would end it is not in the child."""
+    script = """
+import os, signal, threading
+from pathlib import Path
+from trax import LockedError
+from trax.storage.codec import encode
+from trax.storage.process import process
+from trax.storage.store import Store
+
+begun, done = threading.Event(), threading.Event()
+
+def force(fd):
+    begun.set()
+    done.wait()
+
+def hold():
+    return Store().hold("run", sync="interval", keep=2, report=print)
+
+def files():
+    return {path: path.read_bytes() for path in Path(".trax").rglob("*") if path.is_file()}
+
+held = hold()
+held.writer.append(encode(1, "increment"))
+process.force = force
+begun.wait()
+before = files()
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends a child that waits forever
+    held.close()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert files() == before
+try:
+    hold()
+except LockedError:
+    print("held")
+done.set()
+held.writer.append(encode(2, "increment"))
+held.close()
+hold().close()
+"""
+    assert run_script(script).stdout == "7\nheld\n"
+    reader = Store().recover("run")
+    assert reader is not None
+    assert [decode(one, "increment") for one in reader.increments()] == [1, 2]
+
+
+def test_the_lock_is_released_even_if_the_disk_refuses_the_last_sync(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error is raised, and the sync in the background has ended."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store, threads = Store(), threading.active_count()
+    held = hold(store, sync="interval")
+    held.writer.append(encode(1, "increment"))
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "force", fail)
+        with pytest.raises(DurabilityError):
+            held.close()
+    assert threading.active_count() == threads
+    hold(store).close()
+
+
+def test_another_state_is_stored_with_the_other_parts_as_they_were() -> None:
+    """Except for the result: the run is not done any more."""
+    store = Store()
+    held = hold(store)
+    parts = {name: encode(name, name) for name in ("state", "result", "replay_log")}
+    meta = {"step": 3, "done": True, "function": "loop"}
+    held.writer.checkpoint(meta, parts, derived=True)
+    held.writer.append(encode(1, "increment"))
+    held.close()
+    held, reader = hold(store), store.recover("run")
+    assert reader is not None
+    held.take_over(reader)
+    held.replace_state(encode("another", "state"))
+    held.close()
+    again = store.recover("run")
+    assert again is not None
+    assert again.meta.items() >= {"step": 4, "done": False, "function": "loop"}.items()
+    found = again.checkpoint.parts if again.checkpoint else {}
+    assert found.keys() == {"state", "replay_log", "context"}
+    assert decode(found["state"], "state") == "another"
+    assert decode(found["replay_log"], "replay_log") == "replay_log"
+
+
+# -- the sync in the background ------------------------------------------------------------
+
+
+def test_what_is_logged_is_forced_to_the_disk_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under ``sync="interval"``, in the background; the log is then marked as durable."""
+    forced = threading.Event()
+    marked = threading.Event()
+    pwrite = os.pwrite
+
+    def watch_force(fd: int) -> None:
+        os.fsync(fd)
+        forced.set()
+
+    def watch_pwrite(fd: int, data: bytes, offset: int) -> int:
+        assert forced.is_set() or offset == 0  # the note in the lock file is at 0
+        done = pwrite(fd, data, offset)
+        if offset:
+            marked.set()
+        return done
+
+    store = Store()
+    held = hold(store, sync="interval")
+    held.writer.append(encode(1, "increment"))
+    monkeypatch.setattr(process, "force", watch_force)
+    monkeypatch.setattr("os.pwrite", watch_pwrite)
+    assert marked.wait(60)
+    with open_log(LocalDirectory(store.run_path("run")), "log-00000001") as reader:
+        assert reader.durable == reader.size
+    held.close()
+
+
+@pytest.mark.parametrize("sync", ["always", "os"])
+def test_otherwise_there_is_no_thread(sync: Sync) -> None:
+    """Nothing has to be done in the background."""
+    before = threading.active_count()
+    held = hold(Store(), sync=sync)
+    assert threading.active_count() == before
+    held.close()
