@@ -497,7 +497,7 @@ def storage_errors(doing: str, path: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(
-            f"{doing} {path} failed: {error}.\n"
+            f"{doing} {path} failed: {error}\n"
             "Check that you may read and write this directory.\n"
             "Check that the disk is there and has room, then run it again."
         ) from error

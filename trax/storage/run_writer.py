@@ -209,7 +209,7 @@ class RunWriter:
         except OSError as error:
             raise DurabilityError(
                 f"the files that the log in {self._directory.path} refers to could not be forced "
-                f"to the disk: {error}.\n{_ROOM}"
+                f"to the disk: {error}\n{_ROOM}"
             ) from error
 
     def _begin_log(self) -> None:
@@ -217,7 +217,7 @@ class RunWriter:
             self._open_log()
         except OSError as error:
             raise DurabilityError(
-                f"a log could not be created in {self._directory.path}: {error}.\n{_ROOM}"
+                f"a log could not be created in {self._directory.path}: {error}\n{_ROOM}"
             ) from error
 
     def checkpoint(
@@ -257,7 +257,7 @@ class RunWriter:
                 raise
             kind = DurabilityError if turn.failed else StorageError
             raise kind(
-                f"a checkpoint could not be stored in {self._directory.path}: {error}.\n{_ROOM}"
+                f"a checkpoint could not be stored in {self._directory.path}: {error}\n{_ROOM}"
             ) from (turn.failed or error)
         if turn.failed:
             self._report(
@@ -345,7 +345,7 @@ class RunWriter:
                     log.close()
             except OSError as error:
                 raise DurabilityError(
-                    f"the log in {self._directory.path} could not be forced to the disk: {error}.\n"
+                    f"the log in {self._directory.path} could not be forced to the disk: {error}\n"
                     "Run it again to check the stored run."
                 ) from error
 
@@ -481,5 +481,5 @@ class RunWriter:
             yield
         except OSError as error:
             raise StorageError(
-                f"{doing} failed in {self._directory.path}: {error}.\n{_ROOM}"
+                f"{doing} failed in {self._directory.path}: {error}\n{_ROOM}"
             ) from error

@@ -70,7 +70,7 @@ class Store:
             return []
         except OSError as error:
             raise StorageError(
-                f"the run {name!r} cannot be read: {error}.\n"
+                f"the run {name!r} cannot be read: {error}\n"
                 f"Check that you may read {self.run_path(name)}.\n"
                 "Check that the disk is there, then try again."
             ) from error
