@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 good, 1 something is wrong, 2 misuse."""
+    """Run the command and return its exit status: 0 for success, 1 for an error, 2 for misuse."""
     options = _parser().parse_args(arguments)
     try:
         options.action(options)
@@ -25,19 +25,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="trax", description="Look after stores of runs.")
+    parser = argparse.ArgumentParser(prog="trax", description="Manage stores of runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     keygen = commands.add_parser(
         "keygen",
         help="make a key that runs are signed with",
-        description="Make a key. Where it is found, every new run is signed with it, and nothing "
-        "is loaded that is not. Runs that were begun without a key go on with TRAX_KEY= (empty).",
+        description="Make a key. If trax finds it, every new run is signed with it, and only runs "
+        "that are signed with it are loaded. Runs that were begun without a key continue with "
+        "TRAX_KEY= (empty).",
     )
     keygen.add_argument(
         "path",
         nargs="?",
-        help="the file to make (default: the user's key, which is found by itself); - prints the "
-        "key instead, for TRAX_KEY",
+        help="the file to create (default: the user's key, which trax finds by itself); - prints "
+        "the key instead, for TRAX_KEY",
     )
     keygen.set_defaults(action=_keygen)
     return parser
@@ -52,9 +53,9 @@ def _keygen(options: argparse.Namespace) -> None:
         key = make_key(path)
     except FileExistsError:
         raise FileExistsError(
-            f"{path} exists, and what it has signed could not be read with another key. Move it "
-            "away first, or give another path."
+            f"{path} exists, and runs that it has signed could not be read with another key.\n"
+            "Move it away first, or give another path."
         ) from None
-    print(f"{path}: key {key.id}. Keep a copy: what it signs cannot be loaded without it.")
+    print(f"{path}: key {key.id}. Keep a copy: runs that it signs cannot be loaded without it.")
     if options.path:
-        print(f"It is used where TRAX_KEY_FILE={os.path.abspath(path)} is set.")
+        print(f"It is used if TRAX_KEY_FILE={os.path.abspath(path)} is set.")

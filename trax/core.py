@@ -1,4 +1,4 @@
-"""The core: one checkpoint and one log for every name."""
+"""Named states without a loop: one checkpoint and one log for each name."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ S = TypeVar("S")
 
 
 class Trax:
-    """A store of named states, each a checkpoint and a log of increments behind it.
+    """A store of named states, each a checkpoint and a log of increments after it.
 
-    A name is held for writing from its first `log` or `checkpoint` until `close`, by one process
-    at a time. Reading holds nothing and disturbs nobody.
+    One process at a time holds a name for writing, from its first `log` or `checkpoint` until
+    `close`. Reading needs no lock and disturbs nobody.
 
     Parameters
     ----------
     traxdir : str or os.PathLike, optional
-        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
     sync : {"interval", "always", "os"}
-        When increments are forced to the disk: at most a second later, before `log` returns, or
-        when the operating system likes. Whatever it is, what `log` has stored survives the death
-        of the process; ``"always"`` survives a power cut too. Checkpoints are always forced.
+        The time at which increments are forced to the disk: at most a second later, before `log`
+        returns, or when the operating system chooses. With each of them, logged increments survive
+        the death of the process; with ``"always"`` they survive a power cut too. Checkpoints are
+        always forced.
     keep : int
-        How many checkpoints are kept.
+        The number of checkpoints to keep.
     renames : mapping of str to str, optional
-        Where classes and functions are now, for `recover`; see `resumable`.
+        The new names of classes and functions that were moved, for `recover`; see `resumable`.
 
     Examples
     --------
@@ -78,9 +79,9 @@ class Trax:
     def checkpoint(self, /, **values: Any) -> None:
         """Store the state of each name, and clear its log.
 
-        What is stored need not follow from the log that it clears, so nothing older can stand in
-        for it should the file be damaged: that is a `CorruptionError` then. A loop's checkpoints,
-        which `resumable` stores, do follow.
+        The state need not follow from the log that it clears, so no older file can stand in for
+        it. If its file is damaged, reading the name raises a `CorruptionError`. The checkpoints
+        that `resumable` stores for a loop do follow.
 
         Parameters
         ----------
@@ -95,7 +96,7 @@ class Trax:
         LockedError
             A name is held elsewhere.
         StorageError
-            The disk refused; the checkpoint and the log that were there are still the truth.
+            The disk refused; the checkpoint and the log before are still valid.
         """
         for name in values:
             encode_run(name)
@@ -122,7 +123,7 @@ class Trax:
         LockedError
             A name is held elsewhere.
         DurabilityError
-            The disk refused; what was logged before is still stored. Where it was a sync that
+            The disk refused; the increments logged before are still stored. If it was a sync that
             failed, `checkpoint` begins a new log.
         """
         for name in values:
@@ -145,7 +146,7 @@ class Trax:
         name : str
             The name.
         create : callable, optional
-            Makes the first state, where nothing is stored; that is stored then.
+            Makes the first state if nothing is stored; it is then stored.
         replay_log : callable
             ``replay_log(state, increment) -> state``. By default the increment replaces the state;
             a run written by `resumable` is replayed with its own function.
@@ -160,31 +161,31 @@ class Trax:
         NotFoundError
             Nothing is stored and there is no `create`.
         CorruptionError
-            What is stored is damaged, and no older checkpoint gives the state.
+            The stored state is damaged, and no older checkpoint gives it.
         CodecError
-            A class or function is not where it was; `renames` can say where it is.
+            A class or function is no longer found under its name; `renames` can give the new one.
         """
         with self._guard:
             replayed = self._load(name, create, replay_log)
             if create is not None and replayed is None:
                 held = self._hold(name)
-                # Another process may have been first, until this one held the name.
+                # Another process may have stored a state before this one got the lock.
                 replayed = self._load(name, create, replay_log)
                 if replayed is None:
-                    # Stored, it is the same in every later process, whatever create() gives.
+                    # It is stored, so that it is the same in every later process.
                     first = create()
                     held.replace_state(encode(first, name))
                     return first
             if replayed is None:
                 raise NotFoundError(
-                    f"nothing is stored as {name!r} in {self._store.path}. Give create= to begin, "
-                    "or check the name and the directory."
+                    f"nothing is stored as {name!r} in {self._store.path}.\n"
+                    "Give create= to begin, or check the name and the directory."
                 )
             state: S = replayed.state
             return state
 
     def close(self) -> None:
-        """Make everything durable and let others hold the names; calling it again does nothing."""
+        """Make everything durable and release the names; calling it again does nothing."""
         with self._guard:
             self._closed = True
             _close_all(self._held)
@@ -210,12 +211,12 @@ class Trax:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other threads waiting, and a signal handler in this one out."""
+        """Make other threads wait, and refuse a signal handler in this thread."""
         with self._guard:
             if self._busy:
                 raise UsageError(
-                    "log() or checkpoint() was called while one of them was under way in this very "
-                    "thread, as by a signal handler. Let the handler set a flag instead."
+                    "log() or checkpoint() was called inside another such call of this thread.\n"
+                    "A signal handler can do that: let it set a flag instead."
                 )
             self._busy = True
             try:
@@ -225,7 +226,7 @@ class Trax:
 
     def _hold(self, name: str) -> HeldRun:
         if self._closed:
-            raise UsageError(f"{self!r} is closed: make a new Trax(...) to go on")
+            raise UsageError(f"{self!r} is closed.\nMake a new Trax(...) to continue.")
         held = self._held.get(name)
         if held is None:
             held = self._open(name)
@@ -256,19 +257,19 @@ def load(
     replay_log: Callable[[Any, Any], Any] = STORED,
     renames: Mapping[str, str] | None = None,
 ) -> Any:
-    """Return the stored state of a run, without running or holding anything.
+    """Return the stored state of a run, without running its code or taking a lock.
 
     Parameters
     ----------
     name : str
         The run's name.
     traxdir : str or os.PathLike, optional
-        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` where that is not set.
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
     replay_log : callable, optional
         ``replay_log(state, increment) -> state``; by default the function that the run was
         written with.
     renames : mapping of str to str, optional
-        Where classes and functions are now; see `resumable`.
+        The new names of classes and functions that were moved; see `resumable`.
 
     Returns
     -------
@@ -280,10 +281,10 @@ def load(
     NotFoundError
         Nothing is stored under this name.
     CodecError
-        A class or function is not where it was, or increments were logged through `Trax`, which
-        does not know how they are to be replayed.
+        A class or function is no longer found under its name. Or the increments were logged
+        through `Trax`, which does not know how to replay them.
     CorruptionError
-        A file that is needed is damaged; `repair` may help. Nothing was changed.
+        A file that the state needs is damaged; `repair` may help. Nothing was changed.
     UntrustedError
         Somebody else could have written one of the files. Nothing was loaded.
 
@@ -303,6 +304,6 @@ def load(
     replayed = load_run(store, name, None, mode, renames=check_option("renames", renames))
     if replayed is None:
         raise NotFoundError(
-            f"nothing is stored as {name!r} in {store.path}. Check the name and the directory."
+            f"nothing is stored as {name!r} in {store.path}.\nCheck the name and the directory."
         )
     return replayed.state

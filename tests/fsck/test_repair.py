@@ -261,7 +261,7 @@ def test_what_was_there_is_in_the_copy_byte_for_byte_and_the_run_goes_on(store_h
         "count was repaired: it resumes at step 11, and 2 steps are lost.\n"
         "  cut log-00000003 from 1,234 to 1,094 bytes "
         "(a record's checksum is invalid at offset 1094)\n"
-        f"What was there is kept in {aside}."
+        f"The files as they were are kept in {aside}."
     )
     assert json.loads(json.dumps(done.as_dict()))["lost"] == 2
     assert trax.load("count") == 11

@@ -128,7 +128,7 @@ def test_a_repair_file_that_does_not_hold_is_made_anew() -> None:
     """The run asks for a repair, and gets one."""
     damaged = {**harmed("aacaaca|aasaa"), REPAIR: b"0000000000000000\n{}"}
     directory = MemoryDirectory(damaged)
-    with pytest.raises(CorruptionError, match="was begun and did not end"):
+    with pytest.raises(CorruptionError, match="was interrupted"):
         read(directory)
     assert mend(directory).step == 4
     assert read(directory) == 4

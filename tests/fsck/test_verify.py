@@ -157,7 +157,7 @@ def test_a_repair_that_did_not_end_is_said() -> None:
     """It is the first thing to know."""
     found = check(MemoryDirectory({**store("aacaaca|aasaa"), REPAIR: b""}))
     assert found.step is None
-    assert "was begun and did not end" in found.problems[0]
+    assert "was interrupted" in found.problems[0]
     assert found.others == (REPAIR,)
 
 
@@ -229,7 +229,7 @@ def test_a_problem_is_one_line_that_says_what_is_damaged() -> None:
     assert len(found.problems) == 2
     assert found.problems[0] == (
         "checkpoint-00000001 is damaged at offset 0: a record's checksum is invalid (offset "
-        "1024), and what is older does not lead to the same state"
+        "1024), and an older checkpoint does not lead to the same state"
     )
     assert str(found).count("trax.repair") == 1
 

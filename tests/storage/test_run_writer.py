@@ -367,7 +367,7 @@ def test_a_log_that_cannot_be_begun_is_an_error_and_can_be_tried_again() -> None
     directory = FaultyDirectory()
     writer = Writer(directory)
     directory.room = 100
-    with pytest.raises(DurabilityError, match="a log could not be begun"):
+    with pytest.raises(DurabilityError, match="a log could not be created"):
         writer.append()
     directory.heal()
     writer.play("aa")

@@ -230,9 +230,9 @@ def test_files_cannot_be_exchanged() -> None:
 @pytest.mark.parametrize(
     ("written", "given", "reason"),
     [
-        (KEY, None, "is signed, but no key is given.* Give the key"),
-        (None, KEY, "is not signed, but a test gives a key.* resume it with TRAX_KEY= "),
-        (KEY, OTHER, f"is not signed with the key {OTHER.id} from another test.* Give the key"),
+        (KEY, None, "is signed, but no key is given.*Give the key"),
+        (None, KEY, "is not signed, but a test gives a key.*resume it with TRAX_KEY= "),
+        (KEY, OTHER, f"is not signed with the key {OTHER.id} from another test.*Give the key"),
     ],
 )
 @pytest.mark.parametrize("text", ["aa", "caa", TEXT])

@@ -28,17 +28,17 @@ class CheckpointFile:
     size : int
         Its length, in bytes.
     step : int or None
-        The step of the run at which it was taken; None if that cannot be read any more.
+        The step of the run at which it was taken; None if that can no longer be read.
     flaw : str or None
-        Why it is not valid; None if every byte of it is.
+        The reason why it is not valid; None if every byte of it is valid.
     offset : int or None
-        Where the flaw is.
+        The offset of the flaw, in bytes.
     fields : dict
-        The fields of the header block; empty if that is not valid.
+        The fields of the header block; empty if the block is not valid.
     meta : dict
-        The meta record; empty if that is not valid.
+        The meta record; empty if it is not valid.
     context : dict of Key to bytes
-        What was tracked beside the state at that step; empty if the checkpoint is not valid.
+        The positions tracked beside the state at that step; empty if the checkpoint is not valid.
     """
 
     name: str
@@ -65,7 +65,7 @@ class CheckpointFile:
         return LogPosition.of(self.fields["step"], self.fields["chain"])
 
     def without_details(self) -> CheckpointFile:
-        """Return what a person is given."""
+        """Return a copy without the details for a repair."""
         return replace(self, fields={}, meta={}, context={})
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,29 +87,30 @@ class LogFile:
     size : int
         Its length, in bytes.
     durable : int
-        How many of these bytes are known to have been forced to the disk.
+        The number of these bytes that are known to have been forced to the disk.
     begins : int or None
-        The step after which it begins; None if that cannot be read any more.
+        The step after which it begins; None if that can no longer be read.
     count : int
-        How many valid increments it begins with.
+        The number of valid increments at its beginning.
     is_needed : bool
         Whether recovery reads it, after the newest valid checkpoint.
     is_torn : bool
-        Whether a crash tore its end. That is no damage: the next run cuts it off.
+        Whether a crash tore its end. That is not damage: the next run cuts the end off.
     flaw : str or None
-        Why it is not valid, or how it was torn; None if every byte of it is valid.
+        The reason why it is not valid, or was torn; None if every byte of it is valid.
     offset : int or None
-        Where the flaw is.
+        The offset of the flaw, in bytes.
     fields : dict
-        The fields of the header block; empty if that is not valid.
+        The fields of the header block; empty if the block is not valid.
     chain : int
         The checksum of the header block.
     salvaged : int
-        How many increments can be counted after the flaw.
+        The number of increments that can be counted after the flaw.
     is_exact : bool
-        Whether `count` and `salvaged` are all that there ever were, as far as anything says.
+        Whether `count` and `salvaged` are all increments that there ever were, as far as the files
+        tell.
     reached : set of LogPosition
-        Those positions in it that other logs name as their beginning.
+        The positions in it that other logs name as their beginning.
     """
 
     name: str
@@ -154,7 +155,7 @@ class LogFile:
         return max(self.size, self.durable) > HEADER_SIZE
 
     def without_details(self) -> LogFile:
-        """Return what a person is given."""
+        """Return a copy without the details for a repair."""
         return replace(self, fields={}, reached=frozenset())
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,16 +15,23 @@ __all__ = ["count_lost"]
 def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
     """Count the steps that are lost if only a prefix is kept.
 
-    A run may count steps that are not logged; the meta record of a checkpoint says how many.
+    A run may count steps that are not logged; the meta record of a checkpoint gives their number.
+
+    Parameters
+    ----------
+    scan : Scan
+        The files of the run.
+    prefix : Prefix
+        The part that is kept.
 
     Returns
     -------
     step : int
         The step of the run that is kept.
     lost : int
-        How many steps after it any file tells of.
+        The number of steps after it that any file shows.
     is_exact : bool
-        Whether those are all, as far as anything says.
+        Whether those are all, as far as the files tell.
     """
     shift = _shift(prefix.base) if prefix.base else 0
     step = prefix.position.step + shift
@@ -48,7 +55,7 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
 
 
 def _shift(checkpoint: CheckpointFile, default: int = 0) -> int:
-    """Return how many steps before a checkpoint are not logged, if it says so."""
+    """Return the number of steps before a checkpoint that are not logged, if it gives one."""
     if not checkpoint.fields or "step" not in checkpoint.meta:
         return default
     shift: int = checkpoint.meta["step"] - checkpoint.fields["step"]

@@ -22,9 +22,9 @@ class OutputFile:
     path : str
         The file.
     length : int
-        How many bytes the stored steps have written.
+        The number of bytes that the stored steps have written.
     present : int or None
-        How many there are; None if the file is missing.
+        The present length in bytes; None if the file is missing.
     """
 
     path: str
@@ -44,19 +44,24 @@ def find_outputs(store: str, context: Mapping[Key, bytes]) -> tuple[OutputFile, 
     store : str
         The directory of the store; relative paths begin there.
     context : mapping of Key to bytes
-        What is tracked beside the state at some step.
+        The positions that are tracked beside the state at some step.
+
+    Returns
+    -------
+    tuple of OutputFile
+        The files, with their recorded and present lengths.
 
     Raises
     ------
     CorruptionError
-        What the context says cannot be about an output file.
+        An entry of the context cannot describe an output file.
     """
     found = lengths(store, context).items()
     return tuple(OutputFile(path, length, _size(path)) for path, length in found)
 
 
 def have_outputs(store: str, context: Mapping[Key, bytes]) -> bool:
-    """Return whether all output files that a context names are as long as it says, at least."""
+    """Return whether all output files in a context have at least their recorded lengths."""
     try:
         return all(one.is_long_enough for one in find_outputs(store, context))
     except CorruptionError:

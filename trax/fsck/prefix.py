@@ -71,10 +71,15 @@ def prefixes(directory: Directory, scan: Scan, fits: Fits) -> list[Prefix]:
     directory : Directory
         The run's files.
     scan : Scan
-        What was found in them.
+        The findings in them.
     fits : callable
-        Takes a context, and returns whether the output files that it names are as long as it
-        says, at least. A prefix ends only at positions where they are.
+        Takes a context, and returns whether its output files have at least their recorded
+        lengths. A prefix ends only at positions where they do.
+
+    Returns
+    -------
+    list of Prefix
+        The prefixes, by descending rank.
     """
     bases = [checkpoint for checkpoint in scan.checkpoints.values() if checkpoint.flaw is None]
     follower = _Follower(directory, scan, fits)
@@ -93,11 +98,9 @@ class _Follower:
         self._tips = self._find_tips()
 
     def _find_tips(self) -> dict[int, int]:
-        """Return for each log the newest one with content that builds on it, or 0.
-
-        If two logs continue the same one, the one that leads to the newest log is the run's, as
-        in recovery; the other one belongs to a writer that had lost the run.
-        """
+        """Return for each log the newest log with content that builds on it, or 0."""
+        # If two logs continue the same one, the log that leads to the newest log is the run's, as
+        # in recovery. The other one belongs to a writer that had lost the run.
         tips = {number: number if log.has_content else 0 for number, log in self._heads.items()}
         for number, log in sorted(self._heads.items(), reverse=True):
             if log.after in tips and log.after < number:
@@ -143,7 +146,7 @@ class _Follower:
             return None, walk
         chosen = max(reached, key=lambda generation: self._tips[generation])
         following = self._heads[chosen]
-        # Otherwise what comes before it does not lead to the state of its checkpoint.
+        # Otherwise the logs before it do not lead to the state of its checkpoint.
         return following if following.fields["derived"] else None, reached[chosen]
 
     def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[LogPosition]:
@@ -162,16 +165,16 @@ class _Follower:
 
 
 class _Walk:
-    """A walk along the logs, which remembers the last position that a prefix may end at.
+    """A walk along the logs, with the last position at which a prefix may end.
 
     Attributes
     ----------
     position : LogPosition
         The position that it has reached.
     context : dict of Key to bytes
-        What was tracked beside the state at that position.
+        The positions tracked beside the state there.
     best : Prefix or None
-        The way to the last position at which the output files are long enough.
+        The prefix up to the last position at which the output files are long enough.
     """
 
     def __init__(self, base: CheckpointFile | None, fits: Fits) -> None:
@@ -181,7 +184,7 @@ class _Walk:
         self._fits = fits
         self._path: list[int] = []
         self._is_fit = fits(self.context)
-        # The result of a run that is done needs no output file; a run that resumes does.
+        # A finished run needs no output file for its result; a run that resumes does.
         self._may_begin = self._is_fit or bool(base and base.meta.get("done"))
         self.best = self._here(HEADER_SIZE) if base and self._may_begin else None
 
@@ -207,7 +210,7 @@ class _Walk:
             self.best = self._here(offset)
 
     def fork(self) -> _Walk:
-        """Return a walk that goes on from here by itself."""
+        """Return an independent walk that continues from here."""
         walk = copy(self)
         walk.context = dict(self.context)
         return walk

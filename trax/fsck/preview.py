@@ -24,7 +24,7 @@ __all__ = ["KeptLog", "Preview", "leads_to", "recover", "still_leads"]
 
 
 def recover(directory: Directory, name: str) -> RunReader | None:
-    """Return what ordinary recovery finds, read to its end; None if it fails."""
+    """Return the findings of ordinary recovery, read to the end; None if it fails."""
     try:
         recovery = RunReader(directory, name)
         recovery.read()
@@ -34,7 +34,7 @@ def recover(directory: Directory, name: str) -> RunReader | None:
 
 
 def leads_to(directory: Directory, name: str, plan: Plan, prefix: Prefix) -> bool:
-    """Return whether recovery will find just the prefix that a plan keeps."""
+    """Return whether recovery will find exactly the prefix that a plan keeps."""
     recovery = recover(Preview(directory, plan), name)
     if recovery is None:
         return False
@@ -45,7 +45,7 @@ def leads_to(directory: Directory, name: str, plan: Plan, prefix: Prefix) -> boo
 
 
 def still_leads(directory: Directory, name: str, plan: Plan) -> bool:
-    """Return whether a plan that was begun leads to its step, whatever was damaged since."""
+    """Return whether a plan that was begun still leads to its step, despite later damage."""
     if plan.log and plan.fields is None and plan.log not in directory.list():
         return False
     recovery = recover(Preview(directory, plan), name)
@@ -57,7 +57,7 @@ def _needs_nothing(recovery: RunReader) -> bool:
 
 
 class Preview:
-    """A directory as a plan will leave it, to be read only."""
+    """A directory as a plan will leave it, for reading only."""
 
     def __init__(self, directory: Directory, plan: Plan) -> None:
         self.path = directory.path

@@ -1,9 +1,10 @@
 """Repairs a run: the longest part that is provably right is kept.
 
 Strategy: the logs are followed from every valid checkpoint, and from `create` if the run began so,
-for as long as they are valid and continue one another. What reaches the highest step is kept. The
-changes are planned first, and ordinary recovery is tried on a preview of them: only if it finds
-just that step is anything touched. Before that, all files are copied, and the plan is stored.
+for as long as they are valid and continue one another. The part that reaches the highest step is
+kept. The changes are planned first, and ordinary recovery is tried on a preview of them. Files are
+touched only if recovery finds exactly that step. Before that, all files are copied, and the plan is
+stored.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ __all__ = ["Repaired", "mend", "repair"]
 
 
 _HALF_DONE = (
-    f"removed {REPAIR}, which is not valid: a repair was begun and did not end, and what it had "
-    "removed already is not counted"
+    f"removed {REPAIR}, which is not valid: a repair was interrupted, and the files that it had "
+    "removed already are not counted"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """The outcome of `repair`: as text what was done, and with `as_dict` plain values for JSON.
+    """The outcome of `repair`: as text a summary, and with `as_dict` plain values for JSON.
 
     Attributes
     ----------
@@ -49,14 +50,15 @@ class Repaired:
     step : int
         The step at which the run resumes.
     lost : int
-        How many stored steps after it are lost.
+        The number of stored steps after it that are lost.
     is_exact : bool
-        Whether `lost` counts all of them; otherwise there were at least so many. What has left no
-        trace at all, such as the end of a log that was cut off between two steps, is not counted.
+        Whether `lost` counts all of them; otherwise there were at least so many. Steps that left
+        no trace at all are not counted, such as the end of a log that was cut off between two
+        steps.
     aside : str or None
-        Where a copy of all that was there is; None if nothing had to be done.
+        The directory with a copy of all files as they were; None if nothing had to be done.
     actions : tuple of str
-        What was done, one line each.
+        The actions, one line each.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Repaired:
             head = f"{self.name} needs no repair: it resumes at step {self.step:,}."
             return "\n".join([head, *actions])
         head = f"{self.name} was repaired: it resumes at step {self.step:,}, and {self._loss()}."
-        return "\n".join([head, *actions, f"What was there is kept in {self.aside}."])
+        return "\n".join([head, *actions, f"The files as they were are kept in {self.aside}."])
 
     def _loss(self) -> str:
         if not self.lost:
@@ -90,14 +92,15 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     """Bring a damaged run back to the last step that is provably right.
 
     If the run can resume as it is, nothing is done. Otherwise all of its files are copied to
-    ``aside`` in the store; then what is not valid is cut off or removed, with everything that
-    was built on it. What stays is the longest part of the run that is proven by its checksums,
-    from a valid checkpoint up to the last record that continues it. Output files are not
-    changed: if one is shorter than it was, the run goes back to the newest step whose output
-    is all there.
+    ``aside`` in the store. Then everything that is not valid is cut off or removed, with
+    everything that was built on it. The longest part of the run that is proven by its checksums
+    is kept, from a valid checkpoint up to the last record that continues it. Output files are not
+    changed: if one is shorter than it was, the run goes back to the newest step whose output is
+    all there.
 
-    Nothing is unpickled. A crash at any instant leaves the run as damaged as it was, or
-    half-repaired, which is an error that says so until `repair` is called again, or repaired.
+    Nothing is unpickled. A crash at any instant leaves the run as damaged as it was, or repaired,
+    or half-repaired. A half-repaired run raises an error that says so, until `repair` is called
+    again.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     Returns
     -------
     Repaired
-        How many steps are lost, what was done, and where the copy is; `print` shows it.
+        The number of lost steps, the actions, and the place of the copy; `print` shows it.
 
     Raises
     ------
@@ -120,11 +123,11 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     LockedError
         The run is held.
     CorruptionError
-        Nothing of it is provably right. Nothing was changed.
+        No part of the run is provably right. Nothing was changed.
     FormatVersionError
         A newer trax wrote one of the files. Nothing was changed.
     UntrustedError
-        Somebody else could have written one of them. Nothing was changed.
+        Somebody else could have written one of the files. Nothing was changed.
     StorageError
         The disk refused. Call it again.
 
@@ -160,7 +163,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
 
 
 def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], str]) -> Plan:
-    """Repair a run that is locked, or end a repair that was begun; return what was done.
+    """Repair a locked run, or finish a repair that was begun.
 
     Parameters
     ----------
@@ -169,22 +172,27 @@ def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], s
     name : str
         Its name.
     fits : callable
-        Takes a context, and returns whether the output files that it names are as long as it
-        says, at least.
+        Takes a context, and returns whether its output files have at least their recorded
+        lengths.
     copy_aside : callable
-        Copies all files of the run, durably, and returns where they are. It is called before
-        anything is changed, and only then.
+        Copies all files of the run, durably, and returns the path of the copy. It is called
+        before anything is changed, and only then.
+
+    Returns
+    -------
+    Plan
+        The plan that was carried out, or one that changes nothing.
 
     Raises
     ------
     CorruptionError
-        Nothing is provably right; or a file that belongs to another run lies among these.
+        No part of the run is provably right; or a file of another run lies among its files.
     FormatVersionError
         A newer trax wrote one of the files.
     """
     plan = read_plan(directory)
     if plan is None or not still_leads(directory, name, plan):
-        # A plan that was begun has changed nothing of what it keeps.
+        # A plan that was begun has not changed the part that it keeps.
         plan = _find_plan(directory, name, fits)
         if REPAIR in directory.list():
             plan = replace(plan, is_exact=False, actions=[_HALF_DONE, *plan.actions])
@@ -232,10 +240,10 @@ def _irreparable(directory: Directory, scan: Scan) -> CorruptionError:
     flaws = [f" ({one.name}: {one.flaw} at offset {one.offset})" for one in scan.files if one.flaw]
     return CorruptionError(
         f"{directory.path} cannot be repaired: nothing is provably right{''.join(flaws[:1])}\n"
-        "  There is no valid checkpoint whose output files are as long as they were, and no log "
+        "There is no valid checkpoint whose output files are as long as they were, and no log "
         "that goes back to the beginning.\n"
-        "  Nothing was changed.\n"
-        "  Put files back from a copy of the store, if there is one.\n"
-        "  Or start over with the function's fresh(...), which keeps the files.",
+        "Nothing was changed.\n"
+        "Put files back from a copy of the store, if there is one.\n"
+        "Or start over with the function's fresh(...), which keeps the files.",
         directory.path,
     )

@@ -1,7 +1,7 @@
-"""Keeps the plan of a repair in a file of its own until it is carried out.
+"""The plan of a repair, kept in a file of its own until it is carried out.
 
 While that file is there, nobody reads the run. So a crash at any instant leaves the run as damaged
-as it was, or asking for its repair, or repaired.
+as it was, or with an error that asks to continue the repair, or repaired.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_plan(directory: Directory) -> Plan | None:
 
 
 def carry_out(directory: Directory, plan: Plan) -> None:
-    """Do what a plan says, whether part of it is done already or not."""
+    """Carry out a plan, whether part of it is done already or not."""
     for name in plan.remove:
         assert FileName.parse(name), name
         with contextlib.suppress(FileNotFoundError):
@@ -70,11 +70,11 @@ def _digest(directory: Directory, text: bytes) -> bytes:
 
 
 def _decode(text: bytes) -> Plan:
-    """Return the plan in a text; a valid checksum does not say that it makes sense."""
+    """Return the plan in a text; a valid checksum does not prove that it makes sense."""
     found = decode_text(text, 0)
     is_plan = found.keys() == _CHECKS.keys()
     if not is_plan or not all(is_right(found[key]) for key, is_right in _CHECKS.items()):
-        raise ValueError("this is no plan")
+        raise ValueError("this is not a plan")
     plan = Plan(**found)
     if plan.fields is not None:
         check_log(plan.fields)

@@ -1,6 +1,6 @@
-"""Plans a repair: which files are removed, and how the last log that is kept ends.
+"""Plans a repair: the files to remove, and the new end of the last log that is kept.
 
-A plan only says what to do. Each part of it may be done twice, so one that was interrupted is
+A plan changes nothing by itself. Each part of it may be done twice, so an interrupted plan is
 simply carried out again.
 """
 
@@ -26,30 +26,30 @@ __all__ = ["Plan", "make_plan"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a repair does to the files of a run, and what that keeps.
+    """The changes that a repair makes to the files of a run, and their outcome.
 
     Attributes
     ----------
     step : int
         The step of the run that is kept.
     lost : int
-        How many steps after it are lost.
+        The number of steps after it that are lost.
     is_exact : bool
-        Whether those are all, as far as anything says.
+        Whether those are all, as far as the files tell.
     actions : list of str
-        What is done, for the person.
+        The actions, in words for the user.
     remove : list of str
         The names of the files to remove, newest first.
     log : str
         The log to rewrite; empty for none.
     end : int
-        How many bytes of it are kept.
+        The number of its bytes that are kept.
     durable : int
         Its new durable mark.
     fields : dict or None
         Its new header block; None if the old one is kept.
     aside : str
-        Where a copy of the run is, in the store.
+        The path of a copy of the run, in the store.
     """
 
     step: int
@@ -82,7 +82,7 @@ def make_plan(scan: Scan, prefix: Prefix) -> Plan:
 
 
 def _beyond(scan: Scan, prefix: Prefix) -> list[CheckpointFile | LogFile]:
-    """Return the files after the prefix, and beside it; newest first."""
+    """Return the files after the prefix and beside it, newest first."""
     return [
         one
         for one in reversed(scan.files)
@@ -92,7 +92,7 @@ def _beyond(scan: Scan, prefix: Prefix) -> list[CheckpointFile | LogFile]:
 
 
 def _useless(scan: Scan, prefix: Prefix) -> list[CheckpointFile | LogFile]:
-    """Return the older files that cannot stand in for the base; newest first."""
+    """Return the older files that cannot replace the base, newest first."""
     files: list[CheckpointFile | LogFile] = []
     for one in reversed(scan.files):
         is_older = one.generation < prefix.generation
@@ -125,7 +125,7 @@ def _continue(plan: Plan, scan: Scan, base: CheckpointFile) -> Plan:
         "python": platform.python_version(),
         "after": [before, base.fields["step"], base.fields["chain"]],
         "origin": "repair",
-        "derived": False,  # whether the state follows from the log before it cannot be known
+        "derived": False,  # nothing tells whether the state follows from the log before
         "sync": "interval",
         "boot": "",
         "nonce": secrets.token_hex(8),
@@ -141,7 +141,7 @@ def _continue(plan: Plan, scan: Scan, base: CheckpointFile) -> Plan:
 
 
 def _lost_states(scan: Scan, prefix: Prefix, remove: list[CheckpointFile | LogFile]) -> list[str]:
-    """Say which states are lost to which no log leads, as far as is known."""
+    """List the lost states to which no log leads, as far as is known."""
     lines = []
     for number, checkpoint in scan.checkpoints.items():
         log = scan.logs.get(number)

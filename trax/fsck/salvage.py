@@ -1,8 +1,8 @@
 """Counts the increments of a log after a flaw.
 
-Strategy: each record's checksum is seeded with the one before it, which stands right before the
-record. So whole records after a damaged stretch can be recognised. Inside of the stretch, the
-lengths that records begin with may still lead from one to the next.
+Strategy: each record's checksum is seeded with the one before it, whose bytes come right before
+the record. So whole records after a damaged stretch can be recognised. Inside the stretch, the
+lengths at the beginning of the records may still lead from one record to the next.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def count_increments(source: Input, offset: int, size: int, *, inside: bool) -> 
     source : Input
         The log.
     offset, size : int
-        Where the damaged record begins, and where the log ends.
+        The beginning of the damaged record, and the end of the log, in bytes.
     inside : bool
         Whether that record belongs to an object that begins before it.
 
     Returns
     -------
     count : int
-        How many increments there are at least.
+        The number of increments that there are at least.
     is_exact : bool
-        Whether those are all, as far as anything says.
+        Whether those are all, as far as the bytes tell.
     """
     count, is_exact = 0, True
     while offset < size:
@@ -78,8 +78,8 @@ def _count_between(source: Input, offset: int, end: int, inside: bool) -> tuple[
     Returns
     -------
     tuple of int and bool, or None
-        How many there are, and whether another one has begun. None if the lengths do not lead
-        to the end of the stretch, or lead over what cannot be increments.
+        Their number, and whether another one has begun. None if the lengths do not lead to the
+        end of the stretch, or lead over records that cannot be increments.
     """
     count = 0
     while offset < end:

@@ -1,8 +1,8 @@
-"""Scans a run: each file is read for itself, whatever is wrong with the others.
+"""Scans a run: each file is read by itself, even if others are damaged.
 
-`RunReader` stops at the first flaw that matters. A scan goes on: every checkpoint and every log is
-read to its end or to its flaw, and the increments after the flaw are counted. Nothing is unpickled
-or changed.
+`RunReader` stops at the first flaw that matters. A scan continues: every checkpoint and every log
+is read to its end or to its flaw, and the increments after the flaw are counted. Nothing is
+unpickled or changed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,25 @@ __all__ = ["Scan"]
 
 
 class Scan:
-    """The files of a run, each read for itself.
+    """The files of a run, each read by itself.
+
+    Parameters
+    ----------
+    directory : Directory
+        The run's files.
+    name : str
+        The run's name.
 
     Attributes
     ----------
     checkpoints : dict of int to CheckpointFile
-        By generation, oldest first.
+        The checkpoints by generation, oldest first.
     logs : dict of int to LogFile
-        By generation, oldest first.
+        The logs by generation, oldest first.
     others : list of str
         The names of all other files.
     misplaced : dict of str to str
-        The names of valid files that belong elsewhere, and to what.
+        The names of valid files that belong elsewhere, and their owners.
 
     Raises
     ------
@@ -88,7 +95,7 @@ class Scan:
         return max([*self.checkpoints, *self.logs], default=0)
 
     def gaps(self) -> Iterator[str]:
-        """Say what is missing between one log and the next."""
+        """Yield a line for each gap between one log and the next."""
         oldest = min(self.checkpoints, default=0)
         for number, checkpoint in self.checkpoints.items():
             if number not in self.logs:
@@ -125,7 +132,7 @@ class Scan:
 
 
 def _continued(file: FileName, fields: dict[str, Any]) -> tuple[int, LogPosition] | None:
-    """Return the generation, and the position in it, that a log says it continues."""
+    """Return the generation that a log continues by its header, and the position in it."""
     if file.kind != "log" or not fields:
         return None
     after, *position = fields["after"]
@@ -202,23 +209,23 @@ def _read_log(
 def _read_to_flaw(
     reader: LogReader, wanted: set[LogPosition]
 ) -> tuple[set[LogPosition], str | None, int]:
-    """Read a log to its end or its flaw; return which positions it reaches, and the flaw."""
+    """Read a log to its end or flaw; return the wanted positions in it, and the flaw."""
     begin = reader.fields["after"][1]
     reached = wanted & {LogPosition(begin, reader.chain)}
     try:
         for _ in reader:
             reached |= wanted & {LogPosition(begin + reader.count, reader.chain)}
-    except Damage as damage:  # a valid record where none belongs
+    except Damage as damage:  # a valid record in a wrong place
         return reached, damage.reason, damage.offset
     return reached, reader.flaw, reader.flaw_offset
 
 
 def _without_head(source: Input, file: FileName, damage: Damage) -> LogFile:
-    """Return what can be known of a log whose header block is not valid."""
+    """Return the findings in a log whose header block is not valid."""
     size, durable = source.size, 0
     salvaged, is_exact = 0, False
     if size >= HEADER_SIZE:
-        # The checksum that the first record is seeded with may be there all the same.
+        # The checksum that seeds the first record may still be there.
         salvaged, is_exact = count_increments(source, HEADER_SIZE, size, inside=False)
         durable = decode_durable(source.read_at(0, HEADER_SIZE))
     return LogFile(

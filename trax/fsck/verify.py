@@ -1,4 +1,4 @@
-"""Verifies a run: every byte is read, and what is damaged is listed."""
+"""Verifies a run: reads every byte, and lists all damage."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Verification:
     path : str
         The directory of its files.
     good : bool
-        Whether nothing is damaged. An end that was torn by a crash is no damage.
+        Whether nothing is damaged. An end that was torn by a crash is not damage.
     step : int or None
         The step at which the run would resume; None if it cannot.
     done : bool
         Whether the run is done at that step.
     generations : tuple of Generation
-        Each checkpoint and each log, oldest first: what of it is valid, and what is not.
+        Each checkpoint and each log, oldest first, with its valid part and its flaw.
     others : tuple of str
         The names of other files there: those that were set aside, and temporary ones.
     outputs : tuple of OutputFile
         The run's output files.
     problems : tuple of str
-        What is damaged, one line each.
+        The damage, one line for each flaw.
     """
 
     name: str
@@ -111,10 +111,10 @@ def _steps(file: LogFile) -> str:
 
 
 def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verification:
-    """Read everything that is stored of a run, and say what of it is good.
+    """Read every stored byte of a run, and report all damage.
 
-    Every byte is read and compared with its checksum. Nothing is unpickled, nothing is changed,
-    and no lock is taken: the run may be written meanwhile.
+    Every byte is compared with its checksum. Nothing is unpickled, nothing is changed, and no lock
+    is taken: the run may be written meanwhile.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
     Returns
     -------
     Verification
-        Its `good` says whether nothing is damaged; `print` shows all of it.
+        The findings: `good` tells whether nothing is damaged, and `print` shows everything.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
     FormatVersionError
         A newer trax wrote one of the files.
     UntrustedError
-        Somebody else could have written one of them.
+        Somebody else could have written one of the files.
     StorageError
         The disk refused.
 
@@ -166,8 +166,8 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
             if seen == store.look(name):
                 raise
             continue
-        # What a writer is just adding, pruning or replacing can look like damage, but not twice
-        # in a row.
+        # Files that a writer is just extending, pruning or replacing can look damaged, but not
+        # twice in a row.
         is_same = (seen, sizes) == (store.look(name), store.sizes(name))
         if found.good or is_same or found.problems == problems:
             return found
@@ -185,6 +185,11 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
         The run's name.
     store : str
         The directory of the store, at which relative paths of output files begin.
+
+    Returns
+    -------
+    Verification
+        The findings.
     """
     recovery, error = _recover(directory, name)
     scan = Scan(directory, name)
@@ -198,7 +203,7 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
     if recovery is not None and error is None:
         step, is_done = recovery.step, recovery.is_done
         outputs, missing = _outputs(store, recovery)
-        if missing and not is_done:  # the result of a run that is done needs no output file
+        if missing and not is_done:  # a finished run needs no output file for its result
             problems += missing
             step = None
     return Verification(
@@ -235,7 +240,7 @@ def _generations(scan: Scan, recovery: RunReader | None) -> Iterator[Generation]
 
 
 def _judged(log: LogFile, recovery: RunReader | None) -> LogFile:
-    """Add what recovery makes of a log."""
+    """Add the judgement of recovery about a log."""
     if recovery is None:
         return log
     is_cut = recovery.torn is not None and recovery.torn.name == log.file
@@ -259,7 +264,7 @@ def _problems(generations: tuple[Generation, ...], scan: Scan) -> Iterator[str]:
 
 
 def _lists(generation: Generation, error: CorruptionError) -> bool:
-    """Return whether the flaw that an error is about is listed with the file anyway."""
+    """Return whether the flaw in an error is listed with the file anyway."""
     files = (generation.checkpoint, generation.log)
     return any(
         file is not None and file.flaw is not None and file.offset == error.offset
@@ -269,7 +274,7 @@ def _lists(generation: Generation, error: CorruptionError) -> bool:
 
 
 def _outputs(store: str, recovery: RunReader) -> tuple[tuple[OutputFile, ...], list[str]]:
-    """Return the output files of a run, and what is wrong with them."""
+    """Return the output files of a run, and a line for each that is too short."""
     try:
         outputs = find_outputs(store, recovery.context)
     except CorruptionError as error:

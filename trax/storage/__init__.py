@@ -1,1 +1,1 @@
-"""The files of a store: their format, and how they are written, read and locked."""
+"""The files of a store: format, writing, reading and locking."""

@@ -1,9 +1,9 @@
 """Opens, syncs and renames files on the local disk; no other module of the storage does.
 
-`Directory`, `Output` and `Input` are all that a run asks of a file system. `LocalDirectory` is the
-real one, and ``trax.testing.memory`` has another; `Store` chooses. Names are plain file
-names; every error is an `OSError`, or an `UntrustedError` where somebody else could have
-written what is about to be read.
+`Directory`, `Output` and `Input` are everything that a run needs from a file system.
+`LocalDirectory` is the real one, and ``trax.testing.memory`` has another; `Store` chooses. Names
+are plain file names. Every error is an `OSError`, or an `UntrustedError` if somebody else could
+have written the file.
 """
 
 from __future__ import annotations
@@ -55,26 +55,26 @@ class Output(Protocol):
     """A new file that is being written, from its first byte on."""
 
     def write(self, data: Any, /) -> int:
-        """Write at the end; return how many bytes were taken, which may be fewer."""
+        """Write at the end; return the number of bytes written, which may be fewer than given."""
 
     def truncate(self, length: int) -> None:
-        """Cut to `length` and go on writing there."""
+        """Cut to `length` and continue writing there."""
 
     def overwrite(self, offset: int, data: bytes) -> None:
         """Replace bytes in place."""
 
     def sync(self) -> None:
-        """Return when all that was written is on the disk."""
+        """Return once everything written is on the disk."""
 
     def close(self) -> None: ...
 
 
 class Input(Protocol):
-    """A file that is read."""
+    """A file that is open for reading."""
 
     @property
     def size(self) -> int:
-        """How long it is now; the log of a live writer grows."""
+        """The present length in bytes; the log of a live writer grows."""
 
     def read_at(self, offset: int, size: int) -> bytearray:
         """Return up to `size` bytes; fewer only at the end of the file."""
@@ -87,27 +87,27 @@ class Directory(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is, for messages."""
+        """The path, for messages."""
 
     @property
     def boot(self) -> str:
-        """Which boot of which machine this is; empty where that is not known."""
+        """The identity of the machine's current boot; empty if it is not known."""
 
     @property
     def key(self) -> Key | None:
-        """What its files are signed with, if they are."""
+        """The key that the files are signed with, if they are."""
 
     def list(self) -> list[str]: ...
 
     def create(self, name: str) -> Output:
-        """Open a new file; `FileExistsError` where it exists."""
+        """Open a new file; `FileExistsError` if it exists."""
 
     def open(self, name: str) -> Input: ...
 
     def cut(self, name: str, length: int, forced: int = 0) -> None:
-        """Make the file no longer than `length`, and what is left of it durable.
+        """Make the file no longer than `length`, and make the rest durable.
 
-        What stands behind `forced` is written once more before, see `write_again`.
+        The bytes after `forced` are written once more first; see `write_again`.
         """
 
     def rename(self, old: str, new: str) -> None: ...
@@ -118,7 +118,7 @@ class Directory(Protocol):
 
 
 def write_all(output: Output, data: Any) -> None:
-    """Write all of `data`, however many calls that takes."""
+    """Write all of `data`, in as many calls as that takes."""
     with memoryview(data) as view, view.cast("B") as left:
         done = 0
         while done < len(left):
@@ -126,7 +126,7 @@ def write_all(output: Output, data: Any) -> None:
 
 
 def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
-    """Write pieces one behind the other: large ones from where they lie, small ones together."""
+    """Write pieces one after the other: large ones without a copy, small ones joined."""
     small: list[Any] = []
     for piece in pieces:
         if memoryview(piece).nbytes < _SMALL:
@@ -139,7 +139,7 @@ def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
 
 
 def copy(source: Input, output: Output, begin: int, end: int) -> None:
-    """Write what stands in one file from `begin` to `end` to another one."""
+    """Copy the bytes from `begin` to `end` of one file to another one."""
     for offset in range(begin, end, _CHUNK):
         write_all(output, source.read_at(offset, min(_CHUNK, end - offset)))
 
@@ -147,7 +147,7 @@ def copy(source: Input, output: Output, begin: int, end: int) -> None:
 class _LocalOutput:
     def __init__(self, fd: int) -> None:
         self._file = process.raw(fd)
-        # The file's own method: one call less on the way of every increment.
+        # The file's own method: one call less for every increment.
         self.write: Callable[[Any], int] = self._file.write
 
     def truncate(self, length: int) -> None:
@@ -189,7 +189,15 @@ class _LocalInput:
 
 
 class LocalDirectory:
-    """A directory on the local disk, or on whatever is mounted there."""
+    """A directory on the local disk, or on any file system that is mounted.
+
+    Parameters
+    ----------
+    path : str
+        The directory; it must exist.
+    key : Key or None
+        The key that its files are signed with.
+    """
 
     def __init__(self, path: str, key: Key | None = None) -> None:
         self.path = path
@@ -240,11 +248,9 @@ class LocalDirectory:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
-        """Open the directory, and refuse one that has taken its place.
-
-        What is done in it goes by this descriptor and not by the path, which may lead elsewhere
-        at any moment if others can write to what lies above.
-        """
+        """Open the directory, and refuse one that has replaced it."""
+        # Everything uses this descriptor and not the path: the path may lead elsewhere at any
+        # moment if others can write to a directory above.
         try:
             fd = os.open(self.path, _AS_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -266,24 +272,24 @@ class LocalDirectory:
 
 
 def write_again(fd: int, offset: int) -> None:
-    """Write what stands behind `offset` once more, the same bytes in the same place.
+    """Write the bytes after `offset` once more, in the same place.
 
-    After a sync that failed, a system may call written what never reached the disk: what it reads
-    does not show it, and the next sync says OK.
+    After a failed sync, a system may regard bytes as written that never reached the disk: reading
+    does not show it, and the next sync succeeds.
     """
     while data := os.pread(fd, _CHUNK, offset):
         offset += os.pwrite(fd, data, offset)
 
 
 def make_directory(path: str) -> None:
-    """Make a private directory durable, with its parents; an existing one must be trustworthy."""
+    """Create a private directory and its parents, durably; an existing one must be trustworthy."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
         if os.listdir(path):
             return
-        # Whoever made it may have been killed before its name was on the disk.
+        # The process that made it may have been killed before its name was on the disk.
     except FileNotFoundError:
         _make_parent(os.path.dirname(path))
         with contextlib.suppress(FileExistsError):
@@ -302,7 +308,7 @@ def _make_parent(path: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Return whether there is anything; an error of the disk is no reason to say no."""
+    """Return whether a path exists; an error of the disk is raised and does not mean no."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -311,18 +317,18 @@ def exists(path: str) -> bool:
 
 
 def move_directory(old: str, new: str) -> None:
-    """Give a directory another path on the same disk, durably."""
+    """Move a directory to another path on the same disk, durably."""
     os.rename(old, new)
     sync_directory(os.path.dirname(new))
     sync_directory(os.path.dirname(old))
 
 
 def copy_directory(old: str, new: str) -> None:
-    """Copy the files of a directory to a new one, which is there as a whole or not at all."""
+    """Copy the files of a directory to a new one, which appears as a whole or not at all."""
     directory = LocalDirectory(old)
     make_directory(begun := temporary(new))
     copied = LocalDirectory(begun)
-    for name in copied.list():  # of a copy that was cut short
+    for name in copied.list():  # left by a copy that was interrupted
         copied.remove(name)
     for name in directory.list():
         if stat.S_ISREG(os.lstat(os.path.join(old, name)).st_mode):
@@ -333,13 +339,13 @@ def copy_directory(old: str, new: str) -> None:
 
 
 def new_private(path: str) -> IO[str]:
-    """Open a new file that only the user can read and write; `FileExistsError` if it exists."""
+    """Create a file that only the user can read and write; `FileExistsError` if it exists."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return open(fd, "w", encoding="ascii")
 
 
 def write_private(path: str, text: str) -> None:
-    """Store a text in such a file, durably; nothing is left of one that could not be stored."""
+    """Store a text in a new private file, durably; if that fails, no file is left."""
     file = new_private(path)
     try:
         with file:
@@ -353,7 +359,7 @@ def write_private(path: str, text: str) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Return when the names in a directory are on the disk."""
+    """Return once the names in a directory are on the disk."""
     fd = os.open(path, _AS_DIRECTORY)
     try:
         os.fsync(fd)
@@ -362,10 +368,28 @@ def sync_directory(path: str) -> None:
 
 
 def open_trusted(path: str, flags: int, here: int | None = None, *, accept: bool = True) -> int:
-    """Open a regular file that nobody else can have written; return its descriptor.
+    """Open a regular file that nobody else can have written.
 
-    Where the directory that it lies in is open already as `here`, that one is taken. `accept` is
-    whether the person can accept owners and modes as they are.
+    Parameters
+    ----------
+    path : str
+        The file.
+    flags : int
+        The flags for `os.open`.
+    here : int, optional
+        A descriptor of the file's directory, which is then used instead of its path.
+    accept : bool
+        Whether ``TRAX_TRUST=1`` accepts any owner and mode.
+
+    Returns
+    -------
+    int
+        The descriptor.
+
+    Raises
+    ------
+    UntrustedError
+        Somebody else can have written the file, or it is not a regular file.
     """
     name = path if here is None else os.path.basename(path)
     try:
@@ -389,38 +413,39 @@ def open_trusted(path: str, flags: int, here: int | None = None, *, accept: bool
 def check_trust(
     found: os.stat_result, path: str, is_kind: Callable[[int], bool], *, accept: bool = True
 ) -> None:
-    """Raise `UntrustedError` unless the file is ours alone to write."""
+    """Raise `UntrustedError` if anybody but the user and root can write the file."""
     if not is_kind(found.st_mode):
         wanted = "directory" if is_kind is stat.S_ISDIR else "regular file"
-        raise UntrustedError(f"{path} is not a {wanted}. Move it away, or choose another place.")
+        raise UntrustedError(f"{path} is not a {wanted}.\nMove it away, or choose another place.")
     if accept and os.environ.get("TRAX_TRUST") == "1":
         return
-    other = "; or, to accept it as it is, set TRAX_TRUST=1 in the environment." if accept else "."
+    other = "\nOr accept it as it is: set TRAX_TRUST=1 in the environment." if accept else ""
     if found.st_uid not in (os.geteuid(), 0):
         raise UntrustedError(
-            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}). Loading it would "
-            f"run whatever code that user put there. Take it over with chown or a copy of your "
-            f"own{other}"
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}).\n"
+            "Loading it would run any code that this user put there.\n"
+            f"Make it yours with chown, or make a copy of your own.{other}"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UntrustedError(
-            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}). Loading "
-            f"it would run whatever code they put there. Run chmod -R go-w on it{other}"
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}).\n"
+            "Loading it would run any code that they put there.\n"
+            f"Run chmod -R go-w on it.{other}"
         )
 
 
 def check_alone(fd: int, path: str) -> None:
-    """Refuse a file that is another file as well, before something is cut off it."""
+    """Refuse a file that has another name as well, before it is cut."""
     if os.fstat(fd).st_nlink > 1:
         raise UntrustedError(
-            f"{path} has another name somewhere (a hard link), and what is done to it is done to "
-            "that file. Put a copy in its place, or remove this name of it."
+            f"{path} has another name somewhere (a hard link), and a change would show there too.\n"
+            "Replace it with a copy, or remove this name."
         )
 
 
 @contextlib.contextmanager
 def closing_quietly(file: Input | Output) -> Iterator[None]:
-    """Close `file` at the end; an error of the body wins over one of the closing."""
+    """Close `file` at the end; an error of the body takes precedence over one of the closing."""
     try:
         yield
     except BaseException:
@@ -431,7 +456,7 @@ def closing_quietly(file: Input | Output) -> Iterator[None]:
 
 
 def copy_file(directory: Directory, name: str, other: Directory, new: str, begin: int = 0) -> None:
-    """Copy what stands in a file from `begin` on to a new one in another directory, durably."""
+    """Copy a file from `begin` to its end to a new file in another directory, durably."""
     source = directory.open(name)
     with closing_quietly(source):
         output = other.create(new)
@@ -442,10 +467,10 @@ def copy_file(directory: Directory, name: str, other: Directory, new: str, begin
 
 @contextlib.contextmanager
 def new_file(directory: Directory, name: str) -> Iterator[Output]:
-    """Write a file that is there as a whole or not at all, also in the place of an older one.
+    """Write a file that appears as a whole or not at all; it may replace an older one.
 
-    It is there, and durable, once the block has ended. What is written of one that comes to nothing
-    is removed, if the file system allows that.
+    It exists, and is durable, once the block has ended. If the block fails, the partial file is
+    removed, if the file system allows that.
     """
     begun = temporary(name)
     with contextlib.suppress(FileNotFoundError):
@@ -465,13 +490,14 @@ def new_file(directory: Directory, name: str) -> Iterator[Output]:
 
 @contextlib.contextmanager
 def storage_errors(doing: str, path: str) -> Iterator[None]:
-    """Make a `StorageError` of an error of the system in the body of a ``with`` block."""
+    """Turn an `OSError` of a ``with`` block into a `StorageError`, except `FileNotFoundError`."""
     try:
         yield
-    except FileNotFoundError:  # pruned while it was read: the reader begins anew
+    except FileNotFoundError:  # pruned while it was read: the reader starts over
         raise
     except OSError as error:
         raise StorageError(
-            f"{doing} {path} failed: {error}. Check that it is a directory that you may read and "
-            "write, and that the disk is there and has room; then run it again."
+            f"{doing} {path} failed: {error}\n"
+            "Check that you may read and write this directory.\n"
+            "Check that the disk is there and has room, then run it again."
         ) from error

@@ -1,4 +1,4 @@
-"""Holds one run for writing: its lock, its writer, and the sync in the background."""
+"""One run that is held for writing: its lock, its writer, and the background sync."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trax.storage.run_writer import RunWriter
 
 __all__ = ["HeldRun"]
 
-# "At most a second behind" includes the time that the sync itself takes.
+# Increments are on the disk "at most a second later", and the sync itself takes time.
 _SYNC_SECONDS = 0.5
 
 
@@ -27,18 +27,21 @@ class HeldRun:
     lock : Lock
         The lock of the run.
     writer : RunWriter
-        Its files.
+        The writer of its files.
     in_background : bool
         Whether the log is forced to the disk in the background, twice a second.
     aside : str or None
-        Where the files are that were moved aside for a fresh start.
+        The new directory of the files that were moved aside for a fresh start; None if there
+        were none.
 
     Attributes
     ----------
     writer : RunWriter
+        The writer of its files.
     aside : str or None
+        The directory of the files that were moved aside.
     pid : int
-        The process that holds it.
+        The process ID of the holder.
     """
 
     def __init__(
@@ -48,13 +51,13 @@ class HeldRun:
         self.aside = aside
         self.pid = os.getpid()
         self._lock = lock
-        self._ahead = 0  # steps that the run counts and its increments do not
+        self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
         self._parts: dict[str, Encoded] = {}
         self._syncing = process.repeat(_SYNC_SECONDS, writer.sync) if in_background else None
 
     def take_over(self, reader: RunReader) -> None:
-        """Read a run to its end, to continue there with other states; see `replace_state`."""
+        """Read a run to its end, and continue there with other states; see `replace_state`."""
         found = reader.checkpoint
         if found:
             self._meta = found.meta
@@ -67,16 +70,16 @@ class HeldRun:
         self.writer.adopt(reader)
 
     def replace_state(self, state: Encoded) -> None:
-        """Store a checkpoint of another state, with all else that the one before had.
+        """Store a checkpoint of another state, with the other parts of the one before.
 
-        The state need not follow from what was there.
+        The state need not follow from the one before. The run's result is not kept.
         """
         step = self._ahead + self.writer.position.step
         meta = {**self._meta, "step": step, "done": False, "generators": {}}
         self.writer.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 
     def close(self) -> None:
-        """Make everything durable and release the lock."""
+        """Make everything durable and release the lock; in a fork of the process, do nothing."""
         if os.getpid() != self.pid:
             return
         try:

@@ -1,14 +1,14 @@
-"""Who holds a run for writing.
+"""The lock of a run, which admits one writer at a time.
 
-``flock`` is the lock: unlike POSIX record locks it is not lost when the process closes some
-other descriptor of the file, and the kernel releases it when the holder dies, however it
-dies. What ``flock`` would pass on, forked children, is undone: a child closes its copy.
-filelock empties the file when it opens it, and with it the note that says who holds the run;
-portalocker leaves the descriptor to forked children; hence the few lines here.
+Strategy: the lock is ``flock``. Unlike a POSIX record lock, it is not lost when the process closes
+another descriptor of the file. The kernel releases it when the holder dies, in any way. A forked
+child would inherit it, so it closes its copy. Two packages do not fit: filelock empties the file
+when it opens it, and so deletes the note about the holder; portalocker leaves the descriptor to
+forked children.
 
-The lock is a courtesy that gives a clear error early. Where a file system has no locks at all
-it is skipped: what keeps two writers apart in the end is that each must create its own next
-generation, see ``run_writer``.
+The lock only makes the error early and clear. On a file system without locks it is skipped: in the
+end, two writers are kept apart because each must create its own next generation; see
+``run_writer``.
 """
 
 from __future__ import annotations
@@ -35,28 +35,35 @@ _LONGEST_NOTE = 4096
 
 
 class Lock:
-    """Holds the lock file at `path` until it is released or the process ends.
+    """An exclusive lock on a file, until it is released or the process ends.
+
+    Parameters
+    ----------
+    path : str
+        The lock file; it is created if it does not exist.
+    subject : str
+        The run that is locked, for messages.
 
     Raises
     ------
     LockedError
-        Where it is held already; the message says by whom and since when.
+        The lock is held already; the message names the holder and the time.
     """
 
-    def __init__(self, path: str, what: str) -> None:
+    def __init__(self, path: str, subject: str) -> None:
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
             check_alone(self.fd, path)
-            # Before it is locked, so that wherever an interrupt comes the descriptor is closed.
+            # Before it is locked, so that an interrupt at any place closes the descriptor.
             _open.add(self)
-            self._lock(what)
+            self._lock(subject)
             self._write_note()
         except BaseException:
             self._close()
             raise
 
     def release(self) -> None:
-        """Let others hold the run; calling it again does nothing."""
+        """Release the lock; calling it again does nothing."""
         if self in _open:
             try:
                 with contextlib.suppress(OSError):
@@ -64,22 +71,22 @@ class Lock:
             finally:
                 self._close()
 
-    def _lock(self, what: str) -> None:
+    def _lock(self, subject: str) -> None:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(_describe(what, _read_note(self.fd))) from None
+            raise LockedError(_describe(subject, _read_note(self.fd))) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS_HERE:
                 raise
 
     def _close(self) -> None:
         _open.discard(self)
-        with contextlib.suppress(OSError):  # whatever it says, it is closed, and nothing is lost
+        with contextlib.suppress(OSError):  # even then it is closed, and nothing is lost
             os.close(self.fd)
 
     def _write_note(self) -> None:
-        with contextlib.suppress(OSError):  # on a full disk nobody is told who it is
+        with contextlib.suppress(OSError):  # on a full disk, messages cannot name the holder
             os.ftruncate(self.fd, 0)
             os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
 
@@ -105,7 +112,7 @@ def _note() -> dict[str, Any]:
 
 
 def _process_start(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; empty where nothing says so."""
+    """Return the start of a process, in clock ticks since the boot; empty if it is not known."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[19].decode()
     return ""
@@ -119,13 +126,15 @@ def _read_note(fd: int) -> dict[str, Any]:
     return {}
 
 
-def _describe(what: str, holder: dict[str, Any]) -> str:
+def _describe(subject: str, holder: dict[str, Any]) -> str:
     if not holder:
-        return f"{what} is held by another process. Wait until it ends, or end it."
+        return f"{subject} is held by another process.\nWait until it ends, or end it."
     mine = holder.get("pid") == os.getpid() and holder.get("boot") == process.boot_id()
     who = "this very process" if mine else f"process {holder.get('pid')} on {holder.get('host')}"
     advice = "close() the other one first" if mine else "Wait until it ends, or end it"
     return (
-        f"{what} is held by {who} since {holder.get('since')} (command: {holder.get('command')}). "
-        f"{advice}; reading with trax.load() is possible at any time."
+        f"{subject} is held by {who} (since {holder.get('since')}).\n"
+        f"Its command: {holder.get('command')}\n"
+        f"{advice}.\n"
+        "You can read the run with trax.load() at any time."
     )

@@ -1,6 +1,6 @@
-"""Turns findings in files into the errors that are raised.
+"""The errors for findings in files.
 
-The first line of a message says the cause and the place, each further line something to do next.
+The first line of a message gives the cause and the place; each line after it gives a way on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "unrepaired",
 ]
 
-_THEN = "\n  "  # before each line that says what to do next
 _UNTOUCHED = "Nothing was changed."
 _START_OVER = "Or start over with the function's fresh(...), which keeps the files."
 
@@ -37,8 +36,8 @@ def damaged(directory: str, file: FileName, name: str, offset: int, reason: str)
             f"{path} is damaged at offset {offset}: {reason}",
             _UNTOUCHED,
             "Put the file back from a copy of the store, if there is one.",
-            f"Or call {repair_call(name, directory)}: it copies everything first, keeps what is "
-            "provably right, and says how many steps are lost.",
+            f"Or call {repair_call(name, directory)}: it copies everything first, keeps the part "
+            "that is provably right, and tells how many steps are lost.",
             _START_OVER,
         ),
         path,
@@ -47,8 +46,8 @@ def damaged(directory: str, file: FileName, name: str, offset: int, reason: str)
 
 
 def in_short(error: CorruptionError) -> str:
-    """Return the cause and the place of an error, without what to do next."""
-    return str(error).partition(_THEN)[0]
+    """Return the first line of an error: the cause and the place."""
+    return str(error).partition("\n")[0]
 
 
 def unrepaired(directory: str, name: str) -> CorruptionError:
@@ -56,7 +55,7 @@ def unrepaired(directory: str, name: str) -> CorruptionError:
     path = f"{directory}/{REPAIR}"
     return CorruptionError(
         _message(
-            f"the repair of the run {name!r} was begun and did not end ({path})",
+            f"the repair of the run {name!r} was interrupted ({path})",
             f"Call {repair_call(name, directory)} again: it continues the repair.",
         ),
         path,
@@ -71,16 +70,21 @@ def not_stored(name: str, store: str) -> NotFoundError:
 
 
 def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
-    """Return what a file belongs to by its header block; empty if that is the run itself.
+    """Return the owner of a file by its header block.
 
     Parameters
     ----------
     file : FileName
-        Its name.
+        The file's name.
     fields : dict
-        Its header block.
+        The fields of its header block.
     name, run : str
-        The run's name and identity; the latter is empty if it is not known yet.
+        The run's name and identity; the identity is empty if it is not known yet.
+
+    Returns
+    -------
+    str
+        A description of the owner; empty if it is the run itself.
     """
     if fields["name"] != name:
         return f"the run {fields['name']!r}, not to {name!r}"
@@ -90,12 +94,12 @@ def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str
 
 
 def misplaced(path: str, owner: str, then: str) -> CorruptionError:
-    """Return the error for a file that belongs elsewhere; `then` is what to do once it is back."""
+    """Return the error for a file that belongs elsewhere; `then` is the step after moving it."""
     return CorruptionError(
         _message(
             f"{path} was moved or renamed: it belongs to {owner}",
             _UNTOUCHED,
-            f"Move it back to where it was, and {then}.",
+            f"Move it back, and {then}.",
         ),
         path,
         0,
@@ -128,4 +132,4 @@ def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | Unt
 
 
 def _message(cause: str, *lines: str) -> str:
-    return _THEN.join([cause, *lines])
+    return "\n".join([cause, *lines])

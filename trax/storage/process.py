@@ -1,8 +1,8 @@
-"""Stands between trax and the process that it runs in: clocks, boot, sync, threads, forks.
+"""The seam between trax and its process: clocks, boot, sync, threads, forks.
 
-`process` is the one object that trax asks. Its fields are functions, so that a test can give it
-others for a while, as ``trax.testing`` does to make a block look like a process of its own. What
-is called at every step takes a function from it once, when a run is opened.
+`process` is the one object that trax asks. Its fields are functions, so a test can replace them for
+a while; ``trax.testing`` does so to make a block look like a process of its own. Code that runs at
+every step takes its function once, when a run is opened.
 """
 
 from __future__ import annotations
@@ -53,39 +53,38 @@ def _accept(path: str | os.PathLike[str]) -> None: ...
 
 
 class Repeated(Protocol):
-    """An action that is called again and again in the background."""
+    """An action that is repeated in the background."""
 
     def stop(self) -> None:
-        """Return when no call is under way and none will come."""
+        """Return once no call is running and none will come."""
 
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """What trax asks of the process and the machine that it runs in.
+    """The functions through which trax uses its process and its machine.
 
     Attributes
     ----------
     monotonic : callable
-        Returns the seconds on a clock that nobody sets.
+        Returns the seconds on a clock that is never set.
     time : callable
         Returns the seconds since the epoch.
     boot_id : callable
-        Returns what changes whenever this machine boots; empty if nothing says so.
+        Returns a text that changes whenever this machine boots; empty if it is not known.
     force : callable
-        Takes a descriptor and returns when what was written to the file is on the disk; raises
-        `OSError`.
+        Takes a descriptor and returns once the written data is on the disk; raises `OSError`.
     raw : callable
-        Takes the descriptor of a new file of a run and returns the unbuffered file that writes
+        Takes the descriptor of a new file of a run, and returns the unbuffered file that writes
         to it.
     repeat : callable
-        Takes seconds and an action, and calls the action again and again with such a pause, in
-        the background, until the `Repeated` that it returns is stopped.
+        Takes a pause in seconds and an action, and repeats the action in the background with that
+        pause, until the `Repeated` that it returns is stopped.
     new_run_id : callable
         Returns the identity of a new run, 32 hexadecimal digits.
     check_output : callable
         Takes the path of an output file before it is opened, and may refuse it.
     runs : set of str
-        The identities of the runs that this process has a part in.
+        The identities of the runs that this process takes part in.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -105,7 +104,7 @@ _in_child: list[Callable[[], None]] = []
 
 
 def in_child(action: Callable[[], None]) -> Callable[[], None]:
-    """Have a forked child give up what it must not share with its parent: a decorator."""
+    """Call the decorated action in each forked child, to give up resources of its parent."""
     _in_child.append(action)
     return action
 

@@ -1,4 +1,4 @@
-"""Decides what may be removed of a run."""
+"""Decides which files of a run may be removed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ __all__ = ["removable"]
 
 
 def removable(stored: Iterable[FileName], whole: Sequence[int], keep: int) -> list[FileName]:
-    """Return the files that no checkpoint needs that is kept, in the order to remove them.
+    """Return the files that no kept checkpoint needs, in the order to remove them.
 
     A checkpoint needs its own log and all later files. A log without a checkpoint belongs to the
-    one before it, and goes with it.
+    checkpoint before it, and is removed with it.
 
     Parameters
     ----------
     stored : iterable of FileName
-        The files that the run has; not looked at while all are needed.
+        The files of the run; not iterated while all are needed.
     whole : sequence of int
-        The generations of checkpoints that are known to be whole, oldest first. Others are not
+        The generations of the checkpoints that are known to be whole, oldest first. No others are
         relied on.
     keep : int
-        How many of these are kept, the newest ones; at least 1.
+        The number of these checkpoints to keep, the newest ones; at least 1.
 
     Returns
     -------
     list of FileName
-        Oldest first, so that what is left after each of them is a run.
+        Oldest first, so that after each removal the remaining files are a run.
     """
     if len(whole) < keep:
         return []

@@ -1,13 +1,13 @@
-"""Reads a run: the newest checkpoint that holds, then the logs behind it.
+"""Reads a run: the newest valid checkpoint, then the logs after it.
 
-Strategy: file names only propose. The newest checkpoint whose every byte holds is the base.
-From the newest log the headers are followed back, each naming the generation and the position
-that it continues from, until the base is reached; logs beside that chain belong to a writer
-that had lost the run. Then the chain is read forwards, each log up to where the next one
-declares its end. Only behind the last one may bytes be missing, and whether they were torn by
-a crash or damaged later is decided by evidence, never by hope.
+Strategy: file names are only hints. The base is the newest checkpoint with no invalid byte. From
+the newest log, the headers are followed back to the base; each header names the generation and the
+position that its log continues. Logs beside that chain belong to a writer that had lost the run.
+Then the chain is read forwards, each log up to the position at which the next one begins. Bytes may
+be missing only at the end of the last log. Evidence alone decides whether a crash tore that end or
+it was damaged later.
 
-Nothing is changed here; `RunReader` notes what a writer has to put right.
+Nothing is changed here; `RunReader` notes the flaws for a writer to put right.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _HEAD = OVERHEAD // 2  # of a record, before its payload
 
 
 class LogPosition(NamedTuple):
-    """How far a run has come: the increments since it began, and the checksum of the last."""
+    """A position in the logs: the increments since the run began, and the last one's checksum."""
 
     step: int
     chain: int
 
     @classmethod
     def of(cls, step: int, digits: str) -> LogPosition:
-        """Return the place that a header block names."""
+        """Return the position that a header block names."""
         return cls(step, int(digits, 16))
 
 
 class Torn(NamedTuple):
-    """The end of the last log that a crash tore: which log, from where, how long, and how."""
+    """The end of the last log that a crash tore: the log, offset and size in bytes, and flaw."""
 
     name: FileName
     offset: int
@@ -67,7 +67,7 @@ class Torn(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The header of a log that holds: how long the log is, or was, and what it continues."""
+    """The valid header of a log, the log's present or former length, and its start position."""
 
     generation: int
     chain: int
@@ -78,34 +78,41 @@ class _Head(NamedTuple):
 
 
 class RunReader:
-    """What is stored of a run.
+    """The reader of a stored run.
 
     `increments` must be read to its end before `position`, `last` and `torn` are right.
+
+    Parameters
+    ----------
+    directory : Directory
+        The run's files.
+    name : str
+        The run's name.
 
     Attributes
     ----------
     found : bool
-        Whether there is anything.
+        Whether anything is stored.
     checkpoint : Checkpoint or None
-        The base; None where increments were logged before the first checkpoint.
+        The base; None if increments were logged before the first checkpoint.
     position : LogPosition
-        Where the base stands, and after `increments` where the run stands.
+        The position of the base, and after `increments` that of the run.
     context : dict of Key to bytes
         The positions of RNGs and output files there.
     forced_context : dict of Key to bytes
-        The same at the last place before it where all of that is known to have been on the disk.
+        The same at the last earlier position at which all of it is known to be on the disk.
     last : int
-        The generation of the last log of the chain, 0 if there is none.
+        The generation of the last log of the chain; 0 if there is none.
     highest : int
-        The highest generation that any file has, those that were set aside included.
+        The highest generation in the name of any file, including files that were set aside.
     broken : dict of FileName to str
-        Newer checkpoints that do not hold, and why.
+        The newer checkpoints that are not valid, and the reasons.
     unborn : list of FileName
-        Logs whose creation was cut short, and which never held anything.
+        The logs whose creation was interrupted; they never had any content.
     torn : Torn or None
         The torn end of the last log.
     unforced : dict of FileName to int
-        The logs at the end of the chain, and up to where each is known to be on the disk.
+        The logs at the end of the chain, and the bytes of each that are known to be on the disk.
     run : str
         The identity of the run; empty if nothing was found.
     """
@@ -127,7 +134,7 @@ class RunReader:
         if REPAIR in names:
             raise unrepaired(directory.path, name)
         files = sorted(filter(None, map(FileName.parse, names)))
-        # The name of what was set aside is taken: another writer may go on behind it.
+        # Files set aside count too: another writer may continue after them.
         self.highest = max(map(FileName.generation_of, names), default=0)
         self._checkpoints = [file for file in files if file.kind == "checkpoint"]
         self._logs = [file for file in files if file.kind == "log"]
@@ -144,42 +151,42 @@ class RunReader:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The meta record of the base; empty where there is none."""
+        """The meta record of the base; empty if there is none."""
         return self.checkpoint.meta if self.checkpoint else {}
 
     @property
     def replayed(self) -> int:
-        """How many increments were read behind the base."""
+        """The number of increments that were read after the base."""
         base: int = self.checkpoint.fields["step"] if self.checkpoint else 0
         return self.position.step - base
 
     @property
     def step(self) -> int:
-        """The step that the run stands at: it may have counted some that are not logged."""
+        """The step of the run, including counted steps that are not logged."""
         step: int = self.meta.get("step", self.position.step - self.replayed)
         return step + self.replayed
 
     @property
     def is_done(self) -> bool:
-        """Whether the run has ended there."""
+        """Whether the run has ended at this step."""
         return bool(self.meta.get("done")) and not self.replayed
 
     @property
     def log_bytes(self) -> int:
-        """How much there is to replay, without reading it: 0 where it is nothing."""
+        """The bytes to replay, counted without reading them; 0 if there are none."""
         with storage_errors("reading", self._directory.path):
             sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
         return sum(sizes) - HEADER_SIZE * len(sizes)
 
     def damaged_base(self, reason: str) -> CorruptionError:
-        """Return the error for a checkpoint that was read, and turns out to make no sense."""
+        """Return the error for a base with valid bytes that make no sense."""
         return self._corrupt(FileName("checkpoint", self.base), HEADER_SIZE, reason)
 
     def increments(self) -> Iterator[Encoded]:
-        """Yield what was logged behind the checkpoint, in order."""
+        """Yield the increments that were logged after the checkpoint, in order."""
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
             name = FileName("log", head.generation)
-            # What the caller raises while it has an increment does not come through here.
+            # An exception that the caller raises between two increments does not pass through here.
             with (
                 storage_errors(f"reading {name} in", self._directory.path),
                 self._errors(name),
@@ -187,19 +194,19 @@ class RunReader:
             ):
                 yield from self._read(name, reader, following)
         for head in self._empty:
-            # Nothing builds on one whose checkpoint never came, and would not follow.
+            # Without its checkpoint, nothing continues a log that is not derived.
             if head.fields["derived"] and (head.after, head.position) == (self.last, self.position):
                 self.last = head.generation
                 self.position = LogPosition(self.position.step, head.chain)
                 self.unforced[FileName("log", head.generation)] = 0
 
     def read(self) -> None:
-        """Read it to its end, only to see what there is."""
+        """Read the run to its end and discard the increments."""
         for _ in self.increments():
             pass
 
     def _find_base(self) -> int:
-        """Read the newest checkpoint that holds; return its generation, or 0."""
+        """Read the newest valid checkpoint; return its generation, or 0."""
         for name in reversed(self._checkpoints):
             with self._errors(name):
                 try:
@@ -231,7 +238,7 @@ class RunReader:
         while generation:
             if generation not in heads:
                 self._refuse_without_base()
-                reason = "it is missing, and so is any checkpoint that stands in for it"
+                reason = "it is missing, and so is any checkpoint that could replace it"
                 raise self._missing(generation, reason)
             head = heads[generation]
             if generation != self.base and head.after and not head.fields["derived"]:
@@ -243,46 +250,43 @@ class RunReader:
         return chain
 
     def _check_derivation(self, heads: dict[int, _Head]) -> None:
-        """Refuse to replace a broken checkpoint by what does not lead to the same state."""
+        """Refuse to replace a broken checkpoint by files that do not lead to the same state."""
         for name, reason in self.broken.items():
             head = heads.get(name.generation)
             if head is None or not head.fields["derived"]:
                 raise self._corrupt(
-                    name, 0, f"{reason}, and what is older does not lead to the same state"
+                    name, 0, f"{reason}, and an older checkpoint does not lead to the same state"
                 )
 
     def _set_empty_apart(self, heads: dict[int, _Head]) -> int:
-        """Set the empty logs at the end apart; return the newest log that holds something.
-
-        Whoever began an empty one may have died or failed before it mattered. Where it says that
-        the log before it ends is then no reason to give up what that log holds, or another one.
-        """
+        """Set the empty logs at the end apart; return the newest log with content."""
+        # The writer of an empty log may have died or failed before the log mattered. Then the end
+        # that it declares for the log before is no reason to discard content, there or elsewhere.
         newest = self._find_newest(heads)
         self._empty = [head for number, head in sorted(heads.items()) if number > newest]
         firsts = [number for number, head in heads.items() if not head.after]
         return newest or max(firsts or heads, default=0)
 
     def _find_newest(self, heads: dict[int, _Head]) -> int:
-        """Return the newest log that holds something, or 0.
-
-        One that a crash has torn whole counts as empty where another writer went on beside it: what
-        that one acknowledged may be stored, and is found as well once the torn log has been cut.
-        """
-        holding = sorted(
+        """Return the newest log with content, or 0."""
+        # A log that a crash tore completely counts as empty if another writer continued beside it.
+        # Increments that the other writer acknowledged may be stored. They must be found now, as
+        # they are once the torn log has been cut.
+        filled = sorted(
             number
             for number, head in heads.items()
             if number == self.base or head.length > HEADER_SIZE
         )
         torn = []
-        while len(holding) > 1 and self._is_torn_whole(heads[holding[-1]]):
-            torn.append(holding.pop())
-        before = max(holding, default=0)
+        while len(filled) > 1 and self._is_torn_whole(heads[filled[-1]]):
+            torn.append(filled.pop())
+        before = max(filled, default=0)
         return next((one for one in torn if not self._is_contested(heads, one, before)), before)
 
     def _is_torn_whole(self, head: _Head) -> bool:
-        """Return whether a crash has torn all that a log had."""
+        """Return whether a crash tore the whole content of a log."""
         if not head.fields["derived"]:
-            return False  # its checkpoint counted before it took anything, and is missing
+            return False  # its checkpoint counted before its first increment, and is missing
         name = FileName("log", head.generation)
         with self._errors(name), open_log(self._directory, str(name)) as reader:
             if reader.durable > HEADER_SIZE:
@@ -290,16 +294,16 @@ class RunReader:
             return next(iter(reader), None) is None and self._damage(reader) is None
 
     def _is_contested(self, heads: dict[int, _Head], torn: int, before: int) -> bool:
-        """Return whether another writer went on beside a log that is torn whole."""
+        """Return whether another writer continued beside a completely torn log."""
         head = heads[torn]
-        while head.after > before and head.after in heads:  # there is nothing in that one either
+        while head.after > before and head.after in heads:  # that one is empty too
             head = heads[head.after]
         if head.after != before:
             return head.after in heads
-        return self._goes_on(before, head.position)
+        return self._has_records_after(before, head.position)
 
-    def _goes_on(self, generation: int, position: LogPosition) -> bool:
-        """Return whether anything stands in a log behind a position."""
+    def _has_records_after(self, generation: int, position: LogPosition) -> bool:
+        """Return whether a log has records after a position."""
         name = FileName("log", generation)
         with self._errors(name), open_log(self._directory, str(name)) as reader:
             begin = reader.fields["after"][1]
@@ -323,8 +327,8 @@ class RunReader:
                         chain = reader.chain
                         length = max(reader.size, reader.durable)
                 except Damage as damage:
-                    # A log's header is durable before anything depends on it. Whether anything
-                    # does is seen later: what could not be begun may have been left behind.
+                    # A header is durable before anything depends on it. Whether anything does is
+                    # seen later: the log may be left over from a start that failed.
                     if self._size(name) > HEADER_SIZE:
                         raise
                     self.unborn.append(name)
@@ -345,7 +349,7 @@ class RunReader:
         name = FileName("log", first.generation)
         fields = self.checkpoint.fields if self.checkpoint else None
         if fields and not is_log_of(fields, first.fields, first.chain):
-            reason = "this log is not the one that its checkpoint was taken with"
+            reason = "this log is not the one that its checkpoint names"
             raise self._corrupt(name, 0, reason)
         if first.position != self.position or (not self.base and first.after != 0):
             if not self.base:
@@ -372,12 +376,13 @@ class RunReader:
     def _read(
         self, name: FileName, reader: LogReader, following: _Head | None
     ) -> Iterator[Encoded]:
-        """Yield the increments of one log, up to where the following one begins."""
+        """Yield the increments of one log, up to the beginning of the following one."""
         begin = self.position.step
         self.position = LogPosition(begin, reader.chain)
         self.last = name.generation
         self.unforced = {name: reader.durable}
-        # What a log speaks of is forced before another one continues it, also one that stays empty.
+        # The files that a log refers to are forced before another log continues it, even if that
+        # one stays empty.
         proven = max(
             (head.position.step for head in self._empty if head.after == name.generation), default=0
         )
@@ -389,14 +394,14 @@ class RunReader:
                 break
             is_proven = following is not None or begin + reader.count <= proven
             if not is_proven and may_lead(reader, self.context, self._directory.boot):
-                flaw = "the output files of a step may not have reached the disk before it did"
+                flaw = "a step may have reached the disk before its output files did"
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
             self.position = LogPosition(begin + reader.count, reader.chain)
             context = encoded.payload if encoded.kind == NOTE else encoded.context
             if context:
                 self.context |= (entries := decode_context(context, end + _HEAD))
-                # What a log speaks of is forced before the log is, and before the next one begins.
+                # The files are forced before the log is, and before the next log begins.
                 if following is not None or reader.offset <= reader.durable:
                     self.forced_context |= entries
             if encoded.kind != NOTE:
@@ -419,15 +424,15 @@ class RunReader:
             self.torn = Torn(name, reader.offset, reader.size - reader.offset, reader.flaw)
 
     def _damage(self, reader: LogReader) -> str | None:
-        """Return how the end of a log was damaged; None where it is whole, or a crash tore it."""
+        """Return the damage at the end of a log; None if it is whole, or a crash tore it."""
         flaw = reader.flaw
         if reader.offset < reader.durable:
             flaw = flaw or "the file ends"
             return f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
-        # Without a reboot nothing can have reordered what was written.
+        # Without a reboot, the written bytes cannot have been reordered.
         same_boot = _is_same_boot(reader, self._directory.boot)
         if flaw is not None and (same_boot or reader.fields["sync"] == "always"):
-            # Each increment was forced before the next one began; its own records were not.
+            # Each increment was forced before the next began; the records in it were not.
             behind = reader.valid_behind(beginning=not same_boot)
             if behind is not None:
                 return f"{flaw}, with valid data at offset {behind}"
@@ -454,7 +459,7 @@ class RunReader:
 
     @contextlib.contextmanager
     def _errors(self, name: FileName) -> Iterator[None]:
-        """Raise what is found in a file as the error that says where, and what to do."""
+        """Turn a finding in a file into an error with its place and the ways on."""
         try:
             yield
         except Damage as damage:
@@ -464,15 +469,15 @@ class RunReader:
 
 
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
-    """Return whether a checkpoint's header names this log, or a repair has put it in its place."""
+    """Return whether a checkpoint's header names this log, or a repair has created the log."""
     return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
 
 
 def may_lead(reader: LogReader, context: Iterable[Key], boot: str) -> bool:
-    """Return whether the last record may have outlived what its step wrote to output files.
+    """Return whether the last record may be on the disk without the output of its step.
 
-    Those files are forced to the disk before the log is; but without being asked, a system
-    writes in any order, and only after a reboot does that matter.
+    Output files are forced to the disk before the log is. But without a sync, a system writes in
+    any order; that matters only after a reboot.
     """
     return (
         reader.offset > reader.durable

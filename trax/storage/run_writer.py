@@ -1,10 +1,10 @@
-"""One run on the disk, held for writing: append, checkpoint, prune.
+"""Writes one run to the disk: append, checkpoint, prune.
 
-Strategy: a generation is a checkpoint and the log behind it, numbered from 1. A writer never
-adds to a file that it did not create: it opens the next generation's log, whose header declares
-where the one before it ends, and creating it is exclusive. So two writers, however they came
-about, cannot both go on, and there is never anything to append behind. A generation has a
-checkpoint only where one was taken; recovery needs the newest that holds and the logs from it.
+Strategy: a generation is a checkpoint and the log after it, numbered from 1. A writer never appends
+to a file that it did not create. It creates the log of the next generation, whose header declares
+the end of the log before. That creation is exclusive, so two writers cannot both continue, however
+they came about; and nothing is ever appended after a torn end. A generation has a checkpoint only
+if one was taken. Recovery needs the newest valid checkpoint and the logs from it on.
 """
 
 from __future__ import annotations
@@ -33,15 +33,19 @@ from trax.storage.run_reader import LogPosition, RunReader
 __all__ = ["RunWriter"]
 
 _ALL = 1 << 62  # bytes; no file is longer
-_ROOM = "Make room or mend the disk, then run it again: what was acknowledged is stored."
+_ROOM = (
+    "Make room or mend the disk, then run it again.\n"
+    "Every increment that was acknowledged is stored."
+)
 
 
 class _Turn(NamedTuple):
     """The turn from one generation to the next, at a checkpoint.
 
-    `last`, `position` and `log` are where the run was before, `derived` whether that leads to
-    the checkpoint too. `failed` is why the log before cannot be trusted, and `waiting` why only
-    the checkpoint leads to the next log; both are None otherwise.
+    `last`, `position` and `log` are those before the turn; `derived` tells whether they lead to the
+    checkpoint's state too. `failed` is the error after which the log before cannot be trusted.
+    `waiting` is the error to raise while only the checkpoint leads to the next log. Both can be
+    None.
     """
 
     last: int
@@ -53,7 +57,7 @@ class _Turn(NamedTuple):
 
     @property
     def reason(self) -> OSError | None:
-        """Why the next log takes nothing before its checkpoint counts."""
+        """The error with which the next log refuses increments until its checkpoint counts."""
         return self.failed or self.waiting
 
 
@@ -63,33 +67,35 @@ class RunWriter:
     Parameters
     ----------
     directory : Directory
-        Where they are.
+        The run's files.
     name : str
         The run's name.
     sync : {"always", "interval", "os"}
-        When increments are forced to the disk: before each is acknowledged, when `sync` is called
-        (every half a second in the background), or never. Checkpoints always are.
+        The time at which increments are forced to the disk: before each is acknowledged, when
+        `sync` is called (every half a second in the background), or never. Checkpoints are always
+        forced.
     keep : int
-        How many good checkpoints are kept.
+        The number of good checkpoints to keep.
     report : callable
-        Is told, in one line, what was put right.
+        Called with a one-line notice for each flaw that was put right.
     deferred : bool
-        Whether `append` never forces anything: under ``"always"`` the caller does, by `force`,
-        before it acknowledges an increment.
+        Whether `append` never forces anything. Under ``"always"`` the caller must then call
+        `force` before it acknowledges an increment.
 
     Attributes
     ----------
     run : str
-        The run's identity, 32 hexadecimal digits: drawn when it begins, and in every file since.
+        The run's identity, 32 hexadecimal digits: drawn when the run begins, and stored in every
+        file from then on.
     append : callable
         Appends one increment, see `LogWriter.append`; it changes with the log.
     before_sync : callable
-        Forces to the disk what the log speaks of and must be there before it, such as files
-        outside of the store; raises `OSError`.
+        Forces to the disk the files that the log refers to, such as files outside of the store.
+        They must be there before the log is. Raises `OSError`.
     suspect : bool
-        Whether a background sync failed, so that a new checkpoint must take the log's place.
+        Whether a background sync failed, so that a new checkpoint must replace the log.
     on_suspect : callable
-        Is called, in the background, when that happens.
+        Called when that happens, in the background.
     """
 
     def __init__(
@@ -109,7 +115,7 @@ class RunWriter:
         self._report = report
         self.run = process.new_run_id()
         self._deferred = deferred
-        self._start = LogPosition(0, 0)  # where the log in `_log` begins
+        self._start = LogPosition(0, 0)  # the beginning of the log in `_log`
         self._last = 0  # the generation that the next log continues
         self._highest = 0
         self._origin = "create"
@@ -120,35 +126,35 @@ class RunWriter:
         self.suspect = False
         self.on_suspect: Callable[[], None] = lambda: None
         self._pid = os.getpid()
-        # Appending is the caller's alone; this guards against the background sync.
+        # Only the caller appends; this guards against the background sync.
         self._switching = threading.Lock()
 
     @property
     def position(self) -> LogPosition:
-        """How far the run has come."""
+        """The present position of the run."""
         if self._log is None:
             return self._start
         return LogPosition(self._start.step + self._log.count, self._log.chain)
 
     @property
     def log_bytes(self) -> int:
-        """The length of the log that is being written."""
+        """The length in bytes of the log that is being written; 0 if there is none."""
         return self._log.end if self._log is not None else 0
 
     def adopt(self, reader: RunReader) -> None:
-        """Continue where a reader has come to the end, and put right what it noted."""
+        """Continue at the end that a reader has reached, and put right the flaws that it noted."""
         if reader.run:
             self.run = reader.run
         self._start = reader.position
         self._last, self._highest = reader.last, reader.highest
         self._good = [reader.base] if reader.checkpoint else []
-        with self._storage_errors("putting the run's files right"):
+        with self._storage_errors("cleaning up the run's files"):
             self._set_aside(reader)
             self._cut_logs(reader)
             self._directory.sync()
 
     def _set_aside(self, reader: RunReader) -> None:
-        """Give the files that do not count other names."""
+        """Rename the files that do not count."""
         directory = self._directory
         for name, reason in reader.broken.items():
             directory.rename(str(name), name.broken)
@@ -156,7 +162,7 @@ class RunWriter:
                 f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
                 "state comes from the checkpoint before it and the logs."
             )
-        # The first log of a run that never began goes last: without it the others are no run.
+        # The first log of a run that never began comes last: without it, the others are no run.
         for name in sorted(reader.unborn, reverse=True):
             directory.rename(str(name), name.torn(0))
             directory.sync()
@@ -165,7 +171,7 @@ class RunWriter:
                 directory.remove(text)
 
     def _cut_logs(self, reader: RunReader) -> None:
-        """Cut the last log to what of it holds, and force it and those that it builds on."""
+        """Cut the last log to its valid part, and force it and the logs that it continues."""
         directory = self._directory
         torn = reader.torn
         if torn:
@@ -174,14 +180,14 @@ class RunWriter:
                 directory.remove(aside)
             copy_file(directory, str(torn.name), directory, aside, torn.offset)
         for name, forced in reader.unforced.items():
-            # What the next log will declare as its beginning must be on the disk before it is.
+            # The next log declares this end as its beginning, so it must be on the disk first.
             length = torn.offset if torn and torn.name == name else _ALL
             directory.cut(str(name), length, forced)
         if torn:
             name, offset, size, flaw = torn
             self._report(
                 f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
-                f"from there, which are no whole increment, are kept as {name.torn(offset)}."
+                f"from there are not a whole increment and are kept as {name.torn(offset)}."
             )
 
     def _append_first(self, increment: bytes | Encoded, context: bytes = b"") -> int:
@@ -202,8 +208,8 @@ class RunWriter:
             self.before_sync()
         except OSError as error:
             raise DurabilityError(
-                f"what the log in {self._directory.path} speaks of could not be forced to the "
-                f"disk: {error}. {_ROOM}"
+                f"the files that the log in {self._directory.path} refers to could not be forced "
+                f"to the disk: {error}\n{_ROOM}"
             ) from error
 
     def _begin_log(self) -> None:
@@ -211,7 +217,7 @@ class RunWriter:
             self._open_log()
         except OSError as error:
             raise DurabilityError(
-                f"a log could not be begun in {self._directory.path}: {error}. {_ROOM}"
+                f"a log could not be created in {self._directory.path}: {error}\n{_ROOM}"
             ) from error
 
     def checkpoint(
@@ -222,18 +228,18 @@ class RunWriter:
         Parameters
         ----------
         meta : dict
-            What is stored about the parts, as JSON.
+            The meta record: JSON values about the parts.
         parts : mapping of str to Encoded
-            The pickles.
+            The pickles, by name.
         derived : bool
             Whether the checkpoint before and its log lead to the same state. If not, they cannot
-            stand in for this one.
+            replace this one.
 
         Raises
         ------
         StorageError
-            The checkpoint does not count; the one before it and the logs are the truth, and
-            increments can still be appended.
+            The checkpoint does not count. The one before it and the logs are valid, and increments
+            can still be appended.
         DurabilityError
             The same, and the log cannot be trusted either.
         """
@@ -251,7 +257,7 @@ class RunWriter:
                 raise
             kind = DurabilityError if turn.failed else StorageError
             raise kind(
-                f"a checkpoint could not be stored in {self._directory.path}: {error}. {_ROOM}"
+                f"a checkpoint could not be stored in {self._directory.path}: {error}\n{_ROOM}"
             ) from (turn.failed or error)
         if turn.failed:
             self._report(
@@ -266,17 +272,17 @@ class RunWriter:
         self._force_the_rest()
         failed = self._sync_log()
         is_needed = not self._last or not derived
-        waiting = OSError("its checkpoint did not come to an end") if is_needed else None
+        waiting = OSError("its checkpoint was not completed") if is_needed else None
         return _Turn(self._last, self.position, self._log, derived, failed, waiting)
 
     def _begin_turn(self, turn: _Turn) -> LogWriter:
-        """Begin the log of the generation that a checkpoint begins."""
+        """Begin the log that follows the checkpoint."""
         if not turn.last:
             self._origin = "checkpoint"
         return self._open_log(derived=turn.derived, failure=turn.reason)
 
     def _describe_checkpoint(self, log: LogWriter) -> tuple[FileName, dict[str, Any]]:
-        """Return the name of the checkpoint that begins the generation of `log`, and its header."""
+        """Return the name and the header fields of the checkpoint of the generation of `log`."""
         name = FileName("checkpoint", self._last)
         fields = self._fields(name.generation)
         fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
@@ -285,19 +291,19 @@ class RunWriter:
         return name, fields
 
     def _undo(self, turn: _Turn) -> None:
-        """Return to the generation before if nothing leads to the new log without a checkpoint."""
+        """Return to the generation before if only the checkpoint leads to the new log."""
         if turn.waiting and not turn.failed and self._log is not turn.log:
-            self._settle(turn)
+            self._abandon_unless_stored(turn)
         if not self._last:
             self._origin = "create"
 
     def force(self) -> None:
-        """Force what was appended to the disk, where `append` leaves that to its caller.
+        """Force the appended increments to the disk, if `append` leaves that to its caller.
 
         Raises
         ------
         DurabilityError
-            Where the disk refused; the increment is appended, and nothing more can be.
+            The disk refused; the increment is appended, but no more can be.
         """
         self._force_the_rest()
         with self._switching:
@@ -305,10 +311,10 @@ class RunWriter:
                 self._log.force()
 
     def sync(self) -> None:
-        """Force what was appended to the disk; a failure shows at the next append."""
+        """Force the appended increments to the disk; a failure shows at the next append."""
         with self._switching:
             if self._log is not None and self._log.failure is None:
-                # What is appended meanwhile may speak of what was not forced.
+                # Increments appended meanwhile may refer to files that were not forced.
                 end = self._log.end
                 try:
                     self.before_sync()
@@ -318,12 +324,12 @@ class RunWriter:
                     self.on_suspect()
 
     def close(self) -> None:
-        """Force what was appended to the disk and close the files.
+        """Force the appended increments to the disk and close the files.
 
         Raises
         ------
         DurabilityError
-            Where the disk refused; everything survives the death of the process all the same.
+            The disk refused; everything still survives the death of the process.
         """
         with self._switching:
             log, self._log = self._log, None
@@ -339,8 +345,8 @@ class RunWriter:
                     log.close()
             except OSError as error:
                 raise DurabilityError(
-                    f"the log in {self._directory.path} could not be forced to the disk: {error}. "
-                    "Run it again to check what is stored."
+                    f"the log in {self._directory.path} could not be forced to the disk: {error}\n"
+                    "Run it again to check the stored run."
                 ) from error
 
     def _open_log(self, *, derived: bool = True, failure: Exception | None = None) -> LogWriter:
@@ -361,9 +367,10 @@ class RunWriter:
         if FileName.parse(name) is None:
             raise StorageError(
                 f"{self._directory.path} has a file of generation {self._highest}, and there can "
-                "be no later one. trax did not make it: move it away, and run it again."
+                "be no later one.\n"
+                "trax did not make that file: move it away, and run it again."
             )
-        self._highest = generation  # also if it fails: what is left of it is never used again
+        self._highest = generation  # even if that fails: its number is never used again
         always = self._sync == "always" and not self._deferred
         try:
             log = LogWriter(self._directory, name, fields, always=always, failure=failure)
@@ -385,10 +392,8 @@ class RunWriter:
         return log
 
     def _check_newest(self, generation: int, log: LogWriter) -> None:
-        """Give a new log up again where another process has gone on to a later generation.
-
-        Its own log of this generation may have been pruned, and then nothing was in the way.
-        """
+        """Give up a new log if another process has continued to a later generation."""
+        # If that process pruned its own log of this generation, the creation did not fail.
         try:
             newest = max(self._files(), key=lambda name: name.generation, default=None)
             if newest and newest.generation > generation:
@@ -401,27 +406,29 @@ class RunWriter:
             raise
 
     def _taken_over(self, generation: int, name: str) -> LockedError:
-        self._highest = generation - 1  # so that every later attempt meets it again
+        self._highest = generation - 1  # so that every later attempt fails as well
         return LockedError(
-            f"the run {self._name!r} in {self._directory.path} was taken over by another "
-            f"process: it has begun {name}, and goes on from where it found the run. What this "
-            "process logged after that is no part of it. Let only one process run it."
+            f"the run {self._name!r} in {self._directory.path} was taken over by another process, "
+            f"which began {name}.\n"
+            "It continues from the state that it found; later increments of this process are not "
+            "part of the run.\n"
+            "Let only one process run it."
         )
 
-    def _settle(self, turn: _Turn) -> None:
-        """Leave a log that nothing leads to, unless its checkpoint is there all the same."""
+    def _abandon_unless_stored(self, turn: _Turn) -> None:
+        """Abandon a log that nothing leads to, unless its checkpoint is stored after all."""
         assert self._log is not None
         try:
             if str(FileName("checkpoint", self._last)) in self._directory.list():
                 self._directory.sync()
                 self._log.trust()
             else:
-                self._leave_log(turn)
+                self._abandon_log(turn)
         except OSError as error:
             self._log.fail(error)
 
-    def _leave_log(self, turn: _Turn) -> None:
-        """Leave a log that nothing builds on; the next increment begins another one."""
+    def _abandon_log(self, turn: _Turn) -> None:
+        """Abandon a log that nothing continues; the next increment begins another one."""
         with self._switching:
             log, self._log = self._log, None
         if log is not None:
@@ -433,12 +440,13 @@ class RunWriter:
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise LockedError(
-                f"the run {self._name!r} is held by process {self._pid}, of which this process is "
-                "a fork. Let that one go on with it, or open another run here."
+                f"the run {self._name!r} is held by process {self._pid}, and this one is a fork of "
+                "it.\n"
+                "Let that process continue the run, or open another run here."
             )
 
     def _sync_log(self) -> OSError | None:
-        """Force the log to the disk; return what prevents that."""
+        """Force the log to the disk; return the error if that fails."""
         if self._log is None:
             return None
         with self._switching:
@@ -458,9 +466,9 @@ class RunWriter:
         }
 
     def _prune(self, generation: int) -> None:
-        """Remove what is not needed any more, now that this generation's checkpoint counts."""
+        """Remove the files that are no longer needed, once this generation's checkpoint counts."""
         self._good = [*self._good, generation][-self._keep :]
-        with contextlib.suppress(OSError):  # another checkpoint will try again
+        with contextlib.suppress(OSError):  # the next checkpoint tries again
             for name in removable(self._files(), self._good, self._keep):
                 self._directory.remove(str(name))
 
@@ -473,5 +481,5 @@ class RunWriter:
             yield
         except OSError as error:
             raise StorageError(
-                f"{doing} failed in {self._directory.path}: {error}. {_ROOM}"
+                f"{doing} failed in {self._directory.path}: {error}\n{_ROOM}"
             ) from error

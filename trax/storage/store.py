@@ -1,12 +1,12 @@
-"""One directory of runs: where each one's files and lock are.
+"""A directory of runs: their files, and their locks.
 
 ::
 
     .trax/
     ├── .gitignore
-    ├── locks/NAME          who holds the run
+    ├── locks/NAME          the lock of the run, and a note about its holder
     ├── runs/NAME/          its checkpoints and logs
-    └── aside/NAME~1/       what was moved aside for a fresh start, or copied for a repair
+    └── aside/NAME~1/       files that were moved aside for a fresh start, or copied for a repair
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ class Store:
     Parameters
     ----------
     traxdir : str or os.PathLike or None
-        The directory; None means ``$TRAX_DIR``, and ``.trax`` where that is not set.
+        The directory; None means ``$TRAX_DIR``, or ``.trax`` if that is not set.
+
+    Attributes
+    ----------
+    path : str
+        The directory.
     """
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
@@ -54,30 +59,31 @@ class Store:
         self._key = find_key(self.path)
 
     def run_path(self, name: str) -> str:
-        """Return where the files of a run are, or would be."""
+        """Return the directory of a run's files, whether it exists or not."""
         return os.path.join(self.path, "runs", encode_run(name))
 
     def files(self, name: str) -> list[str]:
-        """Return the names of the files that a run has, and an empty list for no run."""
+        """Return the names of a run's files, sorted; an empty list if there is no run."""
         try:
             return sorted(os.listdir(self.run_path(name)))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise StorageError(
-                f"the run {name!r} cannot be read: {error}. Check that you may read "
-                f"{self.run_path(name)}, and that the disk is there, and try again."
+                f"the run {name!r} cannot be read: {error}\n"
+                f"Check that you may read {self.run_path(name)}.\n"
+                "Check that the disk is there, then try again."
             ) from error
 
     def look(self, name: str) -> tuple[int, list[str]]:
-        """Return what is another whenever files of a run came or went, or all were replaced."""
+        """Return a value that changes when files of a run come or go, or all are replaced."""
         files = self.files(name)
         with contextlib.suppress(OSError):
             return os.stat(self.run_path(name)).st_ino, files
         return 0, files
 
     def sizes(self, name: str) -> list[int]:
-        """Return what is another whenever something was added to a file of a run."""
+        """Return the sizes of a run's files, which change when something is added to one."""
         path = self.run_path(name)
         try:
             return [os.stat(os.path.join(path, text)).st_size for text in self.files(name)]
@@ -85,11 +91,11 @@ class Store:
             return []
 
     def recover(self, name: str) -> RunReader | None:
-        """Begin to read a run; None where nothing is stored. No lock is needed for it."""
+        """Begin to read a run, without a lock; return None if nothing is stored."""
         path = self.run_path(name)
         with storage_errors("reading", path):
             if exists(self.path):
-                make_directory(self.path)  # or say why it is none
+                make_directory(self.path)  # raises if it is not a directory, or not safe
             if not exists(path):
                 return None
             _check_case(path)
@@ -97,13 +103,13 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Directory]:
-        """Read the files of a run for the length of a ``with`` block; no lock is needed for it."""
+        """Read the files of a run in a ``with`` block, without a lock."""
         with storage_errors("reading", self.run_path(name)):
-            make_directory(self.path)  # or say why it is none
+            make_directory(self.path)  # raises if it is not a directory, or not safe
             yield self._directory(name)
 
     def peek(self, name: str) -> dict[str, Any]:
-        """Return the meta record of the newest checkpoint; empty where there is none that holds."""
+        """Return the meta record of the newest checkpoint; empty if there is no valid one."""
         found = sorted(filter(None, map(FileName.parse, self.files(name))))
         newest = [file for file in found if file.kind == "checkpoint"][-1:]
         try:
@@ -121,12 +127,26 @@ class Store:
         fresh: bool = False,
         deferred: bool = False,
     ) -> HeldRun:
-        """HeldRun a run for writing; for a fresh start, move its files aside first.
+        """Hold a run for writing.
+
+        Parameters
+        ----------
+        name : str
+            The run's name.
+        sync, keep, report, deferred
+            The options of `RunWriter`.
+        fresh : bool
+            Whether to move the run's files aside first, for a fresh start.
+
+        Returns
+        -------
+        HeldRun
+            The run; close it to release the lock.
 
         Raises
         ------
         LockedError
-            Where it is held elsewhere.
+            The run is held elsewhere.
         """
         encode_run(name)
         with storage_errors("opening", self.path):
@@ -145,12 +165,12 @@ class Store:
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[Directory]:
-        """HeldRun the files of a run, to mend them, for the length of a ``with`` block.
+        """Hold the files of a run in a ``with`` block, to repair them.
 
         Raises
         ------
         LockedError
-            Where it is held elsewhere.
+            The run is held elsewhere.
         """
         with storage_errors("repairing", self.run_path(name)):
             lock = self._lock(name)
@@ -160,13 +180,13 @@ class Store:
                 lock.release()
 
     def copy_aside(self, name: str) -> str:
-        """Copy all files of a run to ``aside``, durably; return where they are, in the store."""
+        """Copy all files of a run to ``aside``, durably; return the copy's path in the store."""
         new = self._free_aside(name)
         copy_directory(self.run_path(name), new)
         return os.path.relpath(new, self.path)
 
     def _directory(self, name: str) -> Directory:
-        """Return the files of a run; another place for them would be chosen here."""
+        """Return the files of a run; this is the place to choose another file system."""
         return LocalDirectory(self.run_path(name), self._key)
 
     def _lock(self, name: str) -> Lock:
@@ -184,7 +204,7 @@ class Store:
         return new
 
     def _move_aside(self, name: str) -> str | None:
-        """Move the files of a run that is held to ``aside``; return where they are now."""
+        """Move the files of a held run to ``aside``; return their new path, if there are any."""
         old = self.run_path(name)
         if not exists(old) or not os.listdir(old):
             return None
@@ -204,15 +224,15 @@ class Store:
 
 
 def _check_case(path: str) -> None:
-    """Refuse a name that leads to the files of another run, on a file system that is case-blind."""
-    where, name = os.path.split(path)
-    other = os.path.join(where, name.swapcase())
+    """Refuse a name that leads to another run's files, on a file system that ignores case."""
+    parent, name = os.path.split(path)
+    other = os.path.join(parent, name.swapcase())
     with contextlib.suppress(FileNotFoundError):
         if other != path and os.path.samestat(os.lstat(path), os.lstat(other)):
-            taken = [found for found in os.listdir(where) if found.lower() == name.lower()]
+            taken = [found for found in os.listdir(parent) if found.lower() == name.lower()]
             if taken and name not in taken:
                 raise UsageError(
-                    f"the run {decode_run(name)!r} cannot be told from {decode_run(taken[0])!r}, "
-                    f"which is in {where}: the file system there does not tell upper case from "
-                    "lower. Give it another name."
+                    f"the run {decode_run(name)!r} cannot be told from {decode_run(taken[0])!r} "
+                    f"in {parent}.\n"
+                    "The file system there ignores case: give the run another name."
                 )

@@ -1,4 +1,4 @@
-"""Something done again and again in the background, such as forcing a log to the disk."""
+"""A thread that repeats an action in the background, such as forcing a log to the disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Ticker:
     seconds : float
         The pause between the end of one call and the beginning of the next.
     action : callable
-        Takes nothing, raises nothing.
+        Takes no arguments and raises nothing.
     """
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Ticker:
             self._action()
 
     def stop(self) -> None:
-        """Return when no call is under way and none will come."""
+        """Return once no call is running and none will come."""
         self._stopped.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
