@@ -45,13 +45,11 @@ class Migration:
             return None
         written = f"the run {self.name!r} was written by version {stored} of {self.function}"
         if stored > self.version:
-            raise UsageError(
-                f"{written}, but this script has version {self.version}.\nRun the newer script."
-            )
+            raise UsageError(f"{written}; this is version {self.version}.\nRun the newer script.")
         migrate = self.migrate
         if migrate is None:
             raise UsageError(
-                f"{written}, but this script has version {self.version} and no migrate.\n"
+                f"{written}; this is version {self.version}, without migrate.\n"
                 f"To migrate the state, give migrate=, a function of it and its version ({stored}) "
                 f"that returns the state of version {self.version}.\n"
                 f"If the state is still the same, give version={stored}.\n"
