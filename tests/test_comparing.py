@@ -164,8 +164,8 @@ def test_an_attribute_that_one_lacks_is_named() -> None:
     """With the side that has it."""
     one, two = Node(1), Node(1)
     two.more = 2  # type: ignore[attr-defined]
-    assert difference(one, two, "x") == "x.more: there is only the resumed one"
-    assert difference(two, one, "x") == "x.more: there is only the live one"
+    assert difference(one, two, "x") == "x.more: only in the resumed one"
+    assert difference(two, one, "x") == "x.more: only in the live one"
 
 
 def test_the_sides_have_the_words_that_are_given() -> None:

@@ -1,8 +1,8 @@
-"""trax makes a long computation survive.
+"""Makes long computations survive crashes.
 
-Decorate a generator-style loop with `resumable`; after a crash, a kill or a reboot run the same
-script again, and the loop goes on as if nothing had happened. Below the decorator is `Trax`, a
-store of states, each a checkpoint and a log of increments.
+Decorate a generator-style loop with `resumable`. After a crash, a kill or a reboot, run the same
+script again, and the loop resumes as if nothing had happened. Below the decorator is `Trax`, a
+store of states; each is a checkpoint and a log of increments.
 """
 
 from trax._public import publish
@@ -69,7 +69,7 @@ __all__ = [
     "verify",
 ]
 
-# These a Verification contains: they can be pickled, and so have an address, too.
+# A Verification contains these. They can be pickled, so they need a public address, too.
 _CONTAINED = (CheckpointFile, Generation, LogFile, OutputFile)
 
 publish(

@@ -1,6 +1,6 @@
-"""Gives public names the address of their package, whichever module defines them.
+"""Gives public names the address of their package instead of the module that defines them.
 
-A pickle stores where it found a class; no store must contain which module of trax that was.
+A pickle refers to a class by its module. Stores must not depend on the modules inside trax.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["publish"]
 
 
 def publish(package: str, names: Mapping[str, Any]) -> None:
-    """Let classes and functions, and the methods of the classes, say that a package defines them.
+    """Set the ``__module__`` of classes, their methods, and functions to a package.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def publish(package: str, names: Mapping[str, Any]) -> None:
 
 
 def _publish_class(public: type, name: str, package: str) -> None:
-    # Strings among the annotations are looked up in the module that the class says it is from.
+    # Annotations that are strings are evaluated in the present ``__module__``, so that comes first.
     if annotations := inspect.get_annotations(public, eval_str=True):
         public.__annotations__ = annotations
     for member in vars(public).values():

@@ -1,13 +1,13 @@
-"""Compares two objects to the last bit, and by identity too, and shows the first difference.
+"""Compares two objects to the last bit, on request by identity too, and shows the first difference.
 
-Objects are compared by what a pickle of them contains: types, values, the order of a dictionary,
-and the bits of floating-point numbers, so that -0.0 is not 0.0 and every NaN is itself. Which parts
-are one object and which are two that are equal is compared on request only: in a state that was
-replayed it need not be as it was.
+Two objects are the same if their pickles have the same content: types, values, the order of a
+dictionary, and the bits of floating-point numbers, so that -0.0 is not 0.0 and every NaN equals
+itself. Identity, that is whether two parts are one object or two equal ones, is compared on request
+only: a state that was replayed need not preserve it.
 
 Strategy: pairs of parts are compared depth first, with an explicit stack, so that a long linked
-list needs memory and no recursion. A pair that was met is not compared again, which ends cycles.
-Nothing is pickled: an object that is no builtin container is taken apart by its ``__reduce_ex__``.
+list needs memory and no recursion. A pair is compared only once, which ends cycles. Nothing is
+pickled: an object that is no builtin container is taken apart by its ``__reduce_ex__``.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from trax.storage.codec import PROTOCOL
 __all__ = ["difference", "freeze", "frozen_difference", "thaw"]
 
 # A part is a pair of objects and the path to it; a text among parts is the difference found.
-# A path is a linked list, so that only one that is shown is written out: the path of the object
-# that this one lies in, what is written before that and after it, and a key to write there.
+# A path is a linked list, so that it is written out only if it is shown: the path of the containing
+# object, a text to write before that and one after it, and a key that is formatted into the latter.
 _Path = tuple[Any, str, str, Any]
 _Parts = Iterator[tuple[Any, Any, _Path] | str]
 
 _ATOMS = (int, bool, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
-_VALUES = (tuple, frozenset, complex, range, slice)  # cannot change: identity means nothing
+_VALUES = (tuple, frozenset, complex, range, slice)  # immutable: identity means nothing
 
 _CHUNK = 1 << 16  # bytes that are compared at once: small enough for the cache, and for malloc
-_SHOWN = 20  # steps of a path
-_VIEWS = 64  # arrays of one memory that others are compared with
-_BREADTH, _DEPTH = 8, 5  # of what is looked at to match the elements of sets
+_SHOWN = 20  # steps of a path that are shown at most
+_VIEWS = 64  # arrays of one memory that others are compared with at most
+_BREADTH, _DEPTH = 8, 5  # limits of the outlines by which the elements of sets are matched
 
 
 def freeze(value: Any) -> bytes:
-    """Return a pickle of an object as it is now."""
+    """Return a pickle of the present value of an object."""
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
@@ -56,7 +56,7 @@ thaw = pickle.loads
 
 
 def frozen_difference(one: bytes, two: bytes, where: str) -> str:
-    """Return the first difference between two objects that `freeze` froze; see `difference`."""
+    """Return the first difference between two objects frozen by `freeze`; see `difference`."""
     return "" if one == two else difference(thaw(one), thaw(two), where)
 
 
@@ -75,18 +75,18 @@ def difference(
     one, two : object
         The objects; neither is changed, pickled or kept.
     where : str
-        What they are, such as ``"state"``: paths begin with it.
+        Their description, such as ``"state"``, with which paths begin.
     sides : tuple of str
         An adjective for each of the two.
     identity : bool
-        Whether two parts that are one object in one and two objects in the other differ. Only
-        what can change counts: numbers, texts, tuples and what is found by its name do not. NumPy
-        arrays differ also where they share memory in one and not in the other.
+        Whether it is a difference if two parts are one object in one and two objects in the other.
+        Only mutable objects count: numbers, strings, tuples and objects that are pickled by name
+        do not. NumPy arrays also differ if they share memory in one and not in the other.
 
     Returns
     -------
     str
-        Empty where there is none. What cannot be taken apart counts as a difference.
+        Empty if there is no difference. An object that cannot be taken apart counts as one.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def difference(
 class _Comparison:
     """One comparison of two objects.
 
-    It refers to all that it has met: an identity is one only as long as its object exists.
+    It refers to all objects it has met, since the id of an object is reused after its death.
     """
 
     def __init__(self, sides: tuple[str, str], *, identity: bool) -> None:
@@ -123,7 +123,7 @@ class _Comparison:
         return ""
 
     def _compare(self, one: Any, two: Any, path: _Path) -> _Parts | None:
-        """Return the parts that remain to be compared; None where two objects are the same."""
+        """Return the parts that remain to be compared; None if the two objects are the same."""
         kind = type(one)
         if kind is not type(two):
             return self._differ(one, two, path)
@@ -237,7 +237,7 @@ class _Comparison:
         for name in dict.fromkeys([*one, *two]):
             inside = (path, "", ".{}", name)
             if name not in one or name not in two:
-                yield f"{_text(inside)}: there is only the {self._sides[name not in one]} one"
+                yield f"{_text(inside)}: only in the {self._sides[name not in one]} one"
             else:
                 yield one[name], two[name], inside
 
@@ -249,7 +249,7 @@ class _Comparison:
 
 
 class _Identities:
-    """Which object of one side is which of the other, and which arrays share memory."""
+    """Pairs of corresponding objects of both sides, and of arrays by the memory they share."""
 
     def __init__(self, sides: tuple[str, str]) -> None:
         self._sides = sides
@@ -257,7 +257,7 @@ class _Identities:
         self._arrays: dict[tuple[int, int], list[tuple[Any, Any, _Path]]] = {}
 
     def meet(self, one: Any, two: Any, path: _Path) -> str:
-        """Note a pair that was not met before; return a text where an object of it was."""
+        """Add a new pair; return a text if one of its objects already has another partner."""
         numpy: Any = sys.modules.get("numpy")
         if type(one) in _VALUES or _is_named(one):
             return ""
@@ -291,7 +291,7 @@ class _Identities:
         return f"{_text(where)} and {_text(path)}: {first}, {second}"
 
 
-_Partners = dict[int, tuple[int, _Path]]  # by identity: that of the partner, and the path
+_Partners = dict[int, tuple[int, _Path]]  # by id: the id of the partner, and the path
 
 
 def _text(path: _Path | None) -> str:
@@ -328,7 +328,7 @@ def _contents(cell: CellType) -> tuple[Any, ...]:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether all that a pickle contains of an object is a NumPy array or number."""
+    """Whether a pickle of an object contains only a NumPy array or number, and no attributes."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, (numpy.generic, numpy.ndarray)):
         return False
@@ -338,7 +338,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _first_other(one: Any, two: Any) -> int | None:
-    """Return where two arrays of one type and shape differ first, in the order of C."""
+    """Return the first index, in C order, at which two arrays of one type and shape differ."""
     flats = [v.reshape(-1) if v.flags.c_contiguous else v.flat for v in (one, two)]
     size = max(1, _CHUNK // max(1, one.dtype.itemsize))
     for begin in range(0, one.size, size):
@@ -350,16 +350,16 @@ def _first_other(one: Any, two: Any) -> int | None:
 
 
 def _owner(array: Any) -> Any:
-    """Return what the memory of an array belongs to."""
+    """Return the owner of the memory of an array."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
     return array.obj if isinstance(array, memoryview) else array
 
 
 def _reduce(value: Any) -> Any:
-    """Return what a pickle of an object contains: its state apart, that of slots apart again."""
+    """Return the content of a pickle of an object, and its states: that of slots is separate."""
     reduce = cloudpickle.Pickler.dispatch_table.get(type(value))
-    reduced = reduce(value) if reduce else value.__reduce_ex__(4)  # with no buffers apart
+    reduced = reduce(value) if reduce else value.__reduce_ex__(4)  # protocol 5 separates buffers
     if isinstance(reduced, str):
         return reduced
     function, args, *rest = reduced
@@ -374,9 +374,10 @@ def _outlined(elements: Iterable[Any]) -> list[tuple[str, Any]]:
 
 
 def _outline(value: Any, depth: int = _DEPTH) -> str:
-    """Return a short text that is the same for objects that are the same.
+    """Return a short text that is the same for the same objects.
 
-    It tells apart the elements of sets that hash by identity, as far as a glance can.
+    Elements of sets that hash by identity are matched by it. It is limited in breadth and depth, so
+    different objects can have the same outline.
     """
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
@@ -408,5 +409,5 @@ _short.maxstring = _short.maxother = 60
 def _show(value: Any) -> str:
     try:
         return _short.repr(value)
-    except Exception:  # noqa: BLE001  # a __repr__ may raise anything, that of a long int too
+    except Exception:  # noqa: BLE001  # a __repr__ may raise anything; that of a long int does
         return object.__repr__(value)

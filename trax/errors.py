@@ -17,16 +17,16 @@
     SystemExit
     └── Preempted               a signal or a time limit has stopped a loop; it can be resumed
 
-`Preempted` is no error, and so not one of them: nothing that catches an `Exception` keeps it from
-ending the program.
+`Preempted` is not an error and not an `Exception`: code that catches every `Exception` does not
+keep it from ending the program.
 
-The first line of a message gives the cause and the place (file, offset); the lines after it say
-how to go on.
+The first line of a message gives the cause and the place (file, offset); each line after it gives a
+way to proceed.
 """
 
 from __future__ import annotations
 
-UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: not done, and worth another try
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: not finished, and worth another try
 
 __all__ = [
     "ArgumentsChangedError",
@@ -53,19 +53,19 @@ class UsageError(TraxError, ValueError):
 
 
 class NotFoundError(TraxError, LookupError):
-    """Nothing is stored under this name, and there is no ``create`` to begin with."""
+    """Nothing is stored under this name, and there is no ``create`` to make a first state."""
 
 
 class ArgumentsChangedError(TraxError):
-    """A stored run was called with other arguments than those it was begun with."""
+    """A stored run was called with other arguments than before."""
 
 
 class CodecError(TraxError):
-    """An object cannot be pickled, or what was pickled cannot be loaded."""
+    """An object cannot be pickled, or a pickle cannot be loaded."""
 
 
 class LockedError(TraxError):
-    """The run is held for writing elsewhere."""
+    """The run is locked for writing elsewhere."""
 
 
 class UntrustedError(TraxError):
@@ -97,7 +97,7 @@ class CorruptionError(_FileError):
 
 
 class FormatVersionError(_FileError):
-    """The file was written by a newer version of trax; nothing was touched."""
+    """The file was written by a newer version of trax; nothing was changed."""
 
 
 class StorageError(TraxError):
@@ -105,15 +105,15 @@ class StorageError(TraxError):
 
 
 class DurabilityError(StorageError):
-    """Data could not be made to survive; what was acknowledged before is still stored."""
+    """Data could not be made to survive; everything acknowledged before is still stored."""
 
 
 class Preempted(SystemExit):
-    """A loop has stopped because it was asked to; run the same script again and it resumes.
+    """A loop has stopped on request; run the same script again and it resumes.
 
-    It is raised at a `yield`, after everything is stored and the run is closed. If nobody catches
-    it, the program ends with the exit status 75, ``EX_TEMPFAIL``: not finished, and worth another
-    try.
+    It is raised at a `yield`, after everything is stored and the run is closed. If it is not
+    caught, the program ends with the exit status 75, ``EX_TEMPFAIL``: not finished, and worth
+    another try.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""One-line notices to the person.
+"""One-line notices to the user.
 
-They go through the logger ``trax``. If nobody has configured logging they still appear, on standard
-error, so that a person who runs a script again sees that it resumed.
+They go through the logger ``trax``. If logging is not configured, they appear on standard error, so
+that a user who runs a script again sees that it resumed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _logger = logging.getLogger("trax")
 
 
 def info(line: str) -> None:
-    """Say that something happened."""
+    """Report an event."""
     _tell(logging.INFO, line)
 
 
 def warn(line: str) -> None:
-    """Say that something went wrong, or was put right."""
+    """Report a problem, or that one was fixed."""
     _tell(logging.WARNING, line)
 
 

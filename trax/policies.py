@@ -1,8 +1,7 @@
-"""Checkpoint policies: callables that decide, from measurements, whether a checkpoint is due.
+"""Checkpoint policies: callables that decide from measurements if a checkpoint is due.
 
-A policy takes a `Since` and returns whether a checkpoint is due. `every_steps`,
-`every_seconds` and `automatic` make the usual ones; ``|`` and ``&`` combine them, and any
-callable will do::
+A policy takes a `Since` and returns True if a checkpoint is due. `every_steps`, `every_seconds` and
+`automatic` make the usual ones; ``|`` and ``&`` combine them, and any callable is a policy::
 
     @trax.resumable(policy=trax.every_steps(1000) | trax.every_seconds(60))
     @trax.resumable(policy=lambda since: since.log_bytes > 1e9)
@@ -31,11 +30,11 @@ class Since:
     replay_seconds : float
         The time that replaying the log would take; if nothing is logged, repeating the steps.
     log_bytes : int
-        The size of the logs that recovery would read.
+        The size of the logs that recovery would read, in bytes.
     checkpoint_seconds : float
         The time for which the last checkpoint kept the loop waiting.
     checkpoint_bytes : int
-        The size of the last checkpoint.
+        The size of the last checkpoint, in bytes.
     """
 
     __slots__ = (
@@ -72,12 +71,12 @@ class Since:
 
     @property
     def steps(self) -> int:
-        """Increments since then."""
+        """Increments since the last checkpoint."""
         return self.step - self.started_step
 
     @property
     def seconds(self) -> float:
-        """The time since then, in seconds."""
+        """The time since the last checkpoint, in seconds."""
         return self.now - self.started
 
 
@@ -87,10 +86,10 @@ class Policy:
     Parameters
     ----------
     due : callable
-        Takes a `Since`, returns whether a checkpoint is due.
+        Takes a `Since`, returns True if a checkpoint is due.
     exact : bool
-        Whether it must be asked after every step, as any callable of the user's is. Otherwise it is
-        asked once a millisecond, even if the loop takes many steps in that time.
+        Whether it must be called after every step, as a callable of the user's is. Otherwise it is
+        called once a millisecond, even if the loop takes many steps in that time.
     """
 
     __slots__ = ("due", "exact")
@@ -115,12 +114,12 @@ class Policy:
 
 
 def every_steps(steps: int) -> Policy:
-    """Return a policy: a checkpoint every so many increments.
+    """Return a policy by which a checkpoint is due after a number of increments.
 
     Parameters
     ----------
     steps : int
-        How many.
+        The number of increments.
 
     Returns
     -------
@@ -143,12 +142,12 @@ def every_steps(steps: int) -> Policy:
 
 
 def every_seconds(duration: float | timedelta) -> Policy:
-    """Return a policy: a checkpoint after so much time.
+    """Return a policy by which a checkpoint is due after some time.
 
     Parameters
     ----------
     duration : float or timedelta
-        How much, in seconds or as a timedelta.
+        The time, in seconds or as a timedelta.
 
     Returns
     -------
@@ -178,9 +177,10 @@ def automatic(
 ) -> Policy:
     """Return the default policy.
 
-    A checkpoint is stored once it is worth it, because replaying the log would take longer than
-    `recovery_seconds` or the log has outgrown both `log_bytes` and twice the checkpoint; and only
-    when it is cheap, so that checkpoints take at most the fraction `overhead` of the time.
+    A checkpoint is due when it is worth it and cheap. It is worth it if replaying the log would
+    take longer than `recovery_seconds`, or if the log has outgrown both `log_bytes` and twice the
+    size of the checkpoint. It is cheap if checkpoints take at most the fraction `overhead` of the
+    time.
 
     Parameters
     ----------
@@ -190,6 +190,17 @@ def automatic(
         The time that replaying the log may take.
     log_bytes : int
         The size, in bytes, up to which the log may grow in any case.
+
+    Returns
+    -------
+    Policy
+        It combines with others by ``|`` and ``&``.
+
+    Raises
+    ------
+    UsageError
+        Unless `overhead` is a fraction above 0 and up to 1, and `recovery_seconds` a positive,
+        finite time.
 
     Examples
     --------
@@ -201,7 +212,7 @@ def automatic(
     target = seconds(recovery_seconds, "recovery_seconds")
 
     def due(since: Since) -> bool:
-        # The two cheap questions come first: the answer is nearly always no.
+        # The two cheap tests come first: they nearly always decide.
         if since.replay_seconds < target and (
             since.log_bytes < log_bytes or since.log_bytes < 2 * since.checkpoint_bytes
         ):
@@ -211,11 +222,11 @@ def automatic(
     return Policy(due, exact=False)
 
 
-def seconds(duration: float | timedelta, what: str) -> float:
+def seconds(duration: float | timedelta, name: str) -> float:
     """Return a duration in seconds, checked to be positive and finite."""
     value = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise UsageError(
-            f"{what} must be a positive number of seconds or a timedelta, not {duration!r}"
+            f"{name} must be a positive number of seconds or a timedelta, not {duration!r}"
         )
     return float(value)

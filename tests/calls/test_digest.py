@@ -120,7 +120,7 @@ def test_a_digest_of_another_version_is_never_taken_for_the_same() -> None:
     stored = {"a": {"text": "1", "digest": "2:" + given["a"]["digest"]}}
     assert differences(given, given) == {}
     assert differences(stored, given) == {
-        "a": "1 -> 1 (a newer trax stored a digest of version 2, which this one cannot compare)"
+        "a": "1 -> 1 (stored by a newer trax: its digest of version 2 cannot be compared)"
     }
 
 

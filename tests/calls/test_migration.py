@@ -184,7 +184,7 @@ def test_a_version_without_a_way_to_it_is_an_error(store_here: Path) -> None:
         message = str(caught.value)
         for part in (
             "version 1 of loop",
-            "has version 2",
+            "this is version 2",
             "migrate=",
             "version=1",
             "loop.fresh(...)",
@@ -206,7 +206,7 @@ def test_a_newer_version_is_never_opened_by_an_older_script(steps: int, store_he
     older = as_function(version=2, migrate=upgrade)
     for call in (older().result, older.load):
         with pytest.raises(
-            UsageError, match=r"(?s)version 3 of loop, .* has version 2\.\nRun the new"
+            UsageError, match=r"(?s)version 3 of loop; this is version 2\.\nRun the new"
         ):
             call()
     assert stored(store_here) == before

@@ -41,7 +41,7 @@ def test_the_directory_of_a_failure_is_kept_as_the_crash_left_it(
     with pytest.raises(AssertionError) as caught:
         check_resume(keeps_a_variable(below=9))
     (kept,) = tmp_path.glob("trax-crash-*")
-    assert f"is kept as {kept}." in str(caught.value)
+    assert f"is copied to {kept}." in str(caught.value)
     monkeypatch.chdir(kept)
     run = keeps_a_variable(below=9)
     assert run.resumed_at == 1

@@ -1,1 +1,1 @@
-"""Which run a call of a decorated function means, and whether it is still the same call."""
+"""Calls of decorated functions: their runs, and the comparison with the stored call."""

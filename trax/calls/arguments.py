@@ -1,7 +1,7 @@
-"""The arguments of a call, compared with those that are stored.
+"""The arguments of a call, described for storage and compared with the stored ones.
 
-What is stored of an argument is a short text for people and a digest. Digests of version 1 contain
-the names that trax's own classes and functions had first.
+The description of an argument is a short text for people and a digest. Digests of version 1
+contain the first names of trax's own classes and functions, even if these were renamed since.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "differences",
 ]
 
-# A change between numbers or words, of which a name can be made.
+# A change between numbers or words, from which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
 _OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -35,14 +35,14 @@ _repr.maxstring = _repr.maxother = 80
 def describe(
     values: dict[str, Any], names: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, str]]:
-    """Return what is stored of each argument: a text and a digest.
+    """Return the description of each argument that is stored: a text and a digest.
 
     Parameters
     ----------
     values : dict
         The arguments.
     names : mapping of str to str, optional
-        Names for classes, functions and modules, by those that they have; see `present_name`.
+        Other names for classes, functions and modules, by their present ones; see `present_name`.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def describe(
 def describe_where_possible(
     values: dict[str, Any], names: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, str]]:
-    """Return the same, leaving out what cannot be taken apart."""
+    """Return the same, without arguments that cannot be taken apart."""
     described = {}
     for name, value in values.items():
         with contextlib.suppress(CodecError):
@@ -75,7 +75,7 @@ def describe_where_possible(
 
 
 def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
-    """Return, for each argument that is not what it was, a text that shows it."""
+    """Return, for each argument that has changed, a text that shows the change."""
     missing = {"text": "(not given)", "digest": ""}
     found = {}
     for name in dict.fromkeys([*stored, *given]):
@@ -88,9 +88,7 @@ def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]
 def _remark(old: dict[str, str], new: dict[str, str]) -> str:
     if not are_comparable(old["digest"], new["digest"]):
         version = version_of(old["digest"])
-        return (
-            f" (a newer trax stored a digest of version {version}, which this one cannot compare)"
-        )
+        return f" (stored by a newer trax: its digest of version {version} cannot be compared)"
     return " (other content)" if old["text"] == new["text"] else ""
 
 

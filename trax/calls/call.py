@@ -23,7 +23,7 @@ __all__ = ["Call"]
 
 
 class Call:
-    """A call, as far as it decides which run it is and what its loop does.
+    """A call: it determines a run, and the behaviour of its loop.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Call:
     function : callable
         The plain generator function.
     bound : callable
-        The same with ``self`` or ``cls`` bound, which the state and the arguments are for.
+        The same with ``self`` or ``cls`` bound, so that it takes the state and the arguments.
     instance : object
         That ``self`` or ``cls``, or None.
     args, kwargs
@@ -70,7 +70,7 @@ class Call:
 
     @cached_property
     def name(self) -> str:
-        """The run's name. Only those arguments must be there that are in its template."""
+        """The run's name. Only the arguments in its template must be given."""
         try:
             values = self._bind(inspect.signature(self._bound).bind_partial)
         except TypeError as error:
@@ -80,13 +80,13 @@ class Call:
 
     @cached_property
     def described(self) -> dict[str, dict[str, str]]:
-        """What is stored of the arguments that must stay the same."""
+        """The stored descriptions of the arguments that must stay the same."""
         varying = self.options.varying
         return describe({k: value for k, value in self.arguments.items() if k not in varying})
 
     @cached_property
     def varying(self) -> dict[str, dict[str, str]]:
-        """What is stored of those that may vary, where they can be described at all."""
+        """The stored descriptions of the arguments that may vary, if they can be described."""
         varying = self.options.varying
         return describe_where_possible(
             {k: value for k, value in self.arguments.items() if k in varying}
@@ -94,19 +94,19 @@ class Call:
 
     @cached_property
     def described_before(self) -> dict[str, dict[str, str]]:
-        """What would be stored of all arguments had nothing been renamed."""
+        """The descriptions of all arguments under the names from before ``renames``."""
         names = {new: old for old, new in (self.options.renames or {}).items()}
         return describe_where_possible(self.arguments, names)
 
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:
-        """The RNGs outside of the state; None where random numbers are left alone."""
+        """The RNGs outside of the state; None if random numbers are left alone."""
         named = self.options.rng
         return None if named is None else OuterRngs(named, self.arguments, self.function)
 
     @property
     def migration(self) -> Migration:
-        """What brings a state of an older version forward."""
+        """The migration of older versions of the state."""
         options = self.options
         return Migration(self.name, self.function.__name__, options.version, options.migrate)
 
@@ -117,7 +117,7 @@ class Call:
 
     @cached_property
     def code(self) -> dict[str, str]:
-        """Digests of the code that makes the run what it is."""
+        """Digests of the code of the loop and of ``replay_log``."""
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
 
@@ -127,7 +127,7 @@ class Call:
         return call_create(create, self.arguments) if create else None
 
     def start(self, state: Any) -> Any:
-        """Return the generator that goes on from a state."""
+        """Return the generator that continues from a state."""
         return self._bound(state, *self._args, **self._kwargs)
 
     def again(self, options: Options) -> Call:

@@ -1,4 +1,4 @@
-"""Calls `create` with those of a call's arguments that it names."""
+"""Calls `create` with the arguments of a call that it names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_create(create: Callable[..., Any], arguments: Sequence[str]) -> None:
 
 
 def call_create(create: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """Return the first state, made from those of `values` that `create` names."""
+    """Return the first state, made from the `values` that `create` names."""
     args, kwargs = [], {}
     for parameter in _parameters(create).values():
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -39,5 +39,5 @@ def call_create(create: Callable[..., Any], values: dict[str, Any]) -> Any:
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a builtin, such as dict, that does not say
+    except (TypeError, ValueError):  # a builtin without a signature, such as dict
         return {}

@@ -1,11 +1,11 @@
 """Digests of values, the same in every process.
 
-They are made from a value's structure, as pickle would take it apart, and not from a pickle's
-bytes: those depend on which equal objects happen to be the same one.
+They are made from a value's structure, as pickle would take it apart, and not from the bytes of a
+pickle: these also depend on which equal objects are one and the same.
 
-A digest says in which version of this way it was made: ``"2:9f0c..."``. Those without a version are
-of version 1, the only one so far. Two versions give the same value different digests, so only
-digests of one version can be compared.
+A digest begins with the version of this method: ``"2:9f0c..."``. Those without a version are of
+version 1, the only one so far. The digests of a value differ between versions, so only digests of
+one version can be compared.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["are_comparable", "digest_value", "version_of"]
 
 
 def digest_value(value: Any, names: Mapping[str, str], above: tuple[int, ...] = ()) -> str:
-    """Return the digest of a value; what its pickling raises is raised.
+    """Return the digest of a value; errors of its pickling are passed on.
 
     Parameters
     ----------
     value : object
         The value.
     names : mapping of str to str
-        Names for classes, functions and modules, by those that they have; see `present_name`.
+        Other names for classes, functions and modules, by their present ones; see `present_name`.
     above : tuple of int
-        The identities of the objects that it lies in.
+        The ids of the objects that contain it.
     """
     digest = xxh3_128()
     _feed(digest.update, value, names, above)
@@ -48,7 +48,7 @@ def digest_value(value: Any, names: Mapping[str, str], above: tuple[int, ...] = 
 def _feed(
     update: Callable[[Any], None], value: Any, names: Mapping[str, str], above: tuple[int, ...]
 ) -> None:
-    """Feed the structure of a value; `above` are the objects that it lies in."""
+    """Feed the structure of a value; `above` has the ids of the objects that contain it."""
 
     def head(kind: str, size: int) -> None:
         update(f"{kind}:{size};".encode())
@@ -90,7 +90,7 @@ def _feed(
     elif kind is dict:
         head("dict", len(value))
         unordered(value.items())
-    elif (seed := seed_of(value)) is not None:  # where it stands is stored with the run
+    elif (seed := seed_of(value)) is not None:  # its position is stored with the run
         each([kind, type(canonical(value)), seed.entropy, seed.spawn_key])
     elif isinstance(value, ModuleType):
         leaf("module", present_name(value.__name__, names).encode())
@@ -112,7 +112,7 @@ def _feed(
 
 
 def _distinctions(routine: Any) -> list[Any]:
-    """Return what else makes a function what it is, where its name does not lead to it."""
+    """Return the parts of a function that its name does not determine."""
     owner = getattr(routine, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType):
         return [owner]
@@ -129,5 +129,5 @@ def version_of(digest: str) -> str:
 
 
 def are_comparable(one: str, two: str) -> bool:
-    """Return whether two digests are made in the same way."""
+    """Return whether two digests are of the same version."""
     return version_of(one) == version_of(two)

@@ -1,4 +1,4 @@
-"""Digests of bytecode, by which changed code is noticed."""
+"""Digests of bytecode, by which a change of the code is noticed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["content", "fingerprint"]
 
 
 def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str, str]:
-    """Return a digest of the bytecode of each function that has one.
+    """Return a digest of the bytecode of each function that has any.
 
-    Bytecode differs between versions of Python, so the digests of one are not compared with
-    those of another: the version is in the names.
+    Bytecode differs between versions of Python. The version is a part of each name, so that digests
+    of different versions are not compared.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = {}
@@ -30,7 +30,7 @@ def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str,
 
 
 def content(code: CodeType) -> tuple[Any, ...]:
-    """Return what a piece of bytecode does, without where it was written."""
+    """Return the instructions, names and constants of bytecode, without its place in a file."""
     constants = [
         content(value) if isinstance(value, CodeType) else _stable(value)
         for value in code.co_consts

@@ -1,8 +1,8 @@
-"""The meaning of ``replay_log``: how increments become state, live and in recovery alike.
+"""The meaning of ``replay_log``: how increments become state, both live and in recovery.
 
 The three modes are `Fold` (a function was given), `Replace` (left out: the increment is the new
-state) and `NoLog` (None: increments are not logged). Whatever depends on the mode asks this one
-object. A checkpoint stores the mode's `word`.
+state) and `NoLog` (None: increments are not logged). All code that depends on the mode asks this
+one object. A checkpoint stores the mode's `word`.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ ReplayLog = Callable[[Any, Any], Any]
 
 # These two are values, compared by identity.
 def REPLACE(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
-    """Return the increment: the default ``replay_log``, where it is the new state."""
+    """Return the increment, which is the new state: the default ``replay_log``."""
     return increment
 
 
 def STORED(state: Any, increment: Any) -> Any:  # noqa: ARG001, N802
-    """Stands for the ``replay_log`` that the run itself was written with."""
-    raise AssertionError("this is a mark and never called")
+    """Stands for the ``replay_log`` that the run was written with."""
+    raise AssertionError("this is a marker and is never called")
 
 
 class LogMode:
-    """How the increments of a run become its state.
+    """The way in which the increments of a run become its state.
 
     Attributes
     ----------
     word : str
         The mode's name in a checkpoint.
     text : str
-        The same for a person.
+        The mode's description for a person.
     is_logged : bool
         Whether increments are logged, and so survive one by one.
     has_function : bool
-        Whether there is a function of the user's, whose code and RNGs matter.
+        Whether the user gave a function; if so, its code and its RNGs matter.
     replaces_state : bool
         Whether an increment is the new state.
     asks_stored : bool
-        Whether it is the run's own mode that is wanted, whatever that was.
+        Whether the mode is the one that the run was written in.
     fold : callable
-        ``fold(state, increment) -> state``, the very function that a step calls.
+        ``fold(state, increment) -> state``, which a step calls directly.
     """
 
     word: ClassVar[str]
@@ -85,11 +85,11 @@ class LogMode:
         state : object
             The state of the checkpoint.
         increments : iterator of Encoded
-            They are read to their end.
+            The increments, which are read to their end.
         load : callable
             Decodes one of them.
         place : callable
-            Says, for a message, which increment was read last.
+            Names, for a message, the increment that was read last.
         """
         fold = self.fold
         for encoded in increments:
@@ -111,7 +111,7 @@ class Fold(LogMode):
 
 
 class Replace(LogMode):
-    """``replay_log`` was left out: the newest increment is the state."""
+    """``replay_log`` is left out: the newest increment is the state."""
 
     word = "replace"
     text = "left out"
@@ -132,7 +132,7 @@ class Replace(LogMode):
 
 
 class NoLog(LogMode):
-    """``replay_log`` is None: the loop changes its state itself, and only checkpoints keep it."""
+    """``replay_log`` is None: the loop changes its state itself; only checkpoints store it."""
 
     word = "none"
     text = "None"
@@ -150,14 +150,14 @@ class NoLog(LogMode):
     ) -> Any:
         for _ in increments:
             raise CodecError(
-                f"{place()} is an increment, and there is no replay_log to replay it with.\n"
+                f"{place()} is an increment, but there is no replay_log to replay it with.\n"
                 "Give replay_log=, the function that the run was written with."
             )
         return state
 
 
 class AsStored(LogMode):
-    """The mode that the run was written in, which its checkpoint tells."""
+    """The mode that the run was written in, according to its checkpoint."""
 
     word = "unknown"
     text = "unknown"
@@ -177,9 +177,9 @@ def log_mode(replay_log: ReplayLog | None) -> LogMode:
 
 
 def describe(word: str) -> str:
-    """Return what a person wrote as ``replay_log`` where a checkpoint has this word."""
+    """Return a description of ``replay_log`` for the word in a checkpoint."""
     return next(mode.text for mode in _MODES if mode.word == word)
 
 
 def _refuse(state: Any, increment: Any) -> NoReturn:  # noqa: ARG001
-    raise AssertionError("without a log there is nothing to fold")
+    raise AssertionError("without a log, no increment is folded")

@@ -1,4 +1,4 @@
-"""Brings the state of an older version of a script forward to the present one."""
+"""Migrates the state of an older version of a script to the present one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Migration"]
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The way to the present version of a run's state.
+    """The migration of a run's state to the present version.
 
     Attributes
     ----------
@@ -33,24 +33,23 @@ class Migration:
     migrate: Callable[[Any, int], Any] | None
 
     def since(self, stored: int) -> Callable[[Any], Any] | None:
-        """Return what brings a state of a stored version forward; None where there is no need.
+        """Return the function that migrates a state of a stored version; None if it is present.
 
         Raises
         ------
         UsageError
-            There is no way from the stored version to the present one.
+            The stored version is newer than the present one, or it is older and there is no
+            `migrate`.
         """
         if stored == self.version:
             return None
         written = f"the run {self.name!r} was written by version {stored} of {self.function}"
         if stored > self.version:
-            raise UsageError(
-                f"{written}, and this script has version {self.version}.\nRun the newer script."
-            )
+            raise UsageError(f"{written}; this is version {self.version}.\nRun the newer script.")
         migrate = self.migrate
         if migrate is None:
             raise UsageError(
-                f"{written}, and this script has version {self.version} without migrate.\n"
+                f"{written}; this is version {self.version}, without migrate.\n"
                 f"To migrate the state, give migrate=, a function of it and its version ({stored}) "
                 f"that returns the state of version {self.version}.\n"
                 f"If the state is still the same, give version={stored}.\n"

@@ -34,7 +34,7 @@ def format_name(template: str, values: dict[str, Any]) -> str:
     Raises
     ------
     UsageError
-        A value is missing, or the name would not do as one.
+        A value is missing, or the result is not a valid name.
     """
     try:
         name = template.format(**values)

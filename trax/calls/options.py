@@ -35,12 +35,12 @@ class Option:
     Attributes
     ----------
     default : object
-        Its value if it is not given.
+        The value if the option is not given.
     check : callable
-        Returns a value as `Options` has it, or raises a `UsageError`.
+        Returns a value in the form that `Options` has, or raises a `UsageError`.
     fit : callable
-        ``fit(value, arguments)``: refuses a checked value that does not suit the names of the
-        function's arguments. It is not asked about None.
+        ``fit(value, arguments)``: refuses a checked value that does not fit the names of the
+        function's arguments. It is not called with None.
     """
 
     default: Any
@@ -96,7 +96,7 @@ def _check_sync(sync: Any) -> Sync:
 
 def _check_progress(progress: bool) -> bool:
     if progress:
-        import trax.integrations.tqdm  # noqa: F401  # it says now if tqdm is missing
+        import trax.integrations.tqdm  # noqa: F401  # if tqdm is missing, this raises at once
     return progress
 
 
@@ -115,7 +115,7 @@ def _check_renames(renames: Any) -> dict[str, str]:
 
 
 class Given(TypedDict, total=False):
-    """The options as they are given: for each the type, the default and the checks."""
+    """The options as the user gives them: for each the type, the default and the checks."""
 
     create: Annotated[Callable[..., Any] | None, Option(None, _callable("create"), check_create)]
     replay_log: Annotated[
@@ -145,7 +145,7 @@ _DECLARED: dict[str, tuple[Any, Option]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options as they are checked; see `trax.resumable` for what each means."""
+    """The options after the checks; `trax.resumable` documents each of them."""
 
     create: Callable[..., Any] | None
     replay_log: Callable[[Any, Any], Any] | None
@@ -167,7 +167,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.migrate is not None and self.version == 1:
             raise UsageError(
-                "migrate would never be called: what is stored without a version has version 1.\n"
+                "migrate would never be called: a state stored without a version has version 1.\n"
                 "Give version=2."
             )
 
@@ -178,7 +178,7 @@ class Options:
         Parameters
         ----------
         given : Given
-            Those that are not left out.
+            The options that were given.
         function : str
             The function's name.
         arguments : sequence of str
@@ -187,7 +187,7 @@ class Options:
         Raises
         ------
         UsageError
-            One of them cannot work.
+            One of them is invalid.
         """
         checked = {
             name: option.checked(given.get(name, option.default), arguments)
@@ -208,7 +208,7 @@ def _either(policies: list[Callable[[Since], bool]]) -> Callable[[Since], bool]:
 
 
 def check_option(name: str, value: Any) -> Any:
-    """Return the value of one option as `Options` would have it."""
+    """Return the value of one option in the form that `Options` has."""
     return _DECLARED[name][1].check(value)
 
 

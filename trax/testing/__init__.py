@@ -1,7 +1,7 @@
 """Crashes that can be enumerated, for tests of loops and of trax itself.
 
-`check_resume` and `check_power_cut` are for a test of your own loop: they break it off wherever it
-can be broken off, resume it, and compare it with a run that nobody disturbed.
+`check_resume` and `check_power_cut` are for a test of your own loop: they interrupt it at every
+possible place, resume it, and compare it with an uninterrupted run.
 """
 
 from trax._public import publish

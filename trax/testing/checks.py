@@ -1,4 +1,4 @@
-"""Whether a loop is resumed exactly, wherever it was broken off."""
+"""Checks that a loop resumes exactly, wherever it was interrupted."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from trax.testing.trials import Crash, Story, Trials, crashes, kills
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
 
-_ONCE = 0.9  # of all power cuts have no other one behind them
+_ONCE = 0.9  # the fraction of power cuts that are not followed by another one
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was checked, and found to be as it should be.
+    """The extent of a check that found no difference.
 
     Attributes
     ----------
     steps : int
-        How many increments the undisturbed run has handed out.
+        The number of increments that the uninterrupted run handed out.
     crashes : int
-        From how many crashes the loop was resumed, each different from the others.
+        The number of crashes from which the loop was resumed, each different from the others.
     """
 
     steps: int
@@ -41,46 +41,45 @@ def check_resume(
     prepare: Callable[[], object] | None = None,
     ignore: Iterable[str] = (),
 ) -> Checked:
-    """Check that a loop goes on exactly wherever it is killed or closed.
+    """Check that a loop resumes exactly, wherever it is killed or closed.
 
-    The loop is run undisturbed first. Then it is killed after everything that it does to the disk,
-    and so after every step: as it is, and again with a checkpoint after every step. And it
-    is closed after every step. Each time it is resumed and run to its end. Every increment and
-    every state must be, to the last bit, what they were in the undisturbed run; the result, the
-    files that it writes and the next numbers of random generators, too.
+    The loop is run without interruption first. Then it is killed after each of its operations on
+    the disk, and so after every step: once with its own options, and once with a checkpoint after
+    every step. It is also closed after every step. Each time it is resumed and run to its end.
+    Every increment and every state must be the same as in the uninterrupted run, to the last bit.
+    So must the result, the files that it writes and the next numbers of its RNGs.
 
-    All of that happens in this process, in temporary directories, one of which is the current one
-    while the loop runs; the store of the loop is not touched. So the loop must come to an end, and
-    soon, since it is run about as often as it has steps; and it must write to relative paths.
+    All runs are in this process, in temporary directories; one of these is the current directory
+    while the loop runs. The store of the loop is not touched. So the loop must end, and soon, since
+    it is run about as often as it has steps. And it must write to relative paths.
 
     Parameters
     ----------
     run : Run or AsyncRun
-        A call of the decorated function from which no increment was asked for, such as
-        ``walk(steps=10)``. Each run has copies of its arguments.
+        A call of the decorated function, such as ``walk(steps=10)``, from which no increment was
+        requested yet. Each run has copies of its arguments.
     limit : int or None
-        How many kills of each kind are tried at most, drawn at random, and how many times it is
-        closed. None: all.
+        The largest number of kills of each kind, drawn at random, and of closings. None: all.
     seed : int
-        What they are drawn with.
+        The seed for drawing them.
     prepare : callable, optional
-        What a script does before the call, such as writing a file that the loop reads or
-        seeding random generators; called before every run, in its directory.
+        A function that does the work of a script before the call, such as writing a file that the
+        loop reads or seeding RNGs. It is called before every run, in the directory of that run.
     ignore : str or iterable of str
         Patterns of files that need not be the same, as in ``["*.log"]``.
 
     Returns
     -------
     Checked
-        How much was checked.
+        The number of steps and of crashes.
 
     Raises
     ------
     UsageError
         `run` is no such call, or `limit` no such number.
     AssertionError
-        It went on differently. The message says where it was broken off, what differs first, what
-        it may come of, and where the directory is kept as it was then.
+        The resumed loop differed. The message gives the place of the interruption, the first
+        difference, its possible causes, and the path of a copy of the directory as it was then.
 
     Examples
     --------
@@ -94,7 +93,7 @@ def check_resume(
     >>> check_resume(walk(steps=5)).steps
     5
 
-    A loop that keeps something outside of its state does not go on from where it was:
+    A loop with data outside of its state does not resume exactly:
 
     >>> @trax.resumable(create=int)
     ... def count(n, below):
@@ -105,7 +104,7 @@ def check_resume(
     >>> check_resume(count(below=10))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    AssertionError: count does not go on as if nothing had happened: killed after step 1...
+    AssertionError: count does not resume exactly: killed after step 1...
     increment 2: live 3, resumed 2
     ...
     """
@@ -138,40 +137,40 @@ def check_power_cut(
     prepare: Callable[[], object] | None = None,
     ignore: Iterable[str] = (),
 ) -> Checked:
-    """Check that a loop goes on exactly after a power cut, and after another one in recovery.
+    """Check that a loop resumes exactly after a power cut, and after another one in recovery.
 
-    What a run does to the disk is recorded. What of it was forced to the disk is there after a
-    power cut; all else may be there, be missing, be torn, or have come in another order. From
-    what any such power cut leaves the loop is resumed, run to its end and compared with an
-    undisturbed run, as `check_resume` does. Under ``sync="always"`` no increment that was handed
-    out may be lost, and otherwise none that was forced. Some of the power cuts come while the
-    loop is resumed from another one, or from a kill, or later.
+    The operations of a run on the disk are recorded. Data that was forced to the disk survives a
+    power cut; all other data may survive, be missing, be torn, or have arrived in another order.
+    The loop is resumed from the files that such a power cut can leave, run to its end and compared
+    with an uninterrupted run, as `check_resume` does. Under ``sync="always"`` no increment that was
+    handed out may be lost, and otherwise none that was forced. Some of the power cuts come while
+    the loop is resumed from another one, or from a kill, or later.
 
     Parameters
     ----------
     run : Run or AsyncRun
-        A call of the decorated function from which no increment was asked for.
+        A call of the decorated function from which no increment was requested yet.
     limit : int or None
-        How many power cuts of an undisturbed run are tried at most, drawn at random; about half
-        as many more come while a run is resumed. None: all that differ, which can be very many.
+        The largest number of power cuts of an uninterrupted run, drawn at random; about half as
+        many more come while a run is resumed. None: all that differ, which can be very many.
     seed : int
-        What they are drawn with.
+        The seed for drawing them.
     prepare : callable, optional
-        What a script does before the call; see `check_resume`.
+        A function that does the work of a script before the call; see `check_resume`.
     ignore : str or iterable of str
         Patterns of files that need not be the same.
 
     Returns
     -------
     Checked
-        How much was checked.
+        The number of steps and of crashes.
 
     Raises
     ------
     UsageError
         `run` is no such call, or `limit` no such number.
     AssertionError
-        It went on differently; see `check_resume`.
+        The resumed loop differed; see `check_resume`.
 
     Examples
     --------
@@ -221,7 +220,7 @@ def _trials(
 
 
 def _cut_again(trials: Trials, recorder: Recorder, story: Story) -> int:
-    """Let the power go while a run is resumed, or later; return how many cuts were tried."""
+    """Cut the power while a run is resumed, or later; return the number of cuts."""
     done = 0
     for crash in crashes(recorder, 4, trials.rng):
         trials.resume(crash, _cut(crash, recorder.begun, story), "third")
@@ -234,7 +233,7 @@ def _always(_: object) -> bool:
 
 
 def _cut(crash: Crash, begun: int, before: Story | None = None) -> Story:
-    text = f"the power went after step {crash.promise.handed_out} ({_where(crash, begun)})"
+    text = f"power cut after step {crash.promise.handed_out} ({_where(crash, begun)})"
     if before is None:
         return Story(text, crash.promise.durable)
     return Story(f"{before.text}, and then {text}", max(before.least, crash.promise.durable))

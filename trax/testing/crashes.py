@@ -1,15 +1,15 @@
-"""What a power cut can leave of a tree of directories and files.
+"""A model of a disk, and of the files that a power cut can leave on it.
 
-A `Disk` is told every operation. What was forced is durable; of all else, `Disk.images` says what
-may have arrived when the power goes:
+A `Disk` is given every operation. Data that was forced is durable. `Disk.images` yields the files
+that a power cut can leave, each with a choice of the operations that were not forced:
 
 - Writes: all, none, all up to one, all but one, all of one file or all but those. The last one to
-  arrive is torn at a sector, at a page or, behind the end of the file, in the middle. Where a
-  write made a file longer, the length may be there without the data, which is zeros then. A sector
+  arrive is torn at a sector, at a page or, after the end of the file, in the middle. If a write
+  made a file longer, the new length may arrive without the data, which is zeros then. A sector
   that is overwritten is either the old one or the new one.
-- Names: those of a directory change in order, and each directory for itself. A rename is one
-  change, also where it leads from one directory to another. A name is there only once its
-  directory was forced, whatever of the file is.
+- Names: the changes in one directory arrive in order, and each directory by itself. A rename is one
+  change, even from one directory to another. A name is durable only after its directory was forced,
+  no matter how much of the file is.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ __all__ = ["ROOT", "Disk", "Image", "Operation", "Tree", "crash_images"]
 ROOT = -1
 _SECTOR = 512
 _PAGE = 4096
-_MANY = 16  # sectors or pages of one write that are all tried
+_MANY = 16  # the largest number of sectors or pages of one write after which it is torn
 
 # The files by their paths; a directory has a slash at the end of its path, and no content.
 Image = dict[str, bytes]
 
 
 class Operation(NamedTuple):
-    """One call that changes the tree: what, which file (by number), and with what.
+    """One call that changes the tree: its kind, the number of the file, and the arguments.
 
     =================== ======================================================================
     ``create``          a new file, as `name` in `directory`
     ``mkdir``           a new directory, likewise
-    ``link``            a further name for a file that is there
+    ``link``            a further name for an existing file
     ``rename``          from `name` in `directory` to `other` in `target`
     ``remove``          a name of a file, or an empty directory
     ``write``           `data` at `offset`
     ``truncate``        to the length `offset`
-    ``sync``            what was written to the file is durable
+    ``sync``            all writes to the file are durable
     ``sync directory``  the names in the directory `file` are durable
     =================== ======================================================================
 
@@ -59,19 +59,19 @@ class Operation(NamedTuple):
 
     @property
     def directories(self) -> set[int]:
-        """Those whose names it changes."""
+        """The directories whose names it changes."""
         return {self.directory, self.target} if self.kind == "rename" else {self.directory}
 
 
 class Tree:
-    """Directories and files as they are.
+    """A tree of directories and files.
 
     Attributes
     ----------
     contents : dict of int to bytearray
-        What is in each file, by number.
+        The content of each file, by number.
     entries : dict of int to dict of str to int
-        What is in each directory: numbers of files and directories, by name.
+        The entries of each directory: numbers of files and directories, by name.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Tree:
         self.name(operation)
 
     def name(self, operation: Operation) -> None:
-        """Carry out what an operation does to names, as far as they are there."""
+        """Carry out the changes of names in an operation, except for names that are missing."""
         entries = self.entries[operation.directory]
         if operation.kind in ("create", "mkdir", "link"):
             entries[operation.name] = operation.file
@@ -101,7 +101,7 @@ class Tree:
             entries.pop(operation.name, None)
 
     def image(self) -> Image:
-        """Return what is there, by path."""
+        """Return the contents of all files, by path."""
         image: Image = {}
         self._collect(ROOT, "", image)
         return image
@@ -116,12 +116,12 @@ class Tree:
 
 
 class Disk:
-    """A tree together with what of it is durable, and what is not yet.
+    """A tree, and beside it the part that is durable and the operations that are not yet.
 
     Attributes
     ----------
     live : Tree
-        What every process sees.
+        The tree that every process sees.
     """
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Disk:
                 self._durable.entries[file] = {}
 
     def _sync_names(self, directory: int) -> None:
-        """Make the changes in a directory durable, and what came before them where they lead."""
+        """Make the changes in a directory durable, and earlier ones where a rename links them."""
         needed = {directory}
         arrived: list[Operation] = []
         left: list[Operation] = []
@@ -164,15 +164,15 @@ class Disk:
         self._names = left[::-1]
 
     def images(self, limit: int | None = None, rng: random.Random | None = None) -> Iterator[Image]:
-        """Yield what a power cut could leave now, at most `limit` images of it.
+        """Yield the images that a power cut could leave now, at most `limit` of them.
 
         Parameters
         ----------
         limit : int, optional
-            Where there are more, so many are drawn at random, most of them from those that are
-            listed above, and some any mixture.
+            The largest number of images. If there are more, they are drawn at random: most from
+            the choices in the module's docstring, some from any mixture of writes.
         rng : random.Random, optional
-            What they are drawn with.
+            The RNG for drawing them.
         """
         names = list(self._choose_names())
         writes = list(dict.fromkeys(self._choose_writes()))
@@ -199,7 +199,7 @@ class Disk:
         return after.image()
 
     def _choose_names(self) -> Iterator[list[Operation]]:
-        """Yield which of the changes of names that were not forced have arrived."""
+        """Yield the choices of unforced changes of names that can have arrived together."""
         by_directory: dict[int, list[int]] = {}
         for number, operation in enumerate(self._names):
             for directory in operation.directories:
@@ -220,7 +220,7 @@ class Disk:
                 yield chosen
 
     def _choose_writes(self) -> Iterator[tuple[Operation, ...]]:
-        """Yield which of the writes that were not forced have arrived, and how."""
+        """Yield the choices of unforced writes that can have arrived together, whole or torn."""
         pending = tuple(self._writes)
         yield pending
         files = {write.file for write in pending}
@@ -229,15 +229,15 @@ class Disk:
                 yield tuple(write for write in pending if write.file == file)
                 yield tuple(write for write in pending if write.file != file)
         for index, write in enumerate(pending):
-            before, behind = pending[:index], pending[index + 1 :]
+            before, after = pending[:index], pending[index + 1 :]
             yield before
-            yield before + behind
+            yield before + after
             for piece in self._pieces(write):
                 yield (*before, piece)
-                yield (*before, piece, *behind)
+                yield (*before, piece, *after)
 
     def _mix_writes(self, rng: random.Random) -> tuple[Operation, ...]:
-        """Return any mixture: of each file any writes, and any of them torn."""
+        """Return any mixture of the writes to each file, each of them whole or torn."""
         often = {write.file: rng.random() for write in self._writes}
         arrived: list[Operation] = []
         for write in self._writes:
@@ -249,15 +249,15 @@ class Disk:
         return tuple(arrived)
 
     def _pieces(self, write: Operation) -> Iterator[Operation]:
-        """Yield what may arrive of a write: its beginning, and its length without its data."""
+        """Yield the parts of a write that may arrive: its beginning; its length without data."""
         length = len(self._durable.contents[write.file])
-        is_behind = write.offset >= length
+        is_appended = write.offset >= length
         size = len(write.data)
-        if is_behind and size:
+        if is_appended and size:
             yield write._replace(data=bytes(size))
-        for torn in _tears(write.offset, size, is_behind=is_behind):
+        for torn in _tears(write.offset, size, is_appended=is_appended):
             yield write._replace(data=write.data[:torn])
-            if is_behind:
+            if is_appended:
                 yield write._replace(data=write.data[:torn].ljust(size, b"\0"))
 
 
@@ -275,9 +275,9 @@ def _write(content: bytearray, operation: Operation) -> None:
     content[offset : offset + len(operation.data)] = operation.data
 
 
-def _tears(offset: int, size: int, *, is_behind: bool) -> list[int]:
-    """Return after how many bytes a write is torn."""
-    tears = {size // 2} if is_behind else set()
+def _tears(offset: int, size: int, *, is_appended: bool) -> list[int]:
+    """Return the lengths, in bytes, at which a write can be torn."""
+    tears = {size // 2} if is_appended else set()
     for unit in (_SECTOR, _PAGE):
         places = range(unit - offset % unit, size, unit)
         tears.update([*places[: _MANY // 2], *places[-_MANY // 2 :]])

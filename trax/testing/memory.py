@@ -1,7 +1,7 @@
-"""A directory in memory that remembers every operation, so that crashes can be enumerated.
+"""A directory in memory that records every operation, so that crashes can be enumerated.
 
-`MemoryDirectory` behaves as the local disk does. `crash_images` takes any number of its
-operations and yields the directories that a power cut at that instant could leave behind.
+`MemoryDirectory` behaves like the local disk. `crash_images` takes any number of its operations and
+yields the files that a power cut right after them could leave.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class MemoryDirectory:
     Parameters
     ----------
     files : dict of str to bytes, optional
-        What is there, and durable, to begin with.
+        The files at first, all durable.
     boot : str, optional
-        The boot that this directory pretends to live in.
+        The boot id of the machine that the directory appears to be on.
     key : Key, optional
-        What its files are signed with.
+        The key that its files are signed with.
 
     Attributes
     ----------
     operations : list of Operation
-        Everything that changed it, in order.
+        All operations that changed it, in order.
     """
 
     path = "<memory>"
@@ -91,7 +91,7 @@ class MemoryDirectory:
             self.contents[len(self.contents)] = bytearray(content)
 
     def apply(self, operation: Operation) -> None:
-        """Carry out an operation and remember it."""
+        """Carry out an operation and record it."""
         self.operations.append(operation)
         self._tree.apply(operation)
 

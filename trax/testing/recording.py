@@ -1,10 +1,11 @@
-"""Records what a process does to a tree of directories on the real disk.
+"""Records the operations of a process on a tree of directories on the real disk.
 
-Strategy: before and after every call that changes names or forces anything, and around every
-write to a log or a checkpoint, the tree is compared with what it was: its names, the files behind
-them, and their contents. The difference is what happened in between, whoever did it. So it is the
-real code that runs, and what is recorded is what it did, not what it meant to do. Nothing is
-forced while it is recorded: the disk is a model.
+Strategy: the tree is compared with its last known form before and after every call that changes
+names or forces anything, and around every write to a log or a checkpoint. Its names are compared,
+the files that they refer to, and the contents of these. The operations are derived from the
+differences, no matter which code caused them: so the real code runs, and the record shows its
+actual effects, not its intentions. Nothing is forced while it is recorded, since the disk is a
+model.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from trax.testing.crashes import ROOT, Image, Operation, Tree
 
 __all__ = ["Recorder", "common", "replaced", "snapshot", "write_image"]
 
-# Files whose time is older than this when they are looked at have not been written to since
-# without another time: the clock of a file system is coarse.
+# The clock of a file system is coarse: two writes can get the same time. But if that time is older
+# than this when a file is read, a later write gets another one.
 _RACY = 50_000_000  # nanoseconds
 
 _CALLS = (
@@ -39,27 +40,28 @@ _CALLS = (
     "pwrite",
 )
 
-_File = tuple[int, int]  # what the operating system knows it by: device and inode
+_File = tuple[int, int]  # its identity to the operating system: device and inode
 
 
 class Recorder:
-    """Records what happens to a tree.
+    """Records the operations on a tree.
 
     Parameters
     ----------
     root : str
-        The directory. What is there already is durable.
+        The directory.
     ignored : tuple of str
-        Paths in it that are not looked at.
+        Paths in it that are left out.
     before : sequence of Operation
-        What has led to what is there, of which not all need be durable. Left out, all of it is.
+        The operations that led to its present content, which may be durable in part. If they are
+        left out, all of the content is durable.
 
     Attributes
     ----------
     operations : list of Operation
-        What happened, in order; the first `begun` of them make what was there already.
+        The operations, in order; the first `begun` of them make the content at the beginning.
     marks : list
-        What `mark` was told, each with the number of operations until then.
+        The values that were given to `mark`, each with the number of operations until then.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Recorder:
         self._ignored = {os.path.join(root, path) for path in ignored}
         self._tree = Tree()
         self._numbers: dict[_File, int] = {}
-        self._open: dict[int, int] = {}  # by number: a file that is open keeps its inode
+        self._open: dict[int, int] = {}  # by number: while a file is open, its inode is not reused
         self._seen: dict[int, tuple[int, int]] = {}
         self._next = 0
         self._guard = threading.RLock()
@@ -89,13 +91,13 @@ class Recorder:
         self.begun = len(self.operations)
 
     def mark(self, value: Any) -> None:
-        """Remember something that is so from this operation on."""
+        """Record a value that applies from this operation on."""
         with self._guard:
             self.observe()
             self.marks.append((len(self.operations), value))
 
     def observe(self) -> None:
-        """Record what has changed since the last time."""
+        """Record the changes since the last time."""
         with self._guard:
             while True:
                 found: dict[int, dict[str, int]] = {}
@@ -112,7 +114,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Watch the calls of this process for the length of a block."""
+        """Watch the calls of this process during a block."""
         watch = self._watched
         open_raw = process.raw
 
@@ -134,7 +136,7 @@ class Recorder:
                 self.observe()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         while self._open:
             os.close(self._open.popitem()[1])
 
@@ -169,7 +171,7 @@ class Recorder:
         found: dict[int, dict[str, int]],
         present: dict[int, os.stat_result],
     ) -> None:
-        """Find all directories with what is in them, and all files."""
+        """Find all directories with their entries, and all files."""
         if directory == ROOT:
             status = os.stat(path)
             self._numbers[status.st_dev, status.st_ino] = ROOT
@@ -188,7 +190,7 @@ class Recorder:
                 present[number] = status
 
     def _recognise(self, path: str, directory: int) -> None:
-        """Find the files that are known by their numbers."""
+        """Find the files on the disk that the recorded operations refer to by number."""
         for name, number in self._tree.entries[directory].items():
             inner = os.path.join(path, name)
             status = os.stat(inner)
@@ -254,7 +256,7 @@ class Recorder:
             self._emit(Operation("write", file, begin, new[begin:end]))
 
     def _forget(self, present: set[int]) -> None:
-        """Let go of what has no name any more; another file may have its inode from now on."""
+        """Close files that have no name any more; another file may get their inodes from now on."""
         for key, number in list(self._numbers.items()):
             if number not in present:
                 del self._numbers[key]
@@ -272,7 +274,7 @@ def _read(fd: int) -> bytes:
 
 
 def _difference(old: bytes | bytearray, new: bytes) -> tuple[int, int]:
-    """Return from where to where bytes are not what they were."""
+    """Return the begin and the end of the bytes that have changed."""
     begin = common(old, new)
     if len(new) > len(old):
         return begin, len(new)
@@ -280,7 +282,7 @@ def _difference(old: bytes | bytearray, new: bytes) -> tuple[int, int]:
 
 
 def common(one: bytes | bytearray, two: bytes | bytearray) -> int:
-    """Return how many bytes both begin with."""
+    """Return the length of the common beginning of both, in bytes."""
     begin, end = 0, min(len(one), len(two))
     while begin < end:
         middle = (begin + end + 1) // 2
@@ -293,7 +295,7 @@ def common(one: bytes | bytearray, two: bytes | bytearray) -> int:
 
 @contextlib.contextmanager
 def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
-    """Replace attributes for the length of a block."""
+    """Replace attributes during a block."""
     before = {name: getattr(owner, name) for name in attributes}
     try:
         for name, value in attributes.items():
@@ -305,7 +307,7 @@ def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 
 
 def snapshot(root: str) -> Image:
-    """Return what is in a directory, as an image."""
+    """Return the content of a directory, as an image."""
     image: Image = {}
     for path, directories, names in os.walk(root):
         directories.sort()
@@ -318,7 +320,7 @@ def snapshot(root: str) -> Image:
 
 
 def write_image(image: Image, root: str) -> None:
-    """Make what an image holds, in an empty directory, for its owner alone."""
+    """Write the files of an image into an empty directory, accessible to the owner only."""
     for name, content in image.items():
         path = os.path.join(root, name)
         if name.endswith("/"):

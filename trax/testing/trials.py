@@ -1,9 +1,9 @@
-"""One loop, run again and again in directories of its own, and broken off.
+"""Trials of one loop: it is run again and again, interrupted, resumed and compared.
 
-Strategy: an undisturbed run is the reference; every increment and state of it is kept, as a
-pickle. Another run is recorded. From what it did to the disk follow the directories that a crash
-would have left, and in each of them the loop is resumed, as a process would that knows nothing of
-the ones before, run to its end, and compared with the reference at every step.
+Strategy: an uninterrupted run is the reference; each of its increments and states is kept as a
+pickle. Another run is recorded, and the directories that a crash could have left are derived from
+its operations on the disk. In each of these the loop is resumed, as if by a new process, run to its
+end, and compared with the reference at every step.
 """
 
 from __future__ import annotations
@@ -40,51 +40,51 @@ __all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
 AnyRun = Run[Any, Any, Any] | AsyncRun[Any, Any]
 
 _STORE = ".trax"
-_MEMORY = "/dev/shm"  # noqa: S108  # where Linux keeps files in memory; mkdtemp makes it ours
+_MEMORY = "/dev/shm"  # noqa: S108  # Linux keeps files in memory there; only we can use mkdtemp's
 _END: Any = object()
-_NEVER = 1 << 62  # a step that no run comes to
-_SYNC_EVERY = 3  # steps; the background's clock, for a run that is recorded
+_NEVER = 1 << 62  # a step that no run reaches
+_SYNC_EVERY = 3  # steps between two syncs of the log, which a thread does otherwise
 
 NOT_THE_SAME_TWICE = (
-    "So it is no question of resuming. What differs from run to run is for instance the time, a "
-    "generator made without a seed, the order of a set, threads that finish in any order, or a "
-    "global variable that an earlier run has changed."
+    "So the cause is not resuming: the loop differs from run to run. Possible causes: the time; an "
+    "RNG made without a seed; the order of a set; threads that finish in any order; a global "
+    "variable that an earlier run has changed."
 )
 STATE = (
-    "The same increments, folded into the same state, have not given the state that they gave "
-    "then. For instance: an object was changed after it was yielded; the generator changes the "
-    "state itself instead of yielding; replay_log depends on more than its two arguments; "
-    "__getstate__ leaves something out."
+    "The same increments, folded into the same state, did not give the same state again. Possible "
+    "causes: an object was changed after it was yielded; the generator changes the state itself "
+    "instead of yielding; replay_log depends on more than its two arguments; __getstate__ leaves "
+    "something out."
 )
 LATER = (
-    "So the loop depends on something that is not in the state as it is stored. For instance: a "
-    "local variable that is kept from one step to the next; a global variable; a random generator "
-    "that trax does not know; the time; a part of the state that __getstate__ leaves out."
+    "So the loop depends on something outside of the stored state. Possible causes: a local "
+    "variable that is kept from one step to the next; a global variable; an RNG that trax does not "
+    "know; the time; a part of the state that __getstate__ leaves out."
 )
 OUTPUT = (
-    "Write to it with trax.open(), which takes back what an interrupted step wrote, and before the "
-    "yield of that step: a resumed loop does not come by what stands behind it. Or name the file "
-    "with ignore= where it need not be the same."
+    "Write to the file with trax.open(), which removes the output of an interrupted step.\n"
+    "Write before the yield: code after the yield is not run again for the resumed step.\n"
+    "If the file need not be the same, name it with ignore=."
 )
-RANDOM = "The numbers that are drawn next would be others: see the how-to about random numbers."
+RANDOM = "The next random numbers would differ: see the how-to about random numbers."
 ELSEWHERE = (
-    "trax.testing runs the loop in an empty directory: let prepare= put there what it reads, or "
-    "give absolute paths."
+    "trax.testing runs the loop in an empty directory.\n"
+    "Create the files that it reads in prepare=, or give absolute paths."
 )
-LOST = "This is a bug of trax, or the disk was not told to keep it: see sync=."
+LOST = "This is a bug in trax, or the increments were not forced to the disk: see sync=."
 
 
 class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
-    """What is not as it was in the undisturbed run, and what that may come of."""
+    """A difference from the uninterrupted run, with advice about its cause."""
 
-    def __init__(self, what: str, advice: str) -> None:
-        super().__init__(what)
+    def __init__(self, difference: str, advice: str) -> None:
+        super().__init__(difference)
         self.advice = advice
 
 
 @dataclass
 class Outcome:
-    """What a run did: its increments and states by step, what was handed out, and its end."""
+    """The increments and states of a run by step, its first and last step, and its end."""
 
     begun: int = 0
     last: int = 0
@@ -96,14 +96,14 @@ class Outcome:
 
 
 class Promise(NamedTuple):
-    """How many increments were handed out, and how many of them no power cut can take back."""
+    """The number of increments handed out, and the number of those that survive a power cut."""
 
     handed_out: int
     durable: int
 
 
 class Crash(NamedTuple):
-    """What one crash leaves: the files, after how many operations, and what was promised."""
+    """The files that a crash leaves, the number of operations before it, and the promise then."""
 
     image: Image
     operations: int
@@ -111,7 +111,7 @@ class Crash(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What has happened before a run, for messages, and the steps that it may resume at."""
+    """The history of a run, for messages, and the steps at which it may resume."""
 
     text: str
     least: int = 0
@@ -121,7 +121,7 @@ class Story(NamedTuple):
         """Refuse any other step."""
         if not self.least <= step <= self.most:
             wanted = f"{self.least} or later" if step < self.least else f"{self.most} at most"
-            raise Differs(f"it resumed at step {step}, and should have at {wanted}", LOST)
+            raise Differs(f"the loop resumed at step {step}; expected {wanted}", LOST)
 
 
 class Trials:
@@ -132,11 +132,11 @@ class Trials:
     run : Run or AsyncRun
         The call, not begun.
     prepare : callable or None
-        What a script does before its call.
+        Does the work of a script before its call.
     ignore : tuple of str
         Patterns of files that need not be the same.
     seed : int
-        What samples are drawn with.
+        The seed for drawing samples.
     """
 
     def __init__(
@@ -144,11 +144,14 @@ class Trials:
     ) -> None:
         if not isinstance(run, (Run, AsyncRun)):
             raise UsageError(
-                f"give a call of the decorated function, such as walk(steps=10), not {run!r}"
+                f"run must be a call of the decorated function, such as walk(steps=10), not {run!r}"
             )
-        lifecycle: Lifecycle = run._lifecycle  # noqa: SLF001  # it is one of us
+        lifecycle: Lifecycle = run._lifecycle  # noqa: SLF001
         if lifecycle.status != "new":
-            raise UsageError(f"{run.name!r} has begun: give a call that nothing was asked of yet")
+            raise UsageError(
+                f"the run {run.name!r} has begun.\n"
+                "Give a call from which no increment was requested yet."
+            )
         self.name = run.name
         self.seed = seed
         self.rng = random.Random(seed)  # noqa: S311  # nothing is secret here
@@ -158,26 +161,24 @@ class Trials:
         self._prepare = prepare or _nothing
         self._ignore = ignore
         if "numpy" in sys.modules:
-            import_for("numpy.random")  # numpy does that itself only where it is asked for it
-        self._generators = [
-            (watched, watched.parts()) for watched in _outer_rngs(self._call).values()
-        ]
-        self._said: list[str] = []  # by the run that is on, or was last
-        self._said_before: list[str] = []  # by the reference
+            import_for("numpy.random")  # numpy imports that only when it is used
+        self._rngs = [(watched, watched.parts()) for watched in _outer_rngs(self._call).values()]
+        self._warnings: list[str] = []  # of the present run, or the last one
+        self._reference_warnings: list[str] = []
         self._ticks: list[Callable[[], None]] = []
         self._has_outputs = False
 
     # -- one run after the other -----------------------------------------------------------
 
     def reference(self) -> Outcome:
-        """Run the loop undisturbed, for what comes after to be compared with."""
+        """Run the loop uninterrupted, as the reference for later runs."""
         with _directory() as directory, self._process(directory, "first"):
             try:
                 self.expected = self._play()
             except FileNotFoundError as error:
                 error.add_note(ELSEWHERE)
                 raise
-        self._said_before = self._said
+        self._reference_warnings = self._warnings
         return self.expected
 
     @property
@@ -186,20 +187,20 @@ class Trials:
         return self._call.log_mode.is_logged
 
     def record(self, **options: Any) -> Recorder:
-        """Run the loop undisturbed once more, and record what it does to the disk."""
-        story = Story("run a second time, undisturbed")
+        """Run the loop uninterrupted once more, and record its operations on the disk."""
+        story = Story("run a second time, uninterrupted")
         with _directory() as directory, self._process(directory, "first"):
             return self._record(story, None, directory, **options)
 
     def resume(self, crash: Crash, story: Story, boot: str) -> None:
-        """Resume the loop from what a crash has left, run it to its end, and compare it."""
+        """Resume the loop from the files that a crash left, run it to its end, and compare it."""
         with self._left_by(crash, boot):
-            self._tell(story, crash.image, lambda: self._play(None, story))
+            self._explain(story, crash.image, lambda: self._play(None, story))
 
     def resume_recorded(
         self, crash: Crash, story: Story, boot: str, before: Sequence[Operation] = ()
     ) -> Recorder:
-        """Do the same, and record what it does to the disk; see `Recorder` about `before`."""
+        """Do the same, and record its operations on the disk; see `Recorder` about `before`."""
         with self._left_by(crash, boot) as directory:
             return self._record(story, crash.image, directory, before)
 
@@ -212,7 +213,7 @@ class Trials:
                 story = Story(f"closed after step {done}" if done else "begun", done, done)
                 play = partial(self._play, None, story, stop)
                 with self._process(directory, "first"):
-                    self._tell(story, before, play)
+                    self._explain(story, before, play)
                 done = stop
 
     @contextlib.contextmanager
@@ -233,7 +234,7 @@ class Trials:
         recorder = Recorder(directory, (f"{_STORE}/locks",), before)
         try:
             with recorder.recording():
-                self._tell(story, image, lambda: self._play(recorder, story, **options))
+                self._explain(story, image, lambda: self._play(recorder, story, **options))
         finally:
             recorder.close()
         return recorder
@@ -289,7 +290,7 @@ class Trials:
         return Run(Lifecycle(call, AtOnce()), call.start)
 
     def _tick(self, lifecycle: Lifecycle, durable: int) -> int:
-        """Do what the background does now and then; return how many steps are durable."""
+        """Do the work of background threads now and then; return the number of durable steps."""
         step, checkpointed = lifecycle.step, lifecycle.checkpointed_step
         if checkpointed is not None:
             durable = max(durable, checkpointed)
@@ -300,7 +301,7 @@ class Trials:
         if self._ticks and step % _SYNC_EVERY == 0:
             for tick in self._ticks:
                 tick()
-            # Of output files, the mark must be on the disk too: it comes with the next time.
+            # With output files the mark must be on the disk too: the next sync forces it.
             durable = max(durable, step - _SYNC_EVERY if self._has_outputs else step)
         return durable
 
@@ -311,7 +312,7 @@ class Trials:
         """Make a block look like a process that has just begun in a directory."""
         self._has_outputs = False
         self._ticks = []
-        self._said = []
+        self._warnings = []
         with (
             contextlib.chdir(directory),
             replaced(os, fsync=_nothing, fdatasync=_nothing),
@@ -324,7 +325,7 @@ class Trials:
                 check_output=self._check_output,
                 runs=set(),
             ),
-            _collected(self._said),
+            _collected(self._warnings),
             self._global_positions(),
         ):
             self._prepare()
@@ -336,13 +337,13 @@ class Trials:
 
     @contextlib.contextmanager
     def _global_positions(self) -> Iterator[None]:
-        """Have random generators stand where they stood at first, before a block and after it."""
-        for watched, parts in self._generators:
+        """Restore the first positions of the RNGs, before a block and after it."""
+        for watched, parts in self._rngs:
             watched.restore(parts)
         try:
             yield
         finally:
-            for watched, parts in self._generators:
+            for watched, parts in self._rngs:
                 watched.restore(parts)
 
     def _files(self) -> Image:
@@ -360,12 +361,12 @@ class Trials:
         if expected is None:
             return
         if step not in expected.states:
-            raise Differs(f"there is a step {step}, and there was none", LATER)
-        for what, now, then, advice in (
+            raise Differs(f"step {step} exists only in the resumed run", LATER)
+        for place, now, then, advice in (
             (f"increment {step}", outcome.increments, expected.increments, LATER),
             (f"the state at step {step}", outcome.states, expected.states, STATE),
         ):
-            found = frozen_difference(then[step], now[step], what) if step in now else ""
+            found = frozen_difference(then[step], now[step], place) if step in now else ""
             if found:
                 raise Differs(found, advice if self.is_logged else LATER)
 
@@ -374,7 +375,8 @@ class Trials:
         if expected is None:
             return
         if outcome.last != expected.last:
-            raise Differs(f"it ended after step {outcome.last}, not {expected.last}", LATER)
+            ends = f"live after step {expected.last}, resumed after step {outcome.last}"
+            raise Differs(f"the end: {ends}", LATER)
         found = frozen_difference(expected.result, outcome.result, "the result")
         if found:
             raise Differs(found, LATER)
@@ -384,34 +386,36 @@ class Trials:
                 raise Differs(_describe_file(name, then, now), OUTPUT)
         for name, parts in expected.positions.items():
             if self._call.options.rng is not None and outcome.positions.get(name) != parts:
-                raise Differs(f"the generator {name!r} stands elsewhere in the end", RANDOM)
+                raise Differs(f"the RNG {name!r} has another position at the end", RANDOM)
 
-    def _tell(self, story: Story, image: Image | None, play: Callable[[], object]) -> None:
-        """Play, and say of what goes wrong what happened before, and how to see it again."""
+    def _explain(self, story: Story, image: Image | None, play: Callable[[], object]) -> None:
+        """Play; raise any difference with its history, advice, and a way to repeat it."""
         try:
             play()
             return
         except Differs as error:
             reason: BaseException | None = None
             is_again = image is None
-            what, advice = str(error), NOT_THE_SAME_TWICE if is_again else error.advice
+            found, advice = str(error), NOT_THE_SAME_TWICE if is_again else error.advice
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  # of the loop, or of trax
-            reason, what, advice = error, f"it ended with {type(error).__name__}: {error}", ""
-        lines = [f"{self.name} does not go on as if nothing had happened: {story.text}.", what]
+            reason, advice = error, ""
+            found = f"the loop ended with {type(error).__name__}: {error}"
+        lines = [f"{self.name} does not resume exactly: {story.text}.", found]
         lines += [advice] if advice else []
-        lines += [f"trax said: {line}" for line in dict.fromkeys([*self._said_before, *self._said])]
+        warnings = dict.fromkeys([*self._reference_warnings, *self._warnings])
+        lines += [f"trax warned: {line}" for line in warnings]
         if image is not None:
             kept = tempfile.mkdtemp(prefix="trax-crash-")
             write_image(image, kept)
-            lines.append(f"The directory as it was then is kept as {kept}.")
-        lines.append(f"The same happens again with seed={self.seed}.")
+            lines.append(f"The directory as it was then is copied to {kept}.")
+        lines.append(f"To repeat this, give seed={self.seed}.")
         raise AssertionError("\n".join(lines)) from reason
 
 
 class _Ticking:
-    """What the background would do, done now and then by the trial itself."""
+    """A background thread's action, which the trial itself does now and then."""
 
     def __init__(self, ticks: list[Callable[[], None]], _: float, action: Callable[[], None]):
         self._ticks = ticks
@@ -433,7 +437,7 @@ class _Collector(logging.Handler):
 
 @contextlib.contextmanager
 def _collected(lines: list[str]) -> Iterator[None]:
-    """Collect what trax warns of, and tell nobody else of it."""
+    """Collect the warnings of trax, instead of showing them."""
     logger = logging.getLogger("trax")
     level = logger.level
     with replaced(logger, handlers=[_Collector(lines)], propagate=False):
@@ -473,13 +477,13 @@ async def _next(run: AsyncRun[Any, Any]) -> Any:
 
 
 def kills(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
-    """Yield what a kill of the process would have left, after every operation or a sample."""
+    """Yield the crashes by a kill of the process, after every operation or a sample of these."""
     for disk, count, _ in _moments(recorder, limit, rng):
         yield Crash(disk.live.image(), count, _promised(recorder, count))
 
 
 def crashes(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
-    """Yield what a power cut could have left, no image twice; at most `limit` of them."""
+    """Yield the crashes by a power cut, no image twice, at most `limit` of them."""
     seen: set[int] = set()
     for disk, count, share in _moments(recorder, limit, rng):
         promise = _promised(recorder, count)
@@ -493,7 +497,7 @@ def crashes(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterat
 def _moments(
     recorder: Recorder, limit: int | None, rng: random.Random
 ) -> Iterator[tuple[Disk, int, int | None]]:
-    """Yield the disk after each operation, or a sample of these, and how many images to take."""
+    """Yield the disk after each operation or a sample, its number, and how many images to take."""
     moments = range(recorder.begun, len(recorder.operations) + 1)
     chosen, share = set(moments), None
     if limit is not None:
@@ -523,24 +527,24 @@ def _directory() -> Iterator[str]:
 
 
 def _outer_rngs(call: Call) -> dict[str, TrackedRng]:
-    """Return what tracks the RNGs that a call can draw from now, outside of its state."""
+    """Return the RNGs outside of its state that a call can draw from now, tracked, by key."""
     rngs = OuterRngs(call.options.rng or (), call.arguments, call.function)
     tracked = [(place, track(rng)) for place, rng in rngs]
     return {outer_key(place, rng).name: rng for place, rng in tracked}
 
 
 def _check_inside(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that leads out of the directory of a trial: trials must not meet."""
+    """Refuse a path that leads out of the directory of a trial: trials must not share files."""
     if not os.path.realpath(path).startswith(os.getcwd() + os.sep):
         raise UsageError(
-            f"the loop writes to {os.fspath(path)}, and every trial of it would: let it take a "
-            "relative path, which leads to a directory of each trial's own"
+            f"the loop writes to {os.fspath(path)}, so all trials would share that file.\n"
+            "Give it a relative path, which leads into the directory of each trial."
         )
 
 
 def _describe_file(name: str, then: bytes | None, now: bytes | None) -> str:
     if then is None or now is None:
-        return f"the file {name} is there only {'live' if now is None else 'resumed'}"
+        return f"the file {name} exists only in the {'live' if now is None else 'resumed'} run"
     place = common(then, now)
     pieces = [repr(content[place : place + 20]) for content in (then, now)]
     return f"the file {name} at byte {place:,}: live {pieces[0]}, resumed {pieces[1]}"
