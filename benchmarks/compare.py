@@ -28,6 +28,9 @@ STEPS = 20_000
 CHECKPOINTS = 300
 RECOVERIES = 30
 
+# As a script has them: trax looks through the variables of a loop's module for RNGs.
+globals().update({f"setting_{number}": float(number) for number in range(50)})
+
 
 def measure() -> dict[str, float]:
     """Return what each costs with the trax that is imported: microseconds, and calls."""

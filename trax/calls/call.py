@@ -58,6 +58,10 @@ class Call:
             self._owner = {next(iter(inspect.signature(function).parameters)): instance}
 
     @cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self._bound)
+
+    @cached_property
     def arguments(self) -> dict[str, Any]:
         """The values by parameter, ``self`` among them, without the state.
 
@@ -66,13 +70,13 @@ class Call:
         TypeError
             They do not fit the function.
         """
-        return self._bind(inspect.signature(self._bound).bind)
+        return self._bind(self._signature.bind)
 
     @cached_property
     def name(self) -> str:
         """The run's name. Only the arguments in its template must be given."""
         try:
-            values = self._bind(inspect.signature(self._bound).bind_partial)
+            values = self._bind(self._signature.bind_partial)
         except TypeError as error:
             name = self.function.__name__
             raise UsageError(f"the arguments of {name} do not fit: {error}") from error

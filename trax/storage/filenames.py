@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -109,6 +110,11 @@ def encode_run(name: str) -> str:
     """
     if not isinstance(name, str):
         raise UsageError(f"a run's name must be a str, not {name!r}")
+    return _encode(name)
+
+
+@lru_cache(maxsize=1024)
+def _encode(name: str) -> str:
     if not name.strip():
         raise UsageError(
             f"a run's name must not be empty: {name!r}\nGive the run a name such as 'run'."

@@ -246,29 +246,46 @@ class LocalDirectory:
         with self._opened() as here:
             os.fsync(here)
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        """Open the directory, and refuse one that has replaced it."""
-        # Everything uses this descriptor and not the path: the path may lead elsewhere at any
-        # moment if others can write to a directory above.
-        try:
-            fd = os.open(self.path, _AS_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            with contextlib.suppress(OSError):
-                check_trust(os.lstat(self.path), self.path, stat.S_ISDIR)
-            raise
-        try:
-            found = os.fstat(fd)
-            check_trust(found, self.path, stat.S_ISDIR)
-            if (found.st_dev, found.st_ino) != self._identity:
-                reason = "the directory was moved or replaced while it was in use"
-                raise OSError(errno.ESTALE, reason, self.path)
-            yield fd
-        finally:
-            os.close(fd)
+    def _opened(self) -> _Opened:
+        return _Opened(self.path, self._identity)
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
+
+
+class _Opened:
+    """Opens a directory for the length of a ``with`` block, and refuses one that has replaced it.
+
+    Everything uses this descriptor and not the path: the path may lead elsewhere at any moment if
+    others can write to a directory above.
+    """
+
+    def __init__(self, path: str, identity: tuple[int, int]) -> None:
+        self._path = path
+        self._identity = identity
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        path = self._path
+        try:
+            self._fd = fd = os.open(path, _AS_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            with contextlib.suppress(OSError):
+                check_trust(os.lstat(path), path, stat.S_ISDIR)
+            raise
+        try:
+            found = os.fstat(fd)
+            check_trust(found, path, stat.S_ISDIR)
+            if (found.st_dev, found.st_ino) != self._identity:
+                reason = "the directory was moved or replaced while it was in use"
+                raise OSError(errno.ESTALE, reason, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
 
 
 def write_again(fd: int, offset: int) -> None:
@@ -417,21 +434,23 @@ def check_trust(
     if not is_kind(found.st_mode):
         wanted = "directory" if is_kind is stat.S_ISDIR else "regular file"
         raise UntrustedError(f"{path} is not a {wanted}.\nMove it away, or choose another place.")
+    is_foreign = found.st_uid not in (os.geteuid(), 0)
+    if not is_foreign and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return
     if accept and os.environ.get("TRAX_TRUST") == "1":
         return
     other = "\nOr accept it as it is: set TRAX_TRUST=1 in the environment." if accept else ""
-    if found.st_uid not in (os.geteuid(), 0):
+    if is_foreign:
         raise UntrustedError(
             f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}).\n"
             "Loading it would run any code that this user put there.\n"
             f"Make it yours with chown, or make a copy of your own.{other}"
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UntrustedError(
-            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}).\n"
-            "Loading it would run any code that they put there.\n"
-            f"Run chmod -R go-w on it.{other}"
-        )
+    raise UntrustedError(
+        f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}).\n"
+        "Loading it would run any code that they put there.\n"
+        f"Run chmod -R go-w on it.{other}"
+    )
 
 
 def check_alone(fd: int, path: str) -> None:
@@ -443,16 +462,20 @@ def check_alone(fd: int, path: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def closing_quietly(file: Input | Output) -> Iterator[None]:
+class closing_quietly:  # noqa: N801  # as a context manager is named
     """Close `file` at the end; an error of the body takes precedence over one of the closing."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            file.close()
-        raise
-    file.close()
+
+    def __init__(self, file: Input | Output) -> None:
+        self._file = file
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            self._file.close()
+        except OSError:
+            if error is None:
+                raise
 
 
 def copy_file(directory: Directory, name: str, other: Directory, new: str, begin: int = 0) -> None:

@@ -386,6 +386,7 @@ class RunReader:
         proven = max(
             (head.position.step for head in self._empty if head.after == name.generation), default=0
         )
+        boot = self._directory.boot
         records = iter(reader)
         while following is None or self._is_before(following.position):
             end = reader.offset
@@ -393,7 +394,7 @@ class RunReader:
             if encoded is None:
                 break
             is_proven = following is not None or begin + reader.count <= proven
-            if not is_proven and may_lead(reader, self.context, self._directory.boot):
+            if not is_proven and may_lead(reader, self.context, boot):
                 flaw = "a step may have reached the disk before its output files did"
                 self.torn = Torn(name, end, reader.size - end, flaw)
                 return
