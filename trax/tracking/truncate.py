@@ -33,7 +33,7 @@ def lock(fd: int, path: str) -> None:
     except BlockingIOError:
         raise LockedError(
             f"{path} is an output file of another run that is still open\n"
-            "  Give each run a file of its own, as in trax.open(f'out-{seed}.csv')."
+            "Give each run a file of its own, as in trax.open(f'out-{seed}.csv')."
         ) from None
     except OSError:  # the lock is a courtesy, like that of a run
         return
@@ -83,8 +83,8 @@ def cut_back(
         except OSError as error:
             raise StorageError(
                 f"the output file {path} could not be cut back to {length:,} bytes: {error}\n"
-                "  Nothing that is stored was changed.\n"
-                "  Correct the cause, and run it again."
+                "Nothing that is stored was changed.\n"
+                "Correct the cause, and run it again."
             ) from error
         if present > length:
             notices.info(
@@ -111,9 +111,9 @@ def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
                 raise CorruptionError(
                     f"the run in {store} has an impossible entry for its output file {name!r}: "
                     "trax did not store it\n"
-                    "  Nothing was changed.\n"
-                    "  Put the store back from a copy.\n"
-                    "  Or start over with the function's fresh(...).",
+                    "Nothing was changed.\n"
+                    "Put the store back from a copy.\n"
+                    "Or start over with the function's fresh(...).",
                     path,
                 )
             (found[path],) = LENGTH.unpack(value)
@@ -145,11 +145,11 @@ def _length(path: str, needed: int) -> int:
         raise CorruptionError(
             f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
             "outside of the run\n"
-            "  Nothing was changed.\n"
-            "  Put the file back as it was.\n"
-            "  Or call trax.repair(...) with the run's name: it goes back to the newest step whose "
+            "Nothing was changed.\n"
+            "Put the file back as it was.\n"
+            "Or call trax.repair(...) with the run's name: it goes back to the newest step whose "
             "output is all there.\n"
-            "  Or start over with the function's fresh(...).",
+            "Or start over with the function's fresh(...).",
             path,
             present,
         )
@@ -161,9 +161,9 @@ def check_owner(found: os.stat_result, path: str) -> None:
     if found.st_uid not in (os.geteuid(), 0) and os.environ.get("TRAX_TRUST") != "1":
         raise UntrustedError(
             f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()})\n"
-            "  It is not cut back.\n"
-            "  Give the run a file of your own.\n"
-            "  Or, to accept it as it is, set TRAX_TRUST=1 in the environment."
+            "It is not cut back.\n"
+            "Give the run a file of your own.\n"
+            "Or, to accept it as it is, set TRAX_TRUST=1 in the environment."
         )
 
 
