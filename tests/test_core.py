@@ -808,8 +808,8 @@ for act in (
 @pytest.mark.parametrize(
     ("meta", "function", "reason"),
     [
-        ({"generators": {"0": 999}}, max, "random generators"),
-        ({"generators": {"0": 0}}, max, "random generators"),
+        ({"generators": {"0": 999}}, max, "RNGs in the state"),
+        ({"generators": {"0": 0}}, max, "RNGs in the state"),
         ({"replay_log": "function"}, "no function", "cannot be called"),
     ],
 )

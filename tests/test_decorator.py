@@ -99,7 +99,7 @@ def test_replay_log_none_tells_of_a_state_that_cannot_be_changed(
 
     with caplog.at_level(logging.WARNING, "trax"):
         count().result()
-    assert "cannot be changed: nothing of what the loop does is stored" in caplog.text
+    assert "cannot be changed: nothing that the loop does is stored" in caplog.text
 
 
 def test_replay_log_none_never_pickles_what_is_yielded() -> None:

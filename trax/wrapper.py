@@ -1,4 +1,4 @@
-"""What the decorator makes of a function: the ways to call it, and how it looks to others."""
+"""The decorated function: the ways to call, pickle and bind it, and its types."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
 
-# How a call is to be carried out travels as an argument, so that wrapt binds all kinds alike.
+# The kind of a call is passed as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
 
-_BOUND = ("self", "cls")  # what methods call what they are bound to
+_BOUND = ("self", "cls")  # the usual names of the first parameter of a method
 
 
 class _Ways:
-    """The two other ways to call a decorated function, and how it looks at a prompt."""
+    """The methods `fresh` and `load` of a decorated function, and its text at a prompt."""
 
     def __repr__(self) -> str:
         return f"<resumable {self.__qualname__}>"  # type: ignore[attr-defined]
 
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function anew: what is stored is moved aside when the run begins."""
+        """Start over: the stored run is moved aside when the run begins."""
         return self(*args, **kwargs, **{_HOW: _run_fresh})  # type: ignore[operator]
 
     def load(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the stored state without running or holding anything.
+        """Return the stored state, without running the loop or locking the run.
 
-        Of the arguments only those in the name template matter; the others may be left out.
+        Only the arguments in the name template matter; the others may be left out.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
     """A decorated function; it pickles by reference."""
 
     __bound_function_wrapper__ = _Bound
-    _self_owners: list[type]  # whose attribute it is
+    _self_owners: list[type]  # the classes whose attribute it is
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__qualname__
@@ -84,17 +84,17 @@ class _AsyncWrapper(_Wrapper):
 if TYPE_CHECKING:
 
     class Resumable(Generic[P, S, I, R]):
-        """What `resumable` makes of a function, as a type checker sees it."""
+        """A function decorated with `resumable`, as a type checker sees it."""
 
         __name__: str
         __qualname__: str
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
         def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
-            """Call the function anew: what is stored is moved aside when the run begins."""
+            """Start over: the stored run is moved aside when the run begins."""
 
         def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state without running or holding anything."""
+            """Return the stored state, without running the loop or locking the run."""
 
         @overload
         def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
@@ -105,17 +105,17 @@ if TYPE_CHECKING:
         def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     class AsyncResumable(Generic[P, S, I]):
-        """What `resumable` makes of an async function, as a type checker sees it."""
+        """An async function decorated with `resumable`, as a type checker sees it."""
 
         __name__: str
         __qualname__: str
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]: ...
         def fresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]:
-            """Call the function anew: what is stored is moved aside when the run begins."""
+            """Start over: the stored run is moved aside when the run begins."""
 
         def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state without running or holding anything."""
+            """Return the stored state, without running the loop or locking the run."""
 
         @overload
         def __get__(self, instance: None, owner: type, /) -> AsyncResumable[P, S, I]: ...
@@ -134,7 +134,7 @@ else:
 
 
 def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
-    """Return a function decorated; `plain` is the generator function behind it."""
+    """Return a function decorated; `plain` is the generator function that it wraps."""
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
@@ -142,30 +142,27 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
             _check_outermost(plain, instance, args)
         return how(Call(options, plain, wrapped, instance, args, kwargs))
 
-    owners: list[type] = []  # not asked of the wrapper, which would be a cycle
+    owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
     wrapper._self_owners = owners  # noqa: SLF001
     return wrapper
 
 
 def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, ...]) -> None:
-    """Refuse a method that was bound by another decorator above, if at all.
-
-    Below ``@classmethod``, Python 3.12 has the class bound; later ones pass it as an argument, and
-    nothing to ``fresh`` and ``load``.
-    """
+    """Refuse a method with another decorator above, which binds it or leaves it unbound."""
+    # Above trax's decorator, @classmethod binds the class in Python 3.12. Later versions pass it as
+    # an argument, and pass nothing to `fresh` and `load`.
     is_bound = isinstance(instance, type) or (bool(args) and _has_class_method(args[0], plain))
     is_method = is_in_class(plain) and next(iter(inspect.signature(plain).parameters)) in _BOUND
     if is_bound or (is_method and instance is None):
         raise UsageError(
-            f"{plain.__qualname__} has another decorator above that of trax, which takes the call "
-            "in a sense that is not meant. In a class, @trax.resumable is the outermost one: it "
-            "stands above @classmethod, too."
+            f"{plain.__qualname__}: @trax.resumable must be the outermost decorator.\n"
+            "Move it above @classmethod and every other decorator."
         )
 
 
 def _has_class_method(owner: Any, plain: Callable[..., Any]) -> bool:
-    """Whether a class, or one above it, has the decorated function under ``@classmethod``."""
+    """Return whether a class or a base of it has the function under ``@classmethod``."""
     bases = owner.__mro__ if isinstance(owner, type) else ()
     found = [value for base in bases for value in vars(base).values()]
     return any(
@@ -181,7 +178,15 @@ def is_in_class(plain: Callable[..., Any]) -> bool:
 
 
 def check_parameters(plain: Callable[..., Any], needed: int) -> None:
-    """Refuse a function without a parameter for the state, behind that for what it is bound to."""
+    """Refuse a function that has no parameter for the state, after ``self`` if it is a method.
+
+    Parameters
+    ----------
+    plain : callable
+        The generator function.
+    needed : int
+        The number of positional parameters that it needs.
+    """
     positional = [
         parameter
         for parameter in inspect.signature(plain).parameters.values()
@@ -189,14 +194,14 @@ def check_parameters(plain: Callable[..., Any], needed: int) -> None:
     ]
     if len(positional) < needed:
         raise UsageError(
-            f"{plain.__qualname__} has no parameter for the state. Write "
-            f"def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the state, "
-            "the caller passes the rest."
+            f"{plain.__qualname__} has no parameter for the state.\n"
+            f"Write def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the "
+            "state, and the caller passes the rest."
         )
 
 
 def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
-    call.arguments  # noqa: B018  # those that do not fit are a TypeError of the call
+    call.arguments  # noqa: B018  # arguments that do not fit are a TypeError now
     if inspect.isasyncgenfunction(call.function):
         deferred = Deferred(forces=call.options.sync == "always" and call.log_mode.is_logged)
         return AsyncRun(Lifecycle(call, deferred, fresh=fresh), deferred, call.start)
@@ -220,8 +225,8 @@ def _load(call: Call) -> Any:
     )
     if replayed is None:
         raise NotFoundError(
-            f"nothing is stored as {call.name!r} in {store.path}. Call "
-            f"{call.function.__name__}(...) to begin the run, or check the arguments and the "
-            "directory."
+            f"nothing is stored as {call.name!r} in {store.path}.\n"
+            f"Call {call.function.__name__}(...) to begin the run.\n"
+            "Or check the arguments and the directory."
         )
     return replayed.state

@@ -132,4 +132,4 @@ def test_code_whose_digest_is_of_another_version_is_not_said_to_have_changed(
     tell_changed_code("run", {"code": {"loop": "2:9f0c"}}, {"loop": "ffff"}, "it runs")
     assert not caplog.records
     tell_changed_code("run", {"code": {"loop": "9f0c"}}, {"loop": "ffff"}, "it runs")
-    assert "the code of loop is not what it was" in caplog.text
+    assert "the code of loop has changed" in caplog.text

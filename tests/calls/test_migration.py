@@ -407,4 +407,4 @@ def test_load_by_name_says_that_the_log_is_replayed_by_other_code(
         with caplog.at_level("INFO", "trax"):
             caplog.clear()
             assert load("loop") == -1
-        assert "loop: the code of replay_log is not what it was" in caplog.text
+        assert "loop: the code of replay_log has changed" in caplog.text

@@ -54,7 +54,7 @@ def good(state: int, n: int) -> Iterator[int]:
         ({"version": "2"}, "version must be a whole number"),
         ({"version": 2, "migrate": 1}, "migrate must be callable"),
         ({"migrate": lambda state, version: state}, r"Give version=2\."),
-        ({"rng": 1}, "rng takes random generators"),
+        ({"rng": 1}, "rng takes RNGs"),
         ({"signals": "SIGKILL"}, "signals names SIGKILL"),
         ({"time_limit": 0}, "time_limit must be a positive number"),
     ],

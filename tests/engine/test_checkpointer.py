@@ -28,7 +28,7 @@ def test_a_checkpoint_that_the_disk_refuses_is_tried_again_later(
         for blocker in blockers:
             blocker.mkdir()
         take(run, 8)
-        assert caplog.text.count("goes on without a checkpoint for now") == 1
+        assert caplog.text.count("continues without a checkpoint for now") == 1
         assert squares.load() == [i * i for i in range(11)]
         for blocker in blockers:
             blocker.rmdir()

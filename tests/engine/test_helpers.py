@@ -116,7 +116,7 @@ def test_remaining_refuses_what_has_no_order() -> None:
         for _ in trax.remaining({"a", "b"}):
             yield 1
 
-    with pytest.raises(trax.UsageError, match="sort them"):
+    with pytest.raises(trax.UsageError, match="Sort them"):
         loop().result()
 
 

@@ -115,7 +115,7 @@ def test_a_finished_run_says_that_its_code_has_changed(caplog: pytest.LogCapture
     make("1")().result()
     with caplog.at_level(logging.INFO, "trax"):
         assert make("2")().result() == 1
-    assert "the code of loop is not what it was" in caplog.text
+    assert "the code of loop has changed" in caplog.text
     assert "loop.fresh(...)" in caplog.text
 
 
@@ -155,4 +155,4 @@ def test_fix_and_run_again(tmp_path: Path) -> None:
     second = run(fix)
     assert second.stdout.split() == ["50", "True", "80", "True"], second.stderr
     assert "resumed at step 50" in second.stderr
-    assert "the code of replay_log is not what it was" in second.stderr
+    assert "the code of replay_log has changed" in second.stderr

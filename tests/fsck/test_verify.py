@@ -282,7 +282,7 @@ def test_what_cannot_be_about_an_output_file_is_a_problem_and_repaired() -> None
     log.write_bytes(content + b"".join(frame(records, chain, None)[0]))
     found = trax.verify("count")
     assert (found.good, found.step) == (False, None)
-    assert "says of its output file '../out.txt' what cannot be" in found.problems[-1]
+    assert "has an impossible entry for its output file '../out.txt'" in found.problems[-1]
     assert trax.repair("count").step == 13
     assert trax.verify("count").good
 

@@ -735,9 +735,9 @@ else:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("SIGNOT", "'SIGNOT', which is no signal"),
-        (["TERM"], "'TERM', which is no signal"),
-        (12345, "12345, which is no signal"),
+        ("SIGNOT", "'SIGNOT', which is not a signal"),
+        (["TERM"], "'TERM', which is not a signal"),
+        (12345, "12345, which is not a signal"),
         (["SIGTERM", "SIGKILL"], "SIGKILL, which no process can catch"),
         (signal.SIGSTOP, "SIGSTOP, which no process can catch"),
         ("SIGSEGV", "SIGSEGV, after which"),

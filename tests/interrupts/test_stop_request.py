@@ -45,7 +45,9 @@ def test_preempted_survives_pickling() -> None:
     assert (again.run, again.step, again.reason, again.code) == ("loop", 3, "SIGTERM", 75)
 
 
-@pytest.mark.parametrize(("mode", "says"), [("function", "the log has every"), ("none", "before")])
+@pytest.mark.parametrize(
+    ("mode", "says"), [("function", "the log has every"), ("none", "previous")]
+)
 def test_a_checkpoint_that_fails_does_not_keep_the_loop_from_stopping(
     mode: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_at_any_page_is_an_error_by_name_and_loses_nothing(
         errors += said
     assert full > 10
     assert "named: StorageError" in errors
-    assert "goes on without a checkpoint for now" in errors
+    assert "continues without a checkpoint for now" in errors
     assert loop == "none" or "named: DurabilityError" in errors
     count("full disks", full)
 

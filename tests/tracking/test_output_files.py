@@ -344,7 +344,7 @@ def test_a_file_that_the_loop_has_moved_is_not_gone_on_with(is_moved: bool) -> N
         elif n == 2:
             os.unlink("out.txt")
 
-    with pytest.raises(trax.UsageError, match="stays where it is"):
+    with pytest.raises(trax.UsageError, match="must stay in its place"):
         looping("function", body)().result()
 
 
@@ -638,7 +638,7 @@ def test_an_output_file_cannot_be_one_of_the_store(store_here: Path) -> None:
         with trax.open(store_here / "runs" / "loop" / "mine.txt"):
             yield 1
 
-    with pytest.raises(trax.UsageError, match="choose another place"):
+    with pytest.raises(trax.UsageError, match="Choose another place"):
         loop().result()
     assert not (store_here / "runs" / "loop" / "mine.txt").exists()
 

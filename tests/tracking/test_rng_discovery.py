@@ -113,7 +113,7 @@ def test_a_variable_that_is_gone_is_said() -> None:
     """The script was changed, and draws from something else now."""
     run_script(GONE.replace("{name}", "before"))
     said = run_script(GONE.replace("{name}", "behind")).stderr
-    assert "loop drew random numbers from variable before: Random, which is not there" in said
+    assert "loop drew random numbers from variable before: Random, which no longer exists" in said
 
 
 LATE = """
@@ -175,7 +175,7 @@ def test_a_library_that_is_imported_in_a_later_step_is_followed() -> None:
 @pytest.mark.parametrize("rng", [random, 5, [random.Random(1), "no"], random.SystemRandom()])
 def test_what_is_no_generator_is_refused(rng: Any) -> None:
     """At the definition."""
-    with pytest.raises(trax.UsageError, match="rng takes random generators"):
+    with pytest.raises(trax.UsageError, match="rng takes RNGs"):
         trax.resumable(create=int, rng=rng)(lambda n: (yield n))
 
 

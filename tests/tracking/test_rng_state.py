@@ -222,7 +222,7 @@ def test_what_is_no_position_is_an_error_by_name(case: str) -> None:
         wrong = [b"", part[:-1], b"\xff" * 17 if is_place or is_pickle else part + b"x"]
         for content in wrong:
             parts = (*whole[:number], content, *whole[number + 1 :])
-            with pytest.raises(CodecError, match="where the random generator 'this'"):
+            with pytest.raises(CodecError, match="the position of the RNG 'this'"):
                 put_back("this", track(generator), parts)
 
 

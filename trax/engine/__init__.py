@@ -1,1 +1,1 @@
-"""One open run: brought back, driven step by step, checkpointed, and closed."""
+"""One open run: recovered, driven step by step, checkpointed, and closed."""

@@ -1,12 +1,12 @@
 """Drives an async loop: `AsyncRun`, returned by a call of a decorated async generator function.
 
-Strategy: everything that may block (opening, forcing, checkpoints, closing) goes to a worker
-thread; on the event loop's thread an increment is only pickled, folded and written into the page
-cache. While the thread works, the generator waits at its ``yield``, so the state is complete, and a
-cancellation that comes then can close the run as any caller could.
+Strategy: everything that may block (opening, forcing, checkpoints, closing) is done in a worker
+thread. On the event loop's thread an increment is only pickled, folded and written into the page
+cache. While the worker thread is busy, the generator waits at its ``yield``. So the state is
+complete, and if the task is cancelled meanwhile, the run can be closed as by any caller.
 
 A signal that ends the program interrupts every task of the event loop. So a run that stops first
-lets the others finish their steps and store the states that only a checkpoint can keep.
+lets the other runs finish their steps, and store the states that no log has.
 """
 
 from __future__ import annotations
@@ -47,43 +47,42 @@ _OPENING: Final = "opening"
 _CLOSING: Final = "closing"
 _CANCELLED: Final = "it was cancelled"
 _END: Any = object()
-_PATIENCE = 5.0  # seconds; and twice as long as their longest steps
+_PATIENCE = 5.0  # seconds, in addition to twice the longest step
 _PAUSE = 0.01
 
-# The runs inside whose steps this is; a task passes them on to the tasks that it starts.
+# The runs in whose steps this code runs; a task passes them on to the tasks that it starts.
 _around: ContextVar[tuple[object, ...]] = ContextVar("trax: around", default=())
 _runs: weakref.WeakSet[AsyncRun[Any, Any]] = weakref.WeakSet()
 
 
+# A separate object, because the lifecycle outlives a driver that is collected midway.
 class _Activity:
-    """The driver's present activity, in words for messages; empty while it does nothing.
-
-    It is an object of its own because the engine outlives a driver that is collected midway.
-    """
+    """The driver's present activity, in words for messages; empty while it does nothing."""
 
     def __init__(self) -> None:
         self.now = ""
 
     def is_step(self) -> bool:
-        """Whether the loop is not at a yield."""
+        """Return whether the loop may be anywhere but at a yield."""
         return self.now in (_STEP, _OPENING)
 
 
 class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
-    Nothing of the loop runs before the first increment is asked for. The stored state is brought
-    back, and the run is locked for writing, then or when an ``async with`` is entered; the lock is
-    released when the loop ends, however it ends, at `aclose`, and when the ``async with`` is left.
-    All of that happens in a worker thread. A cancelled run keeps every increment that was handed
-    out, and releases its lock before the cancellation is passed on.
+    The loop does not start before the first increment is asked for. At that time, or when an
+    ``async with`` is entered, the run is locked for writing and the stored state is recovered. The
+    lock is released when the loop ends, however it ends, at `aclose`, and when the ``async with``
+    is left. All of that happens in a worker thread. If the task is cancelled, every increment that
+    was handed out stays stored, and the lock is released before the cancellation is passed on.
 
-    `state`, `step`, `resumed_at` and `done` do not wait. Used before the run is open, they open
-    it at once, which blocks the event loop; inside an ``async with`` it is open. An `AsyncRun`
-    that is dropped without `aclose` releases its lock as well, but blocks while it does so, and
-    the event loop closes the generator at a time of its own choosing.
+    `state`, `step`, `resumed_at` and `done` do not wait. If the run is not yet open, they open it
+    at once, which blocks the event loop. Inside an ``async with`` it is always open.
 
-    One task drives it at a time.
+    An `AsyncRun` that is dropped without `aclose` releases its lock as well, but blocks while it
+    does so, and the event loop closes the generator at a time of its own choosing.
+
+    Only one task can drive it at a time.
 
     Examples
     --------
@@ -109,7 +108,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._activity = _Activity()
         self._start = start
         self._generator: Any = None  # typeshed hides the attributes of real async generators
-        self._accept: Callable[[Any], Any] | None = None  # None until the first step has gone well
+        self._accept: Callable[[Any], Any] | None = None  # None until the first step was accepted
         self._sent: Any = None
         self._mark = object()
         self._task: Callable[[], Any] = _nothing
@@ -128,7 +127,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             increment: I = await self._step()
         except BaseException as error:
             await self._give_up(error)
-            if isinstance(error, StopAsyncIteration):  # it would be taken for the end of the loop
+            if isinstance(error, StopAsyncIteration):  # it would look like the end of the loop
                 raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
@@ -189,20 +188,21 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
     def _opened(self) -> Lifecycle:
         if self._lifecycle.status == "new" and self._activity.now:
-            raise UsageError(f"{self.name!r} is being opened just now: wait for it")
+            raise UsageError(f"{self.name!r} is just being opened.\nWait until it is open.")
         return super()._opened()
 
     def _begin(self, doing: str) -> None:
-        """Keep other tasks out; remember which one is in."""
+        """Lock out other tasks, and remember the one that drives."""
         if self._activity.now:
             raise UsageError(
-                f"another task is {self._activity.now} {self.name!r}: a run is driven by one task "
-                "at a time. Give each task a run of its own, or hand the increments on in a queue."
+                f"another task is {self._activity.now} {self.name!r}: "
+                "a run is driven by one task at a time.\n"
+                "Give each task a run of its own, or pass the increments on in a queue."
             )
         task = current_task()
         if task is None:
             raise UsageError(
-                f"{self.name!r} is driven in a task of asyncio or of trio; this is none"
+                f"{self.name!r} must be driven in a task of asyncio or of trio, and this is neither"
             )
         if self._task() is not task:
             self._task = weakref.ref(task)
@@ -223,7 +223,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         if lifecycle.stop_request.reason:
             await self._stop()
         generator = self._generator
-        if generator.ag_frame is None:  # an event loop closes all async generators when it ends
+        if generator.ag_frame is None:  # an event loop that ends closes all async generators
             await self._close("its event loop has ended")
             raise lifecycle.closed_error()
         token = _around.set((*_around.get(), self._mark))
@@ -233,19 +233,19 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await cancellable_in_thread(partial(lifecycle.finish, None))
             return _END
         finally:
-            try:  # noqa: SIM105  # at every step, and costs nothing
+            try:  # noqa: SIM105  # it runs at every step, and costs nothing
                 _around.reset(token)
             except ValueError:  # a lost task is collected in another context
                 pass
         if self._accept is None or lifecycle.session.is_suspect:
-            # The first increment is proved and may begin a log; after a failed log, a checkpoint
-            # takes its place. Both may block.
-            self._sent = await self._settle(partial(lifecycle.session.accept, increment))
+            # The first increment is proved and may start a log. After a failed log, a checkpoint
+            # replaces it. Both may block.
+            self._sent = await self._wait_at_yield(partial(lifecycle.session.accept, increment))
             self._accept = lifecycle.session.accept
         else:
             self._sent = self._accept(increment)
         if self._deferred.pending:
-            await self._settle(lifecycle.session.settle)
+            await self._wait_at_yield(lifecycle.session.settle)
         return increment
 
     async def _start_loop(self) -> None:
@@ -269,7 +269,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await in_thread(partial(left.close, TAKEN_OVER))
         await cancellable_in_thread(lifecycle.bring_back)
 
-    async def _settle(self, function: Callable[[], T]) -> T:
+    async def _wait_at_yield(self, function: Callable[[], T]) -> T:
         """Call a function that may block, while the generator waits at its yield."""
         try:
             return await cancellable_in_thread(function)
@@ -279,19 +279,19 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             self._activity.now = _CLOSING
             self._lifecycle.close(_CANCELLED)
             raise
-        except BaseException:  # cancelled: the state is complete, and can be stored
+        except BaseException:  # cancelled: the state is complete and can be stored
             await self._close(_CANCELLED)
             raise
 
     # -- the end ---------------------------------------------------------------------------
 
     async def _stop(self) -> NoReturn:
-        """End the loop because a signal or the time limit asks for it."""
+        """End the loop because of a signal or the time limit."""
         lifecycle = self._lifecycle
         self._activity.now = _CLOSING
-        await self._see_through(in_thread(lifecycle.save))
-        await self._see_through(self._leave(lifecycle.release))
-        await self._see_through(self._let_others_store())
+        await self._finish_first(in_thread(lifecycle.save))
+        await self._finish_first(self._leave(lifecycle.release))
+        await self._finish_first(self._let_others_store())
         lifecycle.leave()
 
     async def _act_on_signals(self, error: BaseException | None) -> None:
@@ -299,11 +299,11 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         stop_request = self._lifecycle.stop_request
         stop_request.end_watch()
         if stop_request.ends_program(error):
-            await self._see_through(self._let_others_store())
+            await self._finish_first(self._let_others_store())
         stop_request.act(self._lifecycle.step, error)
 
-    async def _see_through(self, work: Awaitable[None]) -> None:
-        """Await; a signal that has still to end the program goes before a cancellation."""
+    async def _finish_first(self, work: Awaitable[None]) -> None:
+        """Await; while a signal has yet to end the program, ignore a cancellation."""
         try:
             await work
         except BaseException as error:
@@ -311,12 +311,11 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                 raise
 
     async def _let_others_store(self) -> None:
-        """Let the other runs of this event loop come to the ends of their steps.
-
-        One whose step this is in waits for this one. There may be others that do, so the patience
-        has an end.
-        """
-        others = [run for run in [*_runs] if run._thread == self._thread and run._can_go_on()]  # noqa: SLF001
+        """Wait until the other runs of this event loop have ended their steps and stored."""
+        # A run whose step contains this code waits for it, and is left out. Other runs may wait for
+        # it as well without showing it, so the wait has a limit.
+        here = [run for run in [*_runs] if run._thread == self._thread]  # noqa: SLF001
+        others = [run for run in here if run._is_in_other_step()]  # noqa: SLF001
         for run in others:
             run._lifecycle.save_soon()  # noqa: SLF001
         longest = max((run._lifecycle.stop_request.longest_step for run in others), default=0.0)  # noqa: SLF001
@@ -324,21 +323,21 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         while any(run._is_about_to_store() for run in others) and process.monotonic() < until:  # noqa: SLF001
             await pause(_PAUSE)
 
-    def _can_go_on(self) -> bool:
-        """Whether another task is in a step that this one is no part of."""
+    def _is_in_other_step(self) -> bool:
+        """Return whether another task is in a step of this run that does not contain this code."""
         lifecycle = self._lifecycle
         if lifecycle.status != "open" or self._activity.now != _STEP or self._mark in _around.get():
             return False
         return lifecycle.is_elsewhere()
 
     def _is_about_to_store(self) -> bool:
-        return self._lifecycle.stop_request.stores_soon and self._can_go_on()
+        return self._lifecycle.stop_request.stores_soon and self._is_in_other_step()
 
     async def _give_up(self, error: BaseException) -> None:
         """Release the run after an exception, and let signals that have come take effect."""
         try:
             await self._fail(error)
-        except BaseException as failure:  # of the generator, which was closed at its yield
+        except BaseException as failure:  # from the generator, which was closed at its yield
             await self._act_on_signals(failure)
             raise
         await self._act_on_signals(error)
@@ -349,7 +348,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             return
         self._activity.now = _CLOSING
         end = partial(self._lifecycle.abort, error)
-        if isinstance(error, GeneratorExit):  # nobody awaits this any more
+        if isinstance(error, GeneratorExit):  # nothing can be awaited any more
             end()
         else:
             await self._leave(end)
@@ -369,7 +368,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         await self._leave(partial(lifecycle.close, why))
 
     async def _leave(self, end: Callable[[], None]) -> None:
-        """Close the generator, and then the engine whatever happens."""
+        """Close the generator, and then the run whatever happens."""
         try:
             if self._generator is not None:
                 await self._generator.aclose()
@@ -385,9 +384,9 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 async def _take_over(reference: weakref.ref[AsyncRun[Any, Any]], why: str) -> None:
     """Close the run that an abandoned call has left open."""
     run = reference()
-    if run is None:  # its run was released with it
+    if run is None:  # it was collected, and released its lock
         return
-    run._begin(_CLOSING)  # noqa: SLF001  # it is one of us
+    run._begin(_CLOSING)  # noqa: SLF001  # it is of the same class
     try:
         await run._close(why)  # noqa: SLF001
     finally:

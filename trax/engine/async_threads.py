@@ -1,9 +1,9 @@
 """Runs blocking work in a thread beside an event loop, and awaits its end even when cancelled.
 
-Strategy: when `in_thread` returns, the work is over, so nothing is released while a thread still
-uses it. trio can shield a wait from cancellation. asyncio cannot: there the wait is resumed, and
-the cancellation is raised after it, as if it had come only then. asyncio's own count of
-cancellations is left alone, so that ``asyncio.timeout`` and task groups recognise it as theirs.
+Strategy: when `in_thread` returns, the work is finished, so nothing is released while a thread
+still uses it. trio can shield a wait from cancellation. asyncio cannot: there the wait is resumed,
+and the cancellation is raised afterwards, as if it had come only then. asyncio's own count of
+cancellations is not touched, so ``asyncio.timeout`` and task groups recognise their cancellations.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _Outcome = tuple[Any, BaseException | None]
 
 
 def current_task() -> Any:
-    """Return the task that this is called in, of asyncio or of trio; None outside of both."""
-    # In this order: trio may run the event loop of asyncio, and then both have one.
+    """Return the task of asyncio or of trio that calls this; None outside of both."""
+    # In this order: if trio runs the event loop of asyncio, both have a task.
     return _asyncio_task() or _trio_task()
 
 
@@ -43,7 +43,7 @@ def is_over(task: Any) -> bool:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether an exception says that a task is cancelled."""
+    """Return whether an exception is a cancellation, of asyncio or of trio."""
     return not isinstance(error, (Exception, GeneratorExit, KeyboardInterrupt, SystemExit))
 
 
@@ -62,14 +62,14 @@ async def pause(seconds: float) -> None:
 async def in_thread(function: Callable[[], T]) -> T:
     """Call a function in a worker thread, and return its result.
 
-    It is called exactly once, and always runs to its end. Under asyncio a cancellation that comes
-    meanwhile is raised afterwards; under trio it waits for trio's next checkpoint, see
-    `cancellable_in_thread`. An exception of the function takes precedence.
+    The function is called exactly once, and always runs to its end. Under asyncio, a cancellation
+    that comes meanwhile is raised afterwards. Under trio, it is raised at trio's next checkpoint;
+    see `cancellable_in_thread`. An exception from the function takes precedence.
     """
     turn, todo = threading.Lock(), [function]
 
     def work() -> _Outcome:
-        # As a value: a StopIteration would get lost between the threads.
+        # Return the error as a value: a StopIteration would get lost between the threads.
         with turn:
             try:
                 return todo.pop()() if todo else None, None
@@ -78,20 +78,20 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     try:
         result, error = await (_wait_in_asyncio if _asyncio_task() else _wait_in_trio)(work)
-    except GeneratorExit:  # the event loop is gone, and nobody awaits this any more
-        work()  # waits for a thread that has begun it; otherwise does it here
+    except GeneratorExit:  # the event loop is gone, and nothing can be awaited any more
+        work()  # waits for a thread that has begun it, or does it here
         raise
     if error is not None:
         try:
             raise error
         finally:
-            del error  # which would keep itself alive
+            del error  # its traceback refers to this frame, and so to itself
     returned: T = result
     return returned
 
 
 async def cancellable_in_thread(function: Callable[[], T]) -> T:
-    """Do the same, and raise a cancellation that has come by then, under trio as well."""
+    """Call a function like `in_thread`, and then raise a cancellation under trio as well."""
     returned = await in_thread(function)
     if not _asyncio_task():
         import trio
@@ -114,7 +114,7 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
     run = contextvars.copy_context().run
     try:
         future = asyncio.get_running_loop().run_in_executor(None, run, work)
-    except RuntimeError:  # everything is shutting down, and gives no more threads
+    except RuntimeError:  # everything is shutting down, and no more threads start
         return work()
     cancelled = None
     with contextlib.ExitStack() as stack:
@@ -125,9 +125,9 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
             except asyncio.CancelledError as error:
                 cancelled = error
             except GeneratorExit:
-                stack.pop_all()  # there is no task any more that could leave the shield
+                stack.pop_all()  # no task is left that could leave the shield
                 raise
-    # The program may have shut its threads down, and dropped work that none had begun.
+    # The program may have shut down its threads, and dropped work that had not begun.
     outcome = work() if future.cancelled() else future.result()
     if cancelled is not None and outcome[1] is None:
         try:
@@ -138,7 +138,7 @@ async def _wait_in_asyncio(work: Callable[[], _Outcome]) -> _Outcome:
 
 
 def _shield() -> contextlib.AbstractContextManager[Any]:
-    """Keep out the cancel scopes of anyio, which would cancel the wait again and again."""
+    """Shield from the cancel scopes of anyio, which would cancel the wait again and again."""
     anyio = sys.modules.get("anyio")
     return anyio.CancelScope(shield=True) if anyio else contextlib.nullcontext()
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpointer"]
 
-_LARGE_FUNCTION = 1 << 16  # bytes; a lambda takes the globals that it uses along
+_LARGE_FUNCTION = 1 << 16  # bytes; the pickle of a lambda includes the globals that it uses
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A checkpoint, encoded: its meta record, its parts, and the positions that are in it."""
+    """An encoded checkpoint: its meta record, its parts, and the positions in it."""
 
     meta: dict[str, Any]
     parts: dict[str, Encoded]
@@ -40,13 +40,13 @@ class Checkpointer:
     Parameters
     ----------
     call : Call
-        The call that the run is of.
+        The call that the run belongs to.
     writer : RunWriter
-        The run, held for writing.
+        The writer of the run.
     tracking : RngTracking
         The RNGs and output files whose positions are stored beside the state.
     pulse : Pulse
-        Is told of each checkpoint, and knows the step.
+        The pulse, which is told of each checkpoint and knows the step.
 
     Attributes
     ----------
@@ -64,19 +64,19 @@ class Checkpointer:
         self._has_warned = False
         self._parts: dict[str, Encoded] = {}
         if call.log_mode.has_function:
-            with contextlib.suppress(CodecError):  # only trax.load(name) would miss it
+            with contextlib.suppress(CodecError):  # only trax.load(name) needs it
                 encoded = encode(call.log_mode.fold, "replay_log")
                 if encoded.nbytes < _LARGE_FUNCTION:
                     self._parts["replay_log"] = encoded
 
     def prove(self, state: Any) -> None:
-        """Encode and decode the state once in memory: better to fail now than at a checkpoint."""
+        """Encode and decode the state once in memory, to fail now and not at a checkpoint."""
         encoded = self._tracking.encode_state(state)
         decode(encoded, "state")
         if encoded.kind == CLOUDPICKLE:
             notices.info(
-                f"{self._call.name}: the state holds a function or a class that no name leads to; "
-                "its code is stored with it, and stays the same when the script changes"
+                f"{self._call.name}: the state contains a function or a class that no name leads "
+                "to; its code is stored with it, and stays the same when the script changes"
             )
 
     def store(
@@ -93,14 +93,14 @@ class Checkpointer:
         done : bool
             Whether the loop has ended.
         derived : bool
-            Whether the checkpoint before and the log lead to the same state.
+            Whether the previous checkpoint and the log lead to the same state.
 
         Raises
         ------
         CodecError
             Something cannot be pickled; the log still has everything.
         StorageError
-            The disk refused; the checkpoint before and the logs are still the truth.
+            The disk refused; the previous checkpoint and the logs still give the state.
         """
         begun = process.monotonic()
         prepared = self._prepare(state, result, done=done)
@@ -114,14 +114,15 @@ class Checkpointer:
             self._pulse.restart(begun)
 
     def store_if_possible(self, state: Any) -> None:
-        """Store a checkpoint that can wait: the logs have every increment."""
+        """Store a checkpoint; warn if that fails, since the logs have every increment."""
         try:
             self.store(state)
         except DurabilityError:
             raise
         except StorageError as error:
             if not self._has_warned:
-                notices.warn(f"{self._call.name} goes on without a checkpoint for now: {error}")
+                cause = str(error).partition("\n")[0]
+                notices.warn(f"{self._call.name} continues without a checkpoint for now: {cause}")
             self._has_warned = True
         else:
             self._has_warned = False

@@ -1,4 +1,4 @@
-"""Tells how far a run has come: what the drivers of ordinary and async loops share."""
+"""The common part of the drivers of ordinary and async loops: a run's name, state and step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ S = TypeVar("S")
 
 
 class Driver(Generic[S]):
-    """A run that a call drives."""
+    """A run that a call drives.
+
+    Parameters
+    ----------
+    lifecycle : Lifecycle
+        The lifecycle of the run.
+    """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
@@ -25,7 +31,7 @@ class Driver(Generic[S]):
 
     @property
     def state(self) -> S:
-        """The state, with every increment up to now folded in."""
+        """The state, with every increment so far folded in."""
         state: S = self._opened().state
         return state
 
@@ -36,7 +42,7 @@ class Driver(Generic[S]):
 
     @property
     def resumed_at(self) -> int | None:
-        """The step at which this call took up a stored run; None if it began one."""
+        """The step at which this call resumed a stored run; None if it began one."""
         return self._opened().resumed_at
 
     @property

@@ -1,4 +1,4 @@
-"""Helpers inside a loop."""
+"""Functions to call inside a loop: `steps`, `remaining`, `step` and `open`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ T = TypeVar("T")
 
 
 def steps(total: int) -> range:
-    """Return the numbers of the steps still to do, from 0 to `total` in all.
+    """Return the numbers of the remaining steps; a whole run has those from 0 to `total` - 1.
 
-    The progress bar is told the total. One increment must be yielded for each number.
+    One increment must be yielded for each number. The progress bar shows the total.
 
     Parameters
     ----------
     total : int
-        How many steps the loop has in all, not how many more.
+        The number of steps of the whole run, not of those that remain.
+
+    Returns
+    -------
+    range
+        The numbers of the steps that are not yet done.
 
     Raises
     ------
     UsageError
-        Outside of a loop that trax runs, or if `total` is not a whole number of at least 0.
+        This is called outside of a loop that trax runs, or for a second time in a loop; or
+        `total` is not a whole number of at least 0.
 
     Examples
     --------
@@ -49,25 +55,31 @@ def steps(total: int) -> range:
     session = _counting("trax.steps()")
     session.expect(total)
     if session.step > total:
-        notices.info(f"{session.name} is at step {session.step:,}, past the {total:,} asked for")
+        notices.info(f"{session.name} is at step {session.step:,}, past its total of {total:,}")
     return range(min(session.step, total), total)
 
 
 def remaining(items: Iterable[T]) -> Iterable[T]:
-    """Return the items that are not yet done, counting one increment for each that is.
+    """Return the items that are not yet done; one increment must be yielded for each item.
 
-    A sequence is sliced; of any other iterable the first ones are skipped. The items must come
+    A sequence is sliced; in any other iterable the first items are skipped. The items must come
     in the same order every time.
 
     Parameters
     ----------
     items : iterable
-        All items, those done included.
+        All items, including those that are done.
+
+    Returns
+    -------
+    iterable
+        The items that are not yet done.
 
     Raises
     ------
     UsageError
-        Outside of a loop that trax runs.
+        This is called outside of a loop that trax runs, or for a second time in a loop; or the
+        items are a set.
 
     Examples
     --------
@@ -81,7 +93,7 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     """
     if isinstance(items, (set, frozenset)):
         raise UsageError(
-            "remaining() needs items in an order that is the same every time: sort them"
+            "remaining() needs items in the same order every time, and sets have none.\nSort them."
         )
     session = _counting("trax.remaining()")
     if isinstance(items, Sequence):
@@ -91,15 +103,16 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
 
 
 class Step(int):
-    """The number of a step, and a key for what is done in it elsewhere.
+    """The number of a step, with a key for its effects outside of the run.
 
-    It is the whole number in everything, and stored as what it is, so that a state that holds one
-    comes back the same; ``int(step)`` takes less room.
+    It behaves as a whole number in every way. It is pickled with its key, so that a state which
+    contains one comes back the same; ``int(step)`` takes less room.
 
     Attributes
     ----------
     key : str
-        A UUID: the same whenever this step of this run is done, and for no other step or run.
+        A UUID. It is the same whenever this step of this run is computed, and different for every
+        other step and run.
     """
 
     key: str
@@ -114,26 +127,26 @@ class Step(int):
 
 
 def step() -> Step:
-    """Return the number of the step that is being done, with a key for calls to the outside.
+    """Return the number of the present step, with a key for calls to other systems.
 
-    A step that was interrupted is done again, and what it did elsewhere is then done twice. Whoever
-    is called can tell the second time by the key, for it is the same in every process that does
-    this step of this run. After ``fresh(...)`` it is another run, with other keys.
+    An interrupted step is repeated, and so are its effects outside of the run. The system that
+    receives a call can recognise the repetition by the key: it is the same in every process that
+    computes this step of this run. After ``fresh(...)`` it is another run, with other keys.
 
     Returns
     -------
     Step
-        A whole number, 0 for the first step: the increments before it. Its `key` is a UUID.
+        The number of increments before this step: 0 in the first step. Its `key` is a UUID.
 
     Raises
     ------
     UsageError
-        Outside of a loop that trax runs.
+        This is called outside of a loop that trax runs.
 
     Examples
     --------
     >>> import trax
-    >>> paid = {}  # stands for a server that ignores a key that it has seen
+    >>> paid = {}  # stands for a server that ignores keys it has seen before
     >>> @trax.resumable(create=int, replay_log=lambda total, amount: total + amount)
     ... def pay(total, amounts):
     ...     for amount in trax.remaining(amounts):
@@ -164,32 +177,36 @@ def open(path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]: ..
 
 
 def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[Any]:
-    """Open an output file that is part of the run: it holds what the stored steps have written.
+    """Open an output file that is part of the run: it has exactly the output of the stored steps.
 
-    What a step writes to it counts when its increment does. After a crash the file is cut back to
-    what the steps that are stored had written, and the loop goes on writing there: nothing is
-    missing and nothing is there twice. So the file only grows; the loop opens it again when it
-    resumes, and goes on at its end whatever the mode is.
+    The output of a step counts as soon as its increment does. After a crash the file is cut back
+    to the output of the stored steps, and the resumed loop writes on from there: nothing is missing
+    and nothing is there twice. So the file only grows. The loop opens it again when it resumes,
+    and writes at its end whatever the mode is.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file. A relative path is stored relative to the store, so that both can be moved.
     mode : {"w", "a", "x"}, with "t" or "b"
-        What happens to a file that is there when the run opens it for the first time: it is
-        emptied, gone on with, or an error. Opened again in the same process it must be ``"a"``.
+        If the file exists when the run opens it for the first time, ``"w"`` empties it, ``"a"``
+        appends to it, and ``"x"`` raises an error. To open the file again in the same process, the
+        mode must be ``"a"``.
     encoding, errors, newline : str, optional
         As for the built-in function `open`.
 
     Returns
     -------
     file object
-        What the built-in `open` returns. What it has buffered is flushed at every step.
+        An open file, as from the built-in `open`. Its buffer is flushed at every step.
 
     Raises
     ------
     UsageError
-        Outside of a loop that trax runs, or where the file is open already.
+        This is called outside of a loop that trax runs; or the file is already open, is not a
+        regular file, or is one of the store's own; or the mode is none of the above.
+    LockedError
+        Another run has the file open.
     OSError
         As from the built-in `open`.
 
@@ -211,14 +228,14 @@ def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[An
     return current("trax.open()").open_output(path, mode, **options)
 
 
-def _counting(what: str) -> Session:
-    """Return the open run of the loop, for the one call that counts its steps."""
-    session = current(what)
+def _counting(caller: str) -> Session:
+    """Return the open run of the loop; refuse a second call that counts its steps."""
+    session = current(caller)
     if session.is_counted:
         raise UsageError(
-            f"{what} was called a second time in {session.name!r}. It counts the increments of the "
-            "whole run: call it once, and make one loop of nested ones, as in "
-            "remaining(itertools.product(a, b))."
+            f"{caller} was called a second time in {session.name!r}.\n"
+            "It counts the increments of the whole run, so call it once.\n"
+            "Replace nested loops by one, as in remaining(itertools.product(a, b))."
         )
     session.is_counted = True
     return session

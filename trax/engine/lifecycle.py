@@ -1,12 +1,12 @@
 """The life of one call's run: new, then open, then closed or done.
 
-The engine knows neither ``send`` nor ``await``. A driver opens a `Lifecycle`, hands every increment
-that the generator yields to its `accept`, and says how the loop ended; between these calls nothing
-happens. So the same engine serves ordinary and async loops; a `Deferral` decides when blocking work
-is done.
+Strategy: the engine uses neither ``send`` nor ``await``. A driver opens a `Lifecycle`, passes every
+increment that the generator yields to `Session.accept`, and reports how the loop ended; between
+these calls nothing happens. So the same engine serves ordinary and async loops. A `Deferral`
+decides when blocking work is done.
 
-A signal or the time limit gives `Lifecycle.stop_request` a reason; the driver looks at it before
-each step, and calls `Lifecycle.stop`.
+A signal or the time limit gives `Lifecycle.stop_request` a reason. The driver checks it before each
+step, and then calls `Lifecycle.stop`.
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ class Lifecycle:
     deferral : AtOnce or Deferred
         Decides when blocking work is done.
     fresh : bool
-        Whether to move the stored run aside and start afresh.
+        Whether to move the stored run aside and start over.
 
     Attributes
     ----------
     name : str
         The run's name.
     status : {"new", "open", "closed", "done"}
+        The stage of the run in this call.
     result : object
-        The loop's return value, or the final state, when it is done.
+        The loop's return value or, if that is None, the final state; None until the run is done.
     stop_request : StopRequest
         Whether the loop is to stop before its next step.
     is_running, is_elsewhere : callable
-        Whether a step is running, and whether another task of this thread continues the loop; the
-        driver sets them.
+        Return whether a step is running, and whether another task of this thread continues the
+        loop. The driver sets them.
     """
 
     def __init__(self, call: Call, deferral: Deferral, *, fresh: bool = False) -> None:
@@ -71,7 +72,7 @@ class Lifecycle:
         self._fresh = fresh
         self._store = Store(call.options.traxdir)
         self._key = self._store.run_path(self.name)
-        self._opened: Opened | None = None  # where the run began in this call
+        self._opened: Opened | None = None  # the beginning of the run in this call
         self._session: Session | None = None
         self._active: Active | None = None
         self._thread = 0
@@ -80,11 +81,11 @@ class Lifecycle:
         self.stop_request = StopRequest(
             self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
-        call.described  # noqa: B018  # an argument that cannot be compared is an error of the call
+        call.described  # noqa: B018  # an argument that cannot be compared is an error now
 
     @property
     def state(self) -> Any:
-        """The state; right once the run is open."""
+        """The state; None before the run is open."""
         if self._session is not None:
             return self._session.state
         return self._opened.state if self._opened is not None else None
@@ -103,7 +104,7 @@ class Lifecycle:
 
     @property
     def checkpointed_step(self) -> int | None:
-        """The step of the newest checkpoint; None where the last one failed."""
+        """The step of the newest checkpoint; None if the last one failed."""
         return self._session.checkpointed_step if self._session is not None else self.step
 
     @property
@@ -115,39 +116,39 @@ class Lifecycle:
     # -- opening ---------------------------------------------------------------------------
 
     def open(self) -> None:
-        """HeldRun the run and bring its state back, or create it; or find that it is done."""
+        """Lock the run and recover its state, or create it; or find that the run is done."""
         left = self.claim()
         if left is not None:
             left.close(TAKEN_OVER)
         self.bring_back()
 
     def claim(self) -> Active | None:
-        """Begin to open, in the thread that will drive the loop.
+        """Start to open the run, in the thread that will drive the loop.
 
         Returns
         -------
         Active or None
-            The loop of this run that this thread has left open; close it before `bring_back`.
+            A loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
         return abandoned(self._key)
 
     def watch(self) -> None:
-        """Begin to watch for signals, or take them back from whoever has taken them over.
+        """Start to watch for signals, or watch again after other code has replaced the handlers.
 
-        The driver calls it in the thread of the loop: before the run is opened, and whenever
-        another part of the caller's code begins to ask for increments. A run that is done has
-        nothing to finish.
+        The driver calls this in the thread of the loop: before the run is opened, and whenever
+        another part of the caller's code starts to ask for increments. For a run that is done
+        it does nothing.
         """
         if self.status != "done":
-            self.stop_request.watch(self._wake, self.is_running, anew=self.status == "new")
+            self.stop_request.watch(self._wake, self.is_running, restarts=self.status == "new")
 
     def _wake(self) -> None:
         if self._session is not None:
             self._session.wake()
 
     def bring_back(self) -> None:
-        """Open the run, in any thread: everything that reads and writes."""
+        """Open the run; this reads and writes, and can be called in any thread."""
         self.stop_request.begin(process.monotonic())
         try:
             finished = None if self._fresh else load_finished(self._call, self._store)
@@ -155,7 +156,7 @@ class Lifecycle:
                 self._hold()
             else:
                 self._track(finished, finished.run_id)
-                self._take_result(finished)
+                self._set_result(finished)
         finally:
             if self.status != "open":
                 self.stop_request.end_watch()
@@ -175,7 +176,7 @@ class Lifecycle:
             tracking = self._track(opened, hold.writer.run)
             if opened.done:
                 hold.close()
-                self._take_result(opened)
+                self._set_result(opened)
                 return
             path, stop_request = self._store.path, self.stop_request
             session = open_session(
@@ -191,11 +192,11 @@ class Lifecycle:
             session.close()
             raise
         self._opened, self._session = opened, session
-        self._active = Active(self._key, session, self._thread, self._is_going_on, self.close)
+        self._active = Active(self._key, session, self._thread, self._is_continued, self.close)
         self.status = "open"
 
     def _track(self, opened: Opened, run_id: str) -> RngTracking:
-        """Set the RNGs to their stored positions, and track them from there."""
+        """Set the RNGs to their stored positions, and track them from then on."""
         stored, call = opened.stored, self._call
         tracking = RngTracking(
             self.name,
@@ -207,12 +208,12 @@ class Lifecycle:
         tracking.begin(run_id, done=opened.done)
         return tracking
 
-    def _take_result(self, opened: Opened) -> None:
+    def _set_result(self, opened: Opened) -> None:
         self._opened = opened
         self.result = opened.result
         self.status = "done"
 
-    def _is_going_on(self) -> bool:
+    def _is_continued(self) -> bool:
         return self.is_running() or self.is_elsewhere()
 
     def drive(
@@ -221,9 +222,16 @@ class Lifecycle:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Take note of the generator that is driven: its frame, and how to close it.
+        """Register the generator that is driven.
 
-        Only the event loop can close an async run; it is given `take_over` for that.
+        Parameters
+        ----------
+        frame : FrameType
+            The generator's frame.
+        stop : callable
+            Closes the generator.
+        take_over : callable, optional
+            Closes an async run, for which an event loop is needed; it takes the reason.
         """
         assert self._active is not None
         self._active.drive(frame, stop, take_over)
@@ -232,11 +240,11 @@ class Lifecycle:
     # -- stopping --------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Store a checkpoint, because the loop is about to stop."""
+        """Store a checkpoint before the loop stops."""
         self.session.save()
 
     def save_soon(self) -> None:
-        """Store, at the next yield, a state that only a checkpoint can keep."""
+        """Ask for a checkpoint at the next yield, if increments are not logged."""
         if not self._call.log_mode.is_logged:
             self.stop_request.asked = True
             self._wake()
@@ -244,14 +252,14 @@ class Lifecycle:
     def stop(self) -> NoReturn:
         """Save, close, and raise the exception that ends the program.
 
-        The driver calls it at a yield when `stop_request` has a reason, in the thread that drives
-        the loop. Where that thread must not wait for the disk, `save` and `release` can be called
-        in another one, and then `leave`.
+        The driver calls it at a yield, in the thread that drives the loop, when `stop_request` has
+        a reason. If that thread must not wait for the disk, call `save` and `release` in another
+        thread, and then `leave` in this one.
 
         Raises
         ------
         Preempted
-            Unless the handler that had the signal before raises something else.
+            Unless the signal's earlier handler raises something else.
         KeyboardInterrupt
             After Ctrl-C.
         """
@@ -262,21 +270,21 @@ class Lifecycle:
         self.leave()
 
     def leave(self) -> NoReturn:
-        """Raise the exception that ends the program, once the run is released."""
+        """Raise the exception that ends the program, after the run was released."""
         self.stop_request.end_watch()
         is_logged = self._call.log_mode.is_logged
         self.stop_request.report(self.step, self.session.unsaved, is_logged=is_logged)
         self.stop_request.end_program(self.step)
 
     def release(self) -> None:
-        """Release a run that was saved because it is about to stop."""
+        """Release a run that was saved in order to stop."""
         self._why_closed = f"{self.stop_request.reason} stopped it"
         self._release()
 
     # -- the end ---------------------------------------------------------------------------
 
     def finish(self, value: Any) -> None:
-        """Store that the loop has ended by itself, with its return value."""
+        """Store the last checkpoint, with the loop's return value: the loop has ended by itself."""
         try:
             self.session.checkpoint(result=value, done=True)
         except BaseException as error:
@@ -298,9 +306,9 @@ class Lifecycle:
                 error.add_note(f"trax: and then {failure}")
 
     def close(self, why: str = "it was closed") -> None:
-        """Close at a yield; every increment that was handed out is kept.
+        """Close at a yield; every increment that was handed out stays stored.
 
-        If increments are not logged, or the log has failed, that takes a checkpoint.
+        If increments are not logged, or the log has failed, a checkpoint is stored for that.
         """
         if self.status == "new":
             self.status = "closed"
@@ -317,12 +325,12 @@ class Lifecycle:
         self._release()
 
     def keep(self) -> None:
-        """Store, at a yield, a state that only a checkpoint can keep; closing begins with it."""
+        """Store a checkpoint at a yield, if no log has the state; closing begins with this."""
         if self.status == "open":
             self.session.keep()
 
     def abandon(self) -> None:
-        """Close a run that nobody can continue; in the middle of a step, without saving."""
+        """Close a run that nobody can continue; in the middle of a step nothing is saved."""
         if self.status == "open" and self.is_running():
             self._active = None
             self._release()
@@ -342,14 +350,14 @@ class Lifecycle:
             self.session.close()
 
     def running_error(self) -> UsageError:
-        """Return the error for closing a run where its state may be half-changed."""
+        """Return the error for closing a run in a step, while its state may be half-changed."""
         return UsageError(
             f"{self.name!r} is in the middle of a step and cannot be closed there.\n"
             "Close it in the body of the loop that drives it, or let it raise."
         )
 
     def closed_error(self) -> UsageError:
-        """Return the error for going on with a run that is closed."""
+        """Return the error for continuing a run that is closed."""
         return UsageError(
             f"this call of {self.name!r} ended at step {self.step:,}: {self._why_closed}.\n"
             "Call the function again: it resumes there."

@@ -1,8 +1,8 @@
 """Checks, in the first steps of a call, that its loop can be resumed.
 
-Better to fail in the first second than after the crash: an increment and the state must pickle and
-load again, ``replay_log`` must return the state and draw no random numbers outside of it, and no
-RNG may be kept where a resumed loop would make it anew.
+A loop should fail in its first second, not after a crash. So an increment and the state must pickle
+and load again. ``replay_log`` must return the state, and draw random numbers only from RNGs in it.
+And no RNG may stay in a local variable, since a resumed loop would create it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Preflight"]
 
-_CHECKS = 2  # a local variable that changes shows at the second step
+_CHECKS = 2  # the second step shows whether a local variable changes
 
 
 class Preflight:
@@ -29,18 +29,18 @@ class Preflight:
     Parameters
     ----------
     tracking : RngTracking
-        Which RNGs are tracked.
+        The RNGs that are tracked.
     checkpointer : Checkpointer
         Proves that the state can be stored.
     is_proven : bool
-        Whether an earlier call has proved increments and state.
+        Whether an earlier call has proved an increment and the state.
 
     Attributes
     ----------
     is_proven : bool
-        Whether that is done.
+        Whether an increment and the state have been proved.
     checks_left : int
-        How many steps are still to be checked.
+        The number of steps whose local variables are still to be checked.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Preflight:
         self._frame: FrameType | None = None
 
     def begin(self, frame: FrameType) -> None:
-        """Take note of the frame whose local variables are looked at."""
+        """Start to check the local variables of a frame."""
         self._frame = frame
 
     def end(self) -> None:
-        """Let go of the loop."""
+        """Stop checking, and release the frame."""
         self._frame = None
 
     def prove_increment(self, encoded: bytes | Encoded, before: Any, state: Any) -> None:
@@ -68,20 +68,22 @@ class Preflight:
         UsageError
             ``replay_log`` did not return the state, or drew random numbers of its own.
         CodecError
-            The increment or the state cannot be stored, or not be loaded again.
+            The increment or the state cannot be stored, or cannot be loaded again.
         """
         if state is None and before is not None:
             raise UsageError(
-                "replay_log returned None: it must return the state, also where it changes it "
-                "in place, as in 'state.append(increment); return state'"
+                "replay_log returned None.\n"
+                "It must return the state, even if it changes it in place, as in "
+                "'state.append(increment); return state'."
             )
         decode(encoded, "increment")
         drawn = self._tracking.drawn_outside()
         if drawn:
             raise UsageError(
-                f"replay_log drew random numbers from {', '.join(drawn)}: in a recovery they "
-                "would be others. Draw them in the loop and yield them; or draw from a "
-                "generator in the state."
+                f"replay_log drew random numbers from {', '.join(drawn)}: a recovery would draw "
+                "others.\n"
+                "Draw them in the loop and yield them.\n"
+                "Or draw from an RNG in the state."
             )
         self.prove_state(state)
 
@@ -91,7 +93,7 @@ class Preflight:
         self.is_proven = True
 
     def check_locals(self, state: Any) -> None:
-        """Look for RNGs in local variables, which a resumed loop would make anew."""
+        """Warn of RNGs in local variables, which a resumed loop would create again."""
         self.checks_left -= 1
         self._tracking.check_locals(self._frame, state)
         if not self.checks_left:

@@ -1,8 +1,8 @@
-"""Looks after everything that need not be looked at after each of many fast steps.
+"""Does everything that need not be done after each of many fast steps.
 
-That is the checkpoint policy, signals and the time limit, output files that were closed, and the
-progress bar. Where the policy must be exact, as `every_steps` is, the look comes after each step;
-otherwise about once a millisecond.
+That is to ask the checkpoint policy, check for signals and the time limit, release output files
+that were closed, and update the progress bar. A policy that must be exact, such as `every_steps`,
+is asked after each step; any other about once a millisecond.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ class Pulse:
     since : Since
         The measurements that the policy is given.
     policy : callable
-        Whether a checkpoint is due.
+        The policy, which decides whether a checkpoint is due.
     stop_request : StopRequest
-        Whether the loop is to stop.
+        Decides whether the loop is to stop.
     writer : RunWriter
-        Tells how long the log is.
+        Gives the size of the log.
     outputs : OutputFiles
         The output files.
     bar : Bar or None
         The progress bar.
     replayed_bytes : int
-        How long the logs are that were replayed when the run was resumed.
+        The size of the logs, in bytes, that were replayed when the run was resumed.
 
     Attributes
     ----------
     at : float
-        The time, on the monotonic clock, from which a step is looked at.
+        The time on the monotonic clock, in seconds, from which on a step calls `look`.
     total : int or None
-        How many steps the loop says it has, for the progress bar.
+        The total number of steps, for the progress bar; None if the loop has not given it.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Pulse:
         self._clock = process.monotonic
 
     def wake(self) -> None:
-        """Have the next step looked at; a signal handler or another thread may call this."""
+        """Make `look` due at the next step; a signal handler or another thread may call this."""
         self.at = -math.inf
 
     def look(self, now: float) -> str:
-        """Return `SAVE` or `CHECKPOINT` if that is due after a step, else an empty string."""
+        """Return `SAVE` or `CHECKPOINT` if one is due after a step, else an empty string."""
         since = self.since
         since.now = now
         since.log_bytes = self._replayed_bytes + self._writer.log_bytes
@@ -101,22 +101,22 @@ class Pulse:
         return due
 
     def end_due(self) -> None:
-        """Take note that the work that was due is done: the next step begins here."""
+        """Start the next step: the work that was due is done."""
         self._outputs.tidy()
         self._stop_request.begin_step(self._clock())
 
     def end_request(self) -> None:
-        """Take the checkpoint that was asked for, if one was, as being stored now."""
+        """Clear the request for a checkpoint: it is being stored now."""
         self._stop_request.asked = False
 
     def sample(self, seconds: float) -> None:
-        """Add up the time that replaying the log takes, at so many seconds for each step."""
+        """Count `seconds` of replay time for each step since the last sample."""
         since = self.since
         since.replay_seconds += seconds * (since.step - self._sampled)
         self._sampled = since.step
 
     def restart(self, begun: float) -> None:
-        """Measure anew: a checkpoint was stored, or tried, from `begun` until now."""
+        """Restart the measurements: a checkpoint was stored, or tried, from `begun` until now."""
         now = self._clock()
         self.since.checkpoint_seconds = now - begun
         self.since.restart(now)

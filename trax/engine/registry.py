@@ -1,4 +1,4 @@
-"""The loops that this process is running: found by their run, or from inside their bodies."""
+"""The open loops of this process, found by their run or from inside their bodies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionar
 
 
 class Active:
-    """A loop that is running, or could be continued.
+    """An open loop: it is running, or could be continued.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class Active:
         Its open run.
     thread : int
         The identifier of the thread that drives it; another one may have opened the run.
-    is_going_on : callable
-        Whether a step is running, or another task of the same thread continues the loop.
+    is_continued : callable
+        Returns whether a step is running, or another task of the same thread continues the loop.
     close : callable
         Closes the run; it takes the reason.
 
@@ -40,7 +40,7 @@ class Active:
     frame : FrameType or None
         The frame of the generator that is driven.
     take_over : callable or None
-        Closes the run of an async loop, for which an event loop is needed; it takes the reason.
+        Closes an async run, for which an event loop is needed; it takes the reason.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Active:
         key: str,
         session: Session,
         thread: int,
-        is_going_on: Callable[[], bool],
+        is_continued: Callable[[], bool],
         close: Callable[[str], None],
     ) -> None:
         self.session = session
@@ -56,7 +56,7 @@ class Active:
         self.frame: FrameType | None = None
         self.take_over: Callable[[str], Awaitable[None]] | None = None
         self._key = key
-        self._is_going_on = is_going_on
+        self._is_continued = is_continued
         self._stop: Callable[[], None] | None = None
         self._thread = thread
         _by_run[key] = weakref.ref(self)
@@ -67,7 +67,7 @@ class Active:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None,
     ) -> None:
-        """Remember the frame of the generator that is driven, and how to close it."""
+        """Register the generator that is driven; see `Lifecycle.drive`."""
         self.frame = frame
         self.take_over = take_over
         self._stop = stop
@@ -86,26 +86,41 @@ class Active:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether this thread left the loop at a yield, so that nobody else can be driving it."""
-        return self._thread == threading.get_ident() and not self._is_going_on()
+        """Whether this thread left the loop at a yield, so nobody can be driving it."""
+        return self._thread == threading.get_ident() and not self._is_continued()
 
 
 def abandoned(key: str) -> Active | None:
-    """Return the loop that an earlier call in this thread has left open of a run.
+    """Return the loop of a run that an earlier call in this thread has left open, or None.
 
-    A traceback, or a notebook, can keep an abandoned loop alive; it must not lock out the call
-    that resumes its run.
+    A traceback or a notebook can keep an abandoned loop alive. Such a loop must not lock out the
+    call that resumes its run.
+
+    Parameters
+    ----------
+    key : str
+        The path of the run.
     """
     reference = _by_run.get(key)
     active = reference() if reference else None
     return active if active is not None and active.is_abandoned else None
 
 
-def current(what: str) -> Session:
-    """Return the open run of the loop that this is called from, however deep below it.
+def current(caller: str) -> Session:
+    """Return the open run of the loop that this is called from, directly or through functions.
 
-    The call stack is searched for the frame of a generator that is being driven, so that the
-    loop itself pays nothing for being found.
+    The call stack is searched for the frame of a generator that is being driven. So a loop pays
+    nothing for being found.
+
+    Parameters
+    ----------
+    caller : str
+        The function that needs the run, for the error message.
+
+    Raises
+    ------
+    UsageError
+        No loop is found.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
     while frame is not None:
@@ -114,7 +129,7 @@ def current(what: str) -> Session:
             return active.session
         frame = frame.f_back
     raise UsageError(
-        f"{what} was called outside of a loop that trax runs.\n"
-        "Call it in the body of a function decorated with trax.resumable, or in a function that "
-        "this calls in the same thread."
+        f"{caller} was called outside of a loop that trax runs.\n"
+        "Call it in the body of a function decorated with trax.resumable, or in a function called "
+        "from there in the same thread."
     )

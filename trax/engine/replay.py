@@ -1,4 +1,4 @@
-"""From what is stored to a state: the checkpoint is loaded, the log is replayed on top."""
+"""Turns a stored run into a state: loads the checkpoint, and replays the log on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Replayed(Generic[S]):
-    """A state, and how it came about.
+    """A recovered state, with its origin.
 
     Attributes
     ----------
@@ -44,19 +44,19 @@ class Replayed(Generic[S]):
     step : int
         Increments since the run began.
     replayed : int
-        How many of them were replayed.
+        The number of increments that were replayed.
     seconds : float
-        How long loading and replaying took.
+        The duration of loading and replaying, in seconds.
     age : float
-        How long ago the checkpoint was stored, in seconds.
+        The time since the checkpoint was stored, in seconds.
     meta : dict
-        The checkpoint's meta record; empty where there is no checkpoint.
+        The checkpoint's meta record; empty if there is no checkpoint.
     recovery : RunReader
-        What was read.
+        The reader of the stored run.
     inner : InnerRngs
         The RNGs in the state, at their positions.
     migrated_from : int or None
-        The version that the stored state was of, if that is not the present one.
+        The version of the stored state, if that is not the present one.
     """
 
     state: S
@@ -79,24 +79,37 @@ def replay(
     renames: Mapping[str, str] | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any]:
-    """Read a recovery to its end and fold it into a state.
+    """Read a stored run to its end and fold it into a state.
 
     Parameters
     ----------
     recovery : RunReader
-        A recovery that found something.
+        The reader of the run, which has found stored files.
     name : str
-        The run, for messages.
+        The run's name, for messages.
     create : callable or None
-        Makes the state that the first increments are replayed on, where they were logged before
-        any checkpoint.
+        Creates the state to replay on, if increments were logged before any checkpoint.
     mode : LogMode
-        How increments become state.
+        Replays the increments.
     renames : mapping of str to str, optional
-        Where classes and functions are now, by where they were.
+        The present names of classes and functions, by their stored names.
     migration : Migration, optional
-        What brings a state forward that is of an older version. The state of the checkpoint is,
-        before anything is replayed on it; or the last increment, where that is the state.
+        Migrates a state of an older version: the state of the checkpoint, before anything is
+        replayed on it; or the last increment, if increments are states.
+
+    Returns
+    -------
+    Replayed
+        The state at the end of the log.
+
+    Raises
+    ------
+    NotFoundError
+        There are increments but no checkpoint, and neither `create` nor the mode gives a state.
+    CodecError
+        A stored object cannot be loaded.
+    CorruptionError
+        The stored run is damaged.
     """
     begun = process.monotonic()
     checkpoint = recovery.checkpoint
@@ -107,11 +120,11 @@ def replay(
     inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
-        what = f"the state of the run {name!r}"
+        label = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
-        state, found = decode_finding(encoded, what, list(places.values()), renames)
+        state, found = decode_finding(encoded, label, list(places.values()), renames)
         if not all(map(is_rng, map(canonical, found))):
-            raise recovery.damaged_base("the random generators in the state are not where it says")
+            raise recovery.damaged_base("the RNGs in the state are not at their stored places")
         inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
         inner.restore(recovery.context)
     elif create is not None:
@@ -120,8 +133,9 @@ def replay(
         state = None
     else:
         raise NotFoundError(
-            f"the run {name!r} has increments but no checkpoint that they follow. Recover it with "
-            "Trax(...).recover(name, create=..., replay_log=...), as it was begun."
+            f"the run {name!r} has increments but no checkpoint before them.\n"
+            "Recover it with Trax(...).recover(name, create=..., replay_log=...), with the "
+            "arguments it was begun with."
         )
     if forward and checkpoint and not mode.replaces_state:
         state = forward(state)
@@ -148,7 +162,7 @@ def replay(
 
 
 def stored_version(meta: dict[str, Any]) -> int:
-    """Return which version of its script a checkpoint says that it is of."""
+    """Return the version of the script in a checkpoint's meta record."""
     version: int = meta.get("version", 1)
     return version
 
@@ -156,25 +170,37 @@ def stored_version(meta: dict[str, Any]) -> int:
 def tell_changed_code(
     name: str, meta: dict[str, Any], code: dict[str, str], consequence: str
 ) -> None:
-    """Say which code is not that of the call that stored a checkpoint."""
+    """Give a notice of each function whose code has changed since the checkpoint was stored.
+
+    Parameters
+    ----------
+    name : str
+        The run's name.
+    meta : dict
+        The checkpoint's meta record.
+    code : dict of str to str
+        The digests of the present code.
+    consequence : str
+        The end of the notice.
+    """
     stored = meta.get("code", {})
-    for what, digest in code.items():
-        before = stored.get(what, digest)
+    for described, digest in code.items():
+        before = stored.get(described, digest)
         if before != digest and are_comparable(before, digest):
             notices.info(
-                f"{name}: the code of {what.partition(' under ')[0]} is not what it was when the "
+                f"{name}: the code of {described.partition(' under ')[0]} has changed since the "
                 f"checkpoint was stored; {consequence}"
             )
 
 
 def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
-    """Yield the increments, with the RNGs in the state where the loop had them at each."""
+    """Yield the increments; at each, set the RNGs in the state as they were in the loop."""
     for encoded in recovery.increments():
         draws = bool(inner.tracked) and FOLDED in decode_context(encoded.context)
         if draws:
             inner.restore(recovery.context)
         yield encoded
-        if draws:  # a log that follows a checkpoint need not say where that left them
+        if draws:  # a log after a checkpoint may lack the positions after this fold
             recovery.context |= inner.now()
     inner.restore(recovery.context)
 
@@ -182,10 +208,8 @@ def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
 def _resolve(
     mode: LogMode, recovery: RunReader, name: str, renames: Mapping[str, str] | None
 ) -> LogMode:
-    """Return the mode that a log is replayed in; that of the run itself where none was asked for.
-
-    Left to the default, ``Trax.recover`` means the function that a loop was written with as well.
-    """
+    """Return the mode to replay a log in: the stored mode of the run, if none was given."""
+    # Without replay_log=, Trax.recover replays with the stored function if the run has one.
     word = recovery.meta.get("replay_log", "unknown")
     if not mode.asks_stored and not (mode.replaces_state and word == "function"):
         return mode
@@ -198,10 +222,10 @@ def _resolve(
     loaded: list[Callable[[Any, Any], Any]] = []
 
     def replay_log(state: Any, increment: Any) -> Any:
-        if not loaded:  # only where there is something to replay must it be loadable
+        if not loaded:  # it must be loadable only if there are increments to replay
             loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
             if not callable(loaded[0]):
-                raise recovery.damaged_base("what it has as replay_log cannot be called")
+                raise recovery.damaged_base("its stored replay_log cannot be called")
             tell_changed_code(
                 name,
                 checkpoint.meta,
@@ -222,11 +246,23 @@ def load(
     renames: Mapping[str, str] | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any] | None:
-    """Read a run without holding it; None where nothing is stored. See `replay`.
+    """Read a run without locking it.
 
-    The run may be written meanwhile. Where a file that was about to be read has just been pruned,
-    or the run was begun afresh, or a checkpoint has come that what was read does not lead to,
-    the reading begins anew.
+    Another process may write to the run meanwhile: it may prune a file before it is read, start the
+    run over, or store a checkpoint that the files read so far do not lead to. Then the reading
+    starts over.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    name, create, mode, renames, migration
+        As for `replay`.
+
+    Returns
+    -------
+    Replayed or None
+        The state; None if nothing is stored.
     """
     while True:
         seen = store.look(name)

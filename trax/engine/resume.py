@@ -1,4 +1,4 @@
-"""How a call begins: with a stored result, with what is stored of a run, or with nothing."""
+"""The beginning of a call: from a stored result, from a stored run, or with a new state."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _FIXED = (int, float, complex, str, bytes)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a call begins with.
+    """The state, or the result, that a call begins with.
 
     Attributes
     ----------
     state : object
         The state.
     stored : Replayed or None
-        Where it comes from; None where it was created just now.
+        The stored run that the state comes from; None if the state was created just now.
     log_bytes : int
-        How long the logs are that were replayed.
+        The size of the logs that were replayed, in bytes.
     done : bool
-        Whether the run is done, and there is nothing left to do.
+        Whether the run is done.
     result : object
-        Its result, if it is done.
+        The result of the run, if it is done.
     """
 
     state: Any
@@ -51,7 +51,7 @@ class Opened:
 
     @property
     def resumed_at(self) -> int | None:
-        """The step at which a stored run is taken up; None where it was created."""
+        """The step at which a stored run is resumed; None if the state was created just now."""
         return self.stored.step if self.stored is not None else None
 
     @property
@@ -62,7 +62,7 @@ class Opened:
 
 
 def load_finished(call: Call, store: Store) -> Opened | None:
-    """Return the end of a run that is done; nothing needs to be held for that."""
+    """Return the end of a run that is done, or None; the run is not locked for that."""
     meta = store.peek(call.name)
     if not meta.get("done") or not _is_same_call(call, meta):
         return None
@@ -80,17 +80,19 @@ def load_finished(call: Call, store: Store) -> Opened | None:
 
 
 def open_held(call: Call, store: Store, hold: HeldRun) -> Opened:
-    """Bring back the state of a run that is held, or create it.
+    """Recover the state of a run that is locked, or create it.
 
     Raises
     ------
     ArgumentsChangedError
         The run was begun with other arguments.
     CorruptionError
-        What is stored cannot be recovered.
+        The stored run cannot be recovered.
+    UsageError
+        The stored run is of another function, version or log mode.
     """
     if hold.aside:
-        notices.info(f"{call.name} begins anew; what was stored is kept in {hold.aside}")
+        notices.info(f"{call.name} starts over; the stored run is kept in {hold.aside}")
     recovery = store.recover(call.name)
     if recovery is not None and recovery.found:
         return _resume(call, store, hold, recovery)
@@ -100,14 +102,14 @@ def open_held(call: Call, store: Store, hold: HeldRun) -> Opened:
 
 
 def _create(call: Call) -> Any:
-    """Create the state; tell where it is one that the loop cannot change, and must."""
+    """Create the state; warn if the loop must change it in place but cannot."""
     state = call.create()
     if not call.log_mode.is_logged and isinstance(state, _FIXED):
         notices.warn(
-            f"with replay_log=None the state of {call.name} is the loop's own to change, and "
-            f"{state!r} cannot be changed: nothing of what the loop does is stored. Let create "
-            "return an object, such as a list, a dict or a model; or leave replay_log out, and "
-            "yield the new state"
+            f"with replay_log=None the loop {call.name} must change its state in place, and "
+            f"{state!r} cannot be changed: nothing that the loop does is stored. Let create return "
+            "an object, such as a list, a dict or a model; or leave replay_log out, and yield the "
+            "new state"
         )
     return state
 
@@ -137,7 +139,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Ope
 
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
-    """Replay the log, and see to it that this draws no random numbers outside of the state."""
+    """Replay the log, and warn if that draws random numbers outside of the state."""
     options = call.options
     before = []
     if call.log_mode.has_function:
@@ -155,9 +157,9 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
     if drawn and replayed.replayed:
         notices.warn(
-            f"{call.name}: replay_log drew random numbers from {', '.join(drawn)}, and now they "
-            "were others: the state may not be what it was. Draw them in the loop and yield them; "
-            "or draw from a generator in the state"
+            f"{call.name}: replay_log drew random numbers from {', '.join(drawn)}, and they differ "
+            "from those of the loop, so the state may differ as well. Draw them in the loop and "
+            "yield them; or draw from an RNG in the state"
         )
     return replayed
 
@@ -165,14 +167,14 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     checkpoint = replayed.recovery.checkpoint
     stored = checkpoint.parts.get("result") if checkpoint else None
-    what = f"the result of {call.name!r}"
-    result = decode(stored, what, call.options.renames) if stored else replayed.state
+    label = f"the result of {call.name!r}"
+    result = decode(stored, label, call.options.renames) if stored else replayed.state
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"
     )
     _tell_migrated(call, replayed)
-    stays = f"the result is that of the code before: {call.function.__name__}.fresh(...) runs anew"
+    stays = f"the result is that of the old code; {call.function.__name__}.fresh(...) starts over"
     tell_changed_code(call.name, replayed.meta, call.code, stays)
     return Opened(replayed.state, replayed, done=True, result=result)
 
@@ -190,20 +192,21 @@ def _check_function(call: Call, meta: dict[str, Any]) -> None:
     theirs = meta.get("function", mine)
     if theirs != mine and not call.options.is_named:
         raise UsageError(
-            f"the run {call.name!r} was written by {theirs}, and this is {mine}. Give this one a "
-            f"name of its own, as in name={mine.replace('.<locals>', '')!r}; or, if it is the same "
-            f"function moved, say so with name={call.name!r}."
+            f"the run {call.name!r} was written by {theirs}, and this is {mine}.\n"
+            "Give this function a name of its own, as in "
+            f"name={mine.replace('.<locals>', '')!r}.\n"
+            f"Or, if it is the same function and was moved, give name={call.name!r}."
         )
 
 
 def _check_version(call: Call, meta: dict[str, Any]) -> None:
-    """Refuse a version that nothing leads from, before its arguments are looked at."""
+    """Refuse a version that cannot be migrated, before the arguments are compared."""
     call.migration.since(stored_version(meta))
 
 
 def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
     stored = meta.get("arguments")
-    if stored is None:  # the core wrote it, and knows no arguments
+    if stored is None:  # it was written by `Trax`, which has no arguments
         return
     kept = {name: value for name, value in stored.items() if name not in call.options.varying}
     lines = _changed(call, kept, call.described)
@@ -212,7 +215,7 @@ def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
 
 
 def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
-    """Return the differences between arguments that are more than another name of a class."""
+    """Return the differences between arguments, apart from renamed classes."""
     lines = differences(stored, given)
     if lines and call.options.renames:
         others = differences(stored, call.described_before)
@@ -221,13 +224,14 @@ def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[
 
 
 def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:
-    """Refuse to replay increments in another sense than they were logged in."""
+    """Refuse to replay increments in another mode than they were logged in."""
     word = meta.get("replay_log", "unknown")
     if word not in ("unknown", call.log_mode.word) and log_bytes:
         raise UsageError(
             f"the log of {call.name!r} was written with replay_log {describe(word)}, and now it "
-            f"is {call.log_mode.text}: it cannot be replayed in that sense. Put replay_log "
-            f"back, or start over with {call.function.__name__}.fresh(...)."
+            f"is {call.log_mode.text}.\n"
+            "Put replay_log back as it was, so that the log can be replayed.\n"
+            f"Or start over with {call.function.__name__}.fresh(...)."
         )
 
 

@@ -1,8 +1,8 @@
-"""An open run: takes one increment after another, and stores checkpoints when they are due.
+"""An open run: accepts one increment after another, and stores checkpoints when they are due.
 
-An increment is accepted in an order that must not change: it is pickled first (folding may change
-it), then folded into the state (if that raises, it leaves no trace), then appended to the log, and
-only then handed to the caller.
+Strategy: an increment is accepted in an order that must not change. It is pickled first, since
+folding may change it. Then it is folded into the state; if that raises, it leaves no trace. Then it
+is appended to the log, and only then handed to the caller.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _dumps = pickle.dumps
 
 
 class Session:
-    """A run that is held for writing, from its first step in this call to its last.
+    """A run that is locked for writing, from its first step in this call to its last.
 
     Parameters
     ----------
     call : Call
-        The call that it is of.
+        The call that the run belongs to.
     opened : Opened
-        The state it begins with.
+        The state that the run begins with.
     hold : HeldRun
         The run's files.
     tracking : RngTracking
@@ -60,15 +60,15 @@ class Session:
     name : str
         The run's name.
     state : object
-        The state, with every increment up to now folded in.
+        The state, with every increment so far folded in.
     resumed_at : int or None
         The step at which this call resumed a stored run; None if it began one.
     run_id : str
         The run's identity, which is on the disk before its first step.
     is_counted : bool
-        Whether the loop has asked for the steps that remain.
+        Whether `trax.steps` or `trax.remaining` was called, which is allowed once.
     unsaved : TraxError or None
-        Why the checkpoint before a stop could not be stored.
+        The error of the checkpoint before a stop, if it could not be stored.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Session:
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse)
         is_resumed = opened.resumed_at is not None
         self._preflight = Preflight(tracking, self._checkpointer, is_proven=is_resumed)
-        # A run may count steps that no log has.
+        # The writer's step minus the run's: a run may count steps that no log has.
         self._ahead = self._writer.position.step - self.step
 
     @property
@@ -111,16 +111,16 @@ class Session:
 
     @property
     def checkpointed_step(self) -> int | None:
-        """The step of the newest checkpoint; None where the last one failed."""
+        """The step of the newest checkpoint; None if the last one failed."""
         return None if self._checkpointer.has_failed else self.step - self._since.steps
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the log failed in the background; `accept` mends that, and takes its time."""
+        """Whether the log failed in the background; `accept` then stores a checkpoint first."""
         return self._writer.suspect
 
     def begin(self, opened: Opened) -> None:
-        """Store the checkpoint that a run begins with, or one that the next step needs."""
+        """Store the checkpoint that a new run begins with, or one that a resumed run needs."""
         if opened.stored is None:
             self.checkpoint()
             self._tracking.check_shared()
@@ -130,21 +130,21 @@ class Session:
         has_new = self._tracking.check_resumed(self.state, replays, is_migrated)
         if is_migrated:
             self._checkpointer.prove(self.state)
-            # No log mixes versions, and an older checkpoint cannot stand in for this one.
+            # No log mixes versions, and an older checkpoint cannot replace this one.
             self.checkpoint(derived=False)
         elif has_new:
             self.checkpoint()
 
     def drive(self, frame: FrameType) -> None:
-        """Take note of the frame of the generator that is driven."""
+        """Register the frame of the generator that is driven."""
         self._preflight.begin(frame)
 
     def wake(self) -> None:
-        """Have the next step looked at closely; a signal handler may call this."""
+        """Make `Pulse.look` due at the next step; a signal handler may call this."""
         self._pulse.wake()
 
     def expect(self, total: int) -> None:
-        """Take note of how many steps the loop says it has, for the progress bar."""
+        """Set the total number of steps, for the progress bar."""
         self._pulse.total = total
 
     def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
@@ -157,7 +157,7 @@ class Session:
     def accept(self) -> Callable[[Any], Any]:
         """The function that takes an increment and returns the state to send to the generator.
 
-        When it returns, the increment may be handed out: it survives the death of the process.
+        After it returns, the increment may be handed out: it survives the death of the process.
         """
         return self._accept_logged if self._mode.is_logged else self._accept_unlogged
 
@@ -166,12 +166,12 @@ class Session:
         pulse = self._pulse
         begun = self._clock()
         is_due = begun >= pulse.at
-        # In one piece: folding may change the memory that a buffer would only refer to.
+        # No buffers, which only refer to memory that folding may change.
         try:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
-        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() says what
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
             encoded = encode(increment, "increment")
-        if is_due:  # an import takes longer than the pause
+        if is_due:  # an import takes longer than the time until the next look
             self._tracking.notice_imports()
         context = b""
         for seen, word in self._watched:
@@ -182,14 +182,14 @@ class Session:
         if self._tracking.inner:
             context += self._tracking.folded()
         if is_due:
-            # Replaying an increment costs about what storing this one did.
+            # Replaying an increment takes about as long as storing it.
             pulse.sample(self._clock() - begun)
             if not self._preflight.is_proven:
                 self._preflight.prove_increment(encoded, self.state, state)
         try:
             self._writer.append(encoded, context)
         except DurabilityError as error:
-            self._reconsider(state, context, error)
+            self._handle_failure(state, context, error)
         self.state = state
         self._since.step += 1
         if is_due:
@@ -198,8 +198,8 @@ class Session:
                 self._do(due)
         return state
 
-    def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it only reports
-        """Count one increment; the state is the loop's own, and the same object as ever."""
+    def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it is not stored
+        """Count one increment; the loop changes the state itself, in the same object."""
         if not self._preflight.is_proven:
             self._preflight.prove_state(self.state)
         begun = self._clock()
@@ -212,7 +212,7 @@ class Session:
         return self.state
 
     def _do(self, due: str) -> None:
-        """Store a checkpoint that is due, at once or later, and check the first steps."""
+        """Store a checkpoint that is due, now or deferred, and check the first steps."""
         if due:
             self._deferral.do(self.save if due == SAVE else self._checkpoint_if_possible)
             self._pulse.end_due()
@@ -222,13 +222,13 @@ class Session:
                 self._deferral.do(self._checkpoint_if_possible)
             self._preflight.check_locals(self.state)
 
-    def _reconsider(self, state: Any, context: bytes, error: DurabilityError) -> None:
-        """Decide about an increment that the disk did not take, or would not vouch for."""
+    def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:
+        """Refuse an increment that was not logged, or replace a log that is suspect."""
         appended = self._writer.position.step - self._ahead - self.step
         if not appended and not self._writer.suspect:
             self._tracking.undo(context)
             raise error  # it leaves no trace
-        # The log is not to be trusted: a checkpoint in new files takes the increment's place.
+        # The log cannot be trusted: a checkpoint in new files replaces it, with the increment.
         before, self.state = self.state, state
         self._ahead += appended - 1
         self._since.step += 1
@@ -241,7 +241,7 @@ class Session:
             self._since.step -= 1
 
     def settle(self) -> None:
-        """Do the work that `accept` has put off: force the log, store the checkpoint that is due.
+        """Do the work that `accept` has deferred: force the log, store the checkpoint that is due.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Session:
             if self._deferral.forces:
                 self._writer.force()
         except DurabilityError:
-            self.checkpoint()  # in new files: it replaces the log that is not on the disk
+            self.checkpoint()  # in new files: it replaces the log that could not be forced
         else:
             if self._writer.suspect:
                 self.checkpoint()
@@ -274,9 +274,9 @@ class Session:
         return bool(self._since.steps) or self._checkpointer.has_failed
 
     def save(self) -> None:
-        """Store a checkpoint, unless the newest is of this step: the loop is about to stop.
+        """Store a checkpoint before the loop stops, unless the newest one is of this step.
 
-        A failure does not keep it from stopping; `unsaved` is its reason.
+        A failure does not prevent the stop; it is stored in `unsaved`.
         """
         self._pulse.end_request()
         if self._has_uncheckpointed or self._writer.suspect:
@@ -287,7 +287,7 @@ class Session:
                 self.unsaved = error
 
     def keep(self) -> None:
-        """Store, at a yield, a state that only a checkpoint can keep; closing begins with it."""
+        """Store a checkpoint at a yield, if no log has the state; closing begins with this."""
         if os.getpid() != self._hold.pid:
             return
         is_lost = not self._mode.is_logged and self._has_uncheckpointed
@@ -307,8 +307,8 @@ class Session:
         try:
             self._tracking.end()
             if self._hold.pid == os.getpid():
-                # A checkpoint that failed may be on the disk all the same, and refer to more output
-                # than the one before it. The next call cuts off the rest.
+                # A failed checkpoint may be on the disk all the same, and refer to more output
+                # than the previous one. The next call cuts off the rest.
                 failed = self._checkpointer.has_failed
                 self._outputs.end(None if failed else self._tracking.last)
         finally:
@@ -327,7 +327,25 @@ def open_session(
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
-    """Put together the parts of an open run; nothing is stored yet."""
+    """Create an open run from its parts; nothing is stored yet.
+
+    Parameters
+    ----------
+    call : Call
+        The call.
+    opened : Opened
+        The state that the run begins with.
+    hold : HeldRun
+        The run's files.
+    store_path : str
+        The path of the store.
+    tracking : RngTracking
+        The RNGs and output files whose positions are stored beside the state.
+    stop_request : StopRequest
+        Decides whether the loop is to stop.
+    deferral : AtOnce or Deferred
+        Decides when blocking work is done.
+    """
     options, writer = call.options, hold.writer
     since = Since(0, process.monotonic())
     stored = opened.stored
@@ -339,8 +357,8 @@ def open_session(
         tracking.recovered,
         always=options.sync == "always" and not deferral.is_deferred,
         note=writer.note,
-        follow=tracking.add,
-        unfollow=tracking.drop,
+        track=tracking.add,
+        untrack=tracking.drop,
     )
     writer.before_sync = outputs.sync
     bar = None

@@ -25,10 +25,10 @@ R = TypeVar("R")
 class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
-    Nothing of the loop runs before the first `next`. The stored state is brought back, and the
-    run is locked for writing, at the first `next` or when `state`, `step`, `resumed_at` or `done`
-    is used. The lock is released when the loop ends, however it ends, at `close`, and when the
-    `Run` itself is dropped.
+    The loop does not start before the first `next`. At the first `next`, or when `state`, `step`,
+    `resumed_at` or `done` is used, the run is locked for writing and the stored state is recovered.
+    The lock is released when the loop ends, however it ends, at `close`, and when the `Run` itself
+    is dropped.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         self._caller = 0
         self._loop: Generator[I, None, None] = self._new_loop()
 
-    def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # resuming that is cheaper than __next__
+    def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # the generator is cheaper than __next__
         loop = self._current_loop()
         self._watch()
         return loop
@@ -73,7 +73,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         Returns
         -------
         object
-            What the generator returned, or the final state where it returned None.
+            The return value of the generator or, if that is None, the final state.
         """
         deque(iter(self), maxlen=0)
         if self._lifecycle.status != "done":
@@ -107,7 +107,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     def _new_loop(self) -> Generator[I, None, None]:
         loop = _drive(self._lifecycle, self._start)
         self._lifecycle.is_running = functools.partial(_is_running, weakref.ref(loop))
-        # The loop and not the run: a for statement drops the run and keeps its iterator.
+        # Of the loop, not of the run: a for statement drops the run and keeps its iterator.
         weakref.finalize(loop, self._lifecycle.abandon)
         return loop
 
@@ -116,11 +116,11 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
             raise self._lifecycle.closed_error()
         loop: Any = self._loop  # typeshed hides the attributes of real generators
         if loop.gi_frame is None and self._lifecycle.status == "new":
-            self._loop = self._new_loop()  # it could not be opened, and may be by now
+            self._loop = self._new_loop()  # the last try to open the run failed; try again
         return self._loop
 
     def _watch(self) -> None:
-        """Go on watching for signals where another part of the caller's code drives the loop."""
+        """Watch for signals again if another part of the caller's code now drives the loop."""
         if self._lifecycle.status == "open":
             self._lifecycle.watch()
 
@@ -131,11 +131,9 @@ def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
 
 
 def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    """Yield the increments of the generator that `start` makes from the state.
-
-    This is a generator rather than a method because resuming one is the cheapest way through a
-    loop. It refers to the lifecycle alone, so that it is collected with the last reference to it.
-    """
+    """Yield the increments of the generator that `start` makes from the state."""
+    # A generator and not a method: to resume a generator is the cheapest way to run a loop. It does
+    # not refer to the `Run`, so it is collected with the last reference to it.
     try:
         lifecycle.watch()
         if lifecycle.status == "new":
@@ -153,13 +151,13 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
             try:
                 increment = send(state)
             except StopIteration as stop:
-                if lifecycle.status != "open":  # it was closed, and its generator with it
+                if lifecycle.status != "open":  # the run was closed, and its generator with it
                     raise lifecycle.closed_error() from None
                 lifecycle.finish(stop.value)
                 break
             state = accept(increment)
             yield increment
-    except GeneratorExit:  # left at a yield: whoever drops the loop closes the run
+    except GeneratorExit:  # left at a yield: the code that drops the loop closes the run
         raise
     except BaseException as error:
         _abort(lifecycle, error)
@@ -171,7 +169,7 @@ def _abort(lifecycle: Lifecycle, error: BaseException) -> None:
     """Close after an exception, and let signals that have come take effect."""
     try:
         lifecycle.abort(error)
-    except BaseException as failure:  # of the generator, which was closed at its yield
+    except BaseException as failure:  # from the generator, which was closed at its yield
         lifecycle.stop_request.act(lifecycle.step, failure)
         raise
     lifecycle.stop_request.act(lifecycle.step, error)

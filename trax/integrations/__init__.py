@@ -1,1 +1,1 @@
-"""Optional libraries that trax works with; each module is imported only where it is used."""
+"""Optional libraries that trax works with; each module is imported only when it is used."""

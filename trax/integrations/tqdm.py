@@ -11,7 +11,8 @@ try:
     from tqdm.auto import tqdm
 except ImportError as error:
     raise UsageError(
-        "progress=True needs tqdm: pip install 'trax-resumable[progress]', or leave progress out"
+        "progress=True needs tqdm, which is not installed.\n"
+        "Run pip install 'trax-resumable[progress]', or leave progress out."
     ) from error
 
 __all__ = ["Bar"]
@@ -20,7 +21,7 @@ _SECONDS_IN_A_FILE = 30.0  # the log of a batch job is not a screen
 
 
 class Bar:
-    """Shows how far a run is, from the first time that it is told.
+    """Shows the progress of a run, from the first update on.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Why a loop stops early: signals, and the end of its time."""
+"""Causes for which a loop stops early: signals, and the end of its time."""

@@ -19,7 +19,7 @@ _MARGIN_PART = 0.05  # of the limit
 
 
 def check_time_limit(limit: TimeLimit) -> float | Literal["auto"] | None:
-    """Return the limit in seconds; ``"auto"`` and None are left as they are."""
+    """Return the limit in seconds; ``"auto"`` and None are returned unchanged."""
     if limit is None:
         return None
     if limit == "auto":
@@ -28,21 +28,21 @@ def check_time_limit(limit: TimeLimit) -> float | Literal["auto"] | None:
         return seconds(limit, "time_limit")
     except UsageError:
         raise UsageError(
-            "time_limit must be a positive number of seconds, a timedelta, 'auto', or None for "
-            f"none, not {limit!r}"
+            f"time_limit must be a positive number of seconds or a timedelta, not {limit!r}.\n"
+            "Or give 'auto', or None for none."
         ) from None
 
 
 def choose(
     limit: float | Literal["auto"] | None, environment: Mapping[str, str], now: float
 ) -> float | None:
-    """Return the time that a call which begins now may take, in seconds, or None.
+    """Return the time in seconds that a call may take from now on, or None for no limit.
 
     Parameters
     ----------
     limit : float, "auto" or None
-        The option. ``"auto"`` reads the end of the SLURM job from the environment; an end that is
-        past belongs to another job.
+        The option. ``"auto"`` reads the end of the SLURM job from the environment. An end in the
+        past belongs to another job and is ignored.
     environment : mapping of str
         The environment variables.
     now : float
@@ -68,7 +68,7 @@ class Deadline:
     limit : float
         The time that the call may take, in seconds; it may be infinite.
     now : float
-        The time at which it began, on any clock that measures seconds.
+        The time at which the call began, in seconds of any clock.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Deadline:
         self._begun = now
 
     def begin_step(self, now: float) -> None:
-        """Measure a step from now on; many fast ones count as one."""
+        """Measure a step from now on; many fast steps count as one."""
         self._begun = now
 
     def is_near(self, now: float, checkpoint_seconds: float) -> bool:

@@ -1,12 +1,12 @@
-"""Signals that ask a loop to stop, kept until it is at a yield.
+"""Signals that ask a loop to stop, recorded until the loop is at a yield.
 
-Strategy: while a run is watched in the main thread, one handler stands for all of them. It
-records the signal and tells every run that wants it, and nothing else; storing is the loop's
-affair, at its next yield. The handler that was there before gets the signal afterwards, or at
-once where nothing can be gained by waiting: when the signal comes a second time, when it is a
-Ctrl-C and no watched loop is going on, when no run is watched, and in a forked child. It is put
-back when the last run that wants the signal is no longer watched, unless somebody else has taken
-its place meanwhile.
+Strategy: while a run is watched in the main thread, trax replaces the handlers of its signals by
+one of its own. That handler records the signal and tells every run that watches for it, and does
+nothing else; the loop stores its state at its next yield. The earlier handler gets the signal
+afterwards. It gets the signal at once if waiting is of no use: when the signal comes a second
+time, when it is a Ctrl-C and no watched loop is running, when no run is watched, and in a forked
+child. The earlier handler is restored when the last run that watches for the signal ends its
+watch, unless other code has replaced trax's handler meanwhile.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from trax.storage.process import in_child, process
 __all__ = ["Arrival", "Watch", "check_signals"]
 
 _UNCATCHABLE = {"SIGKILL", "SIGSTOP"}
-_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # what went wrong would only go on
+_FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # the fault would only recur
 
-# SLURM sends SIGTERM twice when the time is over, and launchers pass on what the process has got
-# already; so copies that come close together are one signal. Nobody presses Ctrl-C that slowly.
+# SLURM sends SIGTERM twice when the time is over, and launchers pass on signals that the process
+# has already received; so copies that come close together are one signal. A person who presses
+# Ctrl-C twice may do so within a second, so its window is shorter.
 _COPIES = 1.0  # seconds
 _COPIES_OF_CTRL_C = 0.25
 
 
 def check_signals(signals: Iterable[int | str] | int | str | None) -> tuple[Signals, ...] | None:
-    """Return the signals that are meant; None where trax is to install nothing.
+    """Return the signals of the option; None if trax is to install no handlers.
 
     Raises
     ------
     UsageError
-        One of them is unknown, or no loop could go on after it.
+        A signal is unknown, cannot be caught, or cannot be followed by the rest of a step; or it
+        is SIGINT, which is always watched for.
     """
     if signals is None:
         return None
@@ -57,15 +59,15 @@ def _check_signal(one: Any) -> Signals:
         checked = Signals[one] if isinstance(one, str) else Signals(one)
     except (KeyError, ValueError):
         raise UsageError(
-            f"signals names {one!r}, which is no signal here; write it as 'SIGUSR1' or "
-            "signal.SIGUSR1"
+            f"signals names {one!r}, which is not a signal on this system.\n"
+            "Write it as 'SIGUSR1' or signal.SIGUSR1."
         ) from None
     if checked.name in _UNCATCHABLE:
         raise UsageError(f"signals names {checked.name}, which no process can catch")
     if checked.name in _FAULTS:
         raise UsageError(f"signals names {checked.name}, after which a step cannot be finished")
     if checked is Signals.SIGINT:
-        raise UsageError("signals names SIGINT, which is always among them; leave it out")
+        raise UsageError("signals names SIGINT, which is always watched for.\nLeave it out.")
     return checked
 
 
@@ -75,10 +77,11 @@ class Arrival:
     Attributes
     ----------
     number : signal.Signals
+        The signal.
     time : float
-        When it came first, in seconds of a monotonic clock.
+        The time at which it first came, in seconds of a monotonic clock.
     delivered : bool
-        Whether the handler that was there before trax's has had it.
+        Whether the handler before trax's has received it.
     """
 
     __slots__ = ("delivered", "number", "time")
@@ -95,11 +98,18 @@ class Watch:
     Parameters
     ----------
     signals : tuple of signal.Signals
-        Which.
+        The signals to watch for.
     wake : callable
-        Called from the handler with the first `Arrival` of each kind. It sets a flag.
+        Called from the handler with the first `Arrival` of each kind; it must only set a flag.
     is_running : callable
         Whether the run is in the middle of a step.
+
+    Attributes
+    ----------
+    signals : set of signal.Signals
+        The signals to watch for.
+    arrivals : list of Arrival
+        The signals that have come, in order.
     """
 
     def __init__(
@@ -117,8 +127,8 @@ class Watch:
     def begin(self) -> None:
         """Watch from now on; in any thread but the main one this does nothing.
 
-        Called again it watches for what somebody else has taken over meanwhile. After `end` it
-        is over.
+        Another call installs trax's handler again if other code has replaced it meanwhile. After
+        `end` the watch is over.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -131,27 +141,27 @@ class Watch:
             _install(number)
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self in _watches:
             _watches.remove(self)
-        # The state of a run must not wait for the collector of cycles.
+        # Without these references no cycle keeps the state of a run alive.
         self._wake, self._is_running = _ignore, _false
         _tidy()
 
     def tell(self, arrival: Arrival) -> None:
-        """Take note of a signal that has come."""
+        """Record a signal that has come, if it is watched for."""
         if arrival.number in self.signals:
             self.arrivals.append(arrival)
             self._wake(arrival)
 
     def has(self, kind: int) -> Arrival | None:
-        """Return the signal of a kind that has come, if one has."""
+        """Return the signal of a kind that has come, or None."""
         return next((one for one in self.arrivals if _kind(one.number) == kind), None)
 
     def is_live(self, frame: FrameType | None) -> bool:
-        """Whether the loop is going on: in a step, or in the code that asks for the next one.
+        """Return whether the loop is running: in a step, or in the code that asks for the next one.
 
-        A loop that was begun at a prompt or in a cell that is over may never be asked again.
+        A loop that was begun at a prompt, or in a cell that has ended, may never be asked again.
         """
         if self._is_running():
             return True
@@ -163,22 +173,22 @@ class Watch:
 
     @property
     def undelivered(self) -> list[Arrival]:
-        """The signals that have come and that the handlers before trax's have not had yet."""
+        """The signals that have come but not yet reached the handlers before trax's."""
         return [one for one in self.arrivals if not one.delivered]
 
     def deliver(self) -> None:
-        """Give the signals to the Python handlers that were there before; they may raise."""
+        """Pass the signals to the Python handlers before trax's, which may raise."""
         for arrival in self.undelivered:
             arrival.delivered = True
             _call_before(arrival.number, None)
 
     def forget(self) -> None:
-        """Take the signals for delivered: the program is on its way to its end."""
+        """Mark the signals as delivered: the program is about to end anyway."""
         for arrival in self.arrivals:
             arrival.delivered = True
 
     def give_up(self, *, may_raise: bool) -> None:
-        """Let the signals that no other watched run waits for do what they did before trax."""
+        """Let the signals that no other watched run waits for have their effect without trax."""
         for arrival in self.undelivered:
             if not any(arrival in watch.arrivals for watch in _watches):
                 arrival.delivered = True
@@ -188,9 +198,9 @@ class Watch:
                     _send(arrival.number)
 
 
-# What is installed in this process. Only the main thread changes these.
+# The handlers installed in this process. Only the main thread changes these.
 _watches: list[Watch] = []
-_before: dict[int, Any] = {}  # by signal, the handler that was there before
+_before: dict[int, Any] = {}  # by signal, the handler before trax's
 _installed: set[int] = set()
 _calling: set[int] = set()
 _to_send: list[int] = []
@@ -203,25 +213,25 @@ def _install(number: int) -> None:
     if present is _handle:
         _installed.add(number)
         return
-    # An ignored signal stays ignored. A handler that is not Python's cannot be called from here;
-    # and where Ctrl-C has its plain effect somebody has chosen that.
+    # An ignored signal stays ignored. A handler not written in Python cannot be called from here.
+    # If Ctrl-C has the default effect of the system, somebody has chosen that.
     if present in (None, signal.SIG_IGN) or (number == signal.SIGINT and not callable(present)):
         return
-    with contextlib.suppress(ValueError):  # not in a subinterpreter
+    with contextlib.suppress(ValueError):  # a subinterpreter cannot install handlers
         _before[number] = present
         signal.signal(number, _handle)
         _installed.add(number)
 
 
 def _tidy() -> None:
-    """Put back what no watched run needs replaced; the main thread alone can."""
+    """Restore the handlers that no watched run needs replaced; only the main thread can."""
     if threading.current_thread() is threading.main_thread():
         for number in [*_installed]:
             if not any(number in watch.signals for watch in _watches):
-                _put_back(number)
+                _restore_handler(number)
 
 
-def _put_back(number: int) -> None:
+def _restore_handler(number: int) -> None:
     _installed.discard(number)
     if signal.getsignal(number) is _handle:
         signal.signal(number, _before[number])
@@ -251,7 +261,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _act_as_before(number: int, frame: FrameType | None) -> None:
-    """Do what would have happened had trax not been there."""
+    """Let a signal have the effect that it would have without trax."""
     if not _call_before(number, frame):
         _installed.discard(number)
         signal.signal(number, signal.SIG_DFL)
@@ -259,35 +269,35 @@ def _act_as_before(number: int, frame: FrameType | None) -> None:
 
 
 def _call_before(number: int, frame: FrameType | None) -> bool:
-    """Call the handler that was there before, if it is Python's; return whether it is."""
+    """Call the handler before trax's, if it is a Python function; return whether it is."""
     before = _before.get(number)
     if not callable(before):
         return False
-    if number not in _calling:  # it may call the one that it had replaced, which is this one
+    if number not in _calling:  # it may call the handler that it had replaced, which is trax's
         _calling.add(number)
         try:
-            before(number, frame or sys._getframe())  # noqa: SLF001  # what handlers are given
+            before(number, frame or sys._getframe())  # noqa: SLF001  # handlers get a frame
         finally:
             _calling.discard(number)
     return True
 
 
 def _send(number: int) -> None:
-    """Let a signal come as from outside, a moment later."""
+    """Send a signal to this process, a moment later."""
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and not callable(_before.get(number)):
         _act_as_before(number, None)
         return
-    # What calls this may be unable to raise, as where an object is collected.
+    # The caller may be unable to raise, as while an object is collected.
     _to_send.append(number)
     if threading.main_thread().is_alive():
         start_new_thread(_send_soon, ())
-    else:  # the program is at its end, and begins no threads
+    else:  # the program is ending, and starts no more threads
         _send_at_exit()
 
 
 def _send_soon() -> None:
-    # At once, it would come just when the main thread is about to block, and not wake it up.
+    # Sent at once, it would come just before the main thread blocks, and not wake it up.
     time.sleep(0.01)
     _send_now()
 
@@ -299,15 +309,13 @@ def _send_now() -> None:
 
 
 def _send_at_exit() -> None:
-    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # it ends as it is
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):  # the program is ending anyway
         _send_now()
 
 
 def _kind(number: int) -> int:
-    """Return what two signals have in common of which the second one ends at once.
-
-    SIGTERM after SIGUSR1 is no repetition: schedulers send one as a notice of the other.
-    """
+    """Return the kind of a signal: a second one of the same kind takes effect at once."""
+    # SIGTERM after SIGUSR1 is not a repetition: schedulers send one to announce the other.
     return signal.SIGTERM if number == signal.SIGINT else number
 
 
@@ -327,8 +335,8 @@ def _false() -> bool:
 
 
 def _driver() -> int:
-    """Return the identity of the frame that drives a loop of trax: the first one outside of it."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public does it
+    """Return the identity of the frame that drives the loop: the first one outside of trax."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # no public function does it
     while frame is not None and frame.f_globals.get("__name__", "").startswith("trax."):
         frame = frame.f_back
     return id(frame)
@@ -336,14 +344,14 @@ def _driver() -> int:
 
 @in_child
 def _forget_in_child() -> None:
-    """Watch nothing in a forked child: its parent, or its pool, ends it by a signal."""
+    """Stop watching in a forked child: its parent, or its pool, ends it by a signal."""
     global _process, _sending  # noqa: PLW0603
     _sending = threading.RLock()
     _to_send.clear()
     _watches.clear()
     _process = os.getpid()
     for number in [*_installed]:
-        _put_back(number)
+        _restore_handler(number)
 
 
 atexit.register(_send_at_exit)

@@ -28,7 +28,7 @@ class StopRequest:
     run : str
         The run's name.
     signals : tuple of signal.Signals, or None
-        The signals to watch for; None leaves all alone.
+        The signals to watch for; None to watch for none.
     ctrl_c : bool
         Whether to watch for Ctrl-C as well. An event loop handles it in its own way.
     time_limit : float, "auto" or None
@@ -39,7 +39,7 @@ class StopRequest:
     reason : str
         The name of the signal, or "the time limit"; empty while nothing asks to stop.
     asked : bool
-        Whether a checkpoint is asked for although the loop may continue.
+        Whether a checkpoint is requested although the loop may continue.
     """
 
     def __init__(
@@ -64,32 +64,32 @@ class StopRequest:
     # -- signals ---------------------------------------------------------------------------
 
     def watch(
-        self, wake: Callable[[], object], is_running: Callable[[], bool], *, anew: bool
+        self, wake: Callable[[], object], is_running: Callable[[], bool], *, restarts: bool
     ) -> None:
-        """Begin to watch for signals, or take them back from whoever has taken them over.
+        """Start to watch for signals, or watch again after other code has replaced the handlers.
 
         Parameters
         ----------
         wake : callable
-            Called, in a handler, when a signal has come.
+            Called in a signal handler, when a signal has come.
         is_running : callable
             Whether a step is running.
-        anew : bool
-            Whether an earlier watch, if there was one, is over.
+        restarts : bool
+            Whether to start a new watch even if there was an earlier one, which is over.
         """
         self._wake = wake
-        if self._signals is not None and (self._watch is None or anew):
-            self._watch = Watch(self._signals, self._heed, is_running)
+        if self._signals is not None and (self._watch is None or restarts):
+            self._watch = Watch(self._signals, self._on_signal, is_running)
         if self._watch is not None:
             self._watch.begin()
 
     def end_watch(self) -> None:
-        """Watch no longer, and put the handlers back if this is the main thread."""
+        """Stop watching, and restore the handlers if this is the main thread."""
         self._wake = _nothing  # a cycle would keep the state until the garbage collector runs
         if self._watch is not None:
             self._watch.end()
 
-    def _heed(self, arrival: Arrival) -> None:
+    def _on_signal(self, arrival: Arrival) -> None:
         self.reason = self.reason or arrival.number.name
         self._wake()
 
@@ -104,7 +104,7 @@ class StopRequest:
         return self._watch is not None and bool(self._watch.undelivered)
 
     def ends_program(self, error: BaseException | None) -> bool:
-        """Return whether `act` lets a signal end the program, rather than this error."""
+        """Return whether `act` will let a signal end the program instead of this error."""
         return self.is_pending and (error is None or isinstance(error, Exception))
 
     def act(self, step: int, error: BaseException | None = None) -> None:
@@ -115,19 +115,19 @@ class StopRequest:
         step : int
             The step that the loop has reached.
         error : BaseException, optional
-            The exception that is being raised already. One that ends the program stays as it is;
-            one that the signal may have caused, such as the death of a worker, becomes the context
-            of the exception raised here.
+            The exception that is already being raised. One that ends the program is left as it
+            is. One that the signal may have caused, such as the death of a worker, becomes the
+            context of the exception raised here.
         """
         if self._watch is None or not self.is_pending:
             return
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
             self._watch.forget()
         elif not self.ends_program(error):
-            self._watch.give_up(may_raise=True)  # a task that is cancelled ends in its own way
+            self._watch.give_up(may_raise=True)  # a cancelled task ends in its own way
         else:
             if error is not None:
-                came = f"{type(error).__name__}: {error}"
+                came = f"{type(error).__name__}: {error}".partition("\n")[0]
                 notices.warn(f"{self._run}: after {self.reason} came {came}")
             self.end_program(step)
 
@@ -138,20 +138,21 @@ class StopRequest:
             kept = (
                 "the log has every increment, and the same script resumes there"
                 if is_logged
-                else "the same script resumes at the checkpoint before"
+                else "the same script resumes at the previous checkpoint"
             )
-            outlook = f"the checkpoint could not be stored ({unsaved}); {kept}"
+            cause = str(unsaved).partition("\n")[0]
+            outlook = f"the checkpoint could not be stored ({cause}); {kept}"
         notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
 
     def end_program(self, step: int) -> NoReturn:
-        """Pass the signals to the handlers before, and raise the exception that ends the program.
+        """Pass the signals to the earlier handlers, and raise the exception that ends the program.
 
         Raises
         ------
         Preempted
-            Unless such a handler raises something else.
+            Unless one of these handlers raises something else.
         KeyboardInterrupt
-            After Ctrl-C, in any case.
+            After Ctrl-C, even if its handler raises nothing.
         """
         if self._watch is not None:
             self._watch.deliver()
@@ -160,7 +161,7 @@ class StopRequest:
         raise Preempted(self._run, step, self.reason)
 
     def pass_on(self) -> None:
-        """Let signals take effect when no exception can be raised."""
+        """Let signals take effect where no exception can be raised."""
         if self._watch is not None and self.is_pending:
             notices.info(f"{self._run} was closed; {self.reason} takes effect now")
             self._watch.give_up(may_raise=False)
@@ -168,23 +169,23 @@ class StopRequest:
     # -- time ------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        """Count the time from here; `now` is that of a monotonic clock, in seconds."""
+        """Start to count the time; `now` is that of a monotonic clock, in seconds."""
         limit = choose(self._time_limit, os.environ, process.time())
         self._deadline = Deadline(math.inf if limit is None else limit, now)
 
     def begin_step(self, now: float) -> None:
-        """Measure the steps from here."""
+        """Start to measure a step at `now`."""
         self._deadline.begin_step(now)
 
     def look(self, now: float, checkpoint_seconds: float) -> bool:
-        """Return whether it is time to stop, or to store, at the end of a step."""
+        """Return whether to stop or to store a checkpoint, at the end of a step."""
         if self._deadline.is_near(now, checkpoint_seconds):
             self.reason = self.reason or _TIME_LIMIT
         return self.stores_soon
 
     @property
     def longest_step(self) -> float:
-        """How long the longest step has taken, in seconds."""
+        """The duration of the longest step, in seconds."""
         return self._deadline.longest
 
 

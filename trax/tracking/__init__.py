@@ -1,1 +1,1 @@
-"""What is stored beside the state at each step: positions of RNGs and output files."""
+"""Positions of RNGs and output files, stored beside the state at each step."""

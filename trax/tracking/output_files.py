@@ -1,10 +1,9 @@
 """Output files that are part of a run: their lengths are stored with every step.
 
-Strategy: an output file only grows. Before a step is logged, what it has written is flushed
-and the file's length goes into the step's context; before a log is forced to the disk, the files
-are. So a file always holds at least what the stored steps have written, and on resuming it is
-cut back to just that. A file's length is stored, durably, before anything is written to it
-for the first time.
+Strategy: an output file only grows. Before a step is logged, its output is flushed and the file's
+length goes into the step's context. Before a log is forced to the disk, the files are. So a file
+always has at least the output of the stored steps, and on resuming it is cut back to exactly that.
+Before anything is written to a file for the first time, its length is stored durably.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
 
 
 class _Output:
-    """One file, as something whose position is followed."""
+    """One file, as something that `Tracker` can track."""
 
     seen = memoryview(bytes(8)).cast("Q")
-    word = -1  # written to or not, it is looked at after every step
+    word = -1  # never equal to seen[0]: the length is read after every step
 
     def __init__(self, path: str, fd: int, *, always: bool) -> None:
         self.path = path
@@ -44,7 +43,7 @@ class _Output:
         _open.add(self)
 
     def parts(self) -> Parts:
-        """Flush what was written, and return the file's length."""
+        """Flush the file and return its length."""
         try:
             if self.file is not None and not self.file.closed:
                 self.file.flush()
@@ -53,19 +52,20 @@ class _Output:
             return (LENGTH.pack(os.fstat(self._fd).st_size),)
         except OSError as error:
             raise DurabilityError(
-                f"what the step wrote to {self.path} could not be stored: {error}. The step is not "
-                "stored either. Make room or mend the disk, and run it again."
+                f"the step's output in {self.path} could not be stored: {error}\n"
+                "The step is not stored either.\n"
+                "Make room or repair the disk, and run it again."
             ) from error
 
     def is_at(self, path: str) -> bool:
-        """Return whether this is the file that a path leads to."""
+        """Return whether a path leads to this file."""
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(path))
         except FileNotFoundError:
             return False
 
     def sync(self) -> None:
-        """Return when the file is on the disk; after a failure it never is."""
+        """Force the file to the disk; once that has failed, fail every time."""
         if self._failure is not None:
             raise self._failure
         length = os.fstat(self._fd).st_size
@@ -78,17 +78,17 @@ class _Output:
             self._forced = length
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nothing is written to it any more, and all of it is on the disk."""
+    def is_finished(self) -> bool:
+        """Whether the file was closed and all of it is on the disk."""
         if self.file is None or not self.file.closed:
             return False
         try:
             return self._forced == os.fstat(self._fd).st_size and self._failure is None
-        except OSError:  # it is looked at again, and needed before a step is stored
+        except OSError:  # `parts` will raise it, before a step is stored
             return False
 
     def end(self, parts: Parts | None) -> None:
-        """Close the file, and cut off what no stored step has written, where that is known."""
+        """Close the file and, if the stored length is given, cut it back to that."""
         with contextlib.suppress(OSError):
             if self.file is not None:
                 self.file.close()
@@ -103,11 +103,11 @@ class _Output:
         """Release the file, so that other runs can write to it."""
         if self in _open:
             _open.discard(self)
-            with contextlib.suppress(OSError):  # it is closed, and what matters was forced before
+            with contextlib.suppress(OSError):  # closed all the same, and forced before
                 os.close(self._fd)
 
 
-# A forked child shares the descriptors, and with them the locks: it closes its own.
+# A forked child has copies of the descriptors, which share the locks: it closes its copies.
 _open: weakref.WeakSet[_Output] = weakref.WeakSet()
 
 
@@ -118,21 +118,22 @@ def _disown() -> None:
 
 
 class OutputFiles:
-    """The output files of a run that is open.
+    """The output files of an open run.
 
     Parameters
     ----------
     store : str
-        The path of the store, which relative paths are stored relative to.
+        The path of the store; relative paths of output files are stored relative to it.
     recovered : mapping of Key to bytes
         The context that the run was recovered to.
     always : bool
         Whether every step is forced to the disk.
     note : callable
         Stores a context at once.
-    follow, unfollow : callable
-        Takes a key, and something to follow from now on; and a key to follow no more, which it
-        may refuse.
+    track : callable
+        Starts to track a file; it takes the file's key and the file.
+    untrack : callable
+        Stops tracking a file; it takes the file's key, and returns False if it refuses.
     """
 
     def __init__(
@@ -142,15 +143,15 @@ class OutputFiles:
         *,
         always: bool,
         note: Callable[[bytes], None],
-        follow: Callable[[Key, Any], None],
-        unfollow: Callable[[Key], bool],
+        track: Callable[[Key, Any], None],
+        untrack: Callable[[Key], bool],
     ) -> None:
         self._store = store
         self._recovered = recovered
         self._always = always
         self._note = note
-        self._follow = follow
-        self._unfollow = unfollow
+        self._track = track
+        self._untrack = untrack
         self._outputs: dict[Key, _Output] = {}
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
@@ -158,8 +159,8 @@ class OutputFiles:
         process.check_output(path)
         if mode not in _MODES:
             raise UsageError(
-                f"trax.open() writes at the end of a file: mode is one of {sorted(_MODES)}, not "
-                f"{mode!r}. To read, use the built-in open()."
+                f"trax.open() only appends: mode is one of {sorted(_MODES)}, not {mode!r}.\n"
+                "To read a file, use the built-in open()."
             )
         path = os.fspath(path)
         if not isinstance(path, str):
@@ -168,25 +169,25 @@ class OutputFiles:
         if output is None:
             output = self._begin(key, os.path.abspath(path), mode)
         else:
-            self._check_again(output, mode)
+            self._check_reopened(output, mode)
         file: IO[Any] = open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
         output.file = file
         return file
 
     def sync(self) -> None:
-        """Return when all files are on the disk."""
+        """Force all files to the disk."""
         for output in list(self._outputs.values()):
             output.sync()
 
     def tidy(self) -> None:
-        """Release the files that were closed, once they and their lengths are on the disk."""
+        """Release each closed file once its content and its length are on the disk."""
         for key, output in list(self._outputs.items()):
-            if output.is_settled and self._unfollow(key):
+            if output.is_finished and self._untrack(key):
                 del self._outputs[key]
                 output.close()
 
     def end(self, last: Callable[[Key], Parts | None] | None) -> None:
-        """Close the files, and cut each back to the length that `last` gives, if given."""
+        """Close the files; if `last` is given, cut each back to the position it returns."""
         for key, output in self._outputs.items():
             output.end(last(key) if last else None)
 
@@ -203,7 +204,7 @@ class OutputFiles:
     def _begin(self, key: Key, path: str, mode: str) -> _Output:
         is_new = key.at(0) not in self._recovered
         if is_new and mode[0] == "x" and os.path.lexists(path):
-            raise FileExistsError(f"{path} exists, and is no output file of this run")
+            raise FileExistsError(f"{path} exists, and is not an output file of this run")
         found = self._examine(path)
         if is_new:
             length = found.st_size if found and mode[0] == "a" else 0
@@ -215,7 +216,7 @@ class OutputFiles:
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             sync_directory(os.path.dirname(path))
-            self._follow(key, output)
+            self._track(key, output)
         except BaseException:
             output.close()
             raise
@@ -223,21 +224,21 @@ class OutputFiles:
         return output
 
     def _examine(self, path: str) -> os.stat_result | None:
-        """Return what is there, if anything; refuse it before a length is noted to cut back to."""
+        """Return the status of a file, if there is one; refuse it before its length is stored."""
         if is_ours(self._store, path):
-            raise UsageError(f"{path} is among the files of the store: choose another place for it")
+            raise UsageError(f"{path} is a file of the store.\nChoose another place for it.")
         try:
             found = os.stat(path)
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a regular file: it cannot be cut back")
+            raise UsageError(f"{path} is not a regular file, so it cannot be cut back")
         check_owner(found, path)
         for output in self._outputs.values():
             if output.is_at(path):
                 raise UsageError(
-                    f"{path} is the file that this run has opened as {output.path}: open it under "
-                    "one name only"
+                    f"{path} is the file that this run has opened as {output.path}.\n"
+                    "Open it under one name only."
                 )
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -247,19 +248,19 @@ class OutputFiles:
         return found
 
     @staticmethod
-    def _check_again(output: _Output, mode: str) -> None:
+    def _check_reopened(output: _Output, mode: str) -> None:
         if output.file is not None and not output.file.closed:
             raise UsageError(
-                f"{output.path} is open already: use the file that trax.open() returned, or close "
-                "that first"
+                f"{output.path} is open already.\n"
+                "Use the file that trax.open() returned, or close that one first."
             )
         if mode[0] != "a":
             raise UsageError(
-                f"{output.path} was opened before in this run, and an output file only grows: open "
-                f"it once before the loop, or every time with mode 'a' instead of {mode!r}"
+                f"{output.path} was opened before in this run, and an output file only grows.\n"
+                f"Open it once before the loop, or every time with mode 'a' instead of {mode!r}."
             )
         if not output.is_at(output.path):
             raise UsageError(
-                f"{output.path} is not the file any more that this run has opened there: an output "
-                "file stays where it is until the run is done"
+                f"{output.path} is no longer the file that this run opened there.\n"
+                "An output file must stay in its place until the run is done."
             )

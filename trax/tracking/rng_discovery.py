@@ -29,20 +29,21 @@ from trax.tracking.tracker import Parts
 __all__ = ["InnerRngs", "OuterRngs", "Strays", "check_rng", "import_for", "outer_key"]
 
 _CONTAINERS = (list, tuple, dict)
-_SMALL = 100  # items of a container that are looked at
+_SMALL = 100  # items; containers with more are not searched
 
 
 def check_rng(rng: Any) -> tuple[Any, ...] | None:
-    """Return what was named with ``rng=`` as a tuple; None turns all of this off."""
+    """Return the RNGs of the option ``rng=`` as a tuple; None turns all tracking off."""
     if rng is None:
         return None
     named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
     for each in named:
         if not is_rng(each):
             raise UsageError(
-                "rng takes random generators that have a state (random.Random, "
-                "numpy.random.Generator or RandomState, torch.Generator), a list of them, or None "
-                f"to leave random numbers alone; not {each!r}"
+                f"rng takes RNGs that have a state, a list of them, or None; not {each!r}.\n"
+                "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
+                "torch.Generator.\n"
+                "Give None to leave random numbers alone."
             )
     return named
 
@@ -50,10 +51,10 @@ def check_rng(rng: Any) -> tuple[Any, ...] | None:
 class OuterRngs:
     """The RNGs outside of the state that a loop can draw from, with their places.
 
-    They are the libraries' default ones, those that were `named`, and those that are an argument,
-    an attribute of one, or a variable of the function's module or closure; or lie in a list, a
-    tuple or a dictionary there. Only the defaults are looked up each time that this is iterated
-    over, since a library can be imported meanwhile; the rest is scanned once.
+    They are the default RNGs of the libraries, those that were `named`, and those found in the
+    arguments, the attributes of arguments, and the variables of the function's module and closure;
+    small lists, tuples and dictionaries there are searched as well. Each iteration looks up the
+    defaults again, since a library can be imported meanwhile. The rest is scanned once.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ class OuterRngs:
 
 
 def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the RNGs among values, and those that lie in small containers there."""
+    """Return the RNGs among values and in small containers among them."""
     types = rng_types()
     found = []
     for name, value in values:
@@ -134,44 +135,44 @@ def outer_key(place: str, tracked: TrackedRng) -> Key:
 
 
 def import_for(name: str) -> None:
-    """Import the library whose default RNG has this name, if it is one of theirs."""
+    """Import the library whose default RNG has this name, if there is one."""
     library = name.partition(":")[0].partition(" ")[0]
     if library in ("numpy.random", "torch", "torch.cuda"):
-        with contextlib.suppress(Exception):  # then it is not there any more
+        with contextlib.suppress(Exception):  # the library is gone; `RngTracking.begin` warns
             module = importlib.import_module(library)
             if library == "torch.cuda":
                 module.init()
 
 
 class InnerRngs:
-    """The RNGs in a state, each under a number that it keeps.
+    """The RNGs in a state, each under a number that never changes.
 
     Parameters
     ----------
     objects : mapping of int to object
-        Those that are known, by number.
+        The known RNGs, by number.
 
     Attributes
     ----------
     tracked : dict of Key to TrackedRng
-        What tracks those that are in the state now.
+        The trackers of the RNGs that are in the state now.
     """
 
     def __init__(self, objects: Mapping[int, Any]) -> None:
         self._numbers = {id(canonical(rng)): number for number, rng in objects.items()}
         self._next = max(objects, default=-1) + 1
-        # They are kept, so that no other object can have their identity.
+        # A reference to each, so that no other object can get its identity.
         self._objects = [canonical(rng) for rng in objects.values()]
         self.tracked = {_inner_key(number): track(rng) for number, rng in objects.items()}
         self._loaded = {key: rng.parts() for key, rng in self.tracked.items()}
 
     @property
     def known(self) -> AbstractSet[int]:
-        """The identities of those that were ever in the state."""
+        """The identities of the RNGs that were ever in the state."""
         return self._numbers.keys()
 
     def renew(self, found: Mapping[int, Any]) -> dict[str, int]:
-        """Take what was found in the state as it is now; return the places found, by number."""
+        """Track the RNGs found in the present state; return their places, by number."""
         before, self.tracked = self.tracked, {}
         places = {}
         for place, value in found.items():
@@ -190,14 +191,14 @@ class InnerRngs:
         return places
 
     def stored(self, context: Mapping[Key, bytes]) -> dict[Key, Parts]:
-        """Return the positions that a context has of the RNGs of a state that was loaded."""
+        """Return the positions in a context of the RNGs that the loaded state had."""
         return {
             key: tuple(context.get(key.at(n), part) for n, part in enumerate(loaded))
             for key, loaded in self._loaded.items()
         }
 
     def now(self) -> dict[Key, bytes]:
-        """Return the present positions of the RNGs of a state that was loaded, as a context."""
+        """Return the present positions of the RNGs that the loaded state had, as a context."""
         return {
             key.at(number): part
             for key in self._loaded
@@ -205,7 +206,7 @@ class InnerRngs:
         }
 
     def restore(self, context: Mapping[Key, bytes]) -> None:
-        """Set the RNGs of a state that was loaded to their positions in a context."""
+        """Set the RNGs that the loaded state had to their positions in a context."""
         for key, parts in self.stored(context).items():
             put_back(str(key), self.tracked[key], parts)
 
@@ -215,18 +216,28 @@ def _inner_key(number: int) -> Key:
 
 
 class Strays:
-    """Finds RNGs that a loop keeps in a local variable from one step to the next.
+    """Finds RNGs that stay in a local variable of a loop from one step to the next.
 
-    A resumed loop would make such an RNG anew, and draw the same numbers again.
+    A resumed loop would create such an RNG again, and draw the same numbers again.
     """
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[Any, Parts]] = {}
 
     def find(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
-        """Return the strays among the variables after a step, from the second call on.
+        """Return the strays among the variables after a step; the first call finds none.
 
-        `known` are the identities of the RNGs that are tracked.
+        Parameters
+        ----------
+        frame : FrameType or None
+            The frame of the loop.
+        known : set of int
+            The identities of the RNGs that are tracked.
+
+        Returns
+        -------
+        dict of str to object
+            The strays, by the names of their variables.
         """
         before, self._before = self._before, {}
         strays = {}

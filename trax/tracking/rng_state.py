@@ -1,15 +1,16 @@
-"""RngTracking of RNGs, read without slowing a loop that draws nothing.
+"""Reads and restores the positions of RNGs, without slowing a loop that draws nothing.
 
-Strategy: the position of an RNG is a tuple of parts, of which a step stores those that have
-changed. Of a Mersenne Twister these are its 624 words as they once were, and how often they were
-made anew since then: so a step that draws less than 624 words stores a few bytes. Whether
-anything was drawn shows in one machine word of the RNG's own memory that every draw changes.
-The place of that word is found when an RNG is first seen, by looking for its public
-state; where it is not found, or where something can be drawn that the word does not show, the
-parts themselves are compared.
+Strategy: the position of an RNG is a tuple of parts, and a step stores only the parts that have
+changed. A Mersenne Twister has two: its 624 words at an earlier time, and how often these were
+regenerated since then. So a step that draws fewer than 624 words stores only a few bytes.
 
-Values come from the standard library's `random`, from NumPy and from PyTorch; only those of
-them that the program has imported are looked at.
+Every draw changes one machine word in the RNG's own memory. A step compares that word, and reads
+the parts only if it has changed. The word is located when the RNG is first seen, by searching its
+memory for its public state. If it is not found, or if some draw may leave it unchanged, the parts
+themselves are compared.
+
+The RNGs are those of the standard library's `random`, of NumPy and of PyTorch; a library that the
+program has not imported is left alone.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ __all__ = [
     "track",
 ]
 
-_NEVER = -1  # no word has this value: there is no telling without comparing the parts
+_NEVER = -1  # no word has this value, so the parts are always compared
 _UNSEEN = memoryview(bytes(8)).cast("Q")
 
 _WORDS = 624
 _BYTES = 4 * _WORDS
-_PLACE = struct.Struct("<Ii?d")  # how often made anew, index, a normal number kept for later
-_MOST = 4096  # times that words are made anew before they are stored again
-_PROBE = 0x5A17C0DE  # a number that is nowhere by chance
-_PCG = struct.Struct("<16s?I")  # state, and half a number kept for later
+_PLACE = struct.Struct("<Ii?d")  # times regenerated, index, a normal number saved for later
+_MOST = 4096  # times that words are regenerated before they are stored again
+_PROBE = 0x5A17C0DE  # a number that does not occur by chance
+_PCG = struct.Struct("<16s?I")  # state, and half a number saved for later
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
 _TORCH_SIZE = 5056  # of the CPU's RNG; that of a GPU is a seed and an offset
 
@@ -58,7 +59,8 @@ class TrackedRng(Protocol):
     seen : memoryview
         Its first item is the word that every draw changes.
     word : int
-        What that was when `parts` was last asked for; `_NEVER` where a draw may not change it.
+        The value of that word when `parts` was last called; `_NEVER` if a draw may leave it
+        unchanged.
     """
 
     kind: str
@@ -66,22 +68,22 @@ class TrackedRng(Protocol):
     word: int
 
     def parts(self) -> tuple[bytes, ...]:
-        """Return the position as it is now."""
+        """Return the present position."""
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
-        """Set the position to what `parts` returned."""
+        """Set the position to one that `parts` has returned."""
 
 
 class _Words:
-    """The words of a Mersenne Twister, told as words before and how often these were made anew."""
+    """The words of a Mersenne Twister, as earlier words and how often they were regenerated."""
 
     def __init__(self) -> None:
         self._present = b""
         self.before = b""
         self.times = 0
 
-    def follow(self, words: bytes) -> None:
-        """Take note of the words as they are now."""
+    def update(self, words: bytes) -> None:
+        """Record the present words."""
         if words == self._present:
             return
         if self.times < _MOST and self._present and _is_next(self._present, words):
@@ -91,12 +93,12 @@ class _Words:
         self._present = words
 
     def recall(self, before: bytes, times: int) -> tuple[int, ...]:
-        """Take note of words that were stored, and return them as they were then."""
+        """Record stored words, and return the words after `times` regenerations."""
         words = struct.unpack(f"<{_WORDS}I", before)
         if times > _MOST:
-            raise ValueError(f"the words were made anew {times} times, and {_MOST} is the most")
+            raise ValueError(f"the words were regenerated {times} times, and {_MOST} is the most")
         if times:
-            twister = random.Random()  # noqa: S311  # it is the user's RNG, gone through again
+            twister = random.Random()  # noqa: S311  # it repeats the user's RNG
             twister.setstate((3, (*words, _WORDS), None))
             for _ in range(times):
                 twister.getrandbits(32 * _WORDS)
@@ -107,7 +109,7 @@ class _Words:
 
 
 def _is_next(old: bytes, new: bytes) -> bool:
-    """Return whether words were made from those before; the first three of them tell."""
+    """Return whether the new words were generated from the old; the first three decide."""
     head = struct.unpack_from("<4I", old)
     shifted = struct.unpack_from("<3I", old, 4 * 397)
     for number, word in enumerate(struct.unpack_from("<3I", new)):
@@ -141,18 +143,18 @@ class _Python:
             state = bytes(self._memory)  # all at once: other threads may be drawing
             words = state[4:]
             (index,) = struct.unpack_from("<i", state)
-        self._words.follow(words)
+        self._words.update(words)
         place = _PLACE.pack(self._words.times, index, gauss is not None, gauss or 0.0)
         return self._words.before, place
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
-        times, index, is_kept, gauss = _PLACE.unpack(parts[1])
+        times, index, is_saved, gauss = _PLACE.unpack(parts[1])
         state = (*self._words.recall(parts[0], times), index)
-        self._rng.setstate((3, state, gauss if is_kept else None))
+        self._rng.setstate((3, state, gauss if is_saved else None))
 
 
 class _Twister:
-    """NumPy's Mersenne Twister, with the normal number that an old `RandomState` keeps."""
+    """NumPy's Mersenne Twister, with the normal number that an old `RandomState` saves."""
 
     kind = "MT19937"
 
@@ -168,19 +170,19 @@ class _Twister:
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
-        kept = self._kept()
+        saved = self._saved()
         if self._memory is None:
             public = self._bits.state["state"]
             words, index = public["key"].astype("<u4").tobytes(), public["pos"]
         else:
-            self.word = _NEVER if kept[0] else self.seen[0]
+            self.word = _NEVER if saved[0] else self.seen[0]
             state = bytes(self._memory)  # all at once: other threads may be drawing
             words = state[:_BYTES]
             (index,) = struct.unpack_from("<i", state, _BYTES)
-        self._words.follow(words)
-        return self._words.before, _PLACE.pack(self._words.times, index, *kept)
+        self._words.update(words)
+        return self._words.before, _PLACE.pack(self._words.times, index, *saved)
 
-    def _kept(self) -> tuple[bool, float]:
+    def _saved(self) -> tuple[bool, float]:
         if self._owner is None:
             return False, 0.0
         if self._gauss is not None:
@@ -192,19 +194,19 @@ class _Twister:
     def restore(self, parts: tuple[bytes, ...]) -> None:
         import numpy as np
 
-        times, index, is_kept, gauss = _PLACE.unpack(parts[1])
-        if not 0 <= index <= _WORDS:  # NumPy would draw from whatever lies there in memory
+        times, index, is_saved, gauss = _PLACE.unpack(parts[1])
+        if not 0 <= index <= _WORDS:  # NumPy would read beyond the words in memory
             raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
         words = np.array(self._words.recall(parts[0], times), np.uint32)
         state = {"bit_generator": "MT19937", "state": {"key": words, "pos": index}}
         if self._owner is None:
             self._bits.state = state
         else:
-            self._owner.set_state({**state, "has_gauss": int(is_kept), "gauss": gauss})
+            self._owner.set_state({**state, "has_gauss": int(is_saved), "gauss": gauss})
 
 
 class _Pcg:
-    """NumPy's PCG64, which `numpy.random.default_rng` makes, and its variant."""
+    """NumPy's PCG64, which `numpy.random.default_rng` returns, and its variant PCG64DXSM."""
 
     def __init__(self, bits: Any) -> None:
         self._bits = bits
@@ -215,14 +217,14 @@ class _Pcg:
 
     def parts(self) -> tuple[bytes, ...]:
         state = self._bits.state
-        inner, is_kept = state["state"], bool(state["has_uint32"])
+        inner, is_saved = state["state"], bool(state["has_uint32"])
         if self.seen is not _UNSEEN:
-            self.word = _NEVER if is_kept else self.seen[0]
+            self.word = _NEVER if is_saved else self.seen[0]
         number = inner["state"].to_bytes(16, "little")
-        return _PCG.pack(number, is_kept, state["uinteger"]), inner["inc"].to_bytes(16, "little")
+        return _PCG.pack(number, is_saved, state["uinteger"]), inner["inc"].to_bytes(16, "little")
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
-        number, is_kept, half = _PCG.unpack(parts[0])
+        number, is_saved, half = _PCG.unpack(parts[0])
         (increment,) = struct.unpack("<16s", parts[1])
         self._bits.state = {
             "bit_generator": type(self._bits).__name__,
@@ -230,7 +232,7 @@ class _Pcg:
                 "state": int.from_bytes(number, "little"),
                 "inc": int.from_bytes(increment, "little"),
             },
-            "has_uint32": int(is_kept),
+            "has_uint32": int(is_saved),
             "uinteger": half,
         }
 
@@ -262,7 +264,7 @@ class _Torch:
 
 
 class _Opaque:
-    """Any other: its public state as a pickle."""
+    """Any other RNG: its public state as a pickle."""
 
     seen = _UNSEEN
     word = _NEVER
@@ -280,7 +282,7 @@ class _Opaque:
 
 
 class _Children:
-    """How many children NumPy's `SeedSequence` has spawned, which decides about the next one."""
+    """The count of children that NumPy's `SeedSequence` has spawned; it determines the next one."""
 
     kind = "SeedSequence"
 
@@ -300,26 +302,26 @@ class _Children:
     def restore(self, parts: tuple[bytes, ...]) -> None:
         (count,) = struct.unpack("<I", parts[0])
         if count > self._seed.n_children_spawned and self.seen is not _UNSEEN:
-            self.seen[0] = count  # as if it had spawned them: they may be very many
-        if count > self._seed.n_children_spawned:  # it can only go forwards
+            self.seen[0] = count  # without spawning them: they may be very many
+        if count > self._seed.n_children_spawned:  # the count can only grow
             self._seed.spawn(count - self._seed.n_children_spawned)
 
 
 def _memory(obj: Any) -> memoryview:
-    """Return the memory of an object, from its identity on; empty where that is no address."""
+    """Return the memory of an object; empty if its identity is not an address."""
     size = type(obj).__basicsize__ if sys.implementation.name == "cpython" else 0
     return memoryview((ctypes.c_char * size).from_address(id(obj))).cast("B")
 
 
 def _find(obj: Any, content: bytes) -> memoryview | None:
-    """Return that part of an object's own memory which is `content`, if it is there."""
+    """Return the part of an object's own memory that equals `content`, or None."""
     memory = _memory(obj)
     begin = bytes(memory).find(content)
     return None if begin < 0 else memory[begin : begin + len(content)]
 
 
 def _find_gauss(owner: Any) -> memoryview | None:
-    """Return the memory of a `RandomState` in which it keeps a normal number, and whether."""
+    """Return the memory of a `RandomState` for its saved normal number and the flag before it."""
     from numpy.random import MT19937, RandomState
 
     probe = RandomState(MT19937(0))
@@ -333,7 +335,7 @@ def _find_gauss(owner: Any) -> memoryview | None:
 
 
 def canonical(rng: Any) -> Any:
-    """Return the object that has the position: of NumPy's `Generator` its bit generator."""
+    """Return the object that has the position: for NumPy's `Generator`, its bit generator."""
     numpy = sys.modules.get("numpy.random")
     if numpy is not None and isinstance(rng, numpy.Generator):
         return rng.bit_generator
@@ -341,7 +343,7 @@ def canonical(rng: Any) -> Any:
 
 
 def seed_of(rng: Any) -> Any:
-    """Return the `SeedSequence` that an RNG of NumPy was made from and spawns from, or None.
+    """Return the `SeedSequence` that an RNG of NumPy was seeded from and spawns from, or None.
 
     It counts as an RNG: it generates the seeds of further ones.
     """
@@ -350,7 +352,7 @@ def seed_of(rng: Any) -> Any:
 
 
 def rng_types() -> tuple[type, ...]:
-    """Return the types of RNGs that the program can have made."""
+    """Return the types of RNGs in the imported libraries."""
     found: list[type] = [random.Random]
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
@@ -362,12 +364,12 @@ def rng_types() -> tuple[type, ...]:
 
 
 def is_rng(value: Any) -> bool:
-    """Return whether this is an RNG that has a state."""
+    """Return whether a value is an RNG with a state."""
     return isinstance(value, rng_types()) and not isinstance(value, random.SystemRandom)
 
 
 def track(rng: Any) -> TrackedRng:
-    """Return what reads and restores the position of an RNG."""
+    """Return an object that reads and restores the position of an RNG."""
     rng = canonical(rng)
     kind = type(rng).__name__
     if isinstance(rng, random.Random):
@@ -379,7 +381,7 @@ def track(rng: Any) -> TrackedRng:
     if hasattr(rng, "get_state"):
         if type(rng).__module__.partition(".")[0] == "torch":
             return _Torch(rng)
-        bits = rng._bit_generator  # noqa: SLF001  # there is no public way from a RandomState
+        bits = rng._bit_generator  # noqa: SLF001  # a RandomState has no public attribute for it
         if type(bits).__name__ == "MT19937":
             return _Twister(bits, rng)
         return _Opaque(kind, lambda: rng.get_state(legacy=False), rng.set_state)
@@ -391,25 +393,27 @@ def track(rng: Any) -> TrackedRng:
 
 
 def put_back(name: str, tracked: TrackedRng, parts: tuple[bytes, ...]) -> None:
-    """Set an RNG to a position that was stored.
+    """Set an RNG to a stored position.
 
     Raises
     ------
     CodecError
-        What is stored is no position of it.
+        The stored parts are not a position of this RNG.
     """
     try:
         tracked.restore(parts)
     except Exception as error:
         raise CodecError(
-            f"where the random generator {name!r} stood cannot be restored: "
-            f"{type(error).__name__}: {error}. Is its library another version than the one that "
-            "the run was stored with? Use that one, or leave random numbers alone with rng=None."
+            f"the position of the RNG {name!r} cannot be restored: "
+            f"{type(error).__name__}: {error}\n"
+            "Its library may have another version than the one that the run was stored with: use "
+            "that one.\n"
+            "Or leave random numbers alone with rng=None."
         ) from error
 
 
 def defaults() -> Iterator[tuple[str, Any]]:
-    """Yield the default RNGs of what is imported, by the names that they are stored under."""
+    """Yield the default RNGs of the imported libraries, with the names they are stored under."""
     yield "random", random._inst  # noqa: SLF001
     if "numpy.random" in sys.modules:
         from numpy.random import mtrand

@@ -1,4 +1,4 @@
-"""Tracks the RNGs of a run, and keeps their positions with those of its output files."""
+"""Tracks the RNGs of a run, and stores their positions together with those of output files."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _FOLDED = encode_context([(FOLDED, b"")])
 
 
 class RngTracking:
-    """The RNGs of one run, tracked from its opening to its end, together with its output files.
+    """Tracks the RNGs and output files of one run while it is open.
 
     Parameters
     ----------
     run : str
         The run's name.
     outer : OuterRngs or None
-        The RNGs outside of the state; None where random numbers are left alone.
+        The RNGs outside of the state; None if random numbers are left alone.
     inner : InnerRngs
         The RNGs in the state that was recovered.
     recovery : RunReader or None
-        What was recovered, if anything.
+        The reader that recovered the run, if there is a stored run.
     tracks_inner : bool
-        Whether RNGs in the state are tracked, too.
+        Whether RNGs in the state are tracked as well.
 
     Attributes
     ----------
@@ -50,9 +50,9 @@ class RngTracking:
     recovered : dict of Key to bytes
         The context that was recovered.
     watched : list
-        What is looked at after every step, see `Tracker`.
+        The words to compare after every step; see `Tracker`.
     inner : bool
-        Whether there are RNGs in the state that are tracked.
+        Whether any RNGs in the state are tracked.
     """
 
     def __init__(
@@ -78,10 +78,17 @@ class RngTracking:
         self._modules = 0
 
     def begin(self, identity: str, *, done: bool) -> None:
-        """Set the RNGs outside of the state to their stored positions, and track all.
+        """Set the RNGs outside of the state to their stored positions, and track all RNGs.
 
-        Of a run that is done, only those are set that it drew from, and only the first time in a
-        process that has no part in it: the script goes on as if it had been run just now.
+        If the run is done, only the RNGs that it drew from are set, and only the first time that
+        this process meets the run. So the script continues as if the run had just been computed.
+
+        Parameters
+        ----------
+        identity : str
+            The run's identity.
+        done : bool
+            Whether the run is done.
         """
         is_known = identity in process.runs
         process.runs.add(identity)
@@ -106,18 +113,17 @@ class RngTracking:
         lost = sorted(key.name for key in drawn - found)
         if lost and not done:
             notices.warn(
-                f"{self.run} drew random numbers from {', '.join(lost)}, which is not there any "
-                "more: what it draws from another generator is not what it would have drawn"
+                f"{self.run} drew random numbers from {', '.join(lost)}, which no longer exists: "
+                "another RNG gives other numbers than an uninterrupted run would have drawn"
             )
 
     def _check_open(self, key: Key, rng: Any) -> None:
-        """Look for another run that is going on and draws from the same RNG."""
+        """Warn if another open run has drawn from the same RNG."""
         others = [one.run for one in _open if one is not self and one.draws_from(key, rng)]
         if others:
             notices.warn(
-                f"{self.run} sets {key.name} to where it stood, and {', '.join(others)}, which is "
-                "going on, draws from it, too: neither draws what it would have drawn. Let runs "
-                "that take turns draw from generators of their own"
+                f"{self.run} restored {key.name}, but the open run {', '.join(others)} uses it as "
+                "well: neither run is reproducible. Give each its own RNG"
             )
 
     def draws_from(self, key: Key, rng: Any) -> bool:
@@ -125,31 +131,31 @@ class RngTracking:
         return key in self._tracker.changed and id(rng) in self._known
 
     def end(self) -> None:
-        """Take no part any more in what other runs draw."""
+        """Stop counting as an open run that may share RNGs with others."""
         _open.discard(self)
 
     # -- at every step ---------------------------------------------------------------------
 
     def delta(self) -> bytes:
-        """Return what has changed since the step before, as a context."""
+        """Return the positions that have changed since the step before, as a context."""
         return self._tracker.delta()
 
     def undo(self, context: bytes) -> None:
-        """Take back what `delta` has noted as stored, where the step was refused."""
+        """Undo `delta` after the step was refused: its positions are not stored."""
         self._tracker.undo(context)
 
     def folded(self) -> bytes:
-        """Return what to add to the context where folding drew from RNGs in the state."""
+        """Return the mark for the context if folding drew from RNGs in the state, else nothing."""
         return _FOLDED if any(self._tracker.moved(Kind.INNER_RNG)) else b""
 
     # -- now and then ----------------------------------------------------------------------
 
     def drawn_outside(self) -> list[str]:
-        """Return the names of the RNGs outside of the state that were drawn from since `delta`."""
+        """Return the names of the RNGs outside of the state with draws since `delta`."""
         return [key.name for key in self._tracker.moved(Kind.OUTER_RNG)]
 
     def notice_imports(self) -> None:
-        """Track the default RNGs of what was imported after the run was opened."""
+        """Track the default RNGs of libraries that were imported after the run was opened."""
         if self._outer is None or len(sys.modules) == self._modules:
             return
         self._modules = len(sys.modules)
@@ -160,23 +166,39 @@ class RngTracking:
 
     @property
     def newborn(self) -> bool:
-        """Whether the state, as it was last encoded, has RNGs that are not yet tracked."""
+        """Whether the state that was last encoded has RNGs that are not yet tracked."""
         return not self._inner.tracked.keys() <= {*self._tracker.keys}
 
     def check_shared(self) -> None:
-        """Look for RNGs that are one object now, and two once the run is resumed."""
+        """Warn of RNGs both in and outside of the state: a resumed run would have two of each."""
         shared = [key.name for place, key in self._known.items() if place in self._inner.known]
         if shared:
             notices.warn(
-                f"{self.run}: a random generator in the state is {', '.join(shared)}, too. "
-                "In a resumed run they are two, and what is drawn from one does not count for the "
-                "other: draw from that in the state alone, or keep it out of the state"
+                f"{self.run}: an RNG in the state is also {', '.join(shared)}. In a resumed run "
+                "they are two, and a draw from one does not advance the other. Draw only from the "
+                "one in the state, or keep it out of the state"
             )
 
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
-        """Return whether a resumed state has RNGs that its checkpoint did not know."""
+        """Return whether a resumed run needs a new checkpoint, and warn of RNGs in its state.
+
+        Parameters
+        ----------
+        state : object
+            The resumed state.
+        replays : bool
+            Whether a log was replayed.
+        migrated : bool
+            Whether the state was migrated.
+
+        Returns
+        -------
+        bool
+            Whether the state has RNGs that its checkpoint did not know, or the checkpoint has
+            positions of RNGs that are no longer tracked.
+        """
         before = self._inner.tracked.keys()
-        if self._outer is None:  # their positions are not stored any more
+        if self._outer is None:  # the option is now rng=None
             return any(key.kind is not Kind.OUTPUT for key in self.recovered)
         if not self._tracks_inner:
             return False
@@ -185,20 +207,20 @@ class RngTracking:
         self.encode_state(state)
         if replays and migrated and not before <= self._inner.tracked.keys():
             notices.warn(
-                f"{self.run}: migrate has replaced a random generator in the state, and "
-                "what was drawn since the checkpoint was not drawn from the new one: what it draws "
-                "now may not be what it would have drawn. Let migrate pass on the same object"
+                f"{self.run}: migrate has replaced an RNG in the state. The draws since the "
+                "checkpoint were not made from the new one, so its numbers may differ from those "
+                "of an uninterrupted run. Let migrate pass on the same object"
             )
         elif replays and self.newborn:
             notices.warn(
-                f"{self.run}: replay_log has put a random generator into the state since "
-                "the checkpoint, and what was drawn from it is not known: what it draws now may "
-                "not be what it would have drawn. Let create= make it, or name it with rng="
+                f"{self.run}: replay_log has put an RNG into the state since the checkpoint. The "
+                "draws from it are not known, so its numbers may differ from those of an "
+                "uninterrupted run. Let create= make it, or name it with rng="
             )
         return self.newborn
 
     def check_locals(self, frame: FrameType | None, state: Any) -> None:
-        """Look, at two steps, for RNGs that a resumed loop would make anew."""
+        """Warn of RNGs in local variables that a resumed loop would create again."""
         if self._outer is None:
             return
         found = self._strays.find(frame, self._inner.known | self._known.keys())
@@ -208,19 +230,19 @@ class RngTracking:
             found = {name: value for name, value in found.items() if id(value) not in inner}
         if found:
             notices.warn(
-                f"{self.run} keeps a random generator in the local variable "
-                f"{', '.join(found)}; a resumed loop would make it anew and draw the same numbers "
-                "again. Keep it in the state, take it as an argument, or name it with rng="
+                f"{self.run} keeps an RNG in the local variable {', '.join(found)}; a resumed loop "
+                "would create it again and draw the same numbers again. Keep it in the state, take "
+                "it as an argument, or name it with rng="
             )
 
     # -- output files ----------------------------------------------------------------------
 
     def add(self, key: Key, tracked: Tracked) -> None:
-        """Track something whose present position is stored already."""
+        """Start to track an output file whose present position is already stored."""
         self._tracker.add(key, tracked)
 
     def drop(self, key: Key) -> bool:
-        """Track one less, and remember its position; return False if that is not stored yet."""
+        """Stop tracking a file and remember its position; return False if it is not yet stored."""
         if not self._tracker.is_stored(key):
             return False
         for number, part in enumerate(self.last(key) or ()):
@@ -229,7 +251,7 @@ class RngTracking:
         return True
 
     def last(self, key: Key) -> Parts | None:
-        """Return the position that was last stored of one; None if it is not tracked."""
+        """Return the position of one thing that was last stored; None if it is not tracked."""
         return self._tracker.last(key)
 
     # -- checkpoints -----------------------------------------------------------------------
@@ -249,7 +271,7 @@ class RngTracking:
         return self._tracker.snapshot()
 
     def describe(self, taken: dict[Key, Parts]) -> tuple[dict[str, Any], Encoded]:
-        """Return what a checkpoint stores of positions: in its meta record, and as a part."""
+        """Return the positions for a checkpoint: fields of its meta record, and a part."""
         entries = {key: value for key, value in self.recovered.items() if self._is_kept(key, taken)}
         for key, parts in taken.items():
             entries |= {key.at(number): part for number, part in enumerate(parts)}
@@ -259,7 +281,7 @@ class RngTracking:
         return meta, Encoded(CONTEXT, encode_context(entries.items()), [])
 
     def _is_kept(self, key: Key, taken: dict[Key, Parts]) -> bool:
-        """Return whether a checkpoint stores a recovered entry, unless it has a newer one."""
+        """Return whether a checkpoint stores a recovered entry that `taken` does not replace."""
         if key.kind is Kind.OUTPUT:
             return True
         if self._outer is None or key.kind is Kind.INNER_RNG:
@@ -267,7 +289,7 @@ class RngTracking:
         return key != FOLDED and key.whole not in taken
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
-        """Note that a checkpoint has what `snapshot` returned."""
+        """Record that a checkpoint has stored the positions that `snapshot` returned."""
         self._tracker.mark_stored(taken)
         self._track_inner({})
 
@@ -276,7 +298,7 @@ class RngTracking:
         self._tracker.add(key, tracked, stored)
 
     def _track_inner(self, stored: Mapping[Key, Parts]) -> None:
-        """Track just the RNGs in the state as it was last encoded."""
+        """Track exactly the RNGs in the state that was last encoded."""
         wanted = self._inner.tracked
         tracked = {key for key in self._tracker.keys if key.kind is Kind.INNER_RNG}
         for key in tracked - wanted.keys():
@@ -288,7 +310,7 @@ class RngTracking:
 
 
 def _changed(recovery: RunReader) -> set[Key]:
-    """Return what has changed since the run began."""
+    """Return the keys of everything that has changed since the run began."""
     part = recovery.checkpoint.parts.get("context") if recovery.checkpoint else None
     before = decode_context(part.payload) if part else {}
     context = recovery.context

@@ -18,20 +18,20 @@ class Tracked(Protocol):
     Attributes
     ----------
     seen : memoryview
-        Its first item is `word` for as long as the position is surely the same.
+        Its first item equals `word` only if the position is the same.
     word : int
-        What it was when `parts` was last asked for.
+        The value of that item when `parts` was last called.
     """
 
     seen: memoryview
     word: int
 
     def parts(self) -> Parts:
-        """Return the position as it is now."""
+        """Return the present position."""
 
 
 class _Item:
-    """Something tracked: its key, those of its parts, and the position that was last stored."""
+    """Something tracked: its key, the keys of its parts, and the position last stored."""
 
     __slots__ = ("key", "keys", "stored", "tracked")
 
@@ -42,7 +42,7 @@ class _Item:
         self.stored = stored
 
     def changes(self, parts: Parts) -> list[bytes]:
-        """Return the encoded entries for those parts that are not what was stored."""
+        """Return the encoded entries of the parts that differ from the stored ones."""
         encoded: list[bytes] = []
         for number, part in enumerate(parts):
             if self.stored[number : number + 1] != (part,):
@@ -51,19 +51,19 @@ class _Item:
 
 
 class Tracker:
-    """The things that are tracked, and what of them was stored.
+    """The things that are tracked, with their positions last stored.
 
     Parameters
     ----------
     changed : set of Key
-        Those that have changed in this run already.
+        The keys of things that have already changed in this run.
 
     Attributes
     ----------
     watched : list
-        For each, what is looked at after every step, and the word that it was.
+        For each thing, the memory to compare after every step, and the word it had.
     changed : set of Key
-        Those that have ever changed in this run.
+        The keys of things that have ever changed in this run.
     """
 
     def __init__(self, changed: set[Key]) -> None:
@@ -74,11 +74,11 @@ class Tracker:
 
     @property
     def keys(self) -> list[Key]:
-        """The keys of all that is tracked."""
+        """The keys of all tracked things."""
         return [item.key for item in self._items]
 
     def add(self, key: Key, tracked: Tracked, stored: Parts | None = None) -> None:
-        """Track one more; `stored` is its position as it is stored, if not the present one."""
+        """Start to track; `stored` is the stored position, if that is not the present one."""
         parts = tracked.parts()
         if stored is None:
             stored = parts
@@ -86,12 +86,12 @@ class Tracker:
         self.watched.append((tracked.seen, tracked.word if parts == stored else -1))
 
     def drop(self, key: Key) -> None:
-        """Track one less."""
+        """Stop tracking one thing."""
         place = self.keys.index(key)
         del self._items[place], self.watched[place]
 
     def delta(self) -> bytes:
-        """Return what has changed since the last time, encoded."""
+        """Return the parts that have changed since the last call, encoded as a context."""
         encoded = []
         before = []
         for place, (seen, word) in enumerate(self.watched):
@@ -108,41 +108,41 @@ class Tracker:
         return context
 
     def undo(self, context: bytes) -> None:
-        """Take back what `delta` has noted, if this context begins with what it returned."""
+        """Undo the last `delta`, if this context begins with the one that it returned."""
         delta, before = self._undo
         if delta and context.startswith(delta):
             for item, stored in before:
                 item.stored = stored
 
     def moved(self, kind: Kind) -> Iterator[Key]:
-        """Yield those of a kind whose position is not the one that was last stored."""
+        """Yield the keys of one kind whose position is not the one last stored."""
         for item, (seen, word) in zip(self._items, self.watched, strict=True):
             if seen[0] != word and item.key.kind is kind and item.tracked.parts() != item.stored:
                 yield item.key
 
     def is_stored(self, key: Key) -> bool:
-        """Return whether the present position of one is the one that was last stored."""
+        """Return whether the present position of one thing is the one last stored."""
         return any(item.tracked.parts() == item.stored for item in self._items if item.key == key)
 
     def last(self, key: Key) -> Parts | None:
-        """Return the position that was last stored of one; None if it is not tracked."""
+        """Return the position of one thing that was last stored; None if it is not tracked."""
         return next((item.stored for item in self._items if item.key == key), None)
 
     def snapshot(self) -> dict[Key, Parts]:
-        """Return all positions, for a checkpoint."""
+        """Return all present positions, for a checkpoint."""
         return {item.key: item.tracked.parts() for item in self._items}
 
     def changed_by(self, taken: dict[Key, Parts]) -> set[Key]:
-        """Return what will have ever changed once a checkpoint has what was taken."""
+        """Return `changed` as it will be once a checkpoint has stored the positions `taken`."""
         moved = {i.key for i in self._items if i.stored and i.stored != taken[i.key]}
         return self.changed | moved
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
-        """Note that a checkpoint has what `snapshot` returned."""
+        """Record that a checkpoint has stored the positions that `snapshot` returned."""
         for item in self._items:
             parts = taken[item.key]
-            # What no log has in full is stored in full by the next step, too: the checkpoint may be
-            # damaged one day, and the one before it does not know of it.
+            # A thing of which no log has all parts keeps its empty `stored`, so the next step logs
+            # it in full: if this checkpoint is damaged one day, the one before does not have it.
             if item.stored and parts != item.stored:
                 self._store(item, parts)
 

@@ -1,7 +1,7 @@
-"""Output files, cut back to where a stored step left them.
+"""Cuts output files back to their lengths at a stored step.
 
-What a step wrote to them may have reached the disk though the step has not: it is done again, and
-must not find there what it wrote the first time.
+The output of a step may have reached the disk although the step itself did not. That step is
+repeated, so its first output must be removed.
 """
 
 from __future__ import annotations
@@ -23,37 +23,52 @@ from trax.storage.process import process
 
 __all__ = ["LENGTH", "check_owner", "cut_back", "is_ours", "lengths", "lock"]
 
-LENGTH = struct.Struct("<Q")  # how a file's length is stored
+LENGTH = struct.Struct("<Q")  # a file's length as it is stored
 
 
 def lock(fd: int, path: str) -> None:
-    """Keep other runs from writing to a file, where the file system can."""
+    """Keep other runs from writing to a file, if the file system supports that."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LockedError(
-            f"{path} is an output file of another run that is going on. Give each run a file of "
-            "its own, as in trax.open(f'out-{seed}.csv')."
+            f"{path} is an output file of another run that is still open\n"
+            "Give each run a file of its own, as in trax.open(f'out-{seed}.csv')."
         ) from None
-    except OSError:  # a courtesy, as the lock of a run
+    except OSError:  # the lock is a courtesy, like that of a run
         return
 
 
 def cut_back(
     store: str, directory: str, context: Mapping[Key, bytes], forced: Mapping[Key, bytes]
 ) -> None:
-    """Make the output files end where a context says that they did, and durable.
+    """Cut the output files back to their lengths in a context, and force them to the disk.
 
-    Nothing is changed before all of them are found to be there and long enough. What is cut off
-    is kept in `directory`, until the next time. What stands behind the lengths in `forced` is not
-    known to be on the disk, whatever the system says: it is written once more.
+    Nothing is changed until every file is found to exist and to be long enough. The part that is
+    cut off is kept in `directory` until the next time. Bytes after the lengths in `forced` are
+    not known to be on the disk, whatever the system says: they are written once more.
+
+    Parameters
+    ----------
+    store : str
+        The path of the store; relative paths of output files begin there.
+    directory : str
+        The directory of the run.
+    context : mapping of Key to bytes
+        The context with the lengths.
+    forced : mapping of Key to bytes
+        A context with the lengths that are known to be on the disk.
 
     Raises
     ------
     CorruptionError
-        One is missing or too short, or what is stored cannot be about an output file.
+        A file is missing or too short, or an entry cannot be about an output file.
     UntrustedError
-        One belongs to somebody else.
+        A file belongs to another user.
+    LockedError
+        Another run has opened a file that must be cut.
+    StorageError
+        A file could not be cut back or forced.
     """
     found = [
         (path, length, _length(path, length)) for path, length in lengths(store, context).items()
@@ -67,23 +82,24 @@ def cut_back(
                 _cut(path, length, known.get(path, 0), kept)
         except OSError as error:
             raise StorageError(
-                f"the output file {path} could not be cut back to {length:,} bytes: {error}. "
-                "Nothing that is stored was changed: mend that, and run it again."
+                f"the output file {path} could not be cut back to {length:,} bytes: {error}\n"
+                "Nothing that is stored was changed.\n"
+                "Correct the cause, and run it again."
             ) from error
         if present > length:
             notices.info(
-                f"{path} was cut back from {present:,} to {length:,} bytes: what was behind, of a "
-                f"step that is done again, is kept as {kept}"
+                f"{path} was cut back from {present:,} to {length:,} bytes; the rest, written by a "
+                f"step that is repeated, is kept as {kept}"
             )
 
 
 def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
-    """Return how long each output file was, by its path, where a context says that it stood.
+    """Return the lengths of the output files in a context, in bytes, by path.
 
     Raises
     ------
     CorruptionError
-        What is stored cannot be about an output file.
+        An entry cannot be about an output file.
     """
     found = {}
     for key, value in context.items():
@@ -93,9 +109,11 @@ def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
             is_path = bool(name) and "\0" not in name and not is_ours(store, path)
             if key.part != 0 or len(value) != LENGTH.size or not is_path:
                 raise CorruptionError(
-                    f"the run in {store} says of its output file {name!r} what cannot be: it was "
-                    "not stored by trax. Nothing was changed. Put the store back from a copy; or "
-                    "start over, with the function's fresh(...).",
+                    f"the run in {store} has an impossible entry for its output file {name!r}: "
+                    "trax did not store it\n"
+                    "Nothing was changed.\n"
+                    "Put the store back from a copy.\n"
+                    "Or start over with the function's fresh(...).",
                     path,
                 )
             (found[path],) = LENGTH.unpack(value)
@@ -103,7 +121,7 @@ def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
 
 
 def is_ours(store: str, path: str) -> bool:
-    """Return whether a path leads to the store's own files, which no output may be."""
+    """Return whether a path leads to the store's own files, which no output file may be."""
     ours = [os.path.join(store, part) for part in ("runs", "locks", "aside")]
     real = os.path.realpath(path)
     return any(os.path.commonpath([real, part]) == part for part in ours)
@@ -126,9 +144,12 @@ def _length(path: str, needed: int) -> int:
     if present < needed:
         raise CorruptionError(
             f"the output file {path} should have {needed:,} bytes, and {reason}: it was changed "
-            "behind the run's back. Nothing was changed. Put the file back as it was; or let "
-            "trax.repair(...), with the run's name, go back to the newest step whose output is all "
-            "there; or start over, with the function's fresh(...).",
+            "outside of the run\n"
+            "Nothing was changed.\n"
+            "Put the file back as it was.\n"
+            "Or call trax.repair(...) with the run's name: it goes back to the newest step whose "
+            "output is all there.\n"
+            "Or start over with the function's fresh(...).",
             path,
             present,
         )
@@ -136,17 +157,18 @@ def _length(path: str, needed: int) -> int:
 
 
 def check_owner(found: os.stat_result, path: str) -> None:
-    """Refuse a file that is not the user's to cut; one of root that the user may write to is."""
+    """Refuse a file of another user; one of root that this user may write to is accepted."""
     if found.st_uid not in (os.geteuid(), 0) and os.environ.get("TRAX_TRUST") != "1":
         raise UntrustedError(
-            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): it is not cut "
-            "back. Give the run a file of your own; or, to accept it as it is, set TRAX_TRUST=1 in "
-            "the environment."
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()})\n"
+            "It is not cut back.\n"
+            "Give the run a file of your own.\n"
+            "Or, to accept it as it is, set TRAX_TRUST=1 in the environment."
         )
 
 
 def _name_kept(path: str, names: set[str]) -> str:
-    """Return what that is called which is cut off a file; each file has another name."""
+    """Return an unused name for the part that is cut off a file."""
     start = quote(os.fsencode(os.path.basename(path)), "")[:200]
     name, number = f"{start}.cut", 1
     while name.casefold() in names:
@@ -157,7 +179,7 @@ def _name_kept(path: str, names: set[str]) -> str:
 
 
 def _cut(path: str, length: int, forced: int, kept: str) -> None:
-    """Cut a file and force it to the disk; what is cut off is stored as `kept` before."""
+    """Cut a file and force it to the disk; the part cut off is first stored as `kept`."""
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "r+b") as file:
         found = os.fstat(fd)
@@ -173,7 +195,7 @@ def _cut(path: str, length: int, forced: int, kept: str) -> None:
                 process.force(copy.fileno())
             file.truncate(length)
         filesystem.write_again(fd, forced)
-        process.force(fd)  # before a log is that says so
+        process.force(fd)  # before any log that has this length
 
 
 def _private(path: str, flags: int) -> int:
