@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import struct
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from canaries import records, restore, with_canaries, with_records
 from support import Writer, changed, flipped, read, write
 from xxhash import xxh3_64_intdigest
 
 import trax
 from trax import CorruptionError, FormatVersionError, TraxError, UntrustedError
-from trax.storage.codec import encode
 from trax.storage.records import (
     BEGINS,
     DURABLE_OFFSET,
-    END,
     HEADER_SIZE,
     OVERHEAD,
     PICKLE,
     SIGNATURE,
-    pieces,
 )
 from trax.storage.signing import Key
 from trax.testing.memory import MemoryDirectory, crash_images
@@ -56,25 +53,6 @@ def with_right_checksums(content: bytes) -> bytes:
         chain = xxh3_64_intdigest(content[begin:end], chain)
         content = content[:end] + struct.pack("<Q", chain) + content[end + 8 :]
         begin = end + 8
-    return content
-
-
-def records(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the kind and the payload of each record."""
-    begin = HEADER_SIZE
-    while begin < len(content):
-        (word,) = struct.unpack_from("<Q", content, begin)
-        yield word & 0xFF, content[begin + 8 : begin + 8 + (word >> 8)]
-        begin += OVERHEAD + (word >> 8)
-
-
-def with_records(content: bytes, those: list[tuple[int, bytes]], spoilt: int = -1) -> bytes:
-    """Return a file with other records behind its header block; all checksums right but one."""
-    chain = struct.unpack("<Q", content[HEADER_SIZE - 8 : HEADER_SIZE])[0]
-    content = content[:HEADER_SIZE]
-    for index, (kind, payload) in enumerate(those):
-        head, check, chain = pieces(kind, payload, chain)
-        content += head + payload + (flipped(check, 0) if index == spoilt else check)
     return content
 
 
@@ -252,13 +230,6 @@ def test_another_key_or_none_is_an_error(
 # -- no pickle of somebody else's is loaded ------------------------------------------------
 
 
-class Canary:
-    """A pickle that leaves a trace where it is loaded."""
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, ("loaded",)
-
-
 @trax.resumable(create=int, every_steps=3)
 def loop(n: int, to: int) -> Generator[int, int, None]:
     while n < to:
@@ -274,35 +245,11 @@ def everybody() -> Iterator[Callable[[], object]]:
     yield lambda: loop(to=10).result()
 
 
-def with_canaries(content: bytes, *, right: bool = True) -> Iterator[bytes]:
-    """Yield the file with each pickle in it replaced, and all checksums right, or that one not."""
-    those = list(records(content))
-    for index, (kind, payload) in enumerate(those):
-        if kind & 0x7F == PICKLE:
-            canary = bytes(encode(Canary(), "canary").payload)
-            forged = [*those]
-            forged[index] = kind, canary
-            for at, (other, end) in enumerate(forged):
-                if other == END:
-                    size = struct.unpack("<Q", end)[0] + len(canary) - len(payload)
-                    forged[at] = END, struct.pack("<Q", size)
-            yield with_records(content, forged, -1 if right else index)
-
-
 def files_with_canaries(files: dict[str, bytes], *, right: bool) -> Iterator[tuple[str, bytes]]:
     """Yield the names of the files, and what each could be replaced by."""
     for name, content in files.items():
         for forged in with_canaries(content, right=right):
             yield name, forged
-
-
-def restore(directory: Path, files: dict[str, bytes]) -> None:
-    """Make these the files of a run."""
-    for path in directory.iterdir():
-        path.unlink()
-    for name, content in files.items():
-        directory.joinpath(name).touch(0o600)
-        directory.joinpath(name).write_bytes(content)
 
 
 @pytest.mark.parametrize("key", ["11" * 32, ""], ids=["with a key", "without"])

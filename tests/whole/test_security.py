@@ -17,8 +17,8 @@ from types import FrameType
 
 import cloudpickle
 import pytest
+from canaries import restore, with_canaries
 from support import run_script
-from test_signing import restore, with_canaries
 
 import trax
 from trax import TraxError, UntrustedError, UsageError

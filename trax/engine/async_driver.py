@@ -237,15 +237,16 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                 _around.reset(token)
             except ValueError:  # a lost task is collected in another context
                 pass
-        if self._accept is None or lifecycle.session.is_suspect:
+        session = lifecycle.session
+        if self._accept is None or session.is_suspect:
             # The first increment is proved and may start a log. After a failed log, a checkpoint
             # replaces it. Both may block.
-            self._sent = await self._wait_at_yield(partial(lifecycle.session.accept, increment))
-            self._accept = lifecycle.session.accept
+            self._sent = await self._wait_at_yield(partial(session.accept, increment))
+            self._accept = session.accept
         else:
             self._sent = self._accept(increment)
         if self._deferred.pending:
-            await self._wait_at_yield(lifecycle.session.settle)
+            await self._wait_at_yield(session.settle)
         return increment
 
     async def _start_loop(self) -> None:

@@ -142,7 +142,8 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
             return
         generator = start(lifecycle.state)
         lifecycle.drive(generator.gi_frame, generator.close)
-        send, accept = generator.send, lifecycle.session.accept
+        session = lifecycle.session
+        send, accept = generator.send, session.accept
         stop_request = lifecycle.stop_request
         state = None
         while True:

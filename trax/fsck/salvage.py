@@ -12,11 +12,11 @@ import struct
 from trax.storage.filesystem import Input
 from trax.storage.records import (
     BEGINS,
-    CLOUDPICKLE,
     NOTE,
     OVERHEAD,
     PICKLE,
     SIGNATURE,
+    VALUES,
     Records,
     follows,
 )
@@ -26,6 +26,7 @@ __all__ = ["count_increments"]
 _WORD = struct.Struct("<Q")
 assert _WORD.size * 2 == OVERHEAD
 
+_ENDS = {*VALUES, NOTE, SIGNATURE}  # after these an object may begin
 _PICKLE_BEGINS, _PICKLE_ENDS = b"\x80", b"."  # as contexts hardly ever do
 
 
@@ -66,8 +67,8 @@ def count_increments(source: Input, offset: int, size: int, *, inside: bool) -> 
         for number, record in enumerate(records):
             if number == 0 and between is not None and record.begins == inside:
                 is_exact = False
-            count += record.kind in (PICKLE, CLOUDPICKLE)
-            inside = record.kind not in (PICKLE, CLOUDPICKLE, NOTE, SIGNATURE)
+            count += record.kind in VALUES
+            inside = record.kind not in _ENDS
         offset = records.offset
     return count, is_exact and not inside
 
@@ -88,7 +89,7 @@ def _count_between(source: Input, offset: int, end: int, inside: bool) -> tuple[
             return None
         (word,) = _WORD.unpack(head)
         kind, begins, length = word & 0x7F, bool(word & BEGINS), word >> 8
-        is_pickle = kind in (PICKLE, CLOUDPICKLE)
+        is_pickle = kind in VALUES
         if kind == SIGNATURE and not (begins or inside):
             offset += length + OVERHEAD
             continue

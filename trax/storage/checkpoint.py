@@ -26,14 +26,13 @@ from trax.storage.filesystem import (
 )
 from trax.storage.records import (
     BUFFER,
-    CLOUDPICKLE,
     CONTEXT,
     END,
     HEADER_SIZE,
     META,
     OVERHEAD,
-    PICKLE,
     READONLY_BUFFER,
+    VALUES,
     Damage,
     Records,
     decode_header,
@@ -155,7 +154,7 @@ def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:
                 buffers.append(payload)
             elif kind == READONLY_BUFFER:
                 buffers.append(bytes(payload))
-            elif kind in (PICKLE, CLOUDPICKLE) or (kind == CONTEXT and not buffers):
+            elif kind in VALUES or (kind == CONTEXT and not buffers):
                 if kind == CONTEXT:
                     decode_context(payload, offset + _LENGTH.size)
                 objects.append(Encoded(kind, payload, buffers))

@@ -31,13 +31,13 @@ from trax.storage.process import in_child
 from trax.storage.records import (
     BEGINS,
     BUFFER,
-    CLOUDPICKLE,
     CONTEXT,
     DURABLE_OFFSET,
     HEADER_SIZE,
     NOTE,
     PICKLE,
     READONLY_BUFFER,
+    VALUES,
     Damage,
     Records,
     _pack_word,
@@ -55,7 +55,7 @@ from trax.storage.signing import Key
 _WHOLE = BEGINS | PICKLE
 _FIRST = BEGINS | CONTEXT
 _FIRSTS = (CONTEXT, NOTE)
-_OBJECT = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, CONTEXT, NOTE)
+_OBJECT = {*VALUES, BUFFER, READONLY_BUFFER, CONTEXT, NOTE}
 
 __all__ = ["LogReader", "LogWriter", "open_log"]
 

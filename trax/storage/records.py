@@ -36,6 +36,7 @@ __all__ = [
     "READONLY_BUFFER",
     "SIGNATURE",
     "SIGNATURE_OFFSET",
+    "VALUES",
     "Damage",
     "Forged",
     "Header",
@@ -70,6 +71,7 @@ CONTEXT = 7
 NOTE = 8
 SIGNATURE = 9
 _KINDS = frozenset(range(PICKLE, SIGNATURE + 1))
+VALUES = frozenset({PICKLE, CLOUDPICKLE})  # an increment or a part of a checkpoint ends with one
 
 _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
@@ -531,11 +533,9 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
         because too many bytes had to be hashed.
     """
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
-    kinds = b"[%c-%c]" if beginning else b"[\x01-\x09%c-%c]"
+    words = [kind | BEGINS for kind in sorted(_KINDS)] + ([] if beginning else sorted(_KINDS))
     heads = re.compile(
-        b"(?="
-        + kinds % (BEGINS | PICKLE, BEGINS | NOTE)
-        + b".{%d}\0{%d})" % (significant, 7 - significant),
+        b"(?=[%b].{%d}\0{%d})" % (re.escape(bytes(words)), significant, 7 - significant),
         re.DOTALL,
     )
     budget = 64 * _CHUNK + 4 * (size - offset)  # bytes hashed: even hostile files cost little
