@@ -65,8 +65,8 @@ class Lifecycle:
         self.name = call.name
         self.status = "new"
         self.result: Any = None
-        self.is_running: Callable[[], bool] = _no
-        self.is_elsewhere: Callable[[], bool] = _no
+        self.is_running: Callable[[], bool] = lambda: False
+        self.is_elsewhere: Callable[[], bool] = lambda: False
         self._call = call
         self._deferral = deferral
         self._fresh = fresh
@@ -362,7 +362,3 @@ class Lifecycle:
             f"this call of {self.name!r} ended at step {self.step:,}: {self._why_closed}.\n"
             "Call the function again: it resumes there."
         )
-
-
-def _no() -> bool:
-    return False

@@ -303,7 +303,7 @@ class Session:
     def close(self) -> None:
         """Close the files and release the lock; in a fork of the process, leave them alone."""
         self._preflight.end()
-        self._writer.on_suspect = _do_nothing
+        self._writer.on_suspect = lambda: None
         try:
             self._tracking.end()
             if self._hold.pid == os.getpid():
@@ -369,6 +369,3 @@ def open_session(
     pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
     writer.on_suspect = pulse.wake
     return Session(call, opened, hold, tracking, outputs, pulse, deferral)
-
-
-def _do_nothing() -> None: ...

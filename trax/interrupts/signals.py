@@ -145,7 +145,7 @@ class Watch:
         if self in _watches:
             _watches.remove(self)
         # Without these references no cycle keeps the state of a run alive.
-        self._wake, self._is_running = _ignore, _false
+        self._wake, self._is_running = lambda _: None, lambda: False
         _tidy()
 
     def tell(self, arrival: Arrival) -> None:
@@ -325,13 +325,6 @@ def _window(number: int) -> float:
 
 def _undelivered() -> list[Arrival]:
     return list(dict.fromkeys(one for watch in _watches for one in watch.undelivered))
-
-
-def _ignore(arrival: Arrival) -> None: ...
-
-
-def _false() -> bool:
-    return False
 
 
 def _driver() -> int:

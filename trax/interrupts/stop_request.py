@@ -57,7 +57,7 @@ class StopRequest:
         if signals is not None and ctrl_c:
             self._signals = (*signals, Signals.SIGINT)
         self._time_limit = time_limit
-        self._wake: Callable[[], object] = _nothing
+        self._wake: Callable[[], object] = lambda: None
         self._watch: Watch | None = None
         self._deadline = Deadline(math.inf, 0.0)
 
@@ -85,7 +85,7 @@ class StopRequest:
 
     def end_watch(self) -> None:
         """Stop watching, and restore the handlers if this is the main thread."""
-        self._wake = _nothing  # a cycle would keep the state until the garbage collector runs
+        self._wake = lambda: None  # a cycle would keep the state until the garbage collector runs
         if self._watch is not None:
             self._watch.end()
 
@@ -187,6 +187,3 @@ class StopRequest:
     def longest_step(self) -> float:
         """The duration of the longest step, in seconds."""
         return self._deadline.longest
-
-
-def _nothing() -> None: ...
