@@ -137,7 +137,7 @@ class Session:
 
     def drive(self, frame: FrameType) -> None:
         """Register the frame of the generator that is driven."""
-        self._preflight.begin(frame)
+        self._preflight.frame = frame
 
     def wake(self) -> None:
         """Make `Pulse.look` due at the next step; a signal handler may call this."""
@@ -302,7 +302,7 @@ class Session:
 
     def close(self) -> None:
         """Close the files and release the lock; in a fork of the process, leave them alone."""
-        self._preflight.end()
+        self._preflight.frame = None
         self._writer.on_suspect = lambda: None
         try:
             self._tracking.end()

@@ -20,6 +20,7 @@ import threading
 import time
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from signal import Signals
 from types import FrameType
 from typing import Any
@@ -71,6 +72,7 @@ def _check_signal(one: Any) -> Signals:
     return checked
 
 
+@dataclass(slots=True, eq=False)
 class Arrival:
     """A signal that has come.
 
@@ -84,12 +86,9 @@ class Arrival:
         Whether the handler before trax's has received it.
     """
 
-    __slots__ = ("delivered", "number", "time")
-
-    def __init__(self, number: int, now: float) -> None:
-        self.number = Signals(number)
-        self.time = now
-        self.delivered = False
+    number: Signals
+    time: float
+    delivered: bool = False
 
 
 class Watch:
@@ -249,7 +248,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     kind, now = _kind(number), process.monotonic()
     known = [arrival for watch in watches if (arrival := watch.has(kind))]
     if len(known) < len(watches):
-        arrival = Arrival(number, now)
+        arrival = Arrival(Signals(number), now)
         for watch in watches:
             if watch.has(kind) is None:
                 watch.tell(arrival)
