@@ -216,12 +216,7 @@ def _load(call: Call) -> Any:
     store = Store(call.options.traxdir)
     options = call.options
     replayed = load(
-        store,
-        call.name,
-        None,
-        call.log_mode,
-        renames=options.renames,
-        migration=call.migration,
+        store, call.name, None, call.log_mode, renames=options.renames, migration=call.migration
     )
     if replayed is None:
         raise NotFoundError(

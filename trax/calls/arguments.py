@@ -16,13 +16,7 @@ from trax.calls.digest import are_comparable, digest_value, version_of
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = [
-    "changed_error",
-    "check_argument",
-    "describe",
-    "describe_where_possible",
-    "differences",
-]
+__all__ = ["changed_error", "check_argument", "describe", "describe_where_possible", "differences"]
 
 # A change between numbers or words, from which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")

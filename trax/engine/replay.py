@@ -22,13 +22,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = [
-    "Replayed",
-    "load",
-    "replay",
-    "stored_version",
-    "tell_changed_code",
-]
+__all__ = ["Replayed", "load", "replay", "stored_version", "tell_changed_code"]
 
 S = TypeVar("S")
 

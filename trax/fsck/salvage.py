@@ -10,16 +10,7 @@ from __future__ import annotations
 import struct
 
 from trax.storage.filesystem import Input
-from trax.storage.records import (
-    BEGINS,
-    NOTE,
-    OVERHEAD,
-    PICKLE,
-    SIGNATURE,
-    VALUES,
-    Records,
-    follows,
-)
+from trax.storage.records import BEGINS, NOTE, OVERHEAD, PICKLE, SIGNATURE, VALUES, Records, follows
 
 __all__ = ["count_increments"]
 

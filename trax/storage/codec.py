@@ -21,14 +21,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
-from trax.storage.records import (
-    BEGINS,
-    BUFFER,
-    CLOUDPICKLE,
-    CONTEXT,
-    PICKLE,
-    READONLY_BUFFER,
-)
+from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
 from trax.storage.unpickler import Finder
 
 __all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]

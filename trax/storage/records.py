@@ -535,8 +535,7 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
     words = [kind | BEGINS for kind in sorted(_KINDS)] + ([] if beginning else sorted(_KINDS))
     heads = re.compile(
-        b"(?=[%b].{%d}\0{%d})" % (re.escape(bytes(words)), significant, 7 - significant),
-        re.DOTALL,
+        b"(?=[%b].{%d}\0{%d})" % (re.escape(bytes(words)), significant, 7 - significant), re.DOTALL
     )
     budget = 64 * _CHUNK + 4 * (size - offset)  # bytes hashed: even hostile files cost little
     for start in range(offset, size, _CHUNK):
