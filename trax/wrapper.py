@@ -180,12 +180,7 @@ def is_in_class(plain: Callable[..., Any]) -> bool:
 def check_parameters(plain: Callable[..., Any], needed: int) -> None:
     """Refuse a function that has no parameter for the state, after ``self`` if it is a method.
 
-    Parameters
-    ----------
-    plain : callable
-        The generator function.
-    needed : int
-        The number of positional parameters that it needs.
+    It must have `needed` positional parameters.
     """
     positional = [
         parameter

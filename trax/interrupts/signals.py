@@ -94,14 +94,8 @@ class Arrival:
 class Watch:
     """Watches for signals on behalf of one run, in the main thread.
 
-    Parameters
-    ----------
-    signals : tuple of signal.Signals
-        The signals to watch for.
-    wake : callable
-        Called from the handler with the first `Arrival` of each kind; it must only set a flag.
-    is_running : callable
-        Whether the run is in the middle of a step.
+    `wake` is called from the handler with the first `Arrival` of each kind, and must only set a
+    flag. `is_running` tells whether the run is in the middle of a step.
 
     Attributes
     ----------
