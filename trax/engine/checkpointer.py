@@ -25,18 +25,7 @@ _LARGE_FUNCTION = 1 << 16  # bytes; the pickle of a lambda includes the globals 
 
 
 class Checkpointer:
-    """Stores the checkpoints of one run.
-
-    Parameters
-    ----------
-    call : Call
-        The call that the run belongs to.
-    writer : RunWriter
-        The writer of the run.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    pulse : Pulse
-        The pulse, which is told of each checkpoint and knows the step.
+    """Stores the checkpoints of one run; the pulse is told of each, and knows the step.
 
     Attributes
     ----------
@@ -72,18 +61,10 @@ class Checkpointer:
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
     ) -> None:
-        """Store a checkpoint.
+        """Store a checkpoint of the state at the present step.
 
-        Parameters
-        ----------
-        state : object
-            The state at the present step.
-        result : object
-            The loop's return value, or None.
-        done : bool
-            Whether the loop has ended.
-        derived : bool
-            Whether the previous checkpoint and the log lead to the same state.
+        `result` is the loop's return value, and `done` tells whether it has ended. `derived` tells
+        whether the previous checkpoint and the log lead to the same state.
 
         Raises
         ------

@@ -222,16 +222,9 @@ class Lifecycle:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Register the generator that is driven.
+        """Register the generator that is driven; `stop` closes it.
 
-        Parameters
-        ----------
-        frame : FrameType
-            The generator's frame.
-        stop : callable
-            Closes the generator.
-        take_over : callable, optional
-            Closes an async run, for which an event loop is needed; it takes the reason.
+        An async run needs an event loop for that: `take_over` closes it, and takes the reason.
         """
         assert self._active is not None
         self._active.drive(frame, stop, take_over)

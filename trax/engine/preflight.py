@@ -26,19 +26,10 @@ _CHECKS = 2  # the second step shows whether a local variable changes
 class Preflight:
     """The checks of the first steps.
 
-    Parameters
-    ----------
-    tracking : RngTracking
-        The RNGs that are tracked.
-    checkpointer : Checkpointer
-        Proves that the state can be stored.
-    is_proven : bool
-        Whether an earlier call has proved an increment and the state.
-
     Attributes
     ----------
     is_proven : bool
-        Whether an increment and the state have been proved.
+        Whether an increment and the state have been proved, in this call or an earlier one.
     checks_left : int
         The number of steps whose local variables are still to be checked.
     frame : FrameType or None

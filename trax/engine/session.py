@@ -38,23 +38,6 @@ _dumps = pickle.dumps
 class Session:
     """A run that is locked for writing, from its first step in this call to its last.
 
-    Parameters
-    ----------
-    call : Call
-        The call that the run belongs to.
-    opened : Opened
-        The state that the run begins with.
-    hold : HeldRun
-        The run's files.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    outputs : OutputFiles
-        The output files.
-    pulse : Pulse
-        Decides what is due at a step.
-    deferral : AtOnce or Deferred
-        Decides when blocking work is done.
-
     Attributes
     ----------
     name : str
@@ -327,25 +310,7 @@ def open_session(
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
-    """Create an open run from its parts; nothing is stored yet.
-
-    Parameters
-    ----------
-    call : Call
-        The call.
-    opened : Opened
-        The state that the run begins with.
-    hold : HeldRun
-        The run's files.
-    store_path : str
-        The path of the store.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    stop_request : StopRequest
-        Decides whether the loop is to stop.
-    deferral : AtOnce or Deferred
-        Decides when blocking work is done.
-    """
+    """Create an open run from its parts; nothing is stored yet."""
     options, writer = call.options, hold.writer
     since = Since(0, process.monotonic())
     stored = opened.stored
