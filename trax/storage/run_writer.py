@@ -227,15 +227,8 @@ class RunWriter:
     ) -> int:
         """Store a checkpoint of the present position; return its size in bytes.
 
-        Parameters
-        ----------
-        meta : dict
-            The meta record: JSON values about the parts.
-        parts : mapping of str to Encoded
-            The pickles, by name.
-        derived : bool
-            Whether the checkpoint before and its log lead to the same state. If not, they cannot
-            replace this one.
+        `derived` tells whether the checkpoint before and its log lead to the same state. If not,
+        they cannot replace this one.
 
         Raises
         ------
