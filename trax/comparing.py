@@ -26,7 +26,7 @@ import cloudpickle
 from trax.calls.fingerprint import content
 from trax.storage.codec import PROTOCOL
 
-__all__ = ["difference", "freeze", "frozen_difference", "thaw"]
+__all__ = ["difference", "freeze", "frozen_difference"]
 
 # A part is a pair of objects and the path to it; a text among parts is the difference found.
 # A path is a linked list, so that it is written out only if it is shown: the path of the containing
@@ -52,12 +52,9 @@ def freeze(value: Any) -> bytes:
         return frozen
 
 
-thaw = pickle.loads
-
-
 def frozen_difference(one: bytes, two: bytes, where: str) -> str:
     """Return the first difference between two objects frozen by `freeze`; see `difference`."""
-    return "" if one == two else difference(thaw(one), thaw(two), where)
+    return "" if one == two else difference(pickle.loads(one), pickle.loads(two), where)
 
 
 def difference(

@@ -180,12 +180,7 @@ def is_in_class(plain: Callable[..., Any]) -> bool:
 def check_parameters(plain: Callable[..., Any], needed: int) -> None:
     """Refuse a function that has no parameter for the state, after ``self`` if it is a method.
 
-    Parameters
-    ----------
-    plain : callable
-        The generator function.
-    needed : int
-        The number of positional parameters that it needs.
+    It must have `needed` positional parameters.
     """
     positional = [
         parameter
@@ -216,12 +211,7 @@ def _load(call: Call) -> Any:
     store = Store(call.options.traxdir)
     options = call.options
     replayed = load(
-        store,
-        call.name,
-        None,
-        call.log_mode,
-        renames=options.renames,
-        migration=call.migration,
+        store, call.name, None, call.log_mode, renames=options.renames, migration=call.migration
     )
     if replayed is None:
         raise NotFoundError(

@@ -16,13 +16,7 @@ from trax.calls.digest import are_comparable, digest_value, version_of
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = [
-    "changed_error",
-    "check_argument",
-    "describe",
-    "describe_where_possible",
-    "differences",
-]
+__all__ = ["changed_error", "check_argument", "describe", "describe_where_possible", "differences"]
 
 # A change between numbers or words, from which a name can be made.
 _PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
@@ -37,12 +31,8 @@ def describe(
 ) -> dict[str, dict[str, str]]:
     """Return the description of each argument that is stored: a text and a digest.
 
-    Parameters
-    ----------
-    values : dict
-        The arguments.
-    names : mapping of str to str, optional
-        Other names for classes, functions and modules, by their present ones; see `present_name`.
+    `names` has other names for classes, functions and modules, by their present ones; see
+    `present_name`.
 
     Raises
     ------
@@ -97,16 +87,7 @@ def changed_error(
 ) -> ArgumentsChangedError:
     """Return the error for a run that is called with other arguments.
 
-    Parameters
-    ----------
-    run : str
-        The run's name.
-    template : str
-        The template of that name.
-    function : str
-        The function's name.
-    changed : dict of str to str
-        The differences, by argument.
+    `template` is that of the run's name, and `changed` has the differences by argument.
     """
     lines = [f"the run {run!r} is stored with other arguments:"]
     lines += [f"  {name}: {text}" for name, text in changed.items()]

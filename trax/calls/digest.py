@@ -31,14 +31,8 @@ __all__ = ["are_comparable", "digest_value", "version_of"]
 def digest_value(value: Any, names: Mapping[str, str], above: tuple[int, ...] = ()) -> str:
     """Return the digest of a value; errors of its pickling are passed on.
 
-    Parameters
-    ----------
-    value : object
-        The value.
-    names : mapping of str to str
-        Other names for classes, functions and modules, by their present ones; see `present_name`.
-    above : tuple of int
-        The ids of the objects that contain it.
+    `names` has other names for classes, functions and modules, by their present ones; see
+    `present_name`. `above` has the ids of the objects that contain the value.
     """
     digest = xxh3_128()
     _feed(digest.update, value, names, above)

@@ -78,18 +78,9 @@ class LogMode:
         load: Callable[[Encoded], Any],
         place: Callable[[], str],
     ) -> Any:
-        """Fold stored increments into a state.
+        """Fold stored increments, which are read to their end, into the state of the checkpoint.
 
-        Parameters
-        ----------
-        state : object
-            The state of the checkpoint.
-        increments : iterator of Encoded
-            The increments, which are read to their end.
-        load : callable
-            Decodes one of them.
-        place : callable
-            Names, for a message, the increment that was read last.
+        `load` decodes an increment, and `place` names the one that was read last, for a message.
         """
         fold = self.fold
         for encoded in increments:

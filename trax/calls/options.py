@@ -173,16 +173,7 @@ class Options:
 
     @classmethod
     def check(cls, given: Given, function: str, arguments: Sequence[str]) -> Self:
-        """Return the options of a function, checked.
-
-        Parameters
-        ----------
-        given : Given
-            The options that were given.
-        function : str
-            The function's name.
-        arguments : sequence of str
-            The names of its arguments, without the state.
+        """Return the options of a function, checked; `arguments` does not include the state.
 
         Raises
         ------

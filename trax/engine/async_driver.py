@@ -111,7 +111,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._accept: Callable[[Any], Any] | None = None  # None until the first step was accepted
         self._sent: Any = None
         self._mark = object()
-        self._task: Callable[[], Any] = _nothing
+        self._task: Callable[[], Any] = lambda: None
         self._thread = 0
         lifecycle.is_running = self._activity.is_step
         lifecycle.is_elsewhere = partial(_is_awaited, weakref.ref(self))
@@ -255,7 +255,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         if lifecycle.status == "open":
             self._generator = self._start(lifecycle.state)
             take_over = partial(_take_over, weakref.ref(self))
-            lifecycle.drive(self._generator.ag_frame, _nothing, take_over)
+            lifecycle.drive(self._generator.ag_frame, lambda: None, take_over)
 
     async def _open(self) -> None:
         lifecycle = self._lifecycle
@@ -399,6 +399,3 @@ def _is_awaited(reference: weakref.ref[AsyncRun[Any, Any]]) -> bool:
     run = reference()
     task = run._task() if run is not None else None  # noqa: SLF001
     return task is not None and not is_over(task) and task is not current_task()
-
-
-def _nothing() -> None: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -25,28 +24,8 @@ __all__ = ["Checkpointer"]
 _LARGE_FUNCTION = 1 << 16  # bytes; the pickle of a lambda includes the globals that it uses
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """An encoded checkpoint: its meta record, its parts, and the positions in it."""
-
-    meta: dict[str, Any]
-    parts: dict[str, Encoded]
-    positions: dict[Key, Parts]
-
-
 class Checkpointer:
-    """Stores the checkpoints of one run.
-
-    Parameters
-    ----------
-    call : Call
-        The call that the run belongs to.
-    writer : RunWriter
-        The writer of the run.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    pulse : Pulse
-        The pulse, which is told of each checkpoint and knows the step.
+    """Stores the checkpoints of one run; the pulse is told of each, and knows the step.
 
     Attributes
     ----------
@@ -82,18 +61,10 @@ class Checkpointer:
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
     ) -> None:
-        """Store a checkpoint.
+        """Store a checkpoint of the state at the present step.
 
-        Parameters
-        ----------
-        state : object
-            The state at the present step.
-        result : object
-            The loop's return value, or None.
-        done : bool
-            Whether the loop has ended.
-        derived : bool
-            Whether the previous checkpoint and the log lead to the same state.
+        `result` is the loop's return value, and `done` tells whether it has ended. `derived` tells
+        whether the previous checkpoint and the log lead to the same state.
 
         Raises
         ------
@@ -103,11 +74,12 @@ class Checkpointer:
             The disk refused; the previous checkpoint and the logs still give the state.
         """
         begun = process.monotonic()
-        prepared = self._prepare(state, result, done=done)
+        positions = self._tracking.snapshot()
+        meta, parts = self._encode(state, result, positions, done=done)
         try:
             self.has_failed = True
-            size = self._writer.checkpoint(prepared.meta, prepared.parts, derived=derived)
-            self._tracking.mark_stored(prepared.positions)
+            size = self._writer.checkpoint(meta, parts, derived=derived)
+            self._tracking.mark_stored(positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
         finally:
@@ -127,9 +99,11 @@ class Checkpointer:
         else:
             self._has_warned = False
 
-    def _prepare(self, state: Any, result: Any, *, done: bool) -> _Prepared:
+    def _encode(
+        self, state: Any, result: Any, positions: dict[Key, Parts], *, done: bool
+    ) -> tuple[dict[str, Any], dict[str, Encoded]]:
+        """Return the meta record of a checkpoint, and its parts."""
         call, tracking = self._call, self._tracking
-        positions = tracking.snapshot()
         parts = {"state": tracking.encode_state(state), **self._parts}
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
@@ -145,4 +119,4 @@ class Checkpointer:
             **tracked,
             "version": call.options.version,
         }
-        return _Prepared(meta, parts, positions)
+        return meta, parts

@@ -65,8 +65,8 @@ class Lifecycle:
         self.name = call.name
         self.status = "new"
         self.result: Any = None
-        self.is_running: Callable[[], bool] = _no
-        self.is_elsewhere: Callable[[], bool] = _no
+        self.is_running: Callable[[], bool] = lambda: False
+        self.is_elsewhere: Callable[[], bool] = lambda: False
         self._call = call
         self._deferral = deferral
         self._fresh = fresh
@@ -222,16 +222,9 @@ class Lifecycle:
         stop: Callable[[], None],
         take_over: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Register the generator that is driven.
+        """Register the generator that is driven; `stop` closes it.
 
-        Parameters
-        ----------
-        frame : FrameType
-            The generator's frame.
-        stop : callable
-            Closes the generator.
-        take_over : callable, optional
-            Closes an async run, for which an event loop is needed; it takes the reason.
+        An async run needs an event loop for that: `take_over` closes it, and takes the reason.
         """
         assert self._active is not None
         self._active.drive(frame, stop, take_over)
@@ -362,7 +355,3 @@ class Lifecycle:
             f"this call of {self.name!r} ended at step {self.step:,}: {self._why_closed}.\n"
             "Call the function again: it resumes there."
         )
-
-
-def _no() -> bool:
-    return False

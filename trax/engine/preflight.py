@@ -26,21 +26,14 @@ _CHECKS = 2  # the second step shows whether a local variable changes
 class Preflight:
     """The checks of the first steps.
 
-    Parameters
-    ----------
-    tracking : RngTracking
-        The RNGs that are tracked.
-    checkpointer : Checkpointer
-        Proves that the state can be stored.
-    is_proven : bool
-        Whether an earlier call has proved an increment and the state.
-
     Attributes
     ----------
     is_proven : bool
-        Whether an increment and the state have been proved.
+        Whether an increment and the state have been proved, in this call or an earlier one.
     checks_left : int
         The number of steps whose local variables are still to be checked.
+    frame : FrameType or None
+        The frame of the generator that is driven, with these variables.
     """
 
     def __init__(
@@ -50,15 +43,7 @@ class Preflight:
         self.checks_left = _CHECKS
         self._tracking = tracking
         self._checkpointer = checkpointer
-        self._frame: FrameType | None = None
-
-    def begin(self, frame: FrameType) -> None:
-        """Start to check the local variables of a frame."""
-        self._frame = frame
-
-    def end(self) -> None:
-        """Stop checking, and release the frame."""
-        self._frame = None
+        self.frame: FrameType | None = None
 
     def prove_increment(self, encoded: bytes | Encoded, before: Any, state: Any) -> None:
         """Prove the first increment, and the state that it was folded into.
@@ -95,6 +80,6 @@ class Preflight:
     def check_locals(self, state: Any) -> None:
         """Warn of RNGs in local variables, which a resumed loop would create again."""
         self.checks_left -= 1
-        self._tracking.check_locals(self._frame, state)
+        self._tracking.check_locals(self.frame, state)
         if not self.checks_left:
-            self._frame = None
+            self.frame = None

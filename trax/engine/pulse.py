@@ -31,22 +31,7 @@ _PAUSE = 0.001  # seconds
 class Pulse:
     """Decides what is due at a step, from the measurements since the last checkpoint.
 
-    Parameters
-    ----------
-    since : Since
-        The measurements that the policy is given.
-    policy : callable
-        The policy, which decides whether a checkpoint is due.
-    stop_request : StopRequest
-        Decides whether the loop is to stop.
-    writer : RunWriter
-        Gives the size of the log.
-    outputs : OutputFiles
-        The output files.
-    bar : Bar or None
-        The progress bar.
-    replayed_bytes : int
-        The size of the logs, in bytes, that were replayed when the run was resumed.
+    `replayed_bytes` is the size of the logs that were replayed when the run was resumed.
 
     Attributes
     ----------

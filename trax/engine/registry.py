@@ -22,18 +22,9 @@ _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionar
 class Active:
     """An open loop: it is running, or could be continued.
 
-    Parameters
-    ----------
-    key : str
-        The path of its run.
-    session : Session
-        Its open run.
-    thread : int
-        The identifier of the thread that drives it; another one may have opened the run.
-    is_continued : callable
-        Returns whether a step is running, or another task of the same thread continues the loop.
-    close : callable
-        Closes the run; it takes the reason.
+    `key` is the path of its run, and `thread` the identifier of the thread that drives it; another
+    one may have opened the run. `is_continued` tells whether a step is running, or another task of
+    the same thread continues the loop. `close` closes the run and takes the reason.
 
     Attributes
     ----------
@@ -94,12 +85,7 @@ def abandoned(key: str) -> Active | None:
     """Return the loop of a run that an earlier call in this thread has left open, or None.
 
     A traceback or a notebook can keep an abandoned loop alive. Such a loop must not lock out the
-    call that resumes its run.
-
-    Parameters
-    ----------
-    key : str
-        The path of the run.
+    call that resumes its run. `key` is the path of the run.
     """
     reference = _by_run.get(key)
     active = reference() if reference else None
@@ -110,12 +96,7 @@ def current(caller: str) -> Session:
     """Return the open run of the loop that this is called from, directly or through functions.
 
     The call stack is searched for the frame of a generator that is being driven. So a loop pays
-    nothing for being found.
-
-    Parameters
-    ----------
-    caller : str
-        The function that needs the run, for the error message.
+    nothing for being found. `caller` names the function that needs the run, for the message.
 
     Raises
     ------

@@ -22,13 +22,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = [
-    "Replayed",
-    "load",
-    "replay",
-    "stored_version",
-    "tell_changed_code",
-]
+__all__ = ["Replayed", "load", "replay", "stored_version", "tell_changed_code"]
 
 S = TypeVar("S")
 
@@ -81,26 +75,10 @@ def replay(
 ) -> Replayed[Any]:
     """Read a stored run to its end and fold it into a state.
 
-    Parameters
-    ----------
-    recovery : RunReader
-        The reader of the run, which has found stored files.
-    name : str
-        The run's name, for messages.
-    create : callable or None
-        Creates the state to replay on, if increments were logged before any checkpoint.
-    mode : LogMode
-        Replays the increments.
-    renames : mapping of str to str, optional
-        The present names of classes and functions, by their stored names.
-    migration : Migration, optional
-        Migrates a state of an older version: the state of the checkpoint, before anything is
-        replayed on it; or the last increment, if increments are states.
-
-    Returns
-    -------
-    Replayed
-        The state at the end of the log.
+    `create` makes the state to replay on if increments were logged before any checkpoint. `renames`
+    has the present names of classes and functions, by their stored names. `migration` migrates a
+    state of an older version: the state of the checkpoint, before anything is replayed on it; or
+    the last increment, if increments are states.
 
     Raises
     ------
@@ -172,16 +150,7 @@ def tell_changed_code(
 ) -> None:
     """Give a notice of each function whose code has changed since the checkpoint was stored.
 
-    Parameters
-    ----------
-    name : str
-        The run's name.
-    meta : dict
-        The checkpoint's meta record.
-    code : dict of str to str
-        The digests of the present code.
-    consequence : str
-        The end of the notice.
+    `code` has the digests of the present code, and `consequence` is the end of the notice.
     """
     stored = meta.get("code", {})
     for described, digest in code.items():
@@ -246,23 +215,11 @@ def load(
     renames: Mapping[str, str] | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any] | None:
-    """Read a run without locking it.
+    """Read a run without locking it, as `replay` does; return None if nothing is stored.
 
     Another process may write to the run meanwhile: it may prune a file before it is read, start the
     run over, or store a checkpoint that the files read so far do not lead to. Then the reading
     starts over.
-
-    Parameters
-    ----------
-    store : Store
-        The store.
-    name, create, mode, renames, migration
-        As for `replay`.
-
-    Returns
-    -------
-    Replayed or None
-        The state; None if nothing is stored.
     """
     while True:
         seen = store.look(name)

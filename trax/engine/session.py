@@ -38,23 +38,6 @@ _dumps = pickle.dumps
 class Session:
     """A run that is locked for writing, from its first step in this call to its last.
 
-    Parameters
-    ----------
-    call : Call
-        The call that the run belongs to.
-    opened : Opened
-        The state that the run begins with.
-    hold : HeldRun
-        The run's files.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    outputs : OutputFiles
-        The output files.
-    pulse : Pulse
-        Decides what is due at a step.
-    deferral : AtOnce or Deferred
-        Decides when blocking work is done.
-
     Attributes
     ----------
     name : str
@@ -137,7 +120,7 @@ class Session:
 
     def drive(self, frame: FrameType) -> None:
         """Register the frame of the generator that is driven."""
-        self._preflight.begin(frame)
+        self._preflight.frame = frame
 
     def wake(self) -> None:
         """Make `Pulse.look` due at the next step; a signal handler may call this."""
@@ -302,8 +285,8 @@ class Session:
 
     def close(self) -> None:
         """Close the files and release the lock; in a fork of the process, leave them alone."""
-        self._preflight.end()
-        self._writer.on_suspect = _do_nothing
+        self._preflight.frame = None
+        self._writer.on_suspect = lambda: None
         try:
             self._tracking.end()
             if self._hold.pid == os.getpid():
@@ -327,25 +310,7 @@ def open_session(
     stop_request: StopRequest,
     deferral: Deferral,
 ) -> Session:
-    """Create an open run from its parts; nothing is stored yet.
-
-    Parameters
-    ----------
-    call : Call
-        The call.
-    opened : Opened
-        The state that the run begins with.
-    hold : HeldRun
-        The run's files.
-    store_path : str
-        The path of the store.
-    tracking : RngTracking
-        The RNGs and output files whose positions are stored beside the state.
-    stop_request : StopRequest
-        Decides whether the loop is to stop.
-    deferral : AtOnce or Deferred
-        Decides when blocking work is done.
-    """
+    """Create an open run from its parts; nothing is stored yet."""
     options, writer = call.options, hold.writer
     since = Since(0, process.monotonic())
     stored = opened.stored
@@ -369,6 +334,3 @@ def open_session(
     pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
     writer.on_suspect = pulse.wake
     return Session(call, opened, hold, tracking, outputs, pulse, deferral)
-
-
-def _do_nothing() -> None: ...

@@ -15,7 +15,30 @@ __all__ = ["CheckpointFile", "Generation", "LogFile"]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointFile:
+class _File:
+    """The common part: the attributes that both classes below describe."""
+
+    name: str
+    size: int
+
+    @property
+    def file(self) -> FileName:
+        """The kind and the generation in the name."""
+        return FileName.of(self.name)
+
+    @property
+    def generation(self) -> int:
+        return self.file.generation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.compare
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile(_File):
     """A checkpoint as it was found.
 
     The attributes from `fields` on are details for a repair; they do not count for equality, and
@@ -41,23 +64,12 @@ class CheckpointFile:
         The positions tracked beside the state at that step; empty if the checkpoint is not valid.
     """
 
-    name: str
-    size: int
     step: int | None
     flaw: str | None
     offset: int | None
     fields: dict[str, Any] = field(repr=False, compare=False)
     meta: dict[str, Any] = field(repr=False, compare=False)
     context: dict[Key, bytes] = field(repr=False, compare=False)
-
-    @property
-    def file(self) -> FileName:
-        """The kind and the generation in the name."""
-        return FileName.of(self.name)
-
-    @property
-    def generation(self) -> int:
-        return self.file.generation
 
     @property
     def position(self) -> LogPosition:
@@ -68,13 +80,9 @@ class CheckpointFile:
         """Return a copy without the details for a repair."""
         return replace(self, fields={}, meta={}, context={})
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return _values(self)
-
 
 @dataclass(frozen=True, slots=True)
-class LogFile:
+class LogFile(_File):
     """A log as it was found.
 
     The attributes from `fields` on are details for a repair; they do not count for equality, and
@@ -113,8 +121,6 @@ class LogFile:
         The positions in it that other logs name as their beginning.
     """
 
-    name: str
-    size: int
     durable: int
     begins: int | None
     count: int
@@ -127,15 +133,6 @@ class LogFile:
     salvaged: int = field(repr=False, compare=False)
     is_exact: bool = field(repr=False, compare=False)
     reached: frozenset[LogPosition] = field(repr=False, compare=False)
-
-    @property
-    def file(self) -> FileName:
-        """The kind and the generation in the name."""
-        return FileName.of(self.name)
-
-    @property
-    def generation(self) -> int:
-        return self.file.generation
 
     @property
     def after(self) -> int:
@@ -157,10 +154,6 @@ class LogFile:
     def without_details(self) -> LogFile:
         """Return a copy without the details for a repair."""
         return replace(self, fields={}, reached=frozenset())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return _values(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,3 @@ class Generation:
             "checkpoint": self.checkpoint and self.checkpoint.as_dict(),
             "log": self.log and self.log.as_dict(),
         }
-
-
-def _values(file: CheckpointFile | LogFile) -> dict[str, Any]:
-    return {one.name: getattr(file, one.name) for one in dataclasses.fields(file) if one.compare}

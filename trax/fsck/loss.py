@@ -17,13 +17,6 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
 
     A run may count steps that are not logged; the meta record of a checkpoint gives their number.
 
-    Parameters
-    ----------
-    scan : Scan
-        The files of the run.
-    prefix : Prefix
-        The part that is kept.
-
     Returns
     -------
     step : int

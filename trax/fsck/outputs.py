@@ -37,19 +37,7 @@ class OutputFile:
 
 
 def find_outputs(store: str, context: Mapping[Key, bytes]) -> tuple[OutputFile, ...]:
-    """Return the output files that a context names.
-
-    Parameters
-    ----------
-    store : str
-        The directory of the store; relative paths begin there.
-    context : mapping of Key to bytes
-        The positions that are tracked beside the state at some step.
-
-    Returns
-    -------
-    tuple of OutputFile
-        The files, with their recorded and present lengths.
+    """Return the output files that a context names; relative paths begin at the store.
 
     Raises
     ------

@@ -64,22 +64,10 @@ class Prefix:
 
 
 def prefixes(directory: Directory, scan: Scan, fits: Fits) -> list[Prefix]:
-    """Return the longest prefix from each beginning, the best one first.
+    """Return the longest prefix from each beginning, by descending rank.
 
-    Parameters
-    ----------
-    directory : Directory
-        The run's files.
-    scan : Scan
-        The findings in them.
-    fits : callable
-        Takes a context, and returns whether its output files have at least their recorded
-        lengths. A prefix ends only at positions where they do.
-
-    Returns
-    -------
-    list of Prefix
-        The prefixes, by descending rank.
+    A prefix ends only at positions whose context `fits`: the output files have at least their
+    recorded lengths.
     """
     bases = [checkpoint for checkpoint in scan.checkpoints.values() if checkpoint.flaw is None]
     follower = _Follower(directory, scan, fits)

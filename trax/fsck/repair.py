@@ -163,25 +163,10 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
 
 
 def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], str]) -> Plan:
-    """Repair a locked run, or finish a repair that was begun.
+    """Repair a locked run, or finish a repair that was begun; the plan may change nothing.
 
-    Parameters
-    ----------
-    directory : Directory
-        The run's files.
-    name : str
-        Its name.
-    fits : callable
-        Takes a context, and returns whether its output files have at least their recorded
-        lengths.
-    copy_aside : callable
-        Copies all files of the run, durably, and returns the path of the copy. It is called
-        before anything is changed, and only then.
-
-    Returns
-    -------
-    Plan
-        The plan that was carried out, or one that changes nothing.
+    `copy_aside` copies all files of the run, durably, and returns the path of the copy. It is
+    called before anything is changed, and only then. For `fits` see `prefixes`.
 
     Raises
     ------

@@ -10,16 +10,7 @@ from __future__ import annotations
 import struct
 
 from trax.storage.filesystem import Input
-from trax.storage.records import (
-    BEGINS,
-    NOTE,
-    OVERHEAD,
-    PICKLE,
-    SIGNATURE,
-    VALUES,
-    Records,
-    follows,
-)
+from trax.storage.records import BEGINS, NOTE, OVERHEAD, PICKLE, SIGNATURE, VALUES, Records, follows
 
 __all__ = ["count_increments"]
 
@@ -31,16 +22,10 @@ _PICKLE_BEGINS, _PICKLE_ENDS = b"\x80", b"."  # as contexts hardly ever do
 
 
 def count_increments(source: Input, offset: int, size: int, *, inside: bool) -> tuple[int, bool]:
-    """Count the increments from a damaged record on.
+    """Count the increments from a damaged record on, which begins at `offset`.
 
-    Parameters
-    ----------
-    source : Input
-        The log.
-    offset, size : int
-        The beginning of the damaged record, and the end of the log, in bytes.
-    inside : bool
-        Whether that record belongs to an object that begins before it.
+    `size` is the end of the log. `inside` tells whether the record belongs to an object that begins
+    before it.
 
     Returns
     -------

@@ -36,13 +36,6 @@ __all__ = ["Scan"]
 class Scan:
     """The files of a run, each read by itself.
 
-    Parameters
-    ----------
-    directory : Directory
-        The run's files.
-    name : str
-        The run's name.
-
     Attributes
     ----------
     checkpoints : dict of int to CheckpointFile

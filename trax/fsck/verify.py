@@ -175,22 +175,7 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
 
 
 def examine(directory: Directory, name: str, store: str) -> Verification:
-    """Verify a run that nobody writes to meanwhile.
-
-    Parameters
-    ----------
-    directory : Directory
-        The run's files.
-    name : str
-        The run's name.
-    store : str
-        The directory of the store, at which relative paths of output files begin.
-
-    Returns
-    -------
-    Verification
-        The findings.
-    """
+    """Verify a run that nobody writes to meanwhile; relative paths of outputs begin at `store`."""
     recovery, error = _recover(directory, name)
     scan = Scan(directory, name)
     generations = tuple(_generations(scan, recovery))

@@ -38,15 +38,8 @@ def choose(
 ) -> float | None:
     """Return the time in seconds that a call may take from now on, or None for no limit.
 
-    Parameters
-    ----------
-    limit : float, "auto" or None
-        The option. ``"auto"`` reads the end of the SLURM job from the environment. An end in the
-        past belongs to another job and is ignored.
-    environment : mapping of str
-        The environment variables.
-    now : float
-        The time, in seconds since the epoch.
+    ``"auto"`` reads the end of the SLURM job from the environment. An end in the past belongs to
+    another job and is ignored. `now` is in seconds since the epoch.
     """
     if limit != "auto":
         return limit
@@ -61,14 +54,8 @@ class Deadline:
     """The time at which a call must have ended.
 
     A loop stops when the remaining time is less than its longest step, a checkpoint and a margin of
-    30 seconds or 5 % of the limit, whichever is less.
-
-    Parameters
-    ----------
-    limit : float
-        The time that the call may take, in seconds; it may be infinite.
-    now : float
-        The time at which the call began, in seconds of any clock.
+    30 seconds or 5 % of the limit, whichever is less. The limit is in seconds, and may be infinite;
+    all times are those of one clock, which may be any.
 
     Attributes
     ----------

@@ -20,6 +20,7 @@ import threading
 import time
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from signal import Signals
 from types import FrameType
 from typing import Any
@@ -71,6 +72,7 @@ def _check_signal(one: Any) -> Signals:
     return checked
 
 
+@dataclass(slots=True, eq=False)
 class Arrival:
     """A signal that has come.
 
@@ -84,25 +86,16 @@ class Arrival:
         Whether the handler before trax's has received it.
     """
 
-    __slots__ = ("delivered", "number", "time")
-
-    def __init__(self, number: int, now: float) -> None:
-        self.number = Signals(number)
-        self.time = now
-        self.delivered = False
+    number: Signals
+    time: float
+    delivered: bool = False
 
 
 class Watch:
     """Watches for signals on behalf of one run, in the main thread.
 
-    Parameters
-    ----------
-    signals : tuple of signal.Signals
-        The signals to watch for.
-    wake : callable
-        Called from the handler with the first `Arrival` of each kind; it must only set a flag.
-    is_running : callable
-        Whether the run is in the middle of a step.
+    `wake` is called from the handler with the first `Arrival` of each kind, and must only set a
+    flag. `is_running` tells whether the run is in the middle of a step.
 
     Attributes
     ----------
@@ -145,7 +138,7 @@ class Watch:
         if self in _watches:
             _watches.remove(self)
         # Without these references no cycle keeps the state of a run alive.
-        self._wake, self._is_running = _ignore, _false
+        self._wake, self._is_running = lambda _: None, lambda: False
         _tidy()
 
     def tell(self, arrival: Arrival) -> None:
@@ -249,7 +242,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     kind, now = _kind(number), process.monotonic()
     known = [arrival for watch in watches if (arrival := watch.has(kind))]
     if len(known) < len(watches):
-        arrival = Arrival(number, now)
+        arrival = Arrival(Signals(number), now)
         for watch in watches:
             if watch.has(kind) is None:
                 watch.tell(arrival)
@@ -325,13 +318,6 @@ def _window(number: int) -> float:
 
 def _undelivered() -> list[Arrival]:
     return list(dict.fromkeys(one for watch in _watches for one in watch.undelivered))
-
-
-def _ignore(arrival: Arrival) -> None: ...
-
-
-def _false() -> bool:
-    return False
 
 
 def _driver() -> int:

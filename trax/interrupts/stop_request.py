@@ -23,16 +23,8 @@ _TIME_LIMIT = "the time limit"
 class StopRequest:
     """Tells one run whether to stop, and ends the program then.
 
-    Parameters
-    ----------
-    run : str
-        The run's name.
-    signals : tuple of signal.Signals, or None
-        The signals to watch for; None to watch for none.
-    ctrl_c : bool
-        Whether to watch for Ctrl-C as well. An event loop handles it in its own way.
-    time_limit : float, "auto" or None
-        The time that the call may take; see `choose` in `deadline`.
+    If `signals` is None, nothing is watched for. `ctrl_c` tells whether to watch for Ctrl-C as
+    well; an event loop handles it in its own way. For `time_limit` see `choose` in `deadline`.
 
     Attributes
     ----------
@@ -57,7 +49,7 @@ class StopRequest:
         if signals is not None and ctrl_c:
             self._signals = (*signals, Signals.SIGINT)
         self._time_limit = time_limit
-        self._wake: Callable[[], object] = _nothing
+        self._wake: Callable[[], object] = lambda: None
         self._watch: Watch | None = None
         self._deadline = Deadline(math.inf, 0.0)
 
@@ -68,14 +60,8 @@ class StopRequest:
     ) -> None:
         """Start to watch for signals, or watch again after other code has replaced the handlers.
 
-        Parameters
-        ----------
-        wake : callable
-            Called in a signal handler, when a signal has come.
-        is_running : callable
-            Whether a step is running.
-        restarts : bool
-            Whether to start a new watch even if there was an earlier one, which is over.
+        `wake` is called in a signal handler. If `restarts`, a new watch starts even if there was an
+        earlier one, which is over.
         """
         self._wake = wake
         if self._signals is not None and (self._watch is None or restarts):
@@ -85,7 +71,7 @@ class StopRequest:
 
     def end_watch(self) -> None:
         """Stop watching, and restore the handlers if this is the main thread."""
-        self._wake = _nothing  # a cycle would keep the state until the garbage collector runs
+        self._wake = lambda: None  # a cycle would keep the state until the garbage collector runs
         if self._watch is not None:
             self._watch.end()
 
@@ -110,14 +96,9 @@ class StopRequest:
     def act(self, step: int, error: BaseException | None = None) -> None:
         """Let a signal that has come end the program, after the loop has ended in another way.
 
-        Parameters
-        ----------
-        step : int
-            The step that the loop has reached.
-        error : BaseException, optional
-            The exception that is already being raised. One that ends the program is left as it
-            is. One that the signal may have caused, such as the death of a worker, becomes the
-            context of the exception raised here.
+        `error` is the exception that is already being raised. One that ends the program is left as
+        it is. One that the signal may have caused, such as the death of a worker, becomes the
+        context of the exception raised here.
         """
         if self._watch is None or not self.is_pending:
             return
@@ -187,6 +168,3 @@ class StopRequest:
     def longest_step(self) -> float:
         """The duration of the longest step, in seconds."""
         return self._deadline.longest
-
-
-def _nothing() -> None: ...

@@ -76,25 +76,9 @@ def write_checkpoint(
     meta: dict[str, Any],
     parts: Mapping[str, Encoded],
 ) -> int:
-    """Write a checkpoint and make it count.
+    """Write a checkpoint and make it count; return the size of the file in bytes.
 
-    Parameters
-    ----------
-    directory : Directory
-        The directory of the run.
-    name : FileName
-        The name of the file.
-    fields : dict
-        The fields of its header block.
-    meta : dict
-        Its meta record, stored as JSON with the names of the parts.
-    parts : mapping of str to Encoded
-        The pickles and the context, by name.
-
-    Returns
-    -------
-    int
-        The size of the file, in bytes.
+    The meta record is stored as JSON with the names of the parts: the pickles and the context.
 
     Raises
     ------

@@ -21,14 +21,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
-from trax.storage.records import (
-    BEGINS,
-    BUFFER,
-    CLOUDPICKLE,
-    CONTEXT,
-    PICKLE,
-    READONLY_BUFFER,
-)
+from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
 from trax.storage.unpickler import Finder
 
 __all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
@@ -93,14 +86,7 @@ def _is_importable(obj: Any) -> bool:
 
 
 def encode(obj: Any, label: str) -> Encoded:
-    """Pickle one object.
-
-    Parameters
-    ----------
-    obj : object
-        The object.
-    label : str
-        Its name in errors.
+    """Pickle one object; `label` is its name in errors.
 
     Raises
     ------
@@ -111,16 +97,7 @@ def encode(obj: Any, label: str) -> Encoded:
 
 
 def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encoded, dict[int, Any]]:
-    """Pickle one object, and find the parts of it that are of certain kinds.
-
-    Parameters
-    ----------
-    obj : object
-        The object.
-    label : str
-        Its name in errors.
-    kinds : tuple of type
-        The kinds of parts to find.
+    """Pickle one object as `encode` does, and find the parts of it that are of certain kinds.
 
     Returns
     -------
@@ -129,11 +106,6 @@ def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encod
     found : dict of int to object
         The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
         the same numbers; so `decode_finding` finds these parts in the copy.
-
-    Raises
-    ------
-    CodecError
-        As `encode` raises it.
     """
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
@@ -238,16 +210,10 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def decode(encoded: bytes | Encoded, label: str, renames: Mapping[str, str] | None = None) -> Any:
-    """Load an object whose checksums are valid.
+    """Load an object whose checksums are valid; bytes are a pickle without buffers.
 
-    Parameters
-    ----------
-    encoded : bytes or Encoded
-        The object; bytes are a pickle without buffers.
-    label : str
-        Its name in errors.
-    renames : mapping of str to str, optional
-        The present names of classes and functions, by their former ones; see `present_name`.
+    `label` is the object's name in errors. `renames` has the present names of classes and
+    functions, by their former ones; see `present_name`.
 
     Raises
     ------
@@ -268,26 +234,9 @@ def decode(encoded: bytes | Encoded, label: str, renames: Mapping[str, str] | No
 def decode_finding(
     encoded: Encoded, label: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
 ) -> tuple[Any, list[Any]]:
-    """Load an object, and find the parts of it that `encode_finding` numbered.
+    """Load an object as `decode` does, and find the parts of it that `encode_finding` numbered.
 
-    Parameters
-    ----------
-    encoded, label, renames
-        As in `decode`.
-    numbers : sequence of int
-        The numbers of the parts.
-
-    Returns
-    -------
-    obj : object
-        The object.
-    parts : list of object
-        The parts, in the order of `numbers`; None for a number without a part.
-
-    Raises
-    ------
-    CodecError
-        As `decode` raises it.
+    The parts are in the order of `numbers`, with None for a number without a part.
     """
     if not numbers:
         return decode(encoded, label, renames), []

@@ -112,19 +112,7 @@ def entry_head(key: Key, size: int) -> bytes:
 
 
 def decode_context(payload: bytes | bytearray, offset: int = 0) -> dict[Key, bytes]:
-    """Decode the payload of a context record.
-
-    Parameters
-    ----------
-    payload : bytes or bytearray
-        The payload.
-    offset : int
-        Its offset in the file, in bytes, for errors.
-
-    Returns
-    -------
-    dict of Key to bytes
-        The values, by their keys.
+    """Decode the payload of a context record; `offset` is that of the payload in the file.
 
     Raises
     ------

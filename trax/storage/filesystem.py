@@ -189,15 +189,7 @@ class _LocalInput:
 
 
 class LocalDirectory:
-    """A directory on the local disk, or on any file system that is mounted.
-
-    Parameters
-    ----------
-    path : str
-        The directory; it must exist.
-    key : Key or None
-        The key that its files are signed with.
-    """
+    """A directory that exists, on the local disk or on any file system that is mounted."""
 
     def __init__(self, path: str, key: Key | None = None) -> None:
         self.path = path
@@ -385,23 +377,10 @@ def sync_directory(path: str) -> None:
 
 
 def open_trusted(path: str, flags: int, here: int | None = None, *, accept: bool = True) -> int:
-    """Open a regular file that nobody else can have written.
+    """Open a regular file that nobody else can have written; return the descriptor.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    flags : int
-        The flags for `os.open`.
-    here : int, optional
-        A descriptor of the file's directory, which is then used instead of its path.
-    accept : bool
-        Whether ``TRAX_TRUST=1`` accepts any owner and mode.
-
-    Returns
-    -------
-    int
-        The descriptor.
+    If `here` is given, a descriptor of the file's directory, it is used instead of the path.
+    `accept` tells whether ``TRAX_TRUST=1`` accepts any owner and mode.
 
     Raises
     ------

@@ -22,24 +22,15 @@ _SYNC_SECONDS = 0.5
 class HeldRun:
     """A run that is held for writing, until it is closed.
 
-    Parameters
-    ----------
-    lock : Lock
-        The lock of the run.
-    writer : RunWriter
-        The writer of its files.
-    in_background : bool
-        Whether the log is forced to the disk in the background, twice a second.
-    aside : str or None
-        The new directory of the files that were moved aside for a fresh start; None if there
-        were none.
+    If `in_background`, the log is forced to the disk in the background, twice a second.
 
     Attributes
     ----------
     writer : RunWriter
         The writer of its files.
     aside : str or None
-        The directory of the files that were moved aside.
+        The new directory of the files that were moved aside for a fresh start; None if there
+        were none.
     pid : int
         The process ID of the holder.
     """

@@ -116,10 +116,7 @@ def draw_key() -> str:
 def make_key(path: str) -> Key:
     """Draw a key and store it in a new file that only the user can read.
 
-    Parameters
-    ----------
-    path : str
-        The path of the file; missing directories are created.
+    Missing directories are created.
 
     Raises
     ------

@@ -37,12 +37,7 @@ _LONGEST_NOTE = 4096
 class Lock:
     """An exclusive lock on a file, until it is released or the process ends.
 
-    Parameters
-    ----------
-    path : str
-        The lock file; it is created if it does not exist.
-    subject : str
-        The run that is locked, for messages.
+    The file is created if it does not exist. `subject` names the run, for messages.
 
     Raises
     ------

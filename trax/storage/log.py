@@ -129,22 +129,10 @@ class LogWriter:
         _open_writers.add(self)
 
     def _append(self, increment: bytes | Encoded, context: bytes = b"") -> int:
-        """Append one increment.
+        """Append one increment; return the size of the log in bytes.
 
         When this returns, the increment survives the death of the process; under
-        ``sync="always"`` that of the machine, too.
-
-        Parameters
-        ----------
-        increment : bytes or Encoded
-            The increment; bytes are a plain pickle.
-        context : bytes
-            Its context; empty if there is none.
-
-        Returns
-        -------
-        int
-            The size of the log, in bytes.
+        ``sync="always"`` that of the machine, too. Bytes are a plain pickle.
 
         Raises
         ------
@@ -270,15 +258,8 @@ class LogWriter:
     def sync(self, end: int | None = None, *, mark: bool = True) -> None:
         """Force everything appended before the call to the disk, and write the durable mark.
 
-        The mark itself is on the disk after the next sync. That is early enough, since it is only
-        evidence.
-
-        Parameters
-        ----------
-        end : int, optional
-            The length to force and to mark, in bytes; by default that of the log.
-        mark : bool
-            Whether to write the mark.
+        `end` is the length to force and to mark, in bytes; by default that of the log. The mark
+        itself is on the disk after the next sync. That is early enough, since it is only evidence.
 
         Raises
         ------

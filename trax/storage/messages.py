@@ -70,21 +70,9 @@ def not_stored(name: str, store: str) -> NotFoundError:
 
 
 def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
-    """Return the owner of a file by its header block.
+    """Return a description of a file's owner by its header block; empty if it is the run itself.
 
-    Parameters
-    ----------
-    file : FileName
-        The file's name.
-    fields : dict
-        The fields of its header block.
-    name, run : str
-        The run's name and identity; the identity is empty if it is not known yet.
-
-    Returns
-    -------
-    str
-        A description of the owner; empty if it is the run itself.
+    `name` and `run` are the run's name and identity; the latter is empty if it is not known yet.
     """
     if fields["name"] != name:
         return f"the run {fields['name']!r}, not to {name!r}"

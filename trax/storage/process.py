@@ -41,17 +41,6 @@ else:
     _force = getattr(os, "fdatasync", os.fsync)
 
 
-def _raw(fd: int) -> io.FileIO:
-    return io.FileIO(fd, "r+")
-
-
-def _new_run_id() -> str:
-    return uuid.uuid4().hex
-
-
-def _accept(path: str | os.PathLike[str]) -> None: ...
-
-
 class Repeated(Protocol):
     """An action that is repeated in the background."""
 
@@ -91,10 +80,10 @@ class Process:
     time: Callable[[], float] = time.time
     boot_id: Callable[[], str] = _boot_id
     force: Callable[[int], Any] = _force
-    raw: Callable[[int], io.FileIO] = _raw
+    raw: Callable[[int], io.FileIO] = lambda fd: io.FileIO(fd, "r+")
     repeat: Callable[[float, Callable[[], None]], Repeated] = Ticker
-    new_run_id: Callable[[], str] = _new_run_id
-    check_output: Callable[[str | os.PathLike[str]], None] = _accept
+    new_run_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    check_output: Callable[[str | os.PathLike[str]], None] = lambda _: None
     runs: set[str] = field(default_factory=set)
 
 

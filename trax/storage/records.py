@@ -330,25 +330,10 @@ def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
 def frame(
     records: Iterable[tuple[int, Any]], chain: int, signer: Signer | None
 ) -> tuple[list[Any], int, Signer | None]:
-    """Encode records as pieces, to be written one after the other.
+    """Encode records as pieces, to be written one after the other, with the payloads as given.
 
-    Parameters
-    ----------
-    records : iterable of (int, bytes-like)
-        Their kinds and payloads: one object, or several.
-    chain : int
-        The checksum of the record before.
-    signer : Signer or None
-        Their signer; None if the file is not signed.
-
-    Returns
-    -------
-    pieces : list of bytes-like
-        The bytes, with the payloads as they were given.
-    chain : int
-        The checksum of the last record.
-    signer : Signer or None
-        The signer of the next records.
+    `chain` is the checksum of the record before; `signer` is None if the file is not signed. Both
+    are returned as the next records need them.
     """
     framed: list[Any] = []
     for kind, payload in records:
@@ -361,25 +346,9 @@ def frame(
 
 
 def seal(framed: Iterable[Any], chain: int, signer: Signer) -> tuple[bytes, int, Signer]:
-    """Sign pieces.
+    """Sign all bytes since the signature before; `chain` is the checksum of the record before.
 
-    Parameters
-    ----------
-    framed : iterable of bytes-like
-        All bytes since the signature before.
-    chain : int
-        The checksum of the record before.
-    signer : Signer
-        Their signer.
-
-    Returns
-    -------
-    record : bytes
-        The signature record.
-    chain : int
-        Its checksum.
-    signer : Signer
-        The signer of the next records.
+    The signature record is returned, with its checksum and the signer of the next records.
     """
     signer = signer.sign(framed)
     record = _SIGNATURE_HEAD + signer.last
@@ -535,8 +504,7 @@ def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int |
     significant = max(1, ((size - offset).bit_length() + 7) // 8)
     words = [kind | BEGINS for kind in sorted(_KINDS)] + ([] if beginning else sorted(_KINDS))
     heads = re.compile(
-        b"(?=[%b].{%d}\0{%d})" % (re.escape(bytes(words)), significant, 7 - significant),
-        re.DOTALL,
+        b"(?=[%b].{%d}\0{%d})" % (re.escape(bytes(words)), significant, 7 - significant), re.DOTALL
     )
     budget = 64 * _CHUNK + 4 * (size - offset)  # bytes hashed: even hostile files cost little
     for start in range(offset, size, _CHUNK):

@@ -24,23 +24,10 @@ from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory, closing_quietly, storage_errors
 from trax.storage.log import LogReader, open_log
 from trax.storage.messages import damaged, misplaced, owner_of, refusal, unrepaired
-from trax.storage.records import (
-    HEADER_SIZE,
-    NOTE,
-    OVERHEAD,
-    Damage,
-    Forged,
-    NewerVersion,
-)
+from trax.storage.records import HEADER_SIZE, NOTE, OVERHEAD, Damage, Forged, NewerVersion
 from trax.storage.schema import check_checkpoint, check_log
 
-__all__ = [
-    "LogPosition",
-    "RunReader",
-    "Torn",
-    "is_log_of",
-    "may_lead",
-]
+__all__ = ["LogPosition", "RunReader", "Torn", "is_log_of", "may_lead"]
 
 _HEAD = OVERHEAD // 2  # of a record, before its payload
 

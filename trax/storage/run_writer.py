@@ -42,16 +42,14 @@ _ROOM = (
 class _Turn(NamedTuple):
     """The turn from one generation to the next, at a checkpoint.
 
-    `last`, `position` and `log` are those before the turn; `derived` tells whether they lead to the
-    checkpoint's state too. `failed` is the error after which the log before cannot be trusted.
-    `waiting` is the error to raise while only the checkpoint leads to the next log. Both can be
-    None.
+    `last`, `position` and `log` are those before the turn. `failed` is the error after which the
+    log before cannot be trusted. `waiting` is the error to raise while only the checkpoint leads to
+    the next log. Both can be None.
     """
 
     last: int
     position: LogPosition
     log: LogWriter | None
-    derived: bool
     failed: OSError | None
     waiting: OSError | None
 
@@ -148,10 +146,14 @@ class RunWriter:
         self._start = reader.position
         self._last, self._highest = reader.last, reader.highest
         self._good = [reader.base] if reader.checkpoint else []
-        with self._storage_errors("cleaning up the run's files"):
+        try:
             self._set_aside(reader)
             self._cut_logs(reader)
             self._directory.sync()
+        except OSError as error:
+            raise StorageError(
+                f"cleaning up the run's files failed in {self._directory.path}: {error}\n{_ROOM}"
+            ) from error
 
     def _set_aside(self, reader: RunReader) -> None:
         """Rename the files that do not count."""
@@ -225,15 +227,8 @@ class RunWriter:
     ) -> int:
         """Store a checkpoint of the present position; return its size in bytes.
 
-        Parameters
-        ----------
-        meta : dict
-            The meta record: JSON values about the parts.
-        parts : mapping of str to Encoded
-            The pickles, by name.
-        derived : bool
-            Whether the checkpoint before and its log lead to the same state. If not, they cannot
-            replace this one.
+        `derived` tells whether the checkpoint before and its log lead to the same state. If not,
+        they cannot replace this one.
 
         Raises
         ------
@@ -246,7 +241,9 @@ class RunWriter:
         self._check_process()
         turn = self._end_log(derived=derived)
         try:
-            log = self._begin_turn(turn)
+            if not turn.last:
+                self._origin = "checkpoint"
+            log = self._open_log(derived=derived, failure=turn.reason)
             name, fields = self._describe_checkpoint(log)
             size = write_checkpoint(self._directory, name, fields, meta, parts)
             if turn.reason:
@@ -273,13 +270,7 @@ class RunWriter:
         failed = self._sync_log()
         is_needed = not self._last or not derived
         waiting = OSError("its checkpoint was not completed") if is_needed else None
-        return _Turn(self._last, self.position, self._log, derived, failed, waiting)
-
-    def _begin_turn(self, turn: _Turn) -> LogWriter:
-        """Begin the log that follows the checkpoint."""
-        if not turn.last:
-            self._origin = "checkpoint"
-        return self._open_log(derived=turn.derived, failure=turn.reason)
+        return _Turn(self._last, self.position, self._log, failed, waiting)
 
     def _describe_checkpoint(self, log: LogWriter) -> tuple[FileName, dict[str, Any]]:
         """Return the name and the header fields of the checkpoint of the generation of `log`."""
@@ -474,12 +465,3 @@ class RunWriter:
 
     def _files(self) -> Iterator[FileName]:
         yield from filter(None, map(FileName.parse, self._directory.list()))
-
-    @contextlib.contextmanager
-    def _storage_errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"{doing} failed in {self._directory.path}: {error}\n{_ROOM}"
-            ) from error

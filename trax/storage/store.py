@@ -127,21 +127,10 @@ class Store:
         fresh: bool = False,
         deferred: bool = False,
     ) -> HeldRun:
-        """Hold a run for writing.
+        """Hold a run for writing; closing it releases the lock.
 
-        Parameters
-        ----------
-        name : str
-            The run's name.
-        sync, keep, report, deferred
-            The options of `RunWriter`.
-        fresh : bool
-            Whether to move the run's files aside first, for a fresh start.
-
-        Returns
-        -------
-        HeldRun
-            The run; close it to release the lock.
+        If `fresh`, the run's files are moved aside first, for a fresh start. The other options are
+        those of `RunWriter`.
 
         Raises
         ------

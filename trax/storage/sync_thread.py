@@ -9,14 +9,9 @@ __all__ = ["Ticker"]
 
 
 class Ticker:
-    """Calls `action` every `seconds` in a daemon thread until it is stopped.
+    """Calls `action`, which raises nothing, in a daemon thread until it is stopped.
 
-    Parameters
-    ----------
-    seconds : float
-        The pause between the end of one call and the beginning of the next.
-    action : callable
-        Takes no arguments and raises nothing.
+    `seconds` pass between the end of one call and the beginning of the next.
     """
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:

@@ -75,10 +75,7 @@ class MemoryDirectory:
     path = "<memory>"
 
     def __init__(
-        self,
-        files: dict[str, bytes] | None = None,
-        boot: str = "boot-1",
-        key: Key | None = None,
+        self, files: dict[str, bytes] | None = None, boot: str = "boot-1", key: Key | None = None
     ) -> None:
         self.boot = boot
         self.key = key

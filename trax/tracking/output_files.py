@@ -120,20 +120,9 @@ def _disown() -> None:
 class OutputFiles:
     """The output files of an open run.
 
-    Parameters
-    ----------
-    store : str
-        The path of the store; relative paths of output files are stored relative to it.
-    recovered : mapping of Key to bytes
-        The context that the run was recovered to.
-    always : bool
-        Whether every step is forced to the disk.
-    note : callable
-        Stores a context at once.
-    track : callable
-        Starts to track a file; it takes the file's key and the file.
-    untrack : callable
-        Stops tracking a file; it takes the file's key, and returns False if it refuses.
+    `recovered` is the context that the run was recovered to. If `always`, every step is forced to
+    the disk. `note` stores a context at once. `track` starts to track a file, and `untrack` stops
+    it, or returns False if it refuses.
     """
 
     def __init__(

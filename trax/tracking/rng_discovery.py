@@ -55,15 +55,6 @@ class OuterRngs:
     arguments, the attributes of arguments, and the variables of the function's module and closure;
     small lists, tuples and dictionaries there are searched as well. Each iteration looks up the
     defaults again, since a library can be imported meanwhile. The rest is scanned once.
-
-    Parameters
-    ----------
-    named : iterable of object
-        The RNGs that were named.
-    arguments : mapping of str to object
-        The arguments of the call.
-    function : callable
-        The loop's function.
     """
 
     def __init__(
@@ -145,12 +136,7 @@ def import_for(name: str) -> None:
 
 
 class InnerRngs:
-    """The RNGs in a state, each under a number that never changes.
-
-    Parameters
-    ----------
-    objects : mapping of int to object
-        The known RNGs, by number.
+    """The RNGs in a state, each under a number that never changes; `objects` has the known ones.
 
     Attributes
     ----------
@@ -225,19 +211,9 @@ class Strays:
         self._before: dict[str, tuple[Any, Parts]] = {}
 
     def find(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
-        """Return the strays among the variables after a step; the first call finds none.
+        """Return the strays among the variables after a step, by name; the first call finds none.
 
-        Parameters
-        ----------
-        frame : FrameType or None
-            The frame of the loop.
-        known : set of int
-            The identities of the RNGs that are tracked.
-
-        Returns
-        -------
-        dict of str to object
-            The strays, by the names of their variables.
+        `known` has the identities of the RNGs that are tracked.
         """
         before, self._before = self._before, {}
         strays = {}

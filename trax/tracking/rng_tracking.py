@@ -82,13 +82,7 @@ class RngTracking:
 
         If the run is done, only the RNGs that it drew from are set, and only the first time that
         this process meets the run. So the script continues as if the run had just been computed.
-
-        Parameters
-        ----------
-        identity : str
-            The run's identity.
-        done : bool
-            Whether the run is done.
+        `identity` is that of the run.
         """
         is_known = identity in process.runs
         process.runs.add(identity)
@@ -182,20 +176,9 @@ class RngTracking:
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
         """Return whether a resumed run needs a new checkpoint, and warn of RNGs in its state.
 
-        Parameters
-        ----------
-        state : object
-            The resumed state.
-        replays : bool
-            Whether a log was replayed.
-        migrated : bool
-            Whether the state was migrated.
-
-        Returns
-        -------
-        bool
-            Whether the state has RNGs that its checkpoint did not know, or the checkpoint has
-            positions of RNGs that are no longer tracked.
+        It needs one if the state has RNGs that its checkpoint did not know, or the checkpoint has
+        positions of RNGs that are no longer tracked. `replays` tells whether a log was replayed,
+        and `migrated` whether the state was migrated.
         """
         before = self._inner.tracked.keys()
         if self._outer is None:  # the option is now rng=None

@@ -45,19 +45,9 @@ def cut_back(
     """Cut the output files back to their lengths in a context, and force them to the disk.
 
     Nothing is changed until every file is found to exist and to be long enough. The part that is
-    cut off is kept in `directory` until the next time. Bytes after the lengths in `forced` are
-    not known to be on the disk, whatever the system says: they are written once more.
-
-    Parameters
-    ----------
-    store : str
-        The path of the store; relative paths of output files begin there.
-    directory : str
-        The directory of the run.
-    context : mapping of Key to bytes
-        The context with the lengths.
-    forced : mapping of Key to bytes
-        A context with the lengths that are known to be on the disk.
+    cut off is kept in `directory`, that of the run, until the next time. Bytes after the lengths in
+    the context `forced` are not known to be on the disk, whatever the system says: they are written
+    once more. Relative paths begin at the store.
 
     Raises
     ------
