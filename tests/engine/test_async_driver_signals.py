@@ -101,7 +101,7 @@ def test_a_signal_ends_an_async_loop_behind_the_step(
     stopped = run_script(*arguments, check=False)
     assert stopped.returncode == 75, stopped.stderr
     assert stopped.stdout.splitlines() == ["from None", *(f"saw {n}" for n in range(5))]
-    assert f"loop stopped at step 5: {number.name}; it is stored" in stopped.stderr
+    assert f"loop stopped at step 5: {number.name}; that step is stored" in stopped.stderr
     again = run_script(*arguments)
     assert "checkpoint of step 5" in again.stderr
     assert again.stdout.splitlines() == [
@@ -593,7 +593,7 @@ def test_a_stop_that_is_cancelled_is_a_stop(library: str, place: str) -> None:
     """What the signal asked for is done, and the scheduler learns that."""
     stopped = run_script(CANCELLED, library, place, check=False)
     assert stopped.returncode == 75, stopped.stderr
-    assert "stopped at step 3: SIGTERM; it is stored" in stopped.stderr
+    assert "stopped at step 3: SIGTERM; that step is stored" in stopped.stderr
     assert trax.load("loop") == [0, 1, 2]
 
 

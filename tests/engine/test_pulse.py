@@ -53,6 +53,19 @@ def pulse_of(run: trax.Run[int, int, None]) -> Pulse:
     return run._lifecycle.session._pulse
 
 
+class DueAt:
+    """A policy of the user's own, whose attributes mean nothing to trax."""
+
+    due = 3
+    exact = False
+
+    def __init__(self, due: Callable[[trax.Since], bool]) -> None:
+        self._due = due
+
+    def __call__(self, since: trax.Since) -> bool:
+        return self._due(since)
+
+
 EVERY_STEP = list(range(1, 13))
 # The checks of the first two steps wake the pulse for the next step.
 ONCE_A_MILLISECOND = [1, 2, 3, 7, 11]
@@ -62,12 +75,13 @@ ONCE_A_MILLISECOND = [1, 2, 3, 7, 11]
     ("make", "steps"),
     [
         (lambda due: due, EVERY_STEP),
+        (DueAt, EVERY_STEP),
         (trax.Policy, EVERY_STEP),
         (lambda due: trax.Policy(due, exact=False), ONCE_A_MILLISECOND),
         (lambda due: trax.Policy(due, exact=False) | trax.every_seconds(60), ONCE_A_MILLISECOND),
         (lambda due: trax.Policy(due, exact=False) | trax.every_steps(99), EVERY_STEP),
     ],
-    ids=["callable", "exact", "not exact", "neither is exact", "one is exact"],
+    ids=["callable", "object", "exact", "not exact", "neither is exact", "one is exact"],
 )
 def test_an_exact_policy_is_asked_after_every_step_and_others_once_a_millisecond(
     make: Callable[[Callable[[trax.Since], bool]], Callable[[trax.Since], bool]],

@@ -231,5 +231,5 @@ def test_a_process_that_runs_out_of_time_ends_with_75() -> None:
     )
     done = run_script(script, check=False)
     assert done.returncode == 75
-    assert ": the time limit; it is stored" in done.stderr
+    assert ": the time limit; that step is stored" in done.stderr
     assert trax.load("loop") >= 1

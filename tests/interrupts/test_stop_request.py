@@ -35,7 +35,7 @@ def test_one_line_says_what_stopped_it(caplog: pytest.LogCaptureFixture) -> None
         pytest.raises(trax.Preempted, match="loop was stopped at step 3 by SIGTERM"),
     ):
         counting(2, terminate)().result()
-    line = "loop stopped at step 3: SIGTERM; it is stored, and the same script resumes there"
+    line = "loop stopped at step 3: SIGTERM; that step is stored, and the same script resumes there"
     assert caplog.messages == [line]
 
 

@@ -1,8 +1,9 @@
 """The meaning of ``replay_log``: how increments become state, both live and in recovery.
 
-The three modes are `Fold` (a function was given), `Replace` (left out: the increment is the new
-state) and `NoLog` (None: increments are not logged). All code that depends on the mode asks this
-one object. A checkpoint stores the mode's `word`.
+A run is written in one of three modes: `Fold` (a function was given), `Replace` (left out: the
+increment is the new state) or `NoLog` (None: increments are not logged). A reader may ask for
+`AsStored`, whichever of them it was. Code that depends on the mode asks this one object. A
+checkpoint stores the mode's `word`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def format_name(template: str, values: dict[str, Any]) -> str:
         name = template.format(**values)
     except KeyError as error:
         raise UsageError(
-            f"the run's name {template!r} needs the argument {error.args[0]!r}"
+            f"the run's name {template!r} needs the argument {error.args[0]!r}.\n"
+            "Give it, or take it out of name=."
         ) from None
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise UsageError(f"the run's name {template!r} cannot be formatted: {error}") from error

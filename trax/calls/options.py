@@ -78,7 +78,11 @@ def _whole_number(name: str) -> Callable[[Any], int]:
 
 
 def _check_varying(varying: Any) -> tuple[str, ...]:
-    return (varying,) if isinstance(varying, str) else tuple(varying)
+    if isinstance(varying, str):
+        return (varying,)
+    if not isinstance(varying, Iterable):
+        raise UsageError(f"varying must be a tuple of argument names, not {varying!r}")
+    return tuple(varying)
 
 
 def _fit_varying(varying: tuple[str, ...], arguments: Sequence[str]) -> None:

@@ -291,7 +291,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         lifecycle = self._lifecycle
         self._activity.now = _CLOSING
         await self._finish_first(in_thread(lifecycle.save))
-        await self._finish_first(self._leave(lifecycle.release))
+        await self._finish_first(self._leave(lifecycle.release_stopped))
         await self._finish_first(self._let_others_store())
         lifecycle.leave()
 

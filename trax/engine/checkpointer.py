@@ -55,7 +55,7 @@ class Checkpointer:
         if encoded.kind == CLOUDPICKLE:
             notices.info(
                 f"{self._call.name}: the state contains a function or a class that no name leads "
-                "to; its code is stored with it, and stays the same when the script changes"
+                "to; a copy of its code is stored, which later changes of the script do not reach"
             )
 
     def store(

@@ -1,6 +1,6 @@
 """Decides when blocking work is done: at once, or later, when the driver asks for it.
 
-This is the only difference between ordinary and async loops. Under `Deferred`, an increment is
+Ordinary and async loops share the engine but for this. Under `Deferred`, an increment is
 still pickled, folded and written into the page cache at once, since deferring a microsecond gains
 nothing. But a checkpoint that is due is only recorded, and under ``sync="always"`` the log is not
 forced. The driver sees that work is `pending`, and has a thread do it before it hands out the

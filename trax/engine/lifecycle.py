@@ -1,9 +1,9 @@
 """The life of one call's run: new, then open, then closed or done.
 
-Strategy: the engine uses neither ``send`` nor ``await``. A driver opens a `Lifecycle`, passes every
-increment that the generator yields to `Session.accept`, and reports how the loop ended; between
-these calls nothing happens. So the same engine serves ordinary and async loops. A `Deferral`
-decides when blocking work is done.
+Strategy: a `Lifecycle` and its `Session` never drive the generator. A driver opens the `Lifecycle`,
+passes every increment that the generator yields to `Session.accept`, and reports how the loop
+ended. So the same engine serves ordinary and async loops. A `Deferral` decides when blocking work
+is done.
 
 A signal or the time limit gives `Lifecycle.stop_request` a reason. The driver checks it before each
 step, and then calls `Lifecycle.stop`.
@@ -246,8 +246,8 @@ class Lifecycle:
         """Save, close, and raise the exception that ends the program.
 
         The driver calls it at a yield, in the thread that drives the loop, when `stop_request` has
-        a reason. If that thread must not wait for the disk, call `save` and `release` in another
-        thread, and then `leave` in this one.
+        a reason. If that thread must not wait for the disk, call `save` and `release_stopped` in
+        another thread, and then `leave` in this one.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class Lifecycle:
         if self.status != "open":
             raise self.closed_error()
         self.save()
-        self.release()
+        self.release_stopped()
         self.leave()
 
     def leave(self) -> NoReturn:
@@ -269,7 +269,7 @@ class Lifecycle:
         self.stop_request.report(self.step, self.session.unsaved, is_logged=is_logged)
         self.stop_request.end_program(self.step)
 
-    def release(self) -> None:
+    def release_stopped(self) -> None:
         """Release a run that was saved in order to stop."""
         self._why_closed = f"{self.stop_request.reason} stopped it"
         self._release()

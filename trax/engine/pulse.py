@@ -1,4 +1,4 @@
-"""Does everything that need not be done after each of many fast steps.
+"""Does the work that once a millisecond suffices for, if there are many steps in one.
 
 That is to ask the checkpoint policy, check for signals and the time limit, release output files
 that were closed, and update the progress bar. A policy that must be exact, such as `every_steps`,
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from trax.policies import Since
+from trax.policies import Policy, Since
 from trax.storage.process import process
 
 if TYPE_CHECKING:
@@ -54,8 +54,11 @@ class Pulse:
         self.at = -math.inf
         self.total: int | None = None
         self.since = since
-        self._policy = getattr(policy, "due", policy)
-        self._pause = -math.inf if getattr(policy, "exact", True) else _PAUSE
+        self._policy = policy
+        self._pause = -math.inf
+        if isinstance(policy, Policy):
+            self._policy = policy.due  # one call less
+            self._pause = -math.inf if policy.exact else _PAUSE
         self._stop_request = stop_request
         self._writer = writer
         self._outputs = outputs
@@ -86,7 +89,7 @@ class Pulse:
         return due
 
     def end_due(self) -> None:
-        """Start the next step: the work that was due is done."""
+        """Start the next step here: the checkpoint that was due may have taken long."""
         self._outputs.tidy()
         self._stop_request.begin_step(self._clock())
 

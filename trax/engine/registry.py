@@ -15,7 +15,7 @@ __all__ = ["TAKEN_OVER", "Active", "abandoned", "current"]
 
 TAKEN_OVER = "a later call took it over"
 
-_by_run: dict[str, weakref.ref[Active]] = {}
+_by_run: weakref.WeakValueDictionary[str, Active] = weakref.WeakValueDictionary()
 _by_frame: weakref.WeakValueDictionary[int, Active] = weakref.WeakValueDictionary()
 
 
@@ -50,7 +50,7 @@ class Active:
         self._is_continued = is_continued
         self._stop: Callable[[], None] | None = None
         self._thread = thread
-        _by_run[key] = weakref.ref(self)
+        _by_run[key] = self
 
     def drive(
         self,
@@ -87,8 +87,7 @@ def abandoned(key: str) -> Active | None:
     A traceback or a notebook can keep an abandoned loop alive. Such a loop must not lock out the
     call that resumes its run. `key` is the path of the run.
     """
-    reference = _by_run.get(key)
-    active = reference() if reference else None
+    active = _by_run.get(key)
     return active if active is not None and active.is_abandoned else None
 
 

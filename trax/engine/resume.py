@@ -193,10 +193,14 @@ def _check_function(call: Call, meta: dict[str, Any]) -> None:
     if theirs != mine and not call.options.is_named:
         raise UsageError(
             f"the run {call.name!r} was written by {theirs}, and this is {mine}.\n"
-            "Give this function a name of its own, as in "
-            f"name={mine.replace('.<locals>', '')!r}.\n"
+            f"Give this function a name of its own, as in name={_other_name(call)!r}.\n"
             f"Or, if it is the same function and was moved, give name={call.name!r}."
         )
+
+
+def _other_name(call: Call) -> str:
+    name = call.function.__qualname__.replace(".<locals>", "")
+    return name if name != call.name else f"{name}-2"
 
 
 def _check_version(call: Call, meta: dict[str, Any]) -> None:

@@ -84,8 +84,8 @@ class Session:
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse)
         is_resumed = opened.resumed_at is not None
         self._preflight = Preflight(tracking, self._checkpointer, is_proven=is_resumed)
-        # The writer's step minus the run's: a run may count steps that no log has.
-        self._ahead = self._writer.position.step - self.step
+        # The step in the logs minus the run's: a run may count steps that no log has.
+        self._log_offset = self._writer.position.step - self.step
 
     @property
     def step(self) -> int:
@@ -149,12 +149,12 @@ class Session:
         pulse = self._pulse
         begun = self._clock()
         is_due = begun >= pulse.at
-        # No buffers, which only refer to memory that folding may change.
+        # In one piece: folding may change the memory that separate buffers refer to.
         try:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
             encoded = encode(increment, "increment")
-        if is_due:  # an import takes longer than the time until the next look
+        if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
         context = b""
         for seen, word in self._watched:
@@ -207,13 +207,13 @@ class Session:
 
     def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:
         """Refuse an increment that was not logged, or replace a log that is suspect."""
-        appended = self._writer.position.step - self._ahead - self.step
+        appended = self._writer.position.step - self._log_offset - self.step
         if not appended and not self._writer.suspect:
             self._tracking.undo(context)
             raise error  # it leaves no trace
         # The log cannot be trusted: a checkpoint in new files replaces it, with the increment.
         before, self.state = self.state, state
-        self._ahead += appended - 1
+        self._log_offset += appended - 1
         self._since.step += 1
         try:
             self.checkpoint()

@@ -114,7 +114,7 @@ class StopRequest:
 
     def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
         """Say at which step the loop stopped, why, and whether that step is stored."""
-        outlook = "it is stored, and the same script resumes there"
+        outlook = "that step is stored, and the same script resumes there"
         if unsaved is not None:
             kept = (
                 "the log has every increment, and the same script resumes there"

@@ -34,7 +34,7 @@ __all__ = ["RunWriter"]
 
 _ALL = 1 << 62  # bytes; no file is longer
 _ROOM = (
-    "Make room or mend the disk, then run it again.\n"
+    "Make room or fix the disk, then run it again.\n"
     "Every increment that was acknowledged is stored."
 )
 
