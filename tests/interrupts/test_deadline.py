@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -183,6 +184,27 @@ def test_bringing_a_run_back_is_no_step(clock: Clock) -> None:
         return 0
 
     assert stopped_at(clock, 10, 1000, create=create) == 47
+
+
+def test_the_checks_of_the_first_steps_are_no_step(clock: Clock) -> None:
+    """They pickle the state, which can take longer than any step."""
+
+    class Slow:
+        def __reduce__(self) -> tuple[type[list[int]], tuple[()]]:
+            clock.now += 100
+            return list, ()
+
+    @trax.resumable(create=Slow, replay_log=lambda state, increment: state, time_limit=1000)
+    def loop(state: Any) -> Iterator[float]:
+        rng = random.Random(1)  # which the checks find, and warn of
+        for _ in trax.steps(200):
+            clock.now += 10
+            yield rng.random()
+
+    with pytest.raises(trax.Preempted) as stop:
+        loop().result()
+    assert stop.value.step == 57  # four times 100 seconds of checks, then steps of 10 until 970
+    assert clock.now == 1970
 
 
 def test_slow_code_of_the_caller_counts(clock: Clock) -> None:

@@ -240,8 +240,8 @@ def test_each_is_found_once_under_the_first_of_its_names() -> None:
     assert dict(OuterRngs((), {}, loop))["variable enclosed"] is enclosed
 
 
-def test_a_second_look_finds_what_was_imported_meanwhile_and_scans_nothing_again() -> None:
-    """Loading a state can import a library; what is in the module is found the first time."""
+def test_a_second_look_finds_what_was_imported_or_made_meanwhile() -> None:
+    """Loading a state can import a library, or make an RNG."""
     script = """
 import random, sys
 from trax.tracking.rng_discovery import OuterRngs
@@ -252,6 +252,65 @@ assert "numpy.random" not in sys.modules
 assert [name for name, _ in rngs] == ["random", "variable first"]
 import numpy.random
 second = random.Random(2)
-assert [name for name, _ in rngs] == ["random", "numpy.random", "variable first"]
+assert [name for name, _ in rngs][:3] == ["random", "numpy.random", "variable first"]
+assert dict(rngs)["variable second"] is second
 """
     run_script(script)
+
+
+MADE_LATE = """
+import os, random, sys
+import trax
+
+GENERATOR = None
+
+def make(*_):
+    global GENERATOR
+    if GENERATOR is None:
+        GENERATOR = random.Random(1)
+
+class Model:
+    def __init__(self):
+        self.drawn = []
+        make()
+
+    def __setstate__(self, attributes):
+        self.__dict__.update(attributes)
+        if by == "loading":
+            make()
+
+def fold(model, number):
+    model.drawn.append(number)
+    return model
+
+def migrate(model, version):
+    global GENERATOR
+    GENERATOR = random.Random(2)
+    return model
+
+by, how = sys.argv[1:]
+if by == "migrating":
+    make()
+options = {"version": 2, "migrate": migrate} if by == "migrating" and how == "resume" else {}
+
+@trax.resumable(create=Model, replay_log=fold, name=by, **options)
+def draw(model, n):
+    for _ in trax.steps(n):
+        model = yield GENERATOR.random()
+
+run = draw(n=8)
+if how == "die":
+    for _ in range(4):
+        next(run)
+    os._exit(0)
+numbers = run.result().drawn
+expected = random.Random(1)
+assert numbers == [expected.random() for _ in range(8)], numbers
+"""
+
+
+@pytest.mark.parametrize("by", ["loading", "migrating"])
+def test_an_rng_that_a_recovery_makes_goes_on_where_the_run_had_it(by: str) -> None:
+    """A class makes it when its state is loaded, or migrate puts another one in its place."""
+    run_script(MADE_LATE, by, "die")
+    run_script(MADE_LATE, by, "resume")

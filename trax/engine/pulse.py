@@ -89,7 +89,7 @@ class Pulse:
         return due
 
     def end_due(self) -> None:
-        """Start the next step here: the checkpoint that was due may have taken long."""
+        """Start the next step here: a checkpoint or the first checks may have taken long."""
         self._outputs.tidy()
         self._stop_request.begin_step(self._clock())
 

@@ -198,12 +198,12 @@ class Session:
         """Store a checkpoint that is due, now or deferred, and check the first steps."""
         if due:
             self._deferral.do(self.save if due == SAVE else self._checkpoint_if_possible)
-            self._pulse.end_due()
         if self._preflight.checks_left:
             self._pulse.wake()
             if self._tracking.newborn:
                 self._deferral.do(self._checkpoint_if_possible)
             self._preflight.check_locals(self.state)
+        self._pulse.end_due()
 
     def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:
         """Refuse an increment that was not logged, or replace a log that is suspect."""

@@ -8,7 +8,6 @@ import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from functools import cached_property
 from types import FrameType, MemberDescriptorType
 from typing import Any
 
@@ -53,8 +52,8 @@ class OuterRngs:
 
     They are the default RNGs of the libraries, those that were `named`, and those found in the
     arguments, the attributes of arguments, and the variables of the function's module and closure;
-    small lists, tuples and dictionaries there are searched as well. Each iteration looks up the
-    defaults again, since a library can be imported meanwhile. The rest is scanned once.
+    small lists, tuples and dictionaries there are searched as well. Each iteration searches again:
+    loading, migrating or replaying a state can import a library, make an RNG or replace one.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class OuterRngs:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for place, value in [*_rngs_among("", defaults()), *self._scanned]:
+        for place, value in [*_rngs_among("", defaults()), *self._scan()]:
             rng = canonical(value)
             if id(rng) in seen:
                 continue
@@ -77,8 +76,7 @@ class OuterRngs:
                 seen.add(id(seed))
                 yield f"{place} seed", seed
 
-    @cached_property
-    def _scanned(self) -> list[tuple[str, Any]]:
+    def _scan(self) -> list[tuple[str, Any]]:
         found = [(f"rng {number}", rng) for number, rng in enumerate(self._named)]
         for name, value in self._arguments.items():
             found += _rngs_among("argument ", [(name, value)])
