@@ -165,14 +165,16 @@ def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
     return wrap(function, plain, Options.check(options, plain.__name__, arguments))
 
 
-def _signature() -> inspect.Signature:
-    """Return the signature of `resumable` with each of its options."""
-    shown = inspect.signature(resumable)
+def _show_options() -> None:
+    """Let `inspect` and `typing` see each option of `resumable`, as they see parameters."""
+    shown, options = inspect.signature(resumable), keyword_parameters()
     function, _ = shown.parameters.values()
-    return shown.replace(parameters=[function, *keyword_parameters()])
+    resumable.__signature__ = shown.replace(parameters=[function, *options])  # type: ignore[attr-defined]
+    del resumable.__annotations__["options"]
+    resumable.__annotations__.update((option.name, option.annotation) for option in options)
 
 
-resumable.__signature__ = _signature()  # type: ignore[attr-defined]
+_show_options()
 
 
 def _check_function(function: Any) -> Callable[..., Any]:

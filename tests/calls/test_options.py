@@ -82,6 +82,7 @@ def test_the_signature_shows_every_option_with_its_type_and_default() -> None:
     """Also that of a decorator which has some of them already."""
     assert list(PARAMETERS) == list(Given.__annotations__)
     assert {name: PARAMETERS[name].annotation for name in PARAMETERS} == get_type_hints(Given)
+    assert get_type_hints(trax.resumable).items() >= get_type_hints(Given).items()
     assert (PARAMETERS["keep"].default, PARAMETERS["sync"].default) == (2, "interval")
     partial: Any = trax.resumable(keep=3)
     assert inspect.signature(partial).parameters["keep"].default == 3
