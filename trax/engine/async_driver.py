@@ -35,6 +35,7 @@ from trax.storage.process import process
 if TYPE_CHECKING:
     from trax.engine.deferral import Deferred
     from trax.engine.lifecycle import Lifecycle
+    from trax.engine.session import Session
 
 __all__ = ["AsyncRun"]
 
@@ -107,6 +108,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._deferred = deferred
         self._activity = _Activity()
         self._start = start
+        self._session: Session | None = None
         self._generator: Any = None  # typeshed hides the attributes of real async generators
         self._accept: Callable[[Any], Any] | None = None  # None until the first step was accepted
         self._sent: Any = None
@@ -237,7 +239,8 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                 _around.reset(token)
             except ValueError:  # a lost task is collected in another context
                 pass
-        session = lifecycle.session
+        session = self._session
+        assert session is not None  # it drives a generator
         if self._accept is None or session.is_suspect:
             # The first increment is proved and may start a log. After a failed log, a checkpoint
             # replaces it. Both may block.
@@ -253,6 +256,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         lifecycle = self._lifecycle
         await self._open()
         if lifecycle.status == "open":
+            self._session = lifecycle.session
             self._generator = self._start(lifecycle.state)
             take_over = partial(_take_over, weakref.ref(self))
             lifecycle.drive(self._generator.ag_frame, lambda: None, take_over)
