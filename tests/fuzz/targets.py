@@ -74,7 +74,7 @@ def _read_log(directory: MemoryDirectory, name: str) -> Any:
     try:
         with open_log(directory, name) as reader:
             found = [_plain(encoded) for encoded in reader]
-            behind = [reader.valid_behind(beginning=beginning) for beginning in (False, True)]
+            behind = [reader.valid_after(beginning=beginning) for beginning in (False, True)]
             assert 0 <= reader.offset <= reader.flaw_offset <= size
             assert behind[0] is None or reader.flaw_offset < behind[0] < size
             return found, reader.count, reader.chain, reader.flaw, reader.flaw_offset, behind

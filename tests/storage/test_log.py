@@ -338,7 +338,7 @@ def test_reading_stops_before_the_first_wrong_byte() -> None:
     assert (reader.offset, reader.flaw_offset, reader.count) == (second, second, 1)
     assert reader.flaw == "a record's checksum is invalid"
     # The checksum of the second seeds the third, so that is recognised all the same.
-    assert reader.valid_behind(beginning=True) == second + record
+    assert reader.valid_after(beginning=True) == second + record
 
 
 @pytest.mark.parametrize("kind", [META, END])

@@ -374,7 +374,7 @@ class LogReader:
         self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
 
-    def valid_behind(self, *, beginning: bool) -> int | None:
+    def valid_after(self, *, beginning: bool) -> int | None:
         """Return the offset of a valid record after the flaw, or None; see `follows`."""
         return follows(self._source, self.flaw_offset, self.size, beginning=beginning)
 

@@ -421,9 +421,9 @@ class RunReader:
         same_boot = _is_same_boot(reader, self._directory.boot)
         if flaw is not None and (same_boot or reader.fields["sync"] == "always"):
             # Each increment was forced before the next began; the records in it were not.
-            behind = reader.valid_behind(beginning=not same_boot)
-            if behind is not None:
-                return f"{flaw}, with valid data at offset {behind}"
+            offset = reader.valid_after(beginning=not same_boot)
+            if offset is not None:
+                return f"{flaw}, with valid data at offset {offset}"
         return None
 
     def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
