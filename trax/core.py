@@ -15,10 +15,11 @@ from trax.calls.log_mode import REPLACE, STORED, log_mode
 from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
-from trax.errors import NotFoundError, UsageError
+from trax.errors import UsageError
 from trax.storage.codec import encode
 from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
+from trax.storage.messages import not_stored
 from trax.storage.schema import Sync
 from trax.storage.store import Store
 
@@ -177,10 +178,8 @@ class Trax:
                     held.replace_state(encode(first, name))
                     return first
             if replayed is None:
-                raise NotFoundError(
-                    f"nothing is stored as {name!r} in {self._store.path}.\n"
-                    "Give create= to begin, or check the name and the directory."
-                )
+                way_on = "Give create= to begin, or check the name and the directory."
+                raise not_stored(name, self._store.path, way_on)
             state: S = replayed.state
             return state
 
@@ -303,7 +302,5 @@ def load(
     mode = log_mode(replay_log)
     replayed = load_run(store, name, None, mode, renames=check_option("renames", renames))
     if replayed is None:
-        raise NotFoundError(
-            f"nothing is stored as {name!r} in {store.path}.\nCheck the name and the directory."
-        )
+        raise not_stored(name, store.path)
     return replayed.state

@@ -15,7 +15,8 @@ from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
 from trax.engine.replay import load
 from trax.engine.sync_driver import Run
-from trax.errors import NotFoundError, UsageError
+from trax.errors import UsageError
+from trax.storage.messages import not_stored
 from trax.storage.store import Store
 
 __all__ = ["AsyncResumable", "Resumable", "check_parameters", "is_in_class", "wrap"]
@@ -198,7 +199,7 @@ def check_parameters(plain: Callable[..., Any], needed: int) -> None:
 def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     call.arguments  # noqa: B018  # arguments that do not fit are a TypeError now
     if inspect.isasyncgenfunction(call.function):
-        deferred = Deferred(forces=call.options.sync == "always" and call.log_mode.is_logged)
+        deferred = Deferred(forces=call.forces_increments)
         return AsyncRun(Lifecycle(call, deferred, fresh=fresh), deferred, call.start)
     return Run(Lifecycle(call, AtOnce(), fresh=fresh), call.start)
 
@@ -214,9 +215,10 @@ def _load(call: Call) -> Any:
         store, call.name, None, call.log_mode, renames=options.renames, migration=call.migration
     )
     if replayed is None:
-        raise NotFoundError(
-            f"nothing is stored as {call.name!r} in {store.path}.\n"
-            f"Call {call.function.__name__}(...) to begin the run.\n"
-            "Or check the arguments and the directory."
+        raise not_stored(
+            call.name,
+            store.path,
+            f"Call {call.function.__name__}(...) to begin the run.",
+            "Or check the arguments and the directory.",
         )
     return replayed.state

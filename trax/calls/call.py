@@ -119,6 +119,11 @@ class Call:
         """The meaning of ``replay_log``."""
         return log_mode(self.options.replay_log)
 
+    @property
+    def forces_increments(self) -> bool:
+        """Whether each increment is forced to the disk before it is handed out."""
+        return self.options.sync == "always" and self.log_mode.is_logged
+
     @cached_property
     def code(self) -> dict[str, str]:
         """Digests of the code of the loop and of ``replay_log``."""

@@ -62,11 +62,10 @@ def unrepaired(directory: str, name: str) -> CorruptionError:
     )
 
 
-def not_stored(name: str, store: str) -> NotFoundError:
+def not_stored(name: str, store: str, *ways_on: str) -> NotFoundError:
     """Return the error for a run that is not in the store."""
-    return NotFoundError(
-        _message(f"nothing is stored as {name!r} in {store}", "Check the name and the directory.")
-    )
+    ways_on = ways_on or ("Check the name and the directory.",)
+    return NotFoundError(_message(f"nothing is stored as {name!r} in {store}.", *ways_on))
 
 
 def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:

@@ -284,8 +284,7 @@ class Trials:
         options["progress"] = False
         call = self._call.again(replace(self._call.options, **options))
         if self._is_async:
-            forces = call.options.sync == "always" and call.log_mode.is_logged
-            deferred = Deferred(forces=forces)
+            deferred = Deferred(forces=call.forces_increments)
             return AsyncRun(Lifecycle(call, deferred), deferred, call.start)
         return Run(Lifecycle(call, AtOnce()), call.start)
 
