@@ -314,3 +314,80 @@ def test_an_rng_that_a_recovery_makes_goes_on_where_the_run_had_it(by: str) -> N
     """A class makes it when its state is loaded, or migrate puts another one in its place."""
     run_script(MADE_LATE, by, "die")
     run_script(MADE_LATE, by, "resume")
+
+
+class Part:
+    """An object with other objects in it, as libraries have them."""
+
+    np_random: Any
+    rng: Any
+    inner: Any
+
+    def __init__(self, **parts: Any) -> None:
+        self.__dict__.update(parts)
+
+
+@pytest.mark.parametrize("place", ["variable", "argument", "closure"])
+def test_an_rng_deep_in_an_object_is_found(place: str) -> None:
+    """Wrappers of environments and samplers of studies have theirs some levels down."""
+    made: list[Part] = []
+
+    def make() -> Part:
+        env = Part(np_random=np.random.default_rng(3))
+        study = Part(samplers=[Part(_rng=Part(rng=np.random.RandomState(4)))])
+        made[:] = [Part(env=Part(env=Part(env=env)), study=study)]
+        return made[0]
+
+    around = Part(inner=make())
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying=("given",))
+    def loop(numbers: list[float], given: Part) -> Generator[float, list[float], None]:
+        part = {"variable": nested, "argument": given, "closure": around.inner}[place]
+        while len(numbers) < STEPS:
+            sampler = part.study.samplers[0]
+            numbers = yield part.env.env.env.np_random.random() + sampler._rng.rng.random_sample()
+
+    def start(*, fresh: bool = False) -> Any:
+        part = make()
+        around.inner = part
+        nested.__dict__.update(part.__dict__)
+        return loop.fresh(part) if fresh else loop(part)
+
+    whole = start().result()
+    with start(fresh=True) as run:
+        for _ in zip(range(5), run, strict=False):
+            pass
+    assert start().result() == whole
+
+
+nested = Part()
+
+
+def test_an_rng_that_the_loop_puts_into_an_argument_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As the reset of an environment does: a resumed loop makes it again."""
+
+    @trax.resumable(create=int, varying=("env",))
+    def loop(n: int, env: Part) -> Generator[int, int, None]:
+        env.np_random = random.Random(1)
+        while n < 3:
+            env.np_random.random()
+            n = yield n + 1
+
+    loop(Part(np_random=random.Random(0))).result()
+    assert "an RNG that it has made and that is not stored, argument env.np_random" in caplog.text
+
+
+def test_an_rng_in_an_object_of_a_local_variable_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """At the place that leads to it."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        sampler = Part(rng=random.Random(1))
+        while n < 3:
+            sampler.rng.random()
+            n = yield n + 1
+
+    loop().result()
+    assert "local variable sampler.rng" in caplog.text

@@ -105,8 +105,15 @@ class Call:
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:
         """The RNGs outside of the state; None if random numbers are left alone."""
-        named = self.options.rng
-        return None if named is None else OuterRngs(named, self.arguments, self.function)
+        if self.options.rng is None:
+            return None
+        return OuterRngs(self.options.rng, self.arguments, self.function, self.helpers)
+
+    @cached_property
+    def helpers(self) -> list[Callable[..., Any]]:
+        """The functions beside the loop: ``create`` and ``replay_log``, as far as given."""
+        replay_log = self.log_mode.fold if self.log_mode.has_function else None
+        return [function for function in (self.options.create, replay_log) if function]
 
     @property
     def migration(self) -> Migration:

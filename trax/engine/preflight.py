@@ -2,7 +2,7 @@
 
 A loop should fail in its first second, not after a crash. So an increment and the state must pickle
 and load again. ``replay_log`` must return the state, and draw random numbers only from RNGs in it.
-And no RNG may stay in a local variable, since a resumed loop would create it again.
+And the loop should change nothing outside of the state, since a resumed loop finds it unchanged.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from trax.engine.surroundings import Surroundings
 from trax.errors import UsageError
 from trax.storage.codec import decode
 
 if TYPE_CHECKING:
+    from trax.calls.call import Call
     from trax.engine.checkpointer import Checkpointer
     from trax.storage.codec import Encoded
     from trax.tracking.rng_tracking import RngTracking
@@ -37,9 +39,10 @@ class Preflight:
     """
 
     def __init__(
-        self, tracking: RngTracking, checkpointer: Checkpointer, *, is_proven: bool
+        self, call: Call, tracking: RngTracking, checkpointer: Checkpointer, *, is_proven: bool
     ) -> None:
         self.is_proven = is_proven
+        self._surroundings = Surroundings(call)
         self.checks_left = _CHECKS
         self._tracking = tracking
         self._checkpointer = checkpointer
@@ -77,9 +80,10 @@ class Preflight:
         self._checkpointer.prove(state)
         self.is_proven = True
 
-    def check_locals(self, state: Any) -> None:
-        """Warn of RNGs in local variables, which a resumed loop would create again."""
+    def check_surroundings(self, state: Any) -> None:
+        """Tell of RNGs and other objects outside of the state that a resumed loop makes again."""
         self.checks_left -= 1
-        self._tracking.check_locals(self.frame, state)
+        self._tracking.check_strays(self.frame, state)
+        self._surroundings.check(self.frame, state)
         if not self.checks_left:
             self.frame = None

@@ -12,6 +12,7 @@ from trax.engine.replay import Replayed, load, replay, stored_version, tell_chan
 from trax.errors import UsageError
 from trax.storage.codec import decode
 from trax.tracking.rng_state import track
+from trax.tracking.shared_rngs import at_hand
 from trax.tracking.truncate import cut_back
 
 if TYPE_CHECKING:
@@ -146,14 +147,15 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
         for name, rng in call.outer_rngs or ():
             tracked = track(rng)
             before.append((name, tracked, tracked.parts()))
-    replayed = replay(
-        recovery,
-        call.name,
-        call.create,
-        call.log_mode,
-        renames=options.renames,
-        migration=call.migration,
-    )
+    with at_hand(call.outer_rngs or ()):
+        replayed = replay(
+            recovery,
+            call.name,
+            call.create,
+            call.log_mode,
+            renames=options.renames,
+            migration=call.migration,
+        )
     drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
     if drawn and replayed.replayed:
         notices.warn(

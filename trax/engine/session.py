@@ -83,7 +83,7 @@ class Session:
         self._deferral = deferral
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse)
         is_resumed = opened.resumed_at is not None
-        self._preflight = Preflight(tracking, self._checkpointer, is_proven=is_resumed)
+        self._preflight = Preflight(call, tracking, self._checkpointer, is_proven=is_resumed)
         # The step in the logs minus the run's: a run may count steps that no log has.
         self._log_offset = self._writer.position.step - self.step
 
@@ -106,7 +106,6 @@ class Session:
         """Store the checkpoint that a new run begins with, or one that a resumed run needs."""
         if opened.stored is None:
             self.checkpoint()
-            self._tracking.check_shared()
             return
         is_migrated = opened.stored.migrated_from is not None
         replays = bool(opened.log_bytes)
@@ -202,7 +201,7 @@ class Session:
             self._pulse.wake()
             if self._tracking.newborn:
                 self._deferral.do(self._checkpoint_if_possible)
-            self._preflight.check_locals(self.state)
+            self._preflight.check_surroundings(self.state)
         self._pulse.end_due()
 
     def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:

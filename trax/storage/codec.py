@@ -11,9 +11,11 @@ into memory of its own, writable as it was.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import io
 import pickle
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -85,18 +87,22 @@ def _is_importable(obj: Any) -> bool:
     return found is obj
 
 
-def encode(obj: Any, label: str) -> Encoded:
+def encode(obj: Any, label: str, reductions: Mapping[type, Any] | None = None) -> Encoded:
     """Pickle one object; `label` is its name in errors.
+
+    `reductions` has functions by type that take objects apart, as `copyreg.dispatch_table` does.
 
     Raises
     ------
     CodecError
         Neither pickle nor cloudpickle can store it. The error names the part to blame.
     """
-    return encode_finding(obj, label, ())[0]
+    return encode_finding(obj, label, (), reductions)[0]
 
 
-def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encoded, dict[int, Any]]:
+def encode_finding(
+    obj: Any, label: str, kinds: tuple[type, ...], reductions: Mapping[type, Any] | None = None
+) -> tuple[Encoded, dict[int, Any]]:
     """Pickle one object as `encode` does, and find the parts of it that are of certain kinds.
 
     Returns
@@ -110,6 +116,7 @@ def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encod
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
     pickler = _Detector(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
+    pickler.dispatch_table = table = {**copyreg.dispatch_table, **(reductions or {})}
     kind = PICKLE
     try:
         pickler.dump(obj)
@@ -117,10 +124,11 @@ def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encod
     except BufferError:  # not contiguous: it must go into the pickle
         file, views = io.BytesIO(), []
         pickler = _Detector(file, kinds) if kinds else _plain(file)
+        pickler.dispatch_table = table
         pickler.dump(obj)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         file, views, kind = io.BytesIO(), [], CLOUDPICKLE
-        pickler = _dump_by_value(obj, label, file)
+        pickler = _dump_by_value(obj, label, file, reductions or {})
     found = {}
     if kinds and getattr(pickler, "has_detected", True):
         found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
@@ -152,8 +160,9 @@ class _Detector(pickle.Pickler):
         return NotImplemented
 
 
-def _dump_by_value(obj: Any, label: str, file: io.BytesIO) -> Any:
+def _dump_by_value(obj: Any, label: str, file: io.BytesIO, reductions: Mapping[type, Any]) -> Any:
     pickler = _Pickler(file, PROTOCOL)
+    pickler.dispatch_table = ChainMap(dict(reductions), pickler.dispatch_table)
     try:
         pickler.dump(obj)
     except Exception as error:

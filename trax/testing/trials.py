@@ -527,7 +527,7 @@ def _directory() -> Iterator[str]:
 
 def _outer_rngs(call: Call) -> dict[str, TrackedRng]:
     """Return the RNGs outside of its state that a call can draw from now, tracked, by key."""
-    rngs = OuterRngs(call.options.rng or (), call.arguments, call.function)
+    rngs = OuterRngs(call.options.rng or (), call.arguments, call.function, call.helpers)
     tracked = [(place, track(rng)) for place, rng in rngs]
     return {outer_key(place, rng).name: rng for place, rng in tracked}
 

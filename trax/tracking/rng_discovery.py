@@ -8,11 +8,12 @@ import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from types import FrameType, MemberDescriptorType
+from types import FrameType, ModuleType
 from typing import Any
 
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
+from trax.tracking.references import attributes, closure, references
 from trax.tracking.rng_state import (
     TrackedRng,
     canonical,
@@ -29,6 +30,9 @@ __all__ = ["InnerRngs", "OuterRngs", "Strays", "check_rng", "import_for", "outer
 
 _CONTAINERS = (list, tuple, dict)
 _SMALL = 100  # items; containers with more are not searched
+_LEVELS = 7  # of attributes and items below an argument or a variable that are searched
+_OBJECTS = 2_000  # that are searched there at most
+_PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
 def check_rng(rng: Any) -> tuple[Any, ...] | None:
@@ -51,17 +55,23 @@ class OuterRngs:
     """The RNGs outside of the state that a loop can draw from, with their places.
 
     They are the default RNGs of the libraries, those that were `named`, and those found in the
-    arguments, the attributes of arguments, and the variables of the function's module and closure;
-    small lists, tuples and dictionaries there are searched as well. Each iteration searches again:
-    loading, migrating or replaying a state can import a library, make an RNG or replace one.
+    arguments, and in the variables of the function's module and closure, also in small lists,
+    tuples and dictionaries. In arguments, and in variables that the function and the `others` refer
+    to, the attributes of objects are searched as well, some levels deep. Each iteration searches
+    again: loading, migrating or replaying a state can import a library, make an RNG or replace one.
     """
 
     def __init__(
-        self, named: Iterable[Any], arguments: Mapping[str, Any], function: Callable[..., Any]
+        self,
+        named: Iterable[Any],
+        arguments: Mapping[str, Any],
+        function: Callable[..., Any],
+        others: Iterable[Any] = (),
     ) -> None:
         self._named = named
         self._arguments = arguments
         self._function = inspect.unwrap(function)
+        self._others = others
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
@@ -80,9 +90,13 @@ class OuterRngs:
         found = [(f"rng {number}", rng) for number, rng in enumerate(self._named)]
         for name, value in self._arguments.items():
             found += _rngs_among("argument ", [(name, value)])
-            found += _rngs_among(f"argument {name}.", _attributes(value))
-        variables = {**getattr(self._function, "__globals__", {}), **_closure(self._function)}
-        return found + _rngs_among("variable ", variables.items())
+            found += _rngs_among(f"argument {name}.", attributes(value))
+        variables = {**getattr(self._function, "__globals__", {}), **closure(self._function)}
+        found += _rngs_among("variable ", variables.items())
+        places = {f"argument {name}": value for name, value in self._arguments.items()}
+        referred = references([self._function, *self._others, *map(type, self._arguments.values())])
+        places |= {f"variable {name}": value for name, value in referred.items()}
+        return found + _without_system(_rngs_below(places))
 
 
 def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -96,26 +110,40 @@ def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[st
             for key, item in value.items() if type(value) is dict else enumerate(value):
                 if isinstance(item, types):
                     found.append((f"{prefix}{name}[{key!r}]", item))
+    return _without_system(found)
+
+
+def _without_system(found: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return [(place, rng) for place, rng in found if not isinstance(rng, random.SystemRandom)]
 
 
-def _attributes(value: Any) -> list[tuple[str, Any]]:
-    found = list(getattr(value, "__dict__", {}).items())
-    for kind in type(value).__mro__:
-        for name, member in kind.__dict__.items():
-            if type(member) is MemberDescriptorType:  # of __slots__
-                with contextlib.suppress(AttributeError):  # not set
-                    found.append((name, member.__get__(value)))
-    return found
+def _rngs_below(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the RNGs in values, in their attributes and items, level by level."""
+    types = rng_types()
+    met: dict[int, Any] = {}
+    level = list(places.items())
+    for _ in range(_LEVELS):
+        below: list[tuple[str, Any]] = []
+        for place, value in level:
+            if id(value) in met or len(met) >= _OBJECTS:
+                continue
+            met[id(value)] = value
+            if isinstance(value, types):
+                yield place, value
+            else:
+                below += _inside(place, value)
+        level = below
 
 
-def _closure(function: Any) -> dict[str, Any]:
-    found = {}
-    cells = getattr(function, "__closure__", None) or ()
-    for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
-        with contextlib.suppress(ValueError):  # not set
-            found[name] = cell.cell_contents
-    return found
+def _inside(place: str, value: Any) -> list[tuple[str, Any]]:
+    """Return the attributes and items of an object that can lead to an RNG."""
+    found = []
+    if type(value) in _CONTAINERS and len(value) <= _SMALL:
+        pairs = value.items() if type(value) is dict else enumerate(value)
+        found = [(f"{place}[{key!r}]", item) for key, item in list(pairs)]
+    elif not isinstance(value, (type, ModuleType)) and not inspect.isroutine(value):
+        found = [(f"{place}.{name}", item) for name, item in attributes(value)]
+    return [(name, item) for name, item in found if type(item) not in _PLAIN]
 
 
 def outer_key(place: str, tracked: TrackedRng) -> Key:
@@ -200,27 +228,35 @@ def _inner_key(number: int) -> Key:
 
 
 class Strays:
-    """Finds RNGs that stay in a local variable of a loop from one step to the next.
+    """Finds RNGs that a loop has made for itself, and draws from in one step after another.
 
-    A resumed loop would create such an RNG again, and draw the same numbers again.
+    They are in local variables, or new in arguments and variables outside of the loop. A resumed
+    loop would make such an RNG again, and draw the same numbers again.
     """
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[Any, Parts]] = {}
 
-    def find(self, frame: FrameType | None, known: AbstractSet[int]) -> dict[str, Any]:
-        """Return the strays among the variables after a step, by name; the first call finds none.
+    def find(
+        self, frame: FrameType | None, outer: Iterable[tuple[str, Any]], known: AbstractSet[int]
+    ) -> dict[str, Any]:
+        """Return the strays after a step, by place; the first call finds none.
 
-        `known` has the identities of the RNGs that are tracked.
+        `outer` are the RNGs outside of the state as they are now, and `known` has the identities of
+        the RNGs that are tracked.
         """
         before, self._before = self._before, {}
+        found = list(outer)
+        if frame is not None:
+            places = {f"local variable {name}": v for name, v in frame.f_locals.items()}
+            found += _without_system(_rngs_below(places))
         strays = {}
-        for name, value in frame.f_locals.items() if frame is not None else ():
-            rng = canonical(value) if is_rng(value) else None
-            if rng is None or id(rng) in known:
+        for place, value in found:
+            rng = canonical(value)
+            if id(rng) in known:
                 continue
             parts = track(rng).parts()
-            self._before[name] = rng, parts
-            if name in before and before[name][0] is rng and before[name][1] != parts:
-                strays[name] = rng
+            self._before[place] = rng, parts
+            if place in before and before[place][0] is rng and before[place][1] != parts:
+                strays[place] = rng
         return strays

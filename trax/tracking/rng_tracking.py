@@ -15,6 +15,7 @@ from trax.storage.process import process
 from trax.storage.records import CONTEXT
 from trax.tracking.rng_discovery import InnerRngs, OuterRngs, Strays, import_for, outer_key
 from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
+from trax.tracking.shared_rngs import reductions
 from trax.tracking.tracker import Parts, Tracked, Tracker
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class RngTracking:
         self.watched = self._tracker.watched
         self._places = recovery.meta.get("generators", {}) if recovery else {}
         self._known: dict[int, Key] = {}
+        self._shared: dict[type, Any] = {}
         self._strays = Strays()
         self._modules = 0
 
@@ -163,16 +165,6 @@ class RngTracking:
         """Whether the state that was last encoded has RNGs that are not yet tracked."""
         return not self._inner.tracked.keys() <= {*self._tracker.keys}
 
-    def check_shared(self) -> None:
-        """Warn of RNGs both in and outside of the state: a resumed run would have two of each."""
-        shared = [key.name for place, key in self._known.items() if place in self._inner.known]
-        if shared:
-            notices.warn(
-                f"{self.run}: an RNG in the state is also {', '.join(shared)}. In a resumed run "
-                "they are two, and a draw from one does not advance the other. Draw only from the "
-                "one in the state, or keep it out of the state"
-            )
-
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
         """Return whether a resumed run needs a new checkpoint, and warn of RNGs in its state.
 
@@ -202,20 +194,20 @@ class RngTracking:
             )
         return self.newborn
 
-    def check_locals(self, frame: FrameType | None, state: Any) -> None:
-        """Warn of RNGs in local variables that a resumed loop would create again."""
+    def check_strays(self, frame: FrameType | None, state: Any) -> None:
+        """Warn of RNGs that the loop has made, and that a resumed loop would make again."""
         if self._outer is None:
             return
-        found = self._strays.find(frame, self._inner.known | self._known.keys())
+        found = self._strays.find(frame, self._outer, self._inner.known | self._known.keys())
         if found:
             contained = encode_finding(state, "state", rng_types())[1].values()
             inner = {id(canonical(rng)) for rng in contained}
-            found = {name: value for name, value in found.items() if id(value) not in inner}
+            found = {place: value for place, value in found.items() if id(value) not in inner}
         if found:
             notices.warn(
-                f"{self.run} keeps an RNG in the local variable {', '.join(found)}; a resumed loop "
-                "would create it again and draw the same numbers again. Keep it in the state, take "
-                "it as an argument, or name it with rng="
+                f"{self.run} draws from an RNG that it has made and that is not stored, "
+                f"{', '.join(found)}: a resumed loop makes it again and draws the same numbers "
+                "again. Keep it in the state, pass it as an argument, or name it with rng="
             )
 
     # -- output files ----------------------------------------------------------------------
@@ -241,11 +233,13 @@ class RngTracking:
 
     def encode_state(self, state: Any) -> Encoded:
         """Pickle the state, and remember which RNGs are in it."""
+        shared = self._shared
         if self._outer is None or not self._tracks_inner:
             self._places = {}
-            return encode(state, "state")
-        encoded, found = encode_finding(state, "state", rng_types())
-        self._places = self._inner.renew(found)
+            return encode(state, "state", shared)
+        encoded, found = encode_finding(state, "state", rng_types(), shared)
+        inner = {n: rng for n, rng in found.items() if id(canonical(rng)) not in self._known}
+        self._places = self._inner.renew(inner)
         return encoded
 
     def snapshot(self) -> dict[Key, Parts]:
@@ -278,6 +272,7 @@ class RngTracking:
 
     def _track(self, key: Key, rng: Any, tracked: Tracked, stored: Parts | None = None) -> None:
         self._known[id(rng)] = key
+        self._shared |= reductions(self._known, [rng])
         self._tracker.add(key, tracked, stored)
 
     def _track_inner(self, stored: Mapping[Key, Parts]) -> None:

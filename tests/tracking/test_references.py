@@ -1,0 +1,122 @@
+"""The variables that functions refer to are found without running them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from support import run_script
+
+from trax.tracking.references import attributes, closure, references
+
+count = 3
+unused = 4
+
+
+class Order:
+    made = 0
+    names: list[str] = []  # noqa: RUF012  # shared on purpose
+
+    def __init__(self) -> None:
+        Order.made += 1
+
+    @property
+    def total(self) -> int:
+        return helper() + self.made
+
+    @classmethod
+    def make(cls) -> Order:
+        return cls()
+
+
+limits = {"a": 1}
+
+
+def helper(start: int = 7) -> int:
+    helper.calls += 1  # type: ignore[attr-defined]
+    return limits["a"] + start
+
+
+helper.calls = 0  # type: ignore[attr-defined]
+
+
+def loop(orders: list[Any]) -> int:
+    orders.append(Order())
+    return count + itertools.count().__next__()
+
+
+def test_variables_of_the_module_its_classes_and_functions_are_found() -> None:
+    """Those that are used, in functions and methods that are called as well."""
+    found = references([loop])
+    assert found == {
+        "count": 3,
+        "Order.made": Order.made,
+        "Order.names": [],
+        "limits": limits,
+        "helper.calls": 0,
+        "a default of helper": 7,
+    }
+
+
+def test_a_closure_and_what_it_calls_are_searched() -> None:
+    """Functions in functions, too."""
+    kept: list[int] = []
+
+    def inner() -> None:
+        kept.append(count)
+
+    def outer() -> None:
+        inner()
+
+    assert references([outer]) == {"kept": kept, "count": 3}
+    assert closure(inner) == {"kept": kept}
+
+
+def test_a_module_of_ones_own_is_searched_and_no_installed_one() -> None:
+    """The names that are used as its attributes."""
+    run_script("""
+import pathlib, sys
+pathlib.Path("settings.py").write_text('''
+count = 1
+other = 2
+def bump():
+    global count
+    count += 1
+''')
+sys.path.insert(0, "")
+import collections, numpy, settings
+from trax.tracking.references import references
+def loop():
+    settings.bump()
+    return collections.OrderedDict, numpy.pi
+assert references([loop]) == {"settings.count": 1}, references([loop])
+""")
+
+
+def test_functions_that_lead_to_each_other_end() -> None:
+    """Each is searched once; something that is no function is passed over."""
+
+    def first() -> Any:
+        return second
+
+    def second() -> Any:
+        return first
+
+    assert references([first, print, 3, None]) == {}
+
+
+def test_attributes_are_read_without_calling_code() -> None:
+    """In the dictionary of an object, and in its slots as far as they are set."""
+
+    class Slotted:
+        __slots__ = ("set", "unset")
+
+    class Both(Slotted):
+        @property
+        def never(self) -> None:
+            raise AssertionError
+
+    both = Both()
+    both.set = 1  # type: ignore[attr-defined]
+    both.other = 2  # type: ignore[attr-defined]
+    assert sorted(attributes(both)) == [("other", 2), ("set", 1)]

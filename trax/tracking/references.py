@@ -1,0 +1,152 @@
+"""Finds the variables that functions refer to, in their modules, classes and closures.
+
+Strategy: the code of a function names the variables of its module that it uses, so these can be
+listed without running it. Functions and classes among them that are the user's own are searched as
+well; those of the standard library and of installed packages are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
+from typing import Any
+
+__all__ = ["attributes", "closure", "references"]
+
+_FUNCTIONS = 300  # functions and classes that are searched at most
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
+
+
+def references(roots: Iterable[Any]) -> dict[str, Any]:
+    """Return the variables that functions and classes refer to, and those of the functions in them.
+
+    Parameters
+    ----------
+    roots : iterable
+        Functions and classes; the first function's module is the one that needs no name.
+
+    Returns
+    -------
+    dict of str to object
+        Values by their places: ``"count"`` for a variable of the first function's module,
+        ``"settings.count"`` for one of another module, ``"Order.count"`` for an attribute of a
+        class or of a function. Modules, functions and classes are left out.
+
+    Examples
+    --------
+    >>> limit = 3
+    >>> def below(n):
+    ...     return n < limit
+    >>> references([below])
+    {'limit': 3}
+    """
+    return _Search(list(roots)).run()
+
+
+class _Search:
+    """One search: the functions and classes that are left, those that were met, the variables."""
+
+    def __init__(self, roots: list[Any]) -> None:
+        self._left = roots
+        self._met: dict[int, Any] = {}
+        self._found: dict[str, Any] = {}
+        plain = (inspect.unwrap(root) for root in roots if callable(root))
+        self._home = next((f.__module__ for f in plain if isinstance(f, FunctionType)), "")
+
+    def run(self) -> dict[str, Any]:
+        while self._left and len(self._met) < _FUNCTIONS:
+            root = self._left.pop(0)
+            with contextlib.suppress(ValueError):  # it wraps itself
+                root = inspect.unwrap(getattr(root, "__func__", root))
+            if id(root) in self._met:
+                continue
+            self._met[id(root)] = root
+            if isinstance(root, FunctionType):
+                self._search_function(root)
+            elif isinstance(root, type) and _is_own(root.__module__):
+                self._search_class(root)
+        return self._found
+
+    def _search_function(self, function: FunctionType) -> None:
+        variables, names = function.__globals__, set(_names(function.__code__))
+        prefix = self._prefix(function.__module__)
+        for name in sorted(names & variables.keys()):
+            self._add(f"{prefix}{name}", variables[name], names)
+        for name, value in closure(function).items():
+            self._add(name, value, names)
+        for name, value in vars(function).items():
+            if name != "__wrapped__":
+                self._add(f"{function.__qualname__}.{name}", value, names)
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._add(f"a default of {function.__qualname__}", value, names)
+
+    def _search_class(self, kind: type) -> None:
+        prefix = f"{self._prefix(kind.__module__)}{kind.__qualname__}"
+        for name, value in list(vars(kind).items()):
+            if isinstance(value, property):
+                self._left += filter(None, (value.fget, value.fset))
+            elif not (name.startswith("__") and name.endswith("__")) or callable(value):
+                self._add(f"{prefix}.{name}", value, ())
+        self._left += kind.__bases__
+
+    def _add(self, place: str, value: Any, names: Iterable[str]) -> None:
+        """Add a variable, or search it if it is a function, a class or a module."""
+        value = getattr(value, "__func__", value) if not isinstance(value, type) else value
+        if isinstance(value, ModuleType):
+            if _is_own(value.__name__):
+                for name in sorted({*names} & vars(value).keys()):
+                    self._add(f"{value.__name__}.{name}", vars(value)[name], ())
+        elif isinstance(value, (FunctionType, type)):
+            if _is_own(value.__module__):
+                self._left.append(value)
+        elif not hasattr(type(value), "__get__") and not _is_of_trax(value):
+            self._found.setdefault(place, value)  # not a property, a bound or a built-in function
+
+    def _prefix(self, module: str) -> str:
+        return "" if module == self._home else f"{module}."
+
+
+def attributes(value: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of an object with their names, without calling any of its code."""
+    found = list(getattr(value, "__dict__", {}).items())
+    for kind in type(value).__mro__:
+        for name, member in kind.__dict__.items():
+            if type(member) is MemberDescriptorType:  # of __slots__
+                with contextlib.suppress(AttributeError):  # not set
+                    found.append((name, member.__get__(value)))
+    return found
+
+
+def closure(function: Any) -> dict[str, Any]:
+    """Return the variables of the functions around a function that it uses."""
+    found = {}
+    cells = getattr(function, "__closure__", None) or ()
+    for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
+        with contextlib.suppress(ValueError):  # not set
+            found[name] = cell.cell_contents
+    return found
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _is_own(module: str | None) -> bool:
+    """Return whether a module is the user's, and not trax's or an installed one."""
+    if not module or module.partition(".")[0] == "trax":
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module == "__main__"
+    return not (file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file)
+
+
+def _is_of_trax(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "trax"
