@@ -47,7 +47,7 @@ def loop(orders: list[Any]) -> int:
 
 def test_variables_of_the_module_its_classes_and_functions_are_found() -> None:
     """Those that are used, in functions and methods that are called as well."""
-    found = references([loop])
+    found = references([loop]).variables
     assert found == {
         "count": 3,
         "Order.made": Order.made,
@@ -68,7 +68,7 @@ def test_a_closure_and_what_it_calls_are_searched() -> None:
     def outer() -> None:
         inner()
 
-    assert references([outer]) == {"kept": kept, "count": 3}
+    assert references([outer]).variables == {"kept": kept, "count": 3}
     assert closure(inner) == {"kept": kept}
 
 
@@ -89,7 +89,10 @@ from trax.tracking.references import references
 def loop():
     settings.bump()
     return collections.OrderedDict, numpy.pi
-assert references([loop]) == {"settings.count": 1}, references([loop])
+found = references([loop])
+assert found.variables == {"settings.count": 1}, found
+assert found.libraries >= {"collections", "numpy"}
+assert {"settings", "bump", "pi"} <= found.names
 """)
 
 
@@ -102,7 +105,7 @@ def test_functions_that_lead_to_each_other_end() -> None:
     def second() -> Any:
         return first
 
-    assert references([first, print, 3, None]) == {}
+    assert references([first, print, 3, None]).variables == {}
 
 
 def test_attributes_are_read_without_calling_code() -> None:

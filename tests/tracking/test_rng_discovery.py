@@ -391,3 +391,29 @@ def test_an_rng_in_an_object_of_a_local_variable_is_said(caplog: pytest.LogCaptu
 
     loop().result()
     assert "local variable sampler.rng" in caplog.text
+
+
+def test_a_library_whose_rng_cannot_be_read_is_said() -> None:
+    """Where the loop draws from it; a mere import says nothing."""
+    script = """
+import pathlib, sys
+home = pathlib.Path("site-packages")
+home.mkdir(exist_ok=True)
+(home / "polars.py").write_text('''
+class DataFrame:
+    sample = sum = lambda self: 1
+''')
+sys.path.insert(0, str(home))
+import polars
+import trax
+frame = polars.DataFrame()
+
+@trax.resumable(create=int)
+def loop(n):
+    while n < 3:
+        n = yield n + frame.METHOD()
+
+loop().result()
+"""
+    assert "loop uses polars, whose" in run_script(script.replace("METHOD", "sample")).stderr
+    assert "polars" not in run_script(script.replace("METHOD", "sum")).stderr

@@ -89,7 +89,7 @@ class Surroundings:
     def _variables(self, frame: FrameType | None, state: Any) -> Iterator[tuple[str, Any]]:
         call = self._call
         kinds = map(type, [state, *call.arguments.values()])
-        for name, value in references([call.function, *call.helpers, *kinds]).items():
+        for name, value in references([call.function, *call.helpers, *kinds]).variables.items():
             if not _CACHE.search(name.rpartition(".")[2]):
                 yield name, value
         for name, value in call.arguments.items():

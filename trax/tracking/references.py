@@ -13,15 +13,35 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["attributes", "closure", "references"]
+__all__ = ["References", "attributes", "closure", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
 
 
-def references(roots: Iterable[Any]) -> dict[str, Any]:
+class References(NamedTuple):
+    """The variables, names and modules that functions refer to.
+
+    Attributes
+    ----------
+    variables : dict of str to object
+        Values by their places: ``"count"`` for a variable of the first function's module,
+        ``"settings.count"`` for one of another module, ``"Order.count"`` for an attribute of a
+        class or of a function. Modules, functions and classes are left out.
+    names : set of str
+        The names of variables and attributes in the code.
+    libraries : set of str
+        The top-level names of the packages that modules, functions and objects in use come from.
+    """
+
+    variables: dict[str, Any]
+    names: set[str]
+    libraries: set[str]
+
+
+def references(roots: Iterable[Any]) -> References:
     """Return the variables that functions and classes refer to, and those of the functions in them.
 
     Parameters
@@ -29,19 +49,12 @@ def references(roots: Iterable[Any]) -> dict[str, Any]:
     roots : iterable
         Functions and classes; the first function's module is the one that needs no name.
 
-    Returns
-    -------
-    dict of str to object
-        Values by their places: ``"count"`` for a variable of the first function's module,
-        ``"settings.count"`` for one of another module, ``"Order.count"`` for an attribute of a
-        class or of a function. Modules, functions and classes are left out.
-
     Examples
     --------
     >>> limit = 3
     >>> def below(n):
     ...     return n < limit
-    >>> references([below])
+    >>> references([below]).variables
     {'limit': 3}
     """
     return _Search(list(roots)).run()
@@ -53,11 +66,11 @@ class _Search:
     def __init__(self, roots: list[Any]) -> None:
         self._left = roots
         self._met: dict[int, Any] = {}
-        self._found: dict[str, Any] = {}
+        self._found = References({}, set(), set())
         plain = (inspect.unwrap(root) for root in roots if callable(root))
         self._home = next((f.__module__ for f in plain if isinstance(f, FunctionType)), "")
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> References:
         while self._left and len(self._met) < _FUNCTIONS:
             root = self._left.pop(0)
             with contextlib.suppress(ValueError):  # it wraps itself
@@ -73,6 +86,7 @@ class _Search:
 
     def _search_function(self, function: FunctionType) -> None:
         variables, names = function.__globals__, set(_names(function.__code__))
+        self._found.names.update(names)
         prefix = self._prefix(function.__module__)
         for name in sorted(names & variables.keys()):
             self._add(f"{prefix}{name}", variables[name], names)
@@ -95,16 +109,19 @@ class _Search:
 
     def _add(self, place: str, value: Any, names: Iterable[str]) -> None:
         """Add a variable, or search it if it is a function, a class or a module."""
-        value = getattr(value, "__func__", value) if not isinstance(value, type) else value
-        if isinstance(value, ModuleType):
-            if _is_own(value.__name__):
-                for name in sorted({*names} & vars(value).keys()):
-                    self._add(f"{value.__name__}.{name}", vars(value)[name], ())
+        value = value if isinstance(value, type) else getattr(value, "__func__", value)
+        home = value.__name__ if isinstance(value, ModuleType) else _home(value)
+        if isinstance(value, (ModuleType, FunctionType, type)) and not _is_own(home):
+            self._found.libraries.add(home.partition(".")[0])
+        elif isinstance(value, ModuleType):
+            for name in sorted({*names} & vars(value).keys()):
+                self._add(f"{home}.{name}", vars(value)[name], ())
         elif isinstance(value, (FunctionType, type)):
-            if _is_own(value.__module__):
-                self._left.append(value)
-        elif not hasattr(type(value), "__get__") and not _is_of_trax(value):
-            self._found.setdefault(place, value)  # not a property, a bound or a built-in function
+            self._left.append(value)
+        elif not _is_of_trax(value):
+            self._found.libraries.add(_home(type(value)).partition(".")[0])
+            if not hasattr(type(value), "__get__"):  # a property, a bound or a built-in method
+                self._found.variables.setdefault(place, value)
 
     def _prefix(self, module: str) -> str:
         return "" if module == self._home else f"{module}."
@@ -146,6 +163,10 @@ def _is_own(module: str | None) -> bool:
     if file is None:
         return module == "__main__"
     return not (file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file)
+
+
+def _home(value: Any) -> str:
+    return getattr(value, "__module__", None) or ""
 
 
 def _is_of_trax(value: Any) -> bool:

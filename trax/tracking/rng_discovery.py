@@ -13,11 +13,12 @@ from typing import Any
 
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
-from trax.tracking.references import attributes, closure, references
+from trax.tracking.references import References, attributes, closure, references
 from trax.tracking.rng_state import (
     TrackedRng,
     canonical,
     defaults,
+    has_numba,
     is_rng,
     put_back,
     rng_types,
@@ -32,6 +33,12 @@ _CONTAINERS = (list, tuple, dict)
 _SMALL = 100  # items; containers with more are not searched
 _LEVELS = 7  # of attributes and items below an argument or a variable that are searched
 _OBJECTS = 2_000  # that are searched there at most
+# Libraries whose RNGs cannot be read, and the names by which they are drawn from.
+_UNREADABLE = {
+    "cupy": {"random"},
+    "polars": {"sample", "shuffle"},
+    "tensorflow": {"random"},
+}
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
@@ -94,9 +101,21 @@ class OuterRngs:
         variables = {**getattr(self._function, "__globals__", {}), **closure(self._function)}
         found += _rngs_among("variable ", variables.items())
         places = {f"argument {name}": value for name, value in self._arguments.items()}
-        referred = references([self._function, *self._others, *map(type, self._arguments.values())])
-        places |= {f"variable {name}": value for name, value in referred.items()}
+        places |= {f"variable {name}": v for name, v in self._references().variables.items()}
         return found + _without_system(_rngs_below(places))
+
+    def _references(self) -> References:
+        return references([self._function, *self._others, *map(type, self._arguments.values())])
+
+    def libraries(self) -> list[str]:
+        """Return the libraries that the loop may draw from, and whose RNGs cannot be read."""
+        found = self._references()
+        used = [
+            library
+            for library, words in _UNREADABLE.items()
+            if library in found.libraries and not found.names.isdisjoint(words)
+        ]
+        return [*used, "numba"] if "numba" in found.libraries and not has_numba() else used
 
 
 def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -154,7 +173,7 @@ def outer_key(place: str, tracked: TrackedRng) -> Key:
 def import_for(name: str) -> None:
     """Import the library whose default RNG has this name, if there is one."""
     library = name.partition(":")[0].partition(" ")[0]
-    if library in ("numpy.random", "torch", "torch.cuda"):
+    if library in ("numpy.random", "torch", "torch.cuda", "numba"):
         with contextlib.suppress(Exception):  # the library is gone; `RngTracking.begin` warns
             module = importlib.import_module(library)
             if library == "torch.cuda":

@@ -20,6 +20,7 @@ import pickle
 import random
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ __all__ = [
     "TrackedRng",
     "canonical",
     "defaults",
+    "has_numba",
     "is_rng",
     "put_back",
     "rng_types",
@@ -45,8 +47,12 @@ _PLACE = struct.Struct("<Ii?d")  # times regenerated, index, a normal number sav
 _MOST = 4096  # times that words are regenerated before they are stored again
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
 _PCG = struct.Struct("<16s?I")  # state, and half a number saved for later
+_NUMBA = struct.Struct(f"<i{_BYTES}sid")  # index, words, whether a normal number is saved, it
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
 _TORCH_SIZE = 5056  # of the CPU's RNG; that of a GPU is a seed and an offset
+
+
+_numba: dict[str, NumbaRng] = {}
 
 
 class TrackedRng(Protocol):
@@ -237,6 +243,45 @@ class _Pcg:
         }
 
 
+class NumbaRng:
+    """One of the two RNGs of the functions that numba compiles, in the main thread.
+
+    Parameters
+    ----------
+    memory : memoryview
+        Its memory: index, words, whether a normal number is saved, that number.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        self.memory = memory
+
+
+class _Numba:
+    """The position of a `NumbaRng`, a Mersenne Twister."""
+
+    kind = "MT19937"
+
+    def __init__(self, rng: NumbaRng) -> None:
+        self._memory = rng.memory
+        self._words = _Words()
+        self.seen = rng.memory[:8].cast("Q")
+        self.word = _NEVER
+
+    def parts(self) -> tuple[bytes, ...]:
+        state = bytes(self._memory)
+        index, words, has_gauss, gauss = _NUMBA.unpack(state)
+        self.word = _NEVER if has_gauss else self.seen[0]
+        self._words.update(words)
+        return self._words.before, _PLACE.pack(self._words.times, index, bool(has_gauss), gauss)
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        times, index, is_saved, gauss = _PLACE.unpack(parts[1])
+        if not 0 <= index <= _WORDS:  # numba would read beyond the words in memory
+            raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
+        words = struct.pack(f"<{_WORDS}I", *self._words.recall(parts[0], times))
+        self._memory[:] = _NUMBA.pack(index, words, is_saved, gauss)
+
+
 class _Torch:
     """An RNG of PyTorch."""
 
@@ -353,7 +398,7 @@ def seed_of(rng: Any) -> Any:
 
 def rng_types() -> tuple[type, ...]:
     """Return the types of RNGs in the imported libraries."""
-    found: list[type] = [random.Random]
+    found: list[type] = [random.Random, NumbaRng]
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator, numpy.SeedSequence)
@@ -372,6 +417,8 @@ def track(rng: Any) -> TrackedRng:
     """Return an object that reads and restores the position of an RNG."""
     rng = canonical(rng)
     kind = type(rng).__name__
+    if isinstance(rng, NumbaRng):
+        return _Numba(rng)
     if isinstance(rng, random.Random):
         if type(rng).getstate is random.Random.getstate:
             return _Python(rng)
@@ -424,3 +471,24 @@ def defaults() -> Iterator[tuple[str, Any]]:
         yield "torch", torch.default_generator
         for number, rng in enumerate(torch.cuda.default_generators):
             yield f"torch.cuda {number}", rng
+    if threading.current_thread() is threading.main_thread():  # numba has others in each thread
+        yield from _numba_rngs()
+
+
+def has_numba() -> bool:
+    """Return whether the RNGs of numba can be read in this thread."""
+    return any(isinstance(rng, NumbaRng) for _, rng in defaults())
+
+
+def _numba_rngs() -> Iterator[tuple[str, Any]]:
+    helper = sys.modules.get("numba._helperlib")
+    for name, part in (("numba numpy.random", "np"), ("numba random", "py")):
+        if name not in _numba and hasattr(helper, f"rnd_get_{part}_state_ptr"):
+            address = getattr(helper, f"rnd_get_{part}_state_ptr")()
+            memory = memoryview((ctypes.c_char * _NUMBA.size).from_address(address)).cast("B")
+            index, words, *_ = _NUMBA.unpack(memory)
+            public = helper.rnd_get_state(address)  # type: ignore[union-attr]
+            if public == (index, list(struct.unpack(f"<{_WORDS}I", words))):
+                _numba[name] = NumbaRng(memory)
+        if name in _numba:
+            yield name, _numba[name]

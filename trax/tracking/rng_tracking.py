@@ -105,6 +105,12 @@ class RngTracking:
                 self._check_open(key, rng)
                 put_back(key.name, tracked, stored)
             self._track(key, rng, tracked)
+        if not done and (libraries := self._outer.libraries()):
+            notices.warn(
+                f"{self.run} uses {', '.join(libraries)}, whose random numbers come from an RNG "
+                "that trax cannot read: a resumed run draws others. Seed it in each step, as with "
+                "seed=trax.step()"
+            )
         self._track_inner(self._inner.stored(self.recovered))
         lost = sorted(key.name for key in drawn - found)
         if lost and not done:
