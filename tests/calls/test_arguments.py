@@ -91,5 +91,5 @@ def test_an_argument_that_cannot_be_compared_can_be_left_out() -> None:
 
 def test_a_difference_is_shown_for_an_argument_of_one_call_alone() -> None:
     """As where a parameter was added to the function."""
-    assert differences({}, describe({"n": 1})) == {"n": "(not given) -> 1"}
-    assert differences(describe({"n": 1}), {}) == {"n": "1 -> (not given)"}
+    assert differences({}, describe({"n": 1})) == {"n": ["n: (not given) -> 1"]}
+    assert differences(describe({"n": 1}), {}) == {"n": ["n: 1 -> (not given)"]}

@@ -96,11 +96,14 @@ class Call:
             {k: value for k, value in self.arguments.items() if k in varying}
         )
 
-    @cached_property
-    def described_before(self) -> dict[str, dict[str, str]]:
-        """The descriptions of all arguments under the names from before ``renames``."""
-        names = {new: old for old, new in (self.options.renames or {}).items()}
-        return describe_where_possible(self.arguments, names)
+    def describe_again(self, *, version: str, is_renamed: bool) -> dict[str, dict[str, str]]:
+        """Return the descriptions of all arguments with digests of a version, where possible.
+
+        If `is_renamed`, they are those under the names from before ``renames``.
+        """
+        renames = self.options.renames if is_renamed else {}
+        names = {new: old for old, new in renames.items()}
+        return describe_where_possible(self.arguments, names, version=version)
 
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:

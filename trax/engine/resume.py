@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.calls.arguments import changed_error, differences
+from trax.calls.arguments import FORMER_VERSION, changed_error, differences
+from trax.calls.digest import version_of
 from trax.calls.log_mode import describe
+from trax.display import show
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.errors import UsageError
 from trax.storage.codec import decode
@@ -107,9 +110,9 @@ def _create(call: Call) -> Any:
     if not call.log_mode.is_logged and isinstance(state, _FIXED):
         notices.warn(
             f"with replay_log=None the loop {call.name} must change its state in place, and "
-            f"{state!r} cannot be changed: nothing that the loop does is stored. Let create return "
-            "an object, such as a list, a dict or a model; or leave replay_log out, and yield the "
-            "new state"
+            f"{show(state)} cannot be changed: nothing that the loop does is stored. Let create "
+            "return an object, such as a list, a dict or a model; or leave replay_log out, and "
+            "yield the new state"
         )
     return state
 
@@ -218,13 +221,20 @@ def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
         raise changed_error(call.name, call.options.name, call.function.__name__, lines)
 
 
-def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, list[str]]:
     """Return the differences between arguments, apart from renamed classes."""
-    lines = differences(stored, given)
-    if lines and call.options.renames:
-        others = differences(stored, call.described_before)
-        lines = {name: line for name, line in lines.items() if name in others}
-    return lines
+    version = next(map(version_of, (one["digest"] for one in stored.values())), "")
+    if version == FORMER_VERSION:
+        given = given | _only(given, call.describe_again(version=version, is_renamed=False))
+    found = differences(stored, given)
+    if found and call.options.renames:
+        others = differences(stored, call.describe_again(version=version, is_renamed=True))
+        found = {name: lines for name, lines in found.items() if name in others}
+    return found
+
+
+def _only(names: Collection[str], described: dict[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in described.items() if name in names}
 
 
 def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:
