@@ -1,7 +1,8 @@
 """The arguments of a call, described for storage and compared with the stored ones.
 
 The description of an argument is its type, a short text for people, a digest, and an outline if it
-has parts. All of these are texts.
+has parts. All of these are texts. If it has functions that no name leads to, there is a second
+digest, of their bytecode: it tells that they are the same where their source is not there.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def _describe(value: Any, names: Mapping[str, str]) -> Description:
         "text": show(value),
         "digest": f"{digester.version}:{digest}",
     }
+    if digester.has_functions:
+        by_code = Digester(names, by_source=False)
+        digest = by_code.digest(value)
+        described["code"] = f"{by_code.version}:{digest}"
     return described | outline.encode(outline.outline(value, names))
 
 
@@ -112,7 +117,7 @@ def differences(
     found = {}
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
-        if old["digest"] != new["digest"]:
+        if not _is_same(old, new):
             lines = [f"{name}{path}: {text}" for path, text in _changes(old, new).items()]
             rest = len(lines) - _SHOWN
             more = [f"{name}: and {rest} more"] if rest > 0 else []
@@ -120,9 +125,21 @@ def differences(
     return found
 
 
+def _is_same(old: Description, new: Description) -> bool:
+    return old["digest"] == new["digest"] or ("code" in old and old["code"] == new.get("code"))
+
+
+def _are_comparable(old: Description, new: Description) -> bool:
+    if not old["digest"] or not new["digest"]:  # it is not given
+        return True
+    return are_comparable(old["digest"], new["digest"]) or are_comparable(
+        old.get("code", ""), new.get("code", "?:")
+    )
+
+
 def _changes(old: Description, new: Description) -> dict[str, str]:
     """Return the changes of one argument, by the paths of the parts that have changed."""
-    if not are_comparable(old["digest"], new["digest"]) and old["digest"] and new["digest"]:
+    if not _are_comparable(old, new):
         return {"": f"{old['text']} -> {new['text']} ({_why_not(old['digest'])})"}
     parts = outline.compare(outline.decode(old), outline.decode(new))
     if parts and "" not in parts:

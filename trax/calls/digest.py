@@ -30,16 +30,23 @@ class Digester:
     ----------
     names : mapping of str to str
         Other names for classes, functions and modules, by their present ones; see `present_name`.
+    by_source : bool
+        Whether a function that no name leads to is digested by its source, if that is there, and
+        not by its bytecode.
 
     Attributes
     ----------
     version : str
         The version of all digests so far.
+    has_functions : bool
+        Whether they contain a function that no name leads to.
     """
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], *, by_source: bool = True) -> None:
         self.version = VERSION
+        self.has_functions = False
         self._names = names
+        self._by_source = by_source
 
     def digest(self, value: Any, above: tuple[int, ...] = ()) -> str:
         """Return the digest of a value, without its version; errors of its pickling are passed on.
@@ -64,7 +71,8 @@ class Digester:
         if id(value) in above:
             update(f"cycle:{above[::-1].index(id(value))};".encode())
             return
-        found = take_apart(value, self._names)
+        found = take_apart(value, self._names, by_source=self._by_source)
+        self.has_functions |= found.kind == "function"
         if found.python:
             self.version = f"{VERSION} of Python {found.python}"
         origin, attributes, items, pairs = (

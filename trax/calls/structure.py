@@ -71,11 +71,11 @@ class Structure:
     python: str = ""
 
 
-def take_apart(value: Any, names: Mapping[str, str]) -> Structure:
+def take_apart(value: Any, names: Mapping[str, str], *, by_source: bool = True) -> Structure:
     """Return the parts of a value that is none of `LEAVES`; errors of its pickling are passed on.
 
     `names` has other names for classes, functions and modules, by their present ones; see
-    `present_name`.
+    `present_name`. If not `by_source`, functions that no name leads to are their bytecode.
     """
     kind = type(value)
     if kind in (tuple, list):
@@ -89,7 +89,7 @@ def take_apart(value: Any, names: Mapping[str, str]) -> Structure:
     if isinstance(value, ModuleType):
         return Structure("module", [present_name(value.__name__, names)])
     if isinstance(value, FunctionType) and "<" in value.__qualname__:
-        return _take_function(value, names)
+        return _take_function(value, names, by_source=by_source)
     if isinstance(value, type) or inspect.isroutine(value):
         return _take_named(value, names)
     for take in (_take_plain, _take_rng, _take_array, _take_tensor):
@@ -145,10 +145,12 @@ def _lasting(module: str, name: str) -> str:
     return ".".join([*found, name])
 
 
-def _take_function(function: FunctionType, names: Mapping[str, str]) -> Structure:
+def _take_function(
+    function: FunctionType, names: Mapping[str, str], *, by_source: bool
+) -> Structure:
     """Take apart a function that no name leads to."""
     code = function.__code__
-    syntax = syntax_of(code)
+    syntax = syntax_of(code) if by_source else None
     module = present_name(function.__module__ or "", names)
     defaults = [function.__defaults__, function.__kwdefaults__]
     variables = {}
