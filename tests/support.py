@@ -85,8 +85,9 @@ def start_script(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def write_script(text: str) -> str:
-    """Write a script into the current directory, as a person would; return its path."""
-    path = Path(f"script-{xxh3_64_intdigest(text.encode()):x}.py").resolve()
+    """Write a script of the same name as all others, as one that was edited; return its path."""
+    path = Path(f"script-{xxh3_64_intdigest(text.encode()):x}", "script.py").resolve()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return str(path)
 

@@ -16,6 +16,7 @@ from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
 from trax.calls.name_template import format_name
 from trax.calls.options import Options
+from trax.calls.script import script_of
 from trax.errors import UsageError
 from trax.tracking.rng_discovery import OuterRngs
 
@@ -132,6 +133,11 @@ class Call:
         """Digests of the code of the loop and of ``replay_log``."""
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
+
+    @property
+    def script(self) -> str:
+        """The name of the file that the function is written in; empty if it has none."""
+        return script_of(self.function)
 
     def create(self) -> Any:
         """Return the first state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from trax.display import show
 from trax.errors import UsageError
 from trax.storage.filenames import encode_run
 
-__all__ = ["check_template", "format_name"]
+__all__ = ["check_template", "fits_template", "format_name"]
 
 
 def check_template(template: Any, arguments: Sequence[str]) -> None:
@@ -27,6 +28,15 @@ def check_template(template: Any, arguments: Sequence[str]) -> None:
         check_argument(root, arguments, f"name={template!r} refers to")
     if "{" not in template:
         encode_run(template)
+
+
+def fits_template(name: str, template: str) -> bool:
+    """Return whether a template gives a name with some values."""
+    parts = string.Formatter().parse(template)
+    pattern = "".join(
+        re.escape(text) + (".*" if field is not None else "") for text, field, _, _ in parts
+    )
+    return re.fullmatch(pattern, name) is not None
 
 
 def format_name(template: str, values: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def _syntax_of(code: CodeType, path: str) -> str | None:
             flags=code.co_flags & _FUTURE,
             dont_inherit=True,
         )
-    except (OSError, TypeError, ValueError, SyntaxError, StopIteration, RecursionError):
+    except Exception:  # noqa: BLE001  # of many kinds, and looking at modules may raise others
         return None
     return _write(node, _OWN) if node is not None and code in _codes(compiled) else None
 
