@@ -14,7 +14,7 @@ from trax.calls.creation import call_create
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
-from trax.calls.name_template import format_name
+from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
 from trax.calls.script import script_of
 from trax.errors import UsageError
@@ -82,6 +82,10 @@ class Call:
             name = self.function.__name__
             raise UsageError(f"the arguments of {name} do not fit: {error}") from error
         return format_name(self.options.name, values)
+
+    def fits_name(self, name: str) -> bool:
+        """Return whether a name is that of a run of the function, with some arguments."""
+        return fits_template(name, self.options.name)
 
     @cached_property
     def described(self) -> dict[str, dict[str, str]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
+from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
 
-__all__ = ["changed_names", "content", "fingerprint"]
+__all__ = ["changed_names", "fingerprint"]
 
 _UNDER = " under Python "
 
@@ -50,16 +51,3 @@ def changed_names(stored: Mapping[str, str], present: Mapping[str, str]) -> list
 
 def _digest(text: str) -> str:
     return xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass"))
-
-
-def content(code: CodeType) -> tuple[Any, ...]:
-    """Return the instructions, names and constants of bytecode, without its place in a file."""
-    constants = [
-        content(value) if isinstance(value, CodeType) else _stable(value)
-        for value in code.co_consts
-    ]
-    return code.co_code, code.co_names, code.co_varnames, constants
-
-
-def _stable(value: Any) -> Any:
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else value

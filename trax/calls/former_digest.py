@@ -18,7 +18,7 @@ from typing import Any
 
 from xxhash import xxh3_128
 
-from trax.calls.fingerprint import content
+from trax.calls.bytecode import content
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of
 

@@ -21,7 +21,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 from uuid import UUID
 
-from trax.calls.fingerprint import content
+from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of

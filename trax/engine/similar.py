@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.calls.arguments import differences
-from trax.calls.name_template import fits_template
 from trax.calls.script import is_defined_beside, path_of
 from trax.errors import TraxError
-from trax.storage.store import Store
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.storage.store import Store
 
 __all__ = ["tell_similar"]
 
@@ -44,7 +43,7 @@ def _find_renamed(call: Call, store: Store) -> str:
     """Return the hint to a run of the same script that had another name; empty if there is none."""
     for name in store.newest_runs(_RUNS):
         meta = store.peek(name)
-        if _is_of_function(call, meta) and fits_template(name, call.options.name):
+        if _is_of_function(call, meta) and call.fits_name(name):
             return ""  # as in a sweep: neither the function was renamed, nor its runs
         former = meta.get("function", "").rpartition(".")[2]
         if _is_same_work(call, meta) and _is_former_name(call, name, former):
@@ -69,7 +68,7 @@ def _find_elsewhere(call: Call, store: Store) -> str:
     """Return the hint to a run in another directory of the same name; empty if there is none."""
     for path in _other_paths(call, store):
         try:
-            meta = Store(path).peek(call.name)
+            meta = store.at(path).peek(call.name)
         except (TraxError, OSError):
             continue
         if _is_of_function(call, meta) and _is_same_work(call, meta):

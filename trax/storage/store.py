@@ -62,6 +62,10 @@ class Store:
         _check_link(given_path(traxdir))
         self._key = find_key(self.path)
 
+    def at(self, path: str | os.PathLike[str]) -> Store:
+        """Return the store in another directory."""
+        return Store(path)
+
     def run_path(self, name: str) -> str:
         """Return the directory of a run's files, whether it exists or not."""
         return os.path.join(self.path, "runs", encode_run(name))
