@@ -18,6 +18,7 @@ Increment number i is known to everybody, and the state is the list of all incre
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def run_script(text: str, *arguments: str, check: bool = True) -> subprocess.Com
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        env=_with_modules_here(),
     )
     if check:
         assert done.returncode == 0, done.stderr
@@ -77,6 +79,7 @@ def start_script(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=_with_modules_here(),
     ) as process:
         try:
             yield process
@@ -84,9 +87,16 @@ def start_script(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def _with_modules_here() -> dict[str, str]:
+    """Return the environment in which a script finds modules in the current directory."""
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (os.getcwd(), given)))}
+
+
 def write_script(text: str) -> str:
-    """Write a script into the current directory, as a person would; return its path."""
-    path = Path(f"script-{xxh3_64_intdigest(text.encode()):x}.py").resolve()
+    """Write a script of the same name as all others, as one that was edited; return its path."""
+    path = Path(f"script-{xxh3_64_intdigest(text.encode()):x}", "script.py").resolve()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return str(path)
 

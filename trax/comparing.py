@@ -23,7 +23,7 @@ from typing import Any
 
 import cloudpickle
 
-from trax.calls.fingerprint import content
+from trax.calls.bytecode import content
 from trax.storage.codec import PROTOCOL
 
 __all__ = ["difference", "freeze", "frozen_difference"]

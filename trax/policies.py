@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 
+from trax.display import show
 from trax.errors import UsageError
 
 __all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seconds"]
@@ -137,7 +138,7 @@ def every_steps(steps: int) -> Policy:
     >>> policy = trax.every_steps(1000) | trax.every_seconds(60)
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"every_steps must be a whole number of at least 1, not {steps!r}")
+        raise UsageError(f"every_steps must be a whole number of at least 1, not {show(steps)}")
     return Policy(lambda since: since.step - since.started_step >= steps)
 
 
@@ -208,7 +209,7 @@ def automatic(
     >>> policy = trax.automatic(recovery_seconds=10)
     """
     if not 0 < overhead <= 1:
-        raise UsageError(f"overhead must be between 0 and 1, not {overhead!r}")
+        raise UsageError(f"overhead must be between 0 and 1, not {show(overhead)}")
     target = seconds(recovery_seconds, "recovery_seconds")
 
     def due(since: Since) -> bool:
@@ -227,6 +228,6 @@ def seconds(duration: float | timedelta, name: str) -> float:
     value = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise UsageError(
-            f"{name} must be a positive number of seconds or a timedelta, not {duration!r}"
+            f"{name} must be a positive number of seconds or a timedelta, not {show(duration)}"
         )
     return float(value)

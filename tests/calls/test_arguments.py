@@ -91,5 +91,50 @@ def test_an_argument_that_cannot_be_compared_can_be_left_out() -> None:
 
 def test_a_difference_is_shown_for_an_argument_of_one_call_alone() -> None:
     """As where a parameter was added to the function."""
-    assert differences({}, describe({"n": 1})) == {"n": "(not given) -> 1"}
-    assert differences(describe({"n": 1}), {}) == {"n": "1 -> (not given)"}
+    assert differences({}, describe({"n": 1})) == {"n": ["n: (not given) -> 1"]}
+    assert differences(describe({"n": 1}), {}) == {"n": ["n: 1 -> (not given)"]}
+
+
+def made(source: str) -> Any:
+    """Return a function `f` whose source is not there."""
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names["f"]
+
+
+def test_a_function_is_compared_by_its_bytecode_where_its_source_is_not_there() -> None:
+    """As when the file was changed meanwhile; another version of Python cannot tell."""
+    with_source = describe({"f": lambda x: x + 1})
+    without = describe({"f": made("f = lambda x: x + 1")})
+    without["f"]["code"] = with_source["f"]["code"]
+    assert differences(with_source, without) == {}
+    assert differences(without, with_source) == {}
+    other = describe({"f": made("f = lambda x: x + 2")})
+    assert differences(without, other) == {
+        "f": ["f: <function <lambda>> -> <function <lambda>> (other content)"]
+    }
+    for part in ("digest", "code"):
+        other["f"][part] = "2 of Python 3.1:" + other["f"][part].rpartition(":")[2]
+    (line,) = differences(other, without)["f"]
+    assert "the source of a function in it is missing" in line
+
+
+def keep(state: int, data: Any) -> Iterator[int]:
+    """Make one step, with any argument."""
+    yield state + 1
+
+
+def test_an_iterator_is_refused_since_the_first_call_uses_it_up() -> None:
+    """A list, or a function, is the same for every call."""
+    loop = trax.resumable(create=int)(keep)
+    with pytest.raises(trax.CodecError, match=r"iterator, which the first call uses up.\nPass a l"):
+        loop(part for part in "x")
+
+
+def test_an_argument_that_is_nested_too_deeply_says_so() -> None:
+    """In a line, and not by a traceback."""
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(trax.CodecError, match=r"'data' cannot be compared .* nested too deeply"):
+        trax.resumable(create=int)(keep)(deep)

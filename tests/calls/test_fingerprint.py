@@ -1,4 +1,4 @@
-"""Digests of bytecode."""
+"""Digests of code, by which a change is noticed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trax.calls.fingerprint import fingerprint
+from trax.calls.fingerprint import changed_names, fingerprint
 
 
 def compiled(source: str, *, lines: int = 0) -> Callable[..., Any]:
@@ -50,3 +50,16 @@ def test_a_method_has_the_code_of_its_function() -> None:
         def go(self) -> None: ...
 
     assert fingerprint({"go": Thing().go}) == fingerprint({"go": Thing.go}) != {}
+
+
+def test_a_change_is_told_by_the_syntax_where_that_is_known() -> None:
+    """Bytecode tells it only under the same version of Python, and never contradicts."""
+    present = fingerprint({"f": compiled})
+    code, syntax = present
+    assert syntax == "f"
+    assert changed_names(present, present) == []
+    assert changed_names({**present, code: "of a change that does nothing"}, present) == []
+    assert changed_names({**present, syntax: "2:another"}, present) == ["f"]
+    assert changed_names({code: "another"}, present) == ["f"]
+    assert changed_names({"f under Python 3.1": "another"}, present) == []
+    assert changed_names({**present, syntax: "3:of a newer trax"}, present) == []

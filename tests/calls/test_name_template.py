@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import trax
-from trax.calls.name_template import check_template, format_name
+from trax.calls.name_template import check_template, fits_template, format_name
 
 
 def test_the_name_is_a_template_over_the_arguments() -> None:
@@ -78,3 +78,12 @@ def test_a_name_that_cannot_be_made_is_an_error(template: str, message: str) -> 
     """It says what is missing from the call, or wrong with its arguments."""
     with pytest.raises(trax.UsageError, match=message):
         format_name(template, {"n": 1})
+
+
+def test_a_name_fits_the_template_that_it_was_made_from() -> None:
+    """With whatever values."""
+    assert fits_template("lorenz-3", "lorenz-{seed}")
+    assert fits_template("a.b-0.1-x", "a.b-{x}-{y!r:>3}")
+    assert fits_template("plain", "plain")
+    assert not fits_template("lorenz-3", "lorenz-{seed}-{dt}")
+    assert not fits_template("other", "plain")

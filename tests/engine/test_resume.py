@@ -156,3 +156,92 @@ def test_fix_and_run_again(tmp_path: Path) -> None:
     assert second.stdout.split() == ["50", "True", "80", "True"], second.stderr
     assert "resumed at step 50" in second.stderr
     assert "the code of replay_log has changed" in second.stderr
+
+
+SIMULATE = """
+import trax
+
+@trax.resumable(create=float)
+def simulate(x, n):
+    for i in trax.steps(n):
+        x = yield x + STEP
+
+if __name__ == "__main__":
+    print(simulate(n=3).result())
+"""
+
+
+def python(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=check)
+
+
+def test_a_function_of_another_script_is_an_error() -> None:
+    """Its result is never taken for one's own; the message has both names, and the ways on."""
+    Path("pi.py").write_text(SIMULATE.replace("STEP", "3.0"))
+    Path("e.py").write_text(SIMULATE.replace("STEP", "2.0"))
+    assert python("pi.py").stdout == "9.0\n"
+    other = python("e.py", check=False)
+    assert other.stdout == ""
+    for part in ("pi.simulate, and this is e.simulate", "name='e-simulate'", "traxdir=", ".fresh("):
+        assert part in other.stderr
+    Path("e.py").write_text(SIMULATE.replace("STEP", "2.0").replace("float)", "float, name='e')"))
+    assert python("e.py").stdout == "6.0\n"
+    Path("e.py").write_text(SIMULATE.replace("float)", "float, name='simulate')"))
+    assert python("e.py").stdout == "9.0\n"  # its author says that it is the same
+
+
+def test_a_script_is_the_same_however_it_is_run() -> None:
+    """By its path, by `python -m`, imported, and in a notebook, which has no name."""
+    Path("pkg").mkdir()
+    Path("pkg/pi.py").write_text(SIMULATE.replace("STEP", "3.0"))
+    assert python("pkg/pi.py").stdout == "9.0\n"
+    for arguments in (
+        ["-m", "pkg.pi"],
+        ["-c", "from pkg.pi import simulate; print(simulate(n=3).result())"],
+        ["-c", SIMULATE],
+    ):
+        done = python(*arguments)
+        assert done.stdout == "9.0\n"
+        assert "is done, at step 3" in done.stderr
+
+
+def test_a_run_without_a_step_does_not_stand_in_the_way_of_other_arguments(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mistake that is found before the first step is corrected, and the call begins anew."""
+
+    @trax.resumable(create=int)
+    def loop(state: int, n: Any) -> Iterator[int]:
+        for number in range(n):
+            yield number + 1
+
+    caplog.set_level(logging.INFO)
+    with pytest.raises(TypeError):
+        loop(n="3").result()
+    assert loop(n=3).result() == 3
+    (record,) = caplog.records
+    assert record.message == (
+        "loop starts over with other arguments, since it had no step; the stored run is kept in "
+        f"{Path('.trax/aside/loop~1').resolve()}"
+    )
+    with pytest.raises(trax.ArgumentsChangedError):
+        loop(n=4).result()
+
+
+@pytest.mark.parametrize("replay_log", [None, lambda state, increment: state])
+def test_a_run_with_a_step_stands_in_the_way_of_other_arguments(replay_log: Any) -> None:
+    """And so does one that was done in no step."""
+
+    @trax.resumable(create=list, replay_log=replay_log)
+    def loop(state: list[int], n: int) -> Iterator[int]:
+        yield from range(n)
+
+    loop(n=0).result()
+    with pytest.raises(trax.ArgumentsChangedError):
+        loop(n=3).result()
+    run = loop.fresh(n=3)
+    next(run)
+    run.close()
+    with pytest.raises(trax.ArgumentsChangedError):
+        loop(n=4).result()

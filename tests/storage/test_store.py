@@ -144,3 +144,60 @@ def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:
         Store().hold("run", sync="os", keep=2, report=print, fresh=True)
     assert Store().files("run") == ["log-00000001"]
     held.close()
+
+
+# -- what is there -------------------------------------------------------------------------
+
+
+def test_a_link_to_nothing_is_refused() -> None:
+    """The disk may not be mounted: what is on it must not seem to be lost."""
+    Path(".trax").symlink_to("disk/store")
+    with pytest.raises(StorageError, match=r"\.trax is a link to disk/store, which is not there"):
+        Store()
+    Path("disk/store").mkdir(parents=True, mode=0o700)
+    hold(Store()).close()
+    assert Path("disk/store/runs/run").is_dir()
+    Path("other").symlink_to("nothing")
+    with pytest.raises(StorageError, match="other is a link to nothing"):
+        Store("other/inner/store")
+    assert not Path("nothing").exists()
+
+
+def test_the_newest_runs_are_those_that_changed_last() -> None:
+    """As many as are asked for; a store that is not there has none."""
+    store = Store()
+    assert store.newest_runs(3) == []
+    for number, name in enumerate(("b", "a", "c d")):
+        hold(store, name).close()
+        os.utime(store.run_path(name), (number, number))
+    assert store.newest_runs(2) == ["c d", "a"]
+
+
+def test_a_run_has_a_log_if_anything_is_logged() -> None:
+    """Its header is nothing yet."""
+    store = Store()
+    assert not store.has_log("run")
+    held = hold(store)
+    held.writer.append(encode(1, "increment"))
+    held.close()
+    assert store.has_log("run")
+    log = Path(store.run_path("run"), "log-00000001")
+    log.write_bytes(log.read_bytes()[:HEADER_SIZE])
+    assert not store.has_log("run")
+
+
+def test_a_run_that_is_superseded_is_moved_aside_under_its_lock() -> None:
+    """Nobody can begin it in between."""
+    store = Store()
+    held = hold(store)
+    held.writer.append(encode(1, "increment"))
+    held.close()
+
+    def is_superseded() -> bool:
+        with pytest.raises(LockedError):
+            hold(Store())
+        return True
+
+    held = store.hold("run", sync="os", keep=2, report=print, is_superseded=is_superseded)
+    assert held.aside is not None
+    held.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import trax
+from trax.calls.arguments import describe, differences
 from trax.tracking.rng_state import track
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -63,3 +64,34 @@ def test_a_resumed_loop_draws_what_it_would_have_drawn(mode: str, stop: int) -> 
     torch.manual_seed(5)
     assert loop(steps=10).result() == whole
     assert torch.rand(1).item() == rest
+
+
+def test_a_tensor_is_compared_by_its_data() -> None:
+    """As an argument: its arrangement in memory does not count; its type and its gradients do."""
+    tensor = torch.arange(6.0).reshape(2, 3)
+    same = [tensor.clone(), tensor.t().contiguous().t()]
+    half, tracked = tensor.to(torch.bfloat16), tensor.clone().requires_grad_()
+    others = [tensor + 1, tensor.reshape(3, 2), half, tracked, tensor.to_sparse()]
+    stored = describe({"x": tensor})
+    assert [differences(stored, describe({"x": other})) for other in same] == [{}, {}]
+    assert all(differences(stored, describe({"x": other})) for other in others)
+    assert differences(describe({"x": half}), describe({"x": half.clone()})) == {}
+
+
+def test_a_generator_is_compared_by_its_seed() -> None:
+    """Its position is stored with the run."""
+    generator = torch.Generator().manual_seed(4)
+    stored = describe({"x": generator})
+    torch.rand(3, generator=generator)
+    assert differences(stored, describe({"x": generator})) == {}
+    assert differences(stored, describe({"x": torch.Generator().manual_seed(5)}))
+
+
+def test_the_option_of_an_optimiser_that_has_changed_is_named() -> None:
+    """And not only the optimiser."""
+    optimiser = torch.optim.Adam(torch.nn.Linear(2, 3).parameters(), lr=0.1)
+    stored = describe({"opt": optimiser})
+    optimiser.param_groups[0]["lr"] = 0.2
+    assert differences(stored, describe({"opt": optimiser})) == {
+        "opt": ["opt.param_groups[0]['lr']: 0.1 -> 0.2"]
+    }

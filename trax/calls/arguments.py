@@ -1,98 +1,174 @@
 """The arguments of a call, described for storage and compared with the stored ones.
 
-The description of an argument is a short text for people and a digest. Digests of version 1
-contain the first names of trax's own classes and functions, even if these were renamed since.
+The description of an argument is its type, a short text for people, a digest, and an outline if it
+has parts. All of these are texts. If it has functions that no name leads to, there is a second
+digest, of their bytecode: it tells that they are the same where their source is not there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trax.calls.digest import are_comparable, digest_value, version_of
+from trax.calls import outline
+from trax.calls.digest import VERSION, Digester, are_comparable, version_of
+from trax.calls.former_digest import former_digest
+from trax.display import show
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = ["changed_error", "check_argument", "describe", "describe_where_possible", "differences"]
+__all__ = [
+    "FORMER_VERSION",
+    "changed_error",
+    "check_argument",
+    "describe",
+    "describe_where_possible",
+    "differences",
+]
+
+Description = dict[str, str]
+
+FORMER_VERSION = "1"
 
 # A change between numbers or words, from which a name can be made.
-_PLAIN = re.compile(r"'?[\w.+-]+'? -> '?[\w.+-]+'?")
+_PLAIN = re.compile(r"\w+: '?[\w.+-]+'? -> '?[\w.+-]+'?")
+# Digests of version 1 contain the first names of trax's own classes and functions.
 _OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
-_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 80
+_SHOWN = 5  # differences in one argument
 
 
 def describe(
-    values: dict[str, Any], names: Mapping[str, str] | None = None
-) -> dict[str, dict[str, str]]:
-    """Return the description of each argument that is stored: a text and a digest.
+    values: dict[str, Any],
+    names: Mapping[str, str] | None = None,
+    *,
+    version: str = "",
+) -> dict[str, Description]:
+    """Return the description of each argument that is stored.
 
     `names` has other names for classes, functions and modules, by their present ones; see
-    `present_name`.
+    `present_name`. With `FORMER_VERSION` as `version`, the digests are those of that version.
 
     Raises
     ------
     CodecError
         An argument cannot be taken apart; the error names it.
     """
+    describe_one = _describe_formerly if version == FORMER_VERSION else _describe
     described = {}
-    names = {**_OWN_NAMES, **(names or {})}
     for name, value in values.items():
         try:
-            digest = digest_value(value, names)
+            described[name] = describe_one(value, names or {})
         except Exception as error:
             raise CodecError(
-                f"the argument {name!r} cannot be compared with that of a later call: {error}\n"
+                f"{_not_comparable(name, value, error)}\n"
                 f"If it may differ from call to call, give varying=({name!r},)."
             ) from error
-        described[name] = {"text": _ADDRESS.sub("", _repr.repr(value)), "digest": digest}
     return described
 
 
+def _describe(value: Any, names: Mapping[str, str]) -> Description:
+    digester = Digester(names)
+    digest = digester.digest(value)
+    described = {
+        "type": type(value).__name__,
+        "text": show(value),
+        "digest": f"{digester.version}:{digest}",
+    }
+    if digester.has_functions:
+        by_code = Digester(names, by_source=False)
+        digest = by_code.digest(value)
+        described["code"] = f"{by_code.version}:{digest}"
+    return described | outline.encode(outline.outline(value, names))
+
+
+def _describe_formerly(value: Any, names: Mapping[str, str]) -> Description:
+    return {"text": show(value), "digest": former_digest(value, {**_OWN_NAMES, **names})}
+
+
+def _not_comparable(name: str, value: Any, error: Exception) -> str:
+    """Return the lines for an argument that cannot be compared, without the last way on."""
+    if isinstance(value, Iterator):
+        return (
+            f"the argument {name!r} is an iterator, which the first call uses up.\n"
+            "Pass a list; or a function that makes the iterator, and call it in the loop."
+        )
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return f"the argument {name!r} cannot be compared with that of a later call: {reason}"
+
+
 def describe_where_possible(
-    values: dict[str, Any], names: Mapping[str, str] | None = None
-) -> dict[str, dict[str, str]]:
+    values: dict[str, Any], names: Mapping[str, str] | None = None, *, version: str = ""
+) -> dict[str, Description]:
     """Return the same, without arguments that cannot be taken apart."""
     described = {}
     for name, value in values.items():
         with contextlib.suppress(CodecError):
-            described.update(describe({name: value}, names))
+            described.update(describe({name: value}, names, version=version))
     return described
 
 
-def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
-    """Return, for each argument that has changed, a text that shows the change."""
+def differences(
+    stored: Mapping[str, Description], given: Mapping[str, Description]
+) -> dict[str, list[str]]:
+    """Return, for each argument that has changed, lines that show the change."""
     missing = {"text": "(not given)", "digest": ""}
     found = {}
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
-        if old["digest"] != new["digest"]:
-            found[name] = f"{old['text']} -> {new['text']}{_remark(old, new)}"
+        if not _is_same(old, new):
+            lines = [f"{name}{path}: {text}" for path, text in _changes(old, new).items()]
+            rest = len(lines) - _SHOWN
+            more = [f"{name}: and {rest} more"] if rest > 0 else []
+            found[name] = lines[:_SHOWN] + more
     return found
 
 
-def _remark(old: dict[str, str], new: dict[str, str]) -> str:
-    if not are_comparable(old["digest"], new["digest"]):
-        version = version_of(old["digest"])
-        return f" (stored by a newer trax: its digest of version {version} cannot be compared)"
-    return " (other content)" if old["text"] == new["text"] else ""
+def _is_same(old: Description, new: Description) -> bool:
+    return old["digest"] == new["digest"] or ("code" in old and old["code"] == new.get("code"))
+
+
+def _are_comparable(old: Description, new: Description) -> bool:
+    if not old["digest"] or not new["digest"]:  # it is not given
+        return True
+    return are_comparable(old["digest"], new["digest"]) or are_comparable(
+        old.get("code", ""), new.get("code", "?:")
+    )
+
+
+def _changes(old: Description, new: Description) -> dict[str, str]:
+    """Return the changes of one argument, by the paths of the parts that have changed."""
+    if not _are_comparable(old, new):
+        return {"": f"{old['text']} -> {new['text']} ({_why_not(old['digest'])})"}
+    parts = outline.compare(outline.decode(old), outline.decode(new))
+    if parts and "" not in parts:
+        return parts
+    if outline.SAME_ITEMS in parts.get("", ""):
+        return {"": f"{old['text']} -> {new['text']} ({outline.SAME_ITEMS})"}
+    sides = [(side.get("type", ""), side["text"]) for side in (old, new)]
+    return {"": outline.change(*sides)}
+
+
+def _why_not(stored: str) -> str:
+    """Return the reason for which a stored digest cannot be compared with one of now."""
+    version = version_of(stored)
+    if version.partition(" ")[0] != VERSION:
+        return f"stored by a newer trax: its digest of version {version} cannot be compared"
+    return "the source of a function in it is missing, or was, so that it cannot be compared"
 
 
 def changed_error(
-    run: str, template: str, function: str, changed: dict[str, str]
+    run: str, template: str, function: str, changed: dict[str, list[str]]
 ) -> ArgumentsChangedError:
     """Return the error for a run that is called with other arguments.
 
-    `template` is that of the run's name, and `changed` has the differences by argument.
+    `template` is that of the run's name, and `changed` has the lines for each argument.
     """
     lines = [f"the run {run!r} is stored with other arguments:"]
-    lines += [f"  {name}: {text}" for name, text in changed.items()]
+    lines += [f"  {line}" for found in changed.values() for line in found]
     lines.append("To resume it, call it with the stored arguments.")
-    plain = [name for name, text in changed.items() if _PLAIN.fullmatch(text)]
+    plain = [name for name, found in changed.items() if _PLAIN.fullmatch(found[0])]
     if plain:
         longer = template + "".join(f"-{{{name}}}" for name in plain)
         lines.append(f"To keep a run for each value, give name={longer!r}.")

@@ -14,8 +14,9 @@ from trax.calls.creation import call_create
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
-from trax.calls.name_template import format_name
+from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
+from trax.calls.script import script_of
 from trax.errors import UsageError
 from trax.tracking.rng_discovery import OuterRngs
 
@@ -82,6 +83,10 @@ class Call:
             raise UsageError(f"the arguments of {name} do not fit: {error}") from error
         return format_name(self.options.name, values)
 
+    def fits_name(self, name: str) -> bool:
+        """Return whether a name is that of a run of the function, with some arguments."""
+        return fits_template(name, self.options.name)
+
     @cached_property
     def described(self) -> dict[str, dict[str, str]]:
         """The stored descriptions of the arguments that must stay the same."""
@@ -96,11 +101,14 @@ class Call:
             {k: value for k, value in self.arguments.items() if k in varying}
         )
 
-    @cached_property
-    def described_before(self) -> dict[str, dict[str, str]]:
-        """The descriptions of all arguments under the names from before ``renames``."""
-        names = {new: old for old, new in (self.options.renames or {}).items()}
-        return describe_where_possible(self.arguments, names)
+    def describe_again(self, *, version: str, is_renamed: bool) -> dict[str, dict[str, str]]:
+        """Return the descriptions of all arguments with digests of a version, where possible.
+
+        If `is_renamed`, they are those under the names from before ``renames``.
+        """
+        renames = self.options.renames if is_renamed else {}
+        names = {new: old for old, new in renames.items()}
+        return describe_where_possible(self.arguments, names, version=version)
 
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:
@@ -136,6 +144,11 @@ class Call:
         """Digests of the code of the loop and of ``replay_log``."""
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
+
+    @property
+    def script(self) -> str:
+        """The name of the file that the function is written in; empty if it has none."""
+        return script_of(self.function)
 
     def create(self) -> Any:
         """Return the first state."""

@@ -1,124 +1,114 @@
-"""Digests of values, the same in every process.
+"""Digests of values, the same in every process and under every version of Python and NumPy.
 
-They are made from a value's structure, as pickle would take it apart, and not from the bytes of a
-pickle: these also depend on which equal objects are one and the same.
+They are made from a value's structure, and not from the bytes of a pickle: these also depend on
+which equal objects are one and the same.
 
 A digest begins with the version of this method: ``"2:9f0c..."``. Those without a version are of
-version 1, the only one so far. The digests of a value differ between versions, so only digests of
-one version can be compared.
+version 1. The version also names a version of Python if the digest depends on it, since the value
+has a function that no name leads to and whose source is not there. Only digests of one version can
+be compared.
 """
 
 from __future__ import annotations
 
-import copyreg
-import inspect
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath
-from types import FunctionType, ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xxhash import xxh3_128
 
-from trax.calls.fingerprint import content
-from trax.storage.unpickler import present_name
-from trax.tracking.rng_state import canonical, seed_of
+from trax.calls.structure import LEAVES, take_apart
 
-__all__ = ["are_comparable", "digest_value", "version_of"]
+__all__ = ["VERSION", "Digester", "are_comparable", "digest_value", "version_of"]
+
+VERSION = "2"
 
 
-def digest_value(value: Any, names: Mapping[str, str], above: tuple[int, ...] = ()) -> str:
-    """Return the digest of a value; errors of its pickling are passed on.
+class Digester:
+    """Makes digests of values.
 
-    `names` has other names for classes, functions and modules, by their present ones; see
-    `present_name`. `above` has the ids of the objects that contain the value.
+    Parameters
+    ----------
+    names : mapping of str to str
+        Other names for classes, functions and modules, by their present ones; see `present_name`.
+    by_source : bool
+        Whether a function that no name leads to is digested by its source, if that is there, and
+        not by its bytecode.
+
+    Attributes
+    ----------
+    version : str
+        The version of all digests so far.
+    has_functions : bool
+        Whether they contain a function that no name leads to.
     """
-    digest = xxh3_128()
-    _feed(digest.update, value, names, above)
-    return digest.hexdigest()
+
+    def __init__(self, names: Mapping[str, str], *, by_source: bool = True) -> None:
+        self.version = VERSION
+        self.has_functions = False
+        self._names = names
+        self._by_source = by_source
+
+    def digest(self, value: Any, above: tuple[int, ...] = ()) -> str:
+        """Return the digest of a value, without its version; errors of its pickling are passed on.
+
+        `above` has the ids of the objects that contain the value.
+        """
+        digest = xxh3_128()
+        self._feed(digest.update, value, above)
+        return digest.hexdigest()
+
+    def digest_unordered(self, values: Any, above: tuple[int, ...] = ()) -> str:
+        """Return the digest of several values whose order does not count."""
+        return self.digest(sorted(self.digest(part, above) for part in values))
+
+    def _feed(self, update: Callable[[Any], None], value: Any, above: tuple[int, ...]) -> None:
+        kind = type(value)
+        if kind in LEAVES:
+            content = LEAVES[kind](value)
+            update(f"{kind.__name__}:{len(content)};".encode())
+            update(content)
+            return
+        if id(value) in above:
+            update(f"cycle:{above[::-1].index(id(value))};".encode())
+            return
+        found = take_apart(value, self._names, by_source=self._by_source)
+        self.has_functions |= found.kind == "function"
+        if found.python:
+            self.version = f"{VERSION} of Python {found.python}"
+        origin, attributes, items, pairs = (
+            found.origin,
+            found.attributes,
+            found.items,
+            found.pairs,
+        )
+        sizes = f"{len(origin)},{len(attributes)},{len(items)},{len(pairs)}"
+        update(f"{found.kind}:{sizes};".encode())
+        inside = (*above, id(value))
+        for part in origin:
+            self._feed(update, part, inside)
+        for name in sorted(attributes):
+            self._feed(update, name, inside)
+            self._feed(update, attributes[name], inside)
+        if found.kind == "set":
+            self._feed(update, self.digest_unordered(items, inside), inside)
+            return
+        for part in items:
+            self._feed(update, part, inside)
+        for key, part in pairs:
+            self._feed(update, key, inside)
+            self._feed(update, part, inside)
 
 
-def _feed(
-    update: Callable[[Any], None], value: Any, names: Mapping[str, str], above: tuple[int, ...]
-) -> None:
-    """Feed the structure of a value; `above` has the ids of the objects that contain it."""
+def digest_value(value: Any, names: Mapping[str, str]) -> str:
+    """Return the digest of a value, without its version; errors of its pickling are passed on.
 
-    def head(kind: str, size: int) -> None:
-        update(f"{kind}:{size};".encode())
-
-    def leaf(kind: str, content: Any) -> None:
-        view = memoryview(content).cast("B")
-        head(kind, len(view))
-        update(view)
-
-    inside = (*above, id(value))
-
-    def each(values: Iterable[Any]) -> None:
-        for part in values:
-            _feed(update, part, names, inside)
-
-    def unordered(values: Iterable[Any]) -> None:
-        for digest in sorted(digest_value(part, names, inside) for part in values):
-            leaf("part", digest.encode())
-
-    kind = type(value)
-    if id(value) in above:
-        head("cycle", above[::-1].index(id(value)))
-    elif kind is int:
-        leaf("int", hex(value).encode())
-    elif value is None or kind in (bool, float, complex):
-        leaf(kind.__name__, repr(value).encode())
-    elif kind is str:
-        leaf("str", value.encode("utf-8", "surrogatepass"))
-    elif kind in (bytes, bytearray):
-        leaf(kind.__name__, value)
-    elif isinstance(value, PurePath):
-        leaf("path", os.fsencode(value))
-    elif kind in (tuple, list):
-        head(kind.__name__, len(value))
-        each(value)
-    elif kind in (set, frozenset):
-        head(kind.__name__, len(value))
-        unordered(value)
-    elif kind is dict:
-        head("dict", len(value))
-        unordered(value.items())
-    elif (seed := seed_of(value)) is not None:  # its position is stored with the run
-        each([kind, type(canonical(value)), seed.entropy, seed.spawn_key])
-    elif isinstance(value, ModuleType):
-        leaf("module", present_name(value.__name__, names).encode())
-    elif isinstance(value, type) or inspect.isroutine(value):
-        name = f"{value.__module__}.{value.__qualname__}"
-        leaf("name", present_name(name, names).encode())
-        each(_distinctions(value))
-    else:
-        reduce = copyreg.dispatch_table.get(kind)
-        reduced = reduce(value) if reduce else value.__reduce_ex__(4)
-        head("object", 1)
-        if isinstance(reduced, str):
-            each([kind, reduced])
-        else:
-            function, args, *rest = reduced
-            state, items, pairs = [*rest, None, None, None][:3]
-            each([function, args, state, list(items or ())])
-            each([list(pairs)] if isinstance(value, OrderedDict) else [dict(pairs or ())])
-
-
-def _distinctions(routine: Any) -> list[Any]:
-    """Return the parts of a function that its name does not determine."""
-    owner = getattr(routine, "__self__", None)
-    if owner is not None and not isinstance(owner, ModuleType):
-        return [owner]
-    if isinstance(routine, FunctionType) and "<" in routine.__qualname__:
-        cells = [cell.cell_contents for cell in routine.__closure__ or ()]
-        code = repr(content(routine.__code__))
-        return [code, routine.__defaults__, routine.__kwdefaults__, cells]
-    return []
+    `names` is that of `Digester`.
+    """
+    return Digester(names).digest(value)
 
 
 def version_of(digest: str) -> str:
-    """Return the version of a digest, in digits."""
+    """Return the version of a digest, such as ``"2"``."""
     return digest.rpartition(":")[0] or "1"
 
 

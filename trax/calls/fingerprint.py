@@ -1,4 +1,4 @@
-"""Digests of bytecode, by which a change of the code is noticed."""
+"""Digests of code, by which a change is noticed."""
 
 from __future__ import annotations
 
@@ -9,34 +9,45 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-__all__ = ["content", "fingerprint"]
+from trax.calls.bytecode import content
+from trax.calls.syntax import syntax_of
+
+__all__ = ["changed_names", "fingerprint"]
+
+_UNDER = " under Python "
 
 
 def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str, str]:
-    """Return a digest of the bytecode of each function that has any.
+    """Return digests of the code of each function that has any, by texts that name it.
 
-    Bytecode differs between versions of Python. The version is a part of each name, so that digests
-    of different versions are not compared.
+    One is of its syntax tree, if there is source. The other is of its bytecode, which differs
+    between versions of Python: the version is a part of the text.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = {}
     for name, function in functions.items():
         code = getattr(getattr(function, "__func__", function), "__code__", None)
-        if isinstance(code, CodeType):
-            found[f"{name} under Python {version}"] = xxh3_64_hexdigest(
-                repr(content(code)).encode()
-            )
+        if not isinstance(code, CodeType):
+            continue
+        found[f"{name}{_UNDER}{version}"] = _digest(repr(content(code)))
+        syntax = syntax_of(code)
+        if syntax is not None:
+            found[name] = f"2:{_digest(syntax)}"
     return found
 
 
-def content(code: CodeType) -> tuple[Any, ...]:
-    """Return the instructions, names and constants of bytecode, without its place in a file."""
-    constants = [
-        content(value) if isinstance(value, CodeType) else _stable(value)
-        for value in code.co_consts
-    ]
-    return code.co_code, code.co_names, code.co_varnames, constants
+def changed_names(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """Return the names of the functions whose code has changed, as far as that can be known."""
+    changed = []
+    for described, digest in present.items():
+        name, under, _ = described.partition(_UNDER)
+        before = stored.get(described, digest)
+        is_told = under and name in stored and name in present  # by its syntax tree
+        is_comparable = before.rpartition(":")[0] == digest.rpartition(":")[0]
+        if before != digest and is_comparable and not is_told:
+            changed.append(name)
+    return changed
 
 
-def _stable(value: Any) -> Any:
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else value
+def _digest(text: str) -> str:
+    return xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass"))

@@ -18,6 +18,7 @@ from trax.calls.arguments import check_argument
 from trax.calls.creation import check_create
 from trax.calls.log_mode import REPLACE
 from trax.calls.name_template import check_template
+from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
@@ -62,7 +63,7 @@ def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _callable(name: str) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value is not None and not callable(value):
-            raise UsageError(f"{name} must be callable, not {value!r}")
+            raise UsageError(f"{name} must be callable, not {show(value)}")
         return value
 
     return check
@@ -71,7 +72,7 @@ def _callable(name: str) -> Callable[[Any], Any]:
 def _whole_number(name: str) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+            raise UsageError(f"{name} must be a whole number of at least 1, not {show(value)}")
         return value
 
     return check
@@ -81,7 +82,7 @@ def _check_varying(varying: Any) -> tuple[str, ...]:
     if isinstance(varying, str):
         return (varying,)
     if not isinstance(varying, Iterable):
-        raise UsageError(f"varying must be a tuple of argument names, not {varying!r}")
+        raise UsageError(f"varying must be a tuple of argument names, not {show(varying)}")
     return tuple(varying)
 
 
@@ -93,7 +94,7 @@ def _fit_varying(varying: tuple[str, ...], arguments: Sequence[str]) -> None:
 def _check_sync(sync: Any) -> Sync:
     words = get_args(Sync)
     if sync not in words:
-        raise UsageError(f"sync must be one of {', '.join(map(repr, words))}, not {sync!r}")
+        raise UsageError(f"sync must be one of {', '.join(map(repr, words))}, not {show(sync)}")
     checked: Sync = sync
     return checked
 
@@ -108,7 +109,7 @@ def _check_renames(renames: Any) -> dict[str, str]:
     if renames is None:
         return {}
     if not isinstance(renames, Mapping):
-        raise UsageError(f"renames must be a mapping of old names to new ones, not {renames!r}")
+        raise UsageError(f"renames must be a mapping of old names to new ones, not {show(renames)}")
     for name in (*renames, *renames.values()):
         if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
             raise UsageError(

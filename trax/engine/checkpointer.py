@@ -116,6 +116,7 @@ class Checkpointer:
             "varying": call.varying,
             "code": call.code,
             "function": call.function.__qualname__,
+            "script": call.script,
             **tracked,
             "version": call.options.version,
         }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
 from trax.engine.registry import TAKEN_OVER, Active, abandoned
-from trax.engine.resume import Opened, load_finished, open_held
+from trax.engine.resume import Opened, is_superseded, load_finished, open_held
 from trax.engine.session import Session, open_session
 from trax.errors import StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
@@ -169,10 +169,11 @@ class Lifecycle:
             keep=options.keep,
             report=notices.warn,
             fresh=self._fresh,
+            is_superseded=lambda: is_superseded(self._call, self._store),
             deferred=self._deferral.is_deferred,
         )
         try:
-            opened = open_held(self._call, self._store, hold)
+            opened = open_held(self._call, self._store, hold, fresh=self._fresh)
             tracking = self._track(opened, hold.writer.run)
             if opened.done:
                 hold.close()

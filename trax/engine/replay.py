@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
-from trax.calls.digest import are_comparable
-from trax.calls.fingerprint import fingerprint
+from trax.calls.fingerprint import changed_names, fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.errors import CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, decode, decode_finding
@@ -152,14 +151,11 @@ def tell_changed_code(
 
     `code` has the digests of the present code, and `consequence` is the end of the notice.
     """
-    stored = meta.get("code", {})
-    for described, digest in code.items():
-        before = stored.get(described, digest)
-        if before != digest and are_comparable(before, digest):
-            notices.info(
-                f"{name}: the code of {described.partition(' under ')[0]} has changed since the "
-                f"checkpoint was stored; {consequence}"
-            )
+    for changed in changed_names(meta.get("code", {}), code):
+        notices.info(
+            f"{name}: the code of {changed} has changed since the checkpoint was stored; "
+            f"{consequence}"
+        )
 
 
 def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:

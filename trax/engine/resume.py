@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.calls.arguments import changed_error, differences
+from trax.calls.arguments import FORMER_VERSION, changed_error, differences
+from trax.calls.digest import version_of
 from trax.calls.log_mode import describe
+from trax.display import show
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
+from trax.engine.similar import tell_similar
 from trax.errors import UsageError
 from trax.storage.codec import decode
 from trax.tracking.rng_state import track
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Opened", "load_finished", "open_held"]
+__all__ = ["Opened", "is_superseded", "load_finished", "open_held"]
 
 _FIXED = (int, float, complex, str, bytes)
 
@@ -80,8 +84,19 @@ def load_finished(call: Call, store: Store) -> Opened | None:
     return _finished(call, store, replayed)
 
 
-def open_held(call: Call, store: Store, hold: HeldRun) -> Opened:
-    """Recover the state of a run that is locked, or create it.
+def is_superseded(call: Call, store: Store) -> bool:
+    """Return whether a stored run has no step, so that a call with other arguments replaces it.
+
+    It is left behind by a mistake in the arguments that is found before the first step.
+    """
+    meta = store.peek(call.name)
+    if not meta or meta.get("step") != 0 or meta.get("done") or store.has_log(call.name):
+        return False
+    return not _other_function(call, meta) and bool(_changed_arguments(call, meta))
+
+
+def open_held(call: Call, store: Store, hold: HeldRun, *, fresh: bool = False) -> Opened:
+    """Recover the state of a run that is locked, or create it; `fresh` is that of the call.
 
     Raises
     ------
@@ -93,12 +108,15 @@ def open_held(call: Call, store: Store, hold: HeldRun) -> Opened:
         The stored run is of another function, version or log mode.
     """
     if hold.aside:
-        notices.info(f"{call.name} starts over; the stored run is kept in {hold.aside}")
+        why = "" if fresh else " with other arguments, since it had no step"
+        notices.info(f"{call.name} starts over{why}; the stored run is kept in {hold.aside}")
     recovery = store.recover(call.name)
     if recovery is not None and recovery.found:
         return _resume(call, store, hold, recovery)
     if recovery is not None:
         hold.writer.adopt(recovery)
+    if not fresh and not hold.aside:
+        tell_similar(call, store)
     return Opened(_create(call))
 
 
@@ -108,9 +126,9 @@ def _create(call: Call) -> Any:
     if not call.log_mode.is_logged and isinstance(state, _FIXED):
         notices.warn(
             f"with replay_log=None the loop {call.name} must change its state in place, and "
-            f"{state!r} cannot be changed: nothing that the loop does is stored. Let create return "
-            "an object, such as a list, a dict or a model; or leave replay_log out, and yield the "
-            "new state"
+            f"{show(state)} cannot be changed: nothing that the loop does is stored. Let create "
+            "return an object, such as a list, a dict or a model; or leave replay_log out, and "
+            "yield the new state"
         )
     return state
 
@@ -189,20 +207,34 @@ def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
 
 
 def _check_function(call: Call, meta: dict[str, Any]) -> None:
-    """Refuse a run of another function that happens to have the same name."""
-    mine = call.function.__qualname__
-    theirs = meta.get("function", mine)
-    if theirs != mine and not call.options.is_named:
+    """Refuse a run of another function, or of another script, that has the same name."""
+    difference = _other_function(call, meta)
+    if difference:
         raise UsageError(
-            f"the run {call.name!r} was written by {theirs}, and this is {mine}.\n"
+            f"the run {call.name!r} was written by {difference}.\n"
             f"Give this function a name of its own, as in name={_other_name(call)!r}.\n"
-            f"Or, if it is the same function and was moved, give name={call.name!r}."
+            "Or give it a directory of its own, as in traxdir='.trax-2'.\n"
+            f"Or, if it is the same function and was moved or renamed, give name={call.name!r}.\n"
+            f"Or start over with {call.function.__name__}.fresh(...)."
         )
+
+
+def _other_function(call: Call, meta: dict[str, Any]) -> str:
+    """Return the difference between the function that wrote a run and the call's, if any."""
+    mine, script = call.function.__qualname__, call.script
+    theirs, stored = meta.get("function", mine), meta.get("script", "")
+    if call.options.is_named or (mine == theirs and (script == stored or not script or not stored)):
+        return ""
+    if mine == theirs:
+        mine, theirs = f"{script}.{mine}", f"{stored}.{theirs}"
+    return f"{theirs}, and this is {mine}"
 
 
 def _other_name(call: Call) -> str:
     name = call.function.__qualname__.replace(".<locals>", "")
-    return name if name != call.name else f"{name}-2"
+    if name == call.name:
+        return f"{call.script}-{name}" if call.script else f"{name}-2"
+    return name
 
 
 def _check_version(call: Call, meta: dict[str, Any]) -> None:
@@ -211,22 +243,33 @@ def _check_version(call: Call, meta: dict[str, Any]) -> None:
 
 
 def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
+    changed = _changed_arguments(call, meta)
+    if changed:
+        raise changed_error(call.name, call.options.name, call.function.__name__, changed)
+
+
+def _changed_arguments(call: Call, meta: dict[str, Any]) -> dict[str, list[str]]:
     stored = meta.get("arguments")
     if stored is None:  # it was written by `Trax`, which has no arguments
-        return
+        return {}
     kept = {name: value for name, value in stored.items() if name not in call.options.varying}
-    lines = _changed(call, kept, call.described)
-    if lines:
-        raise changed_error(call.name, call.options.name, call.function.__name__, lines)
+    return _changed(call, kept, call.described)
 
 
-def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]:
+def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, list[str]]:
     """Return the differences between arguments, apart from renamed classes."""
-    lines = differences(stored, given)
-    if lines and call.options.renames:
-        others = differences(stored, call.described_before)
-        lines = {name: line for name, line in lines.items() if name in others}
-    return lines
+    version = next(map(version_of, (one["digest"] for one in stored.values())), "")
+    if version == FORMER_VERSION:
+        given = given | _only(given, call.describe_again(version=version, is_renamed=False))
+    found = differences(stored, given)
+    if found and call.options.renames:
+        others = differences(stored, call.describe_again(version=version, is_renamed=True))
+        found = {name: lines for name, lines in found.items() if name in others}
+    return found
+
+
+def _only(names: Collection[str], described: dict[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in described.items() if name in names}
 
 
 def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
+from trax.display import show
 from trax.errors import UsageError
 from trax.policies import seconds
 
@@ -28,7 +29,7 @@ def check_time_limit(limit: TimeLimit) -> float | Literal["auto"] | None:
         return seconds(limit, "time_limit")
     except UsageError:
         raise UsageError(
-            f"time_limit must be a positive number of seconds or a timedelta, not {limit!r}.\n"
+            f"time_limit must be a positive number of seconds or a timedelta, not {show(limit)}.\n"
             "Or give 'auto', or None for none."
         ) from None
 

@@ -25,6 +25,7 @@ from signal import Signals
 from types import FrameType
 from typing import Any
 
+from trax.display import show
 from trax.errors import UsageError
 from trax.storage.process import in_child, process
 
@@ -60,7 +61,7 @@ def _check_signal(one: Any) -> Signals:
         checked = Signals[one] if isinstance(one, str) else Signals(one)
     except (KeyError, ValueError):
         raise UsageError(
-            f"signals names {one!r}, which is not a signal on this system.\n"
+            f"signals names {show(one)}, which is not a signal on this system.\n"
             "Write it as 'SIGUSR1' or signal.SIGUSR1."
         ) from None
     if checked.name in _UNCATCHABLE:

@@ -16,6 +16,7 @@ __all__ = [
     "FileName",
     "decode_run",
     "encode_run",
+    "given_path",
     "store_path",
     "temporary",
 ]
@@ -30,9 +31,14 @@ _LONGEST = 200
 
 def store_path(traxdir: str | os.PathLike[str] | None = None) -> str:
     """Return the path of a store; None means ``$TRAX_DIR``, or ``.trax`` if that is not set."""
+    return os.path.realpath(given_path(traxdir))
+
+
+def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
+    """Return the same as it was given, with its links."""
     if traxdir is None:
         traxdir = os.environ.get("TRAX_DIR") or ".trax"
-    return os.path.realpath(os.path.expanduser(os.fspath(traxdir)))
+    return os.path.abspath(os.path.expanduser(os.fspath(traxdir)))
 
 
 class FileName(NamedTuple):

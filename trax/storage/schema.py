@@ -135,6 +135,7 @@ _META: dict[str, _Check] = {
     "varying": _is_arguments,
     "code": _is_mapping(_is_text),
     "function": _is_text,
+    "script": _is_text,
     "version": _is_below(_STEPS, 1),
     "drawn": _is_list(_is_text),
     "generators": _is_places,

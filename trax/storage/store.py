@@ -14,11 +14,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from trax.errors import StorageError, UsageError
 from trax.storage.checkpoint import read_meta
-from trax.storage.filenames import FileName, decode_run, encode_run, store_path
+from trax.storage.filenames import FileName, decode_run, encode_run, given_path, store_path
 from trax.storage.filesystem import (
     Directory,
     LocalDirectory,
@@ -32,12 +33,14 @@ from trax.storage.filesystem import (
 from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
-from trax.storage.records import Damage, Forged, NewerVersion
+from trax.storage.records import HEADER_SIZE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 from trax.storage.schema import Sync
 
 __all__ = ["Store"]
+
+_SCANNED = 500  # runs, at most, of which the newest are looked for
 
 
 class Store:
@@ -56,11 +59,34 @@ class Store:
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
         self.path = store_path(traxdir)
+        _check_link(given_path(traxdir))
         self._key = find_key(self.path)
+
+    def at(self, path: str | os.PathLike[str]) -> Store:
+        """Return the store in another directory."""
+        return Store(path)
 
     def run_path(self, name: str) -> str:
         """Return the directory of a run's files, whether it exists or not."""
         return os.path.join(self.path, "runs", encode_run(name))
+
+    def newest_runs(self, count: int) -> list[str]:
+        """Return the names of the runs whose files came or went last, at most so many."""
+        found = []
+        with contextlib.suppress(OSError), os.scandir(os.path.join(self.path, "runs")) as runs:
+            for entry in islice(runs, _SCANNED):
+                with contextlib.suppress(OSError, ValueError):
+                    found.append((entry.stat().st_mtime, decode_run(entry.name)))
+        return [name for _, name in sorted(found, reverse=True)[:count]]
+
+    def has_log(self, name: str) -> bool:
+        """Return whether anything is in the logs of a run, be it valid or not."""
+        path = self.run_path(name)
+        logs = [
+            file for file in map(FileName.parse, self.files(name)) if file and file.kind == "log"
+        ]
+        with storage_errors("reading", path):
+            return any(os.stat(os.path.join(path, str(log))).st_size > HEADER_SIZE for log in logs)
 
     def files(self, name: str) -> list[str]:
         """Return the names of a run's files, sorted; an empty list if there is no run."""
@@ -125,12 +151,13 @@ class Store:
         keep: int,
         report: Callable[[str], None],
         fresh: bool = False,
+        is_superseded: Callable[[], bool] = lambda: False,
         deferred: bool = False,
     ) -> HeldRun:
         """Hold a run for writing; closing it releases the lock.
 
-        If `fresh`, the run's files are moved aside first, for a fresh start. The other options are
-        those of `RunWriter`.
+        If `fresh`, or if `is_superseded` returns true when the run is locked, its files are moved
+        aside first, for a fresh start. The other options are those of `RunWriter`.
 
         Raises
         ------
@@ -141,7 +168,7 @@ class Store:
         with storage_errors("opening", self.path):
             lock = self._lock(name)
             try:
-                aside = self._move_aside(name) if fresh else None
+                aside = self._move_aside(name) if fresh or is_superseded() else None
                 make_directory(self.run_path(name))
                 directory = self._directory(name)
                 writer = RunWriter(
@@ -210,6 +237,18 @@ class Store:
             new_private(os.path.join(self.path, ".gitignore")) as file,
         ):
             file.write("*\n")
+
+
+def _check_link(path: str) -> None:
+    """Refuse a path that leads to nothing by a link, such as to a disk that is not mounted."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.exists(path):
+        raise StorageError(
+            f"{path} is a link to {os.readlink(path)}, which is not there.\n"
+            "Mount the disk that it is on, or make that directory.\n"
+            f"Or remove the link, so that trax makes {path} itself."
+        )
 
 
 def _check_case(path: str) -> None:

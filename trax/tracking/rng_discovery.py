@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from types import FrameType, ModuleType
 from typing import Any
 
+from trax.display import show
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
 from trax.tracking.references import References, attributes, closure, references
@@ -50,7 +51,7 @@ def check_rng(rng: Any) -> tuple[Any, ...] | None:
     for each in named:
         if not is_rng(each):
             raise UsageError(
-                f"rng takes RNGs that have a state, a list of them, or None; not {each!r}.\n"
+                f"rng takes RNGs that have a state, a list of them, or None; not {show(each)}.\n"
                 "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
                 "torch.Generator.\n"
                 "Give None to leave random numbers alone."

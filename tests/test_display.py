@@ -1,0 +1,70 @@
+"""Short texts for values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trax
+from trax.display import show
+
+
+class Nameless:
+    """Has no text."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_a_large_integer_is_shortened_wherever_it_is() -> None:
+    """Python refuses to write more than 4,300 of its digits."""
+    for value in (2**20000, -(3**20000), [2**20000], {"n": (2**20000,)}):
+        assert "..." in show(value)
+    assert show(10**50) == "100000000000000000...0000000000000000000"
+
+
+def test_a_value_without_a_text_is_shown_by_its_type() -> None:
+    """And so is one whose class has the name of another type."""
+    assert show([Nameless()]) == "[<Nameless instance>]"
+    assert "array" in show(type("array", (), {"__len__": lambda self: 1})())
+
+
+def test_a_text_is_one_line_that_moves_no_cursor() -> None:
+    """Whatever a `__repr__` gives."""
+
+    class Hostile:
+        def __repr__(self) -> str:
+            return "a\x1b[2J\n  b\u202e"
+
+    assert show(Hostile()) == "a\\x1b[2J b\\u202e"
+    assert "\n" not in show(np.zeros((3, 3)))
+    assert show("naïve\ud800") == "'naïve\\ud800'"
+
+
+def test_a_text_is_short() -> None:
+    """Whatever is in the value."""
+    for value in ("a" * 10**6, list(range(10**5)), {str(i): "x" * 99 for i in range(99)}):
+        assert len(show(value)) < 200
+    assert show({2: 1, 1: 2}) == "{2: 1, 1: 2}"
+
+
+@pytest.mark.parametrize("value", [-(2**20000), Nameless()], ids=["large", "nameless"])
+def test_a_value_without_a_text_breaks_no_message(value: Any) -> None:
+    """As an option, in a name, as an argument, and as a state."""
+    for option in ({"every_steps": value}, {"varying": value}, {"sync": value}, {"name": value}):
+        with pytest.raises(trax.UsageError, match=r"\.\.\.|Nameless"):
+            trax.resumable(create=int, **option)(loop)
+    with pytest.raises(trax.UsageError, match="cannot be formatted"):
+        trax.resumable(create=int, name="loop-{data!r}")(loop)(data=[value])
+    trax.resumable(create=lambda data: data, replay_log=None, name="none")(loop)(value).result()
+    trax.resumable(create=int)(loop)(data=[value]).result()
+    with pytest.raises(trax.ArgumentsChangedError, match="data"):
+        trax.resumable(create=int)(loop)(data=[1]).result()
+
+
+def loop(state: Any, data: Any) -> Iterator[Any]:
+    """Make one step."""
+    yield data

@@ -1,0 +1,61 @@
+"""Short texts for the user's values, to be shown in messages."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from itertools import islice
+from typing import Any
+
+__all__ = ["show"]
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_BREAK = re.compile(r"\s*\n\s*")
+_LARGE = 4000  # bits; Python refuses to write integers of more than 4,300 digits
+
+
+class _Repr(reprlib.Repr):
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = length
+
+    def repr1(self, x: Any, level: int) -> str:
+        # It looks at the name of a type alone, so that a class named `array` is taken for that one.
+        try:
+            return super().repr1(x, level)
+        except Exception:  # noqa: BLE001  # a __repr__ may raise anything
+            return f"<{type(x).__name__} instance>"
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() < _LARGE:
+            return super().repr_int(x, level)
+        digits = hex(x)
+        return f"{digits[:18]}...{digits[-15:]}"
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """Show the first items in their order, which counts."""
+        if x and level <= 0:
+            return "{...}"
+        shown = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        ]
+        return f"{{{', '.join(shown + ['...'] * (len(x) > self.maxdict))}}}"
+
+
+def show(value: Any, length: int = 80) -> str:
+    """Return a text for a value: in one line, shortened, without addresses; it never raises.
+
+    Examples
+    --------
+    >>> show(list(range(100)))
+    '[0, 1, 2, 3, 4, 5, ...]'
+    >>> show(2**20000)
+    '0x1000000000000000...000000000000000'
+    """
+    text = _BREAK.sub(" ", _ADDRESS.sub("", _Repr(length).repr(value)))
+    if len(text) > 2 * length:
+        text = f"{text[:length]}..."
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
