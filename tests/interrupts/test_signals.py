@@ -909,6 +909,20 @@ def test_a_second_sigterm_ends_a_step_in_c_code() -> None:
     assert trax.load("loop") == 1
 
 
+def test_the_descriptor_for_signals_is_left_to_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would warn of another one; without it trax sets one while a run is open."""
+    monkeypatch.setitem(sys.modules, "trio", None)
+    with counting(-1, nothing)() as run:
+        next(run)
+        assert signal.set_wakeup_fd(-1) == -1
+    monkeypatch.delitem(sys.modules, "trio")
+    with counting(-1, nothing)() as run:
+        next(run)
+        descriptor = signal.set_wakeup_fd(-1)
+        assert descriptor != -1
+        signal.set_wakeup_fd(descriptor)
+
+
 @pytest.mark.parametrize("how", ["default", "handled"])
 def test_a_step_in_c_code_survives_what_need_not_end_it(how: str) -> None:
     """One signal, whose step is finished; and any number if a handler decides what they mean."""

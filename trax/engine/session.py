@@ -14,6 +14,7 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from trax.engine.checkpointer import Checkpointer
+from trax.engine.explain import note_fold, note_state
 from trax.engine.items import Items, Remaining, SizedRemaining
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
@@ -71,6 +72,8 @@ class Session:
         self.run_id = hold.writer.run
         self.is_counted = False
         self.unsaved: TraxError | None = None
+        self._first_type = type(opened.state)
+        self._has_create = call.options.create is not None
         self._mode = call.log_mode
         self._fold = self._mode.fold
         self._clock = process.monotonic
@@ -181,7 +184,11 @@ class Session:
                 break
         if self._items is not None:
             context += self._items.step()
-        state = self._fold(self.state, increment)
+        try:
+            state = self._fold(self.state, increment)
+        except Exception as error:
+            note_fold(error, self.state, increment)
+            raise
         if self._tracking.inner:
             context += self._tracking.folded()
         if is_due:
@@ -300,6 +307,14 @@ class Session:
             self.checkpoint()
 
     # -- the end ---------------------------------------------------------------------------
+
+    def explain(self, error: BaseException) -> None:
+        """Add a note to an exception of the loop, if the state explains it."""
+        is_resumed = self.resumed_at is not None
+        has_create = self._has_create
+        note_state(
+            error, self.state, self._first_type, has_create=has_create, is_resumed=is_resumed
+        )
 
     def end_progress(self) -> None:
         """Leave the progress bar at the last step."""

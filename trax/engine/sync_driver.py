@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from trax.engine.driver import Driver
+from trax.engine.explain import yield_from_error
 
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
@@ -173,7 +174,10 @@ def _drive(
     except GeneratorExit:  # left at a yield: the code that drops the loop closes the run
         raise
     except BaseException as error:
-        _abort(lifecycle, error)
+        explained = yield_from_error(error)
+        _abort(lifecycle, explained or error)
+        if explained is not None:
+            raise explained from error
         raise
     lifecycle.stop_request.act(lifecycle.step)
 

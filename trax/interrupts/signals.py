@@ -139,8 +139,7 @@ class Watch:
             _watches.append(self)
         for number in self.signals:
             _install(number)
-        if any(not callable(_before.get(number)) for number in _installed):
-            _wakeup.begin()
+        _begin_wakeup()
 
     def end(self) -> None:
         """Stop watching."""
@@ -224,6 +223,14 @@ def _end_if_stuck(number: int) -> None:
 
 
 _wakeup = Wakeup(_end_if_stuck)
+
+
+def _begin_wakeup() -> None:
+    """Let a thread be told of signals, if one could have to end the process."""
+    if "trio" in sys.modules:  # it warns if any descriptor but its own is set
+        _wakeup.end()
+    elif any(not callable(_before.get(number)) for number in _installed):
+        _wakeup.begin()
 
 
 def _install(number: int) -> None:
