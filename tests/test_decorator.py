@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -157,6 +158,15 @@ async def coroutine(state: int) -> Any:
     return 1
 
 
+def with_state(state: int) -> Iterator[int]:
+    yield 1
+
+
+class Callable:
+    def __call__(self, state: int) -> Iterator[int]:
+        yield 1
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -164,6 +174,10 @@ async def coroutine(state: int) -> Any:
         (42, "not a generator function"),
         (coroutine, "coroutine function"),
         (no_state, "no parameter for the state"),
+        (list, r"got the class list instead of a function.\nTo .*create=list"),
+        (functools.partial(no_state), "got a functools.partial"),
+        (functools.cache(with_state), "functools.cache returns the same generator"),
+        (Callable(), r"got 'Callable', which is not a generator function.\nWrite"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(function: Any, message: str, store_here: Path) -> None:

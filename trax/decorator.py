@@ -180,7 +180,9 @@ _show_options()
 def _check_function(function: Any) -> Callable[..., Any]:
     """Return the plain function that is decorated, if it can be run."""
     plain = inspect.unwrap(getattr(function, "__func__", function))
-    described = getattr(plain, "__qualname__", repr(plain))
+    if not inspect.isfunction(plain):
+        raise _no_function_error(plain)
+    described = plain.__qualname__
     if inspect.iscoroutinefunction(plain):
         raise UsageError(
             f"{described} is a coroutine function, which cannot be resumed.\n"
@@ -192,9 +194,33 @@ def _check_function(function: Any) -> Callable[..., Any]:
             "Its body needs at least one 'yield', which hands out an increment.\n"
             "@trax.resumable must be directly above its def, @classmethod or @staticmethod."
         )
+    if isinstance(function, type(functools.cache(len))):
+        raise UsageError(
+            f"{described} cannot be resumed: functools.cache returns the same generator again.\n"
+            "Take it away: trax stores the result of a run itself."
+        )
     checked: Callable[..., Any] = plain
     check_parameters(checked, 1)
     return checked
+
+
+def _no_function_error(given: Any) -> UsageError:
+    """Return the error for something else than a function under the decorator."""
+    if isinstance(given, type):
+        return UsageError(
+            f"resumable() got the class {given.__qualname__} instead of a function.\n"
+            f"To create the state with it, write @trax.resumable(create={given.__qualname__})."
+        )
+    if isinstance(given, functools.partial):
+        return UsageError(
+            "resumable() got a functools.partial, which has no name.\n"
+            "Decorate the function itself, and give it the values when you call it."
+        )
+    return UsageError(
+        f"resumable() got {type(given).__name__!r}, which is not a generator function.\n"
+        "Write @trax.resumable above the def of one, also of a method.\n"
+        "Options are given by name, as in @trax.resumable(create=int)."
+    )
 
 
 def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:

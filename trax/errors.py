@@ -52,6 +52,10 @@ class UsageError(TraxError, ValueError):
     """trax was called in a way that cannot work; nothing was stored or changed."""
 
 
+class CallError(UsageError, TypeError):
+    """A function was called with arguments that do not fit it; also a `TypeError`, as in Python."""
+
+
 class NotFoundError(TraxError, LookupError):
     """Nothing is stored under this name, and there is no ``create`` to make a first state."""
 

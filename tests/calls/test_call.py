@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -34,7 +36,7 @@ def add_up(state: int, n: int) -> Iterator[int]:
 
 def test_arguments_that_do_not_fit_are_a_type_error_of_the_call() -> None:
     """As for any function, at the call and not at the first next."""
-    with pytest.raises(TypeError, match="missing a required argument: 'n'"):
+    with pytest.raises(TypeError, match="missing the argument 'n'"):
         add_up()  # type: ignore[call-arg]
 
 
@@ -63,8 +65,38 @@ def test_another_object_is_another_argument() -> None:
 
 def test_arguments_that_do_not_fit_are_said_where_only_the_name_is_needed() -> None:
     """As `load` needs it."""
-    with pytest.raises(trax.UsageError, match="arguments of add_up do not fit: too many"):
+    with pytest.raises(trax.UsageError, match="got 2 positional arguments"):
         add_up.load(1, 2)
+
+
+def test_what_a_decorator_has_made_of_the_generator_is_named() -> None:
+    """Not that it lacks an attribute which only trax looks for."""
+
+    @trax.resumable(create=int)  # type: ignore[arg-type]
+    @contextlib.contextmanager
+    def managed(state: int) -> Iterator[int]:
+        yield state
+
+    with pytest.raises(trax.UsageError, match=r"managed\(\) returned '_GeneratorContextManager'"):
+        managed().result()
+
+
+def test_a_method_under_another_decorator_may_return_its_generator() -> None:
+    """As one that only looks at the arguments does."""
+
+    def checked(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+
+    @trax.resumable(create=int)
+    @checked
+    def loop(state: int, n: int) -> Iterator[int]:
+        yield n
+
+    assert loop(n=3).result() == 3
 
 
 def test_code_is_digested_once_a_call() -> None:

@@ -33,6 +33,11 @@ def good(state: int, n: int) -> Iterator[int]:
         ({"policy": 1}, "policy must be callable"),
         ({"create": 1}, "create must be callable"),
         ({"replay_log": 1}, "replay_log must be callable"),
+        ({"create": 0}, "Write create=int or create=lambda: 0"),
+        ({"replay_log": lambda state: state}, "called with 2 arguments, which .*<lambda> does not"),
+        ({"replay_log": lambda: 0}, "Write a function that does, as in replay_log=lambda state, "),
+        ({"policy": lambda: True}, "policy is called with 1 arguments"),
+        ({"version": 2, "migrate": lambda state: state}, "migrate is called with 2 arguments"),
         ({"create": lambda seed: seed}, "create needs 'seed'"),
         ({"create": lambda state: state}, "create needs 'state'"),
         ({"name": "run-{state}"}, "'state', which is not an argument"),
@@ -141,3 +146,8 @@ def test_one_option_can_be_checked_alone() -> None:
     """It has the type that the checked options have."""
     assert check_option("renames", None) == {}
     assert check_option("varying", "n") == ("n",)
+
+
+def test_a_builtin_without_a_signature_is_taken_as_it_is() -> None:
+    """Nobody knows what it takes."""
+    trax.resumable(create=int, replay_log=max)(good)

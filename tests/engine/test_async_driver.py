@@ -597,6 +597,37 @@ def test_a_run_that_was_opened_and_not_begun_does_not_lock_out_the_next_call(
         gc.collect()
 
 
+def test_an_ordinary_for_is_told_to_be_an_async_one() -> None:
+    """Rather than that the run is not iterable; nothing is opened."""
+    run = squares(n=3)
+    with pytest.raises(TypeError, match="Write 'async for"):
+        list(run)
+    assert isinstance(run, AsyncIterator)
+
+
+def test_a_run_continues_after_a_generator_that_went_through_it_is_closed(
+    library: Asyncio,
+) -> None:
+    """As an ordinary one does after yield from."""
+
+    async def watched(run: AsyncIterator[int]) -> AsyncIterator[int]:
+        async for square in run:
+            yield square
+
+    async def main() -> None:
+        async with squares(n=6) as run:
+            watching = watched(run)
+            async for square in watching:
+                if square == 4:
+                    break
+            await watching.aclose()  # type: ignore[attr-defined]
+            assert await anext(run) == 9
+            assert [square async for square in watched(run)] == [16, 25]
+            assert run.done
+
+    library.run(main)
+
+
 def test_a_run_of_a_task_that_lives_is_not_taken_over(library: Asyncio) -> None:
     """Between two steps its task may be doing anything; once it has ended, the run is abandoned."""
     ready = threading.Event()
@@ -608,8 +639,10 @@ def test_a_run_of_a_task_that_lives_is_not_taken_over(library: Asyncio) -> None:
         await library.forever()
 
     async def intrude() -> None:
-        with pytest.raises(trax.LockedError, match="this very process"):
+        with pytest.raises(trax.LockedError, match="this very process") as caught:
             await anext(squares(n=6))
+        assert "another task or thread" in str(caught.value)
+        assert "name='run-{seed}'" in str(caught.value)
 
     async def main() -> None:
         await library.cancel(drive, ready, first=intrude)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,39 @@ def test_remaining_refuses_what_has_no_order() -> None:
 
     with pytest.raises(trax.UsageError, match="Sort them"):
         loop().result()
+
+
+def test_remaining_takes_no_async_iterable() -> None:
+    """In an async loop neither: that is said, and not that something is not iterable."""
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    @trax.resumable(create=int)
+    async def loop(n: int) -> AsyncIterator[int]:
+        for _ in trax.remaining(numbers()):  # type: ignore[arg-type]
+            yield 1
+
+    with pytest.raises(trax.UsageError, match="Collect the items first"):
+        asyncio.run(loop().result())
+
+
+def test_remaining_works_in_an_async_loop() -> None:
+    """Items that are done are compared there as well."""
+
+    @trax.resumable(create=list, replay_log=lambda done, item: [*done, item], varying="of")
+    async def loop(done: list[str], of: str) -> AsyncIterator[str]:
+        for item in trax.remaining(of):
+            yield item
+
+    async def begin() -> None:
+        async with loop(of="abc") as run:
+            await anext(run)
+
+    asyncio.run(begin())
+    assert asyncio.run(loop(of="abc").result()) == ["a", "b", "c"]
+    with pytest.raises(trax.ArgumentsChangedError, match=r"items\[0\] of 'loop' is 'x'"):
+        asyncio.run(loop(of="xbcd").result())
 
 
 # -- the present step ----------------------------------------------------------------------

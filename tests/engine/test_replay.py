@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from support import run_script
 from test_decorator import total
 
 import trax
@@ -43,3 +44,22 @@ def test_a_replay_log_that_raises_says_at_which_step() -> None:
             store.recover("number", replay_log=lambda state, increment: 1 // increment)
         assert caught.value.__notes__ == ["trax: raised by replay_log at step 3 of 'number'"]
         assert store.recover("number") == 4
+
+
+def test_a_replay_log_of_another_script_can_be_given() -> None:
+    """The message offers that; and it was not raised by a function that could not be loaded."""
+    run_script(
+        "import trax\n"
+        "def fold(state, increment):\n"
+        "    return state + increment\n"
+        "@trax.resumable(create=int, replay_log=fold)\n"
+        "def count(state):\n"
+        "    for i in trax.steps(5):\n"
+        "        yield i\n"
+        "with count() as run:\n"
+        "    next(run), next(run), next(run)\n"
+    )
+    with pytest.raises(trax.CodecError, match="Or give replay_log=") as caught:
+        trax.load("count")
+    assert not hasattr(caught.value, "__notes__")
+    assert trax.load("count", replay_log=lambda state, increment: state + increment) == 3

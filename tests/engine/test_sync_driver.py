@@ -108,6 +108,73 @@ def test_a_closed_run_says_so() -> None:
         run.result()
 
 
+def test_a_run_continues_after_a_generator_that_delegated_to_it_is_closed() -> None:
+    """It is at its yield, and must not look as if it were at its end."""
+
+    def watched(run: Iterator[int]) -> Iterator[int]:
+        yield from run
+
+    with squares(n=8) as run:
+        for number in (0, 1, 4):
+            for square in watched(run):
+                assert square == number
+                break
+        assert (run.step, run.done) == (3, False)
+        assert next(run) == 9
+        assert list(watched(run)) == [16, 25, 36, 49]
+        assert run.done
+    assert squares(n=8).result() == [i * i for i in range(8)]
+
+
+def test_a_run_that_is_delegated_to_and_dropped_is_released() -> None:
+    """As one that a for loop was left of; what was handed out is stored."""
+
+    def watched() -> Iterator[int]:
+        yield from squares(n=8)
+
+    for square in watched():
+        if square == 4:
+            break
+    gc.collect()
+    assert list(watched()) == [9, 16, 25, 36, 49]
+
+
+def test_the_iterator_of_a_run_may_be_closed_at_any_time() -> None:
+    """Before its first step, after `state` has opened the run, and again and again."""
+    run = squares(n=4)
+    iter(run).close()  # type: ignore[attr-defined]
+    assert run.state == []
+    iter(run).close()  # type: ignore[attr-defined]
+    assert next(run) == 0
+    iter(run).close()  # type: ignore[attr-defined]
+    iter(run).close()  # type: ignore[attr-defined]
+    assert run.result() == [0, 1, 4, 9]
+
+
+def test_the_loop_is_not_told_of_a_generator_that_delegated_to_it() -> None:
+    """Its own finally blocks are run when the run is closed."""
+    ended = []
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        try:
+            while n < 9:
+                n = yield n + 1
+        finally:
+            ended.append(n)
+
+    with loop() as run:
+        next(run)
+        iter(run).close()  # type: ignore[attr-defined]
+        assert not ended
+        assert take(run, 2) == [2, 3]
+        assert run.state == 3
+        iter(run).close()  # type: ignore[attr-defined]
+    assert ended == [2]
+    with pytest.raises(trax.UsageError, match="ended at step 3: it was closed"):
+        next(run)
+
+
 def test_closing_runs_the_finally_blocks_of_the_loop() -> None:
     """As closing any generator does."""
     ended = []

@@ -58,6 +58,7 @@ def handlers_are_put_back() -> Iterator[None]:
     assert after == before
     assert not signals._watches
     assert not signals._installed
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 @contextlib.contextmanager
@@ -858,6 +859,86 @@ def test_a_second_sigterm_kills_the_process() -> None:
     assert status == -signal.SIGTERM
     assert len(seen(lines)) == 5
     assert trax.load("run", replay_log=count)["step"] == 5
+
+
+STUCK = """
+import ctypes, signal, sys, threading
+import trax
+
+pthread = ctypes.CDLL(None)
+mutex = ctypes.create_string_buffer(256)
+pthread.pthread_mutex_init(mutex, None)
+
+
+def unlock():
+    sys.stdin.readline()
+    pthread.pthread_mutex_unlock(mutex)
+
+
+@trax.resumable(create=int)
+def loop(n):
+    while n < 3:
+        if n == 1:
+            threading.Thread(target=unlock, daemon=True).start()
+            pthread.pthread_mutex_lock(mutex)
+            print("in C", flush=True)
+            pthread.pthread_mutex_lock(mutex)  # until it is unlocked, whatever signals come
+        n = yield n + 1
+
+
+def handle(number, frame):
+    print("handled", flush=True)
+
+
+if sys.argv[1] == "handled":
+    signal.signal(signal.SIGTERM, handle)
+loop().result()
+"""
+
+
+def test_a_second_sigterm_ends_a_step_in_c_code() -> None:
+    """There no handler in Python is called, so a thread ends the process."""
+    with start_script(STUCK, "default") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in C\n"
+        while process.poll() is None:  # until one of them is no longer a copy
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        assert process.returncode == -signal.SIGTERM
+    assert trax.load("loop") == 1
+
+
+def test_the_descriptor_for_signals_is_left_to_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would warn of another one; without it trax sets one while a run is open."""
+    monkeypatch.setitem(sys.modules, "trio", None)
+    with counting(-1, nothing)() as run:
+        next(run)
+        assert signal.set_wakeup_fd(-1) == -1
+    monkeypatch.delitem(sys.modules, "trio")
+    with counting(-1, nothing)() as run:
+        next(run)
+        descriptor = signal.set_wakeup_fd(-1)
+        assert descriptor != -1
+        signal.set_wakeup_fd(descriptor)
+
+
+@pytest.mark.parametrize("how", ["default", "handled"])
+def test_a_step_in_c_code_survives_what_need_not_end_it(how: str) -> None:
+    """One signal, whose step is finished; and any number if a handler decides what they mean."""
+    with start_script(STUCK, how) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "in C\n"
+        for _ in range(20 if how == "handled" else 1):
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.read() == ("handled\n" if how == "handled" else "")
+        assert process.wait() == 75
+    assert trax.load("loop") == 2
 
 
 def test_a_handler_of_the_users_gives_the_exit_status() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import run_script
 
-from trax import UntrustedError
+from trax import StorageError, UntrustedError
 from trax.storage import filesystem
 from trax.storage.filesystem import (
     Directory,
@@ -623,3 +623,12 @@ def test_a_new_file_is_not_written_through_a_link(run_directory: Path) -> None:
     with pytest.raises(FileExistsError):
         LocalDirectory(str(run_directory)).create("new")
     assert not (run_directory / "elsewhere").exists()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
+def test_a_directory_that_takes_no_others_is_named(path: str) -> None:
+    """With another place as the way on, and not only that something is not found."""
+    with pytest.raises(StorageError, match=f"{path} cannot be made there") as caught:
+        filesystem.make_directory(path)
+    assert "traxdir=" in str(caught.value)

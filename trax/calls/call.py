@@ -14,6 +14,7 @@ from trax.calls.creation import call_create
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
+from trax.calls.misfit import misfit
 from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
 from trax.calls.script import script_of
@@ -68,7 +69,7 @@ class Call:
 
         Raises
         ------
-        TypeError
+        CallError
             They do not fit the function.
         """
         return self._bind(self._signature.bind)
@@ -76,12 +77,7 @@ class Call:
     @cached_property
     def name(self) -> str:
         """The run's name. Only the arguments in its template must be given."""
-        try:
-            values = self._bind(self._signature.bind_partial)
-        except TypeError as error:
-            name = self.function.__name__
-            raise UsageError(f"the arguments of {name} do not fit: {error}") from error
-        return format_name(self.options.name, values)
+        return format_name(self.options.name, self._bind(self._signature.bind_partial))
 
     def fits_name(self, name: str) -> bool:
         """Return whether a name is that of a run of the function, with some arguments."""
@@ -157,7 +153,15 @@ class Call:
 
     def start(self, state: Any) -> Any:
         """Return the generator that continues from a state."""
-        return self._bound(state, *self._args, **self._kwargs)
+        generator = self._bound(state, *self._args, **self._kwargs)
+        if hasattr(generator, "gi_frame") or hasattr(generator, "ag_frame"):
+            return generator
+        name = self.function.__name__
+        raise UsageError(
+            f"{name}() returned {type(generator).__name__!r} and no generator: a decorator changed "
+            "it.\n"
+            f"Put @trax.resumable directly above def {name}, and the other decorator away."
+        )
 
     def again(self, options: Options) -> Call:
         """Return the same call under other options, with arguments of its own.
@@ -175,7 +179,11 @@ class Call:
         return Call(options, self.function, bound, instance, args, kwargs)
 
     def _bind(self, bind: Callable[..., inspect.BoundArguments]) -> dict[str, Any]:
-        bound = bind(None, *self._args, **self._kwargs)
+        try:
+            bound = bind(None, *self._args, **self._kwargs)
+        except TypeError:
+            name, args, kwargs = self.function.__name__, self._args, self._kwargs
+            raise misfit(name, self._signature, args, kwargs) from None
         bound.apply_defaults()
         values = dict(list(bound.arguments.items())[1:])
         for parameter in bound.signature.parameters.values():

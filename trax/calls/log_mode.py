@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn
 
-from trax.errors import CodecError
+from trax.calls.migration import note_new_attribute
+from trax.errors import CodecError, TraxError
 from trax.storage.codec import Encoded
 
 __all__ = [
@@ -88,8 +89,11 @@ class LogMode:
             increment = load(encoded)
             try:
                 state = fold(state, increment)
+            except TraxError:
+                raise
             except Exception as error:
                 error.add_note(f"trax: raised by replay_log at {place()}")
+                note_new_attribute(error)
                 raise
         return state
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trax.errors import UsageError
 
-__all__ = ["Migration"]
+__all__ = ["Migration", "note_new_attribute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,22 @@ class Migration:
                 "Return it even if it was changed in place: 'state.spin = 0.0; return state'."
             )
         return new
+
+
+def note_new_attribute(error: BaseException) -> None:
+    """Add a note to an `AttributeError` if a stored object lacks what its class now has."""
+    name, kind = getattr(error, "name", None), type(getattr(error, "obj", None))
+    if isinstance(error, AttributeError) and any(_sets(one, name) for one in kind.__mro__):
+        error.add_note(
+            f"trax: the stored {kind.__qualname__} has no {name!r}, which the class has by now.\n"
+            "Increase version= of resumable(), and give migrate=, a function that adds it to the "
+            "state.\n"
+            "Or start over with the function's fresh(...)."
+        )
+
+
+def _sets(kind: type, name: str | None) -> bool:
+    """Return whether each new object of a class has an attribute, as far as the class shows it."""
+    code = getattr(kind.__dict__.get("__init__"), "__code__", None)
+    places = (getattr(kind, "__dataclass_fields__", ()), kind.__dict__.get("__slots__", ()))
+    return any(name in names for names in (*places, getattr(code, "co_names", ())))

@@ -60,13 +60,32 @@ def _optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
 
 
-def _callable(name: str) -> Callable[[Any], Any]:
+def _callable(name: str, example: str, needed: int = 0) -> Callable[[Any], Any]:
+    """Return the check of a function; it must take `needed` positional arguments, if any."""
+
     def check(value: Any) -> Any:
         if value is not None and not callable(value):
-            raise UsageError(f"{name} must be callable, not {show(value)}")
+            raise UsageError(f"{name} must be callable, not {show(value)}.\nWrite {example}.")
+        if value is not None and needed and not _takes(value, needed):
+            raise UsageError(
+                f"{name} is called with {needed} arguments, which {show(value)} does not take.\n"
+                f"Write a function that does, as in {example}."
+            )
         return value
 
     return check
+
+
+def _takes(function: Callable[..., Any], number: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return True
+    try:
+        signature.bind(*[None] * number)
+    except TypeError:
+        return False
+    return True
 
 
 def _whole_number(name: str) -> Callable[[Any], int]:
@@ -122,13 +141,20 @@ def _check_renames(renames: Any) -> dict[str, str]:
 class Given(TypedDict, total=False):
     """The options as the user gives them: for each the type, the default and the checks."""
 
-    create: Annotated[Callable[..., Any] | None, Option(None, _callable("create"), check_create)]
+    create: Annotated[
+        Callable[..., Any] | None,
+        Option(None, _callable("create", "create=int or create=lambda: 0"), check_create),
+    ]
     replay_log: Annotated[
-        Callable[[Any, Any], Any] | None, Option(REPLACE, _callable("replay_log"))
+        Callable[[Any, Any], Any] | None,
+        Option(REPLACE, _callable("replay_log", "replay_log=lambda state, increment: state", 2)),
     ]
     every_steps: Annotated[int | None, Option(None, _optional(every_steps))]
     every_seconds: Annotated[float | timedelta | None, Option(None, _optional(every_seconds))]
-    policy: Annotated[Callable[[Since], bool] | None, Option(None, _callable("policy"))]
+    policy: Annotated[
+        Callable[[Since], bool] | None,
+        Option(None, _callable("policy", "policy=lambda since: since.steps >= 100", 1)),
+    ]
     name: Annotated[str | None, Option(None, fit=check_template)]
     varying: Annotated[tuple[str, ...] | str, Option((), _check_varying, _fit_varying)]
     traxdir: Annotated[str | os.PathLike[str] | None, Option(None)]
@@ -138,7 +164,10 @@ class Given(TypedDict, total=False):
     rng: Annotated[Any, Option((), check_rng)]
     renames: Annotated[Mapping[str, str] | None, Option(None, _check_renames)]
     version: Annotated[int, Option(1, _whole_number("version"))]
-    migrate: Annotated[Callable[[Any, int], Any] | None, Option(None, _callable("migrate"))]
+    migrate: Annotated[
+        Callable[[Any, int], Any] | None,
+        Option(None, _callable("migrate", "migrate=lambda state, from_version: state", 2)),
+    ]
     signals: Annotated[Iterable[int | str] | int | str | None, Option(("SIGTERM",), check_signals)]
     time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
 

@@ -29,7 +29,7 @@ from trax.engine.async_threads import (
 )
 from trax.engine.driver import Driver
 from trax.engine.registry import TAKEN_OVER
-from trax.errors import UsageError
+from trax.errors import CallError, UsageError
 from trax.storage.process import process
 
 if TYPE_CHECKING:
@@ -122,6 +122,13 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
     def __aiter__(self) -> Self:
         return self
+
+    def __iter__(self) -> NoReturn:
+        # Without it the message would be that the object is not iterable.
+        raise CallError(
+            f"the loop of {self.name!r} is async, and an ordinary for cannot drive it.\n"
+            "Write 'async for increment in run', or 'await run.result()'."
+        )
 
     async def __anext__(self) -> I:
         self._begin(_STEP)

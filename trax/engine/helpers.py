@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable
 from typing import IO, Any, BinaryIO, Literal, Self, TextIO, TypeVar, overload
 
 from trax import notices
+from trax.engine.item_sources import check_source
 from trax.engine.registry import current
 from trax.engine.session import Session
 from trax.errors import UsageError
@@ -62,8 +62,13 @@ def steps(total: int) -> range:
 def remaining(items: Iterable[T]) -> Iterable[T]:
     """Return the items that are not yet done; one increment must be yielded for each item.
 
-    A sequence is sliced; in any other iterable the first items are skipped. The items must come
-    in the same order every time.
+    The items must come in the same order every time, the done ones included; new ones may follow
+    at the end. A digest of each item is stored with its step. When the run is resumed, the done
+    items are looked at once more, compared and skipped. While the source is iterated over for that,
+    the RNGs outside of the state stand where they stood when it began.
+
+    Items are compared by their content at the moment when they are handed out. Those that cannot be
+    pickled are compared by their types alone.
 
     Parameters
     ----------
@@ -73,13 +78,15 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     Returns
     -------
     iterable
-        The items that are not yet done.
+        The items that are not yet done. It has a length if `items` has.
 
     Raises
     ------
     UsageError
-        This is called outside of a loop that trax runs, or for a second time in a loop; or the
-        items are a set.
+        This is called outside of a loop that trax runs, for a second time in a loop, or after a
+        step; or the items have no fixed order, as those of a set or of `as_completed`.
+    ArgumentsChangedError
+        While it is iterated over: the items that are done do not come again.
 
     Examples
     --------
@@ -91,15 +98,10 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     >>> total_length(words=["to", "be", "or"]).result()
     6
     """
-    if isinstance(items, (set, frozenset)):
-        raise UsageError(
-            "remaining() needs items in the same order every time, and sets have none.\nSort them."
-        )
+    check_source(items)
     session = _counting("trax.remaining()")
-    if isinstance(items, Sequence):
-        session.expect(len(items))
-        return items[session.step :]
-    return islice(items, session.step, None)
+    # The loop may change its list while it goes through the items.
+    return session.remaining([*items] if isinstance(items, list) else items)
 
 
 class Step(int):

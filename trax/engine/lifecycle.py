@@ -293,6 +293,8 @@ class Lifecycle:
         if self.status == "open":
             if isinstance(error, TraxError):
                 error.add_note(f"trax: in the run {self.name!r}, after step {self.step:,}")
+            else:
+                self.session.explain(error)
             self._why_closed = "it ended with an exception"
             try:
                 self._release()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from trax import notices
 from trax.calls.fingerprint import changed_names, fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
-from trax.errors import CorruptionError, NotFoundError, StorageError
+from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
@@ -188,7 +188,11 @@ def _resolve(
 
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # it must be loadable only if there are increments to replay
-            loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
+            try:
+                loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
+            except CodecError as error:
+                way_on = "Or give replay_log=, the function that the run was written with."
+                raise CodecError(f"{error}\n{way_on}") from error.__cause__
             if not callable(loaded[0]):
                 raise recovery.damaged_base("its stored replay_log cannot be called")
             tell_changed_code(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from trax.engine.checkpointer import Checkpointer
+from trax.engine.explain import note_fold, note_state
+from trax.engine.items import Items, Remaining, SizedRemaining
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
-from trax.errors import CodecError, DurabilityError, StorageError, TraxError
+from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, encode
 from trax.storage.process import process
@@ -70,6 +72,8 @@ class Session:
         self.run_id = hold.writer.run
         self.is_counted = False
         self.unsaved: TraxError | None = None
+        self._first_type = type(opened.state)
+        self._has_create = call.options.create is not None
         self._mode = call.log_mode
         self._fold = self._mode.fold
         self._clock = process.monotonic
@@ -78,6 +82,7 @@ class Session:
         self._tracking = tracking
         self._watched = tracking.watched
         self._outputs = outputs
+        self._items: Items | None = None  # of `trax.remaining`, once it was called
         self._pulse = pulse
         self._since = pulse.since
         self._deferral = deferral
@@ -129,6 +134,22 @@ class Session:
         """Set the total number of steps, for the progress bar."""
         self._pulse.total = total
 
+    def remaining(self, source: Iterable[Any]) -> Iterable[Any]:
+        """Return the items of the source that are not yet done; see `trax.remaining`."""
+        if self.step and self.resumed_at is None:
+            raise UsageError(
+                f"trax.remaining() was called after step {self.step:,} of {self.name!r}.\n"
+                "Call it before the first yield: it skips an item for each increment."
+            )
+        self._items = items = Items(self.name, self._tracking)
+        self._tracking.item_entries = items.entries
+        try:
+            length = len(source)  # type: ignore[arg-type]  # most iterables have a length
+        except (TypeError, NotImplementedError):
+            return Remaining(items, source, self.step)
+        self.expect(length)
+        return SizedRemaining(items, source, self.step, length)
+
     def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open an output file; see `trax.open`."""
         return self._outputs.open(path, mode, **options)
@@ -160,7 +181,13 @@ class Session:
             if seen[0] != word:
                 context = self._tracking.delta()
                 break
-        state = self._fold(self.state, increment)
+        if self._items is not None:
+            context += self._items.step()
+        try:
+            state = self._fold(self.state, increment)
+        except Exception as error:
+            note_fold(error, self.state, increment)
+            raise
         if self._tracking.inner:
             context += self._tracking.folded()
         if is_due:
@@ -185,6 +212,8 @@ class Session:
         if not self._preflight.is_proven:
             self._preflight.prove_state(self.state)
         begun = self._clock()
+        if self._items is not None:
+            self._items.step()
         self._since.step += 1
         if begun >= self._pulse.at:
             self._since.replay_seconds = begun - self._since.started
@@ -277,6 +306,14 @@ class Session:
             self.checkpoint()
 
     # -- the end ---------------------------------------------------------------------------
+
+    def explain(self, error: BaseException) -> None:
+        """Add a note to an exception of the loop, if the state explains it."""
+        is_resumed = self.resumed_at is not None
+        has_create = self._has_create
+        note_state(
+            error, self.state, self._first_type, has_create=has_create, is_resumed=is_resumed
+        )
 
     def end_progress(self) -> None:
         """Leave the progress bar at the last step."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from trax.engine.driver import Driver
+from trax.engine.explain import yield_from_error
 
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
@@ -47,6 +48,8 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         super().__init__(lifecycle)
         self._start = start
         self._caller = 0
+        self._started: list[Any] = []  # the user's generator, once there is one
+        self._finalizer: weakref.finalize[Any, Any] | None = None
         self._loop: Generator[I, None, None] = self._new_loop()
 
     def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # the generator is cheaper than __next__
@@ -105,18 +108,22 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         lifecycle.stop_request.act(lifecycle.step, error)
 
     def _new_loop(self) -> Generator[I, None, None]:
-        loop = _drive(self._lifecycle, self._start)
+        loop = _drive(self._lifecycle, self._start, self._started)
         self._lifecycle.is_running = functools.partial(_is_running, weakref.ref(loop))
+        if self._finalizer is not None:
+            self._finalizer.detach()
         # Of the loop, not of the run: a for statement drops the run and keeps its iterator.
-        weakref.finalize(loop, self._lifecycle.abandon)
+        self._finalizer = weakref.finalize(loop, self._lifecycle.abandon)
         return loop
 
     def _current_loop(self) -> Generator[I, None, None]:
         if self._lifecycle.status == "closed":
             raise self._lifecycle.closed_error()
         loop: Any = self._loop  # typeshed hides the attributes of real generators
-        if loop.gi_frame is None and self._lifecycle.status == "new":
-            self._loop = self._new_loop()  # the last try to open the run failed; try again
+        if loop.gi_frame is None and self._lifecycle.status in ("new", "open"):
+            # The last try to open the run failed; or a generator that had delegated to the loop
+            # by ``yield from`` was closed, and the loop with it.
+            self._loop = self._new_loop()
         return self._loop
 
     def _watch(self) -> None:
@@ -130,8 +137,13 @@ def _is_running(loop: weakref.ref[Generator[Any, None, None]]) -> bool:
     return generator is not None and generator.gi_running
 
 
-def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, None, None]:
-    """Yield the increments of the generator that `start` makes from the state."""
+def _drive(
+    lifecycle: Lifecycle, start: Callable[[Any], Any], started: list[Any]
+) -> Generator[Any, None, None]:
+    """Yield the increments of the generator that `start` makes from the state.
+
+    The generator is kept in `started`. One that is there already is continued at its yield.
+    """
     # A generator and not a method: to resume a generator is the cheapest way to run a loop. It does
     # not refer to the `Run`, so it is collected with the last reference to it.
     try:
@@ -140,12 +152,13 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
             lifecycle.open()
         if lifecycle.status == "done":
             return
-        generator = start(lifecycle.state)
-        lifecycle.drive(generator.gi_frame, generator.close)
+        state = lifecycle.state if started else None
+        if not started:
+            started.append(start(lifecycle.state))
+            lifecycle.drive(started[0].gi_frame, started[0].close)
         session = lifecycle.session
-        send, accept = generator.send, session.accept
+        send, accept = started[0].send, session.accept
         stop_request = lifecycle.stop_request
-        state = None
         while True:
             if stop_request.reason:
                 lifecycle.stop()
@@ -161,7 +174,10 @@ def _drive(lifecycle: Lifecycle, start: Callable[[Any], Any]) -> Generator[Any, 
     except GeneratorExit:  # left at a yield: the code that drops the loop closes the run
         raise
     except BaseException as error:
-        _abort(lifecycle, error)
+        explained = yield_from_error(error)
+        _abort(lifecycle, explained or error)
+        if explained is not None:
+            raise explained from error
         raise
     lifecycle.stop_request.act(lifecycle.step)
 

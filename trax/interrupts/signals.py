@@ -7,12 +7,16 @@ afterwards. It gets the signal at once if waiting is of no use: when the signal 
 time, when it is a Ctrl-C and no watched loop is running, when no run is watched, and in a forked
 child. The earlier handler is restored when the last run that watches for the signal ends its
 watch, unless other code has replaced trax's handler meanwhile.
+
+Python calls handlers between two instructions, so a step inside C code keeps all of them waiting.
+For a signal without an earlier handler, a thread then sees the second one and ends the process.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -27,6 +31,7 @@ from typing import Any
 
 from trax.display import show
 from trax.errors import UsageError
+from trax.interrupts.wakeup import Wakeup, die
 from trax.storage.process import in_child, process
 
 __all__ = ["Arrival", "Watch", "check_signals"]
@@ -39,6 +44,8 @@ _FAULTS = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}  # the fault woul
 # Ctrl-C twice may do so within a second, so its window is shorter.
 _COPIES = 1.0  # seconds
 _COPIES_OF_CTRL_C = 0.25
+
+_GRACE = 0.2  # seconds that the handler has before the process is ended without it
 
 
 def check_signals(signals: Iterable[int | str] | int | str | None) -> tuple[Signals, ...] | None:
@@ -133,6 +140,7 @@ class Watch:
             _watches.append(self)
         for number in self.signals:
             _install(number)
+        _begin_wakeup()
 
     def end(self) -> None:
         """Stop watching."""
@@ -200,6 +208,30 @@ _calling: set[int] = set()
 _to_send: list[int] = []
 _sending = threading.RLock()
 _process = os.getpid()
+_handled: dict[int, float] = {}  # by signal, the time at which trax's handler was last called
+_first: dict[int, float] = {}  # by kind, the time at which the thread first saw one
+
+
+def _end_if_stuck(number: int) -> None:
+    """End the process at a second signal that the handler cannot get; called in a thread."""
+    now = process.monotonic()
+    if now - _first.setdefault(_kind(number), now) < _window(number):
+        return
+    time.sleep(_GRACE)
+    is_handled = _handled.get(number, -math.inf) > now - _window(number)
+    if number in _installed and not callable(_before.get(number)) and not is_handled:
+        die(number)
+
+
+_wakeup = Wakeup(_end_if_stuck)
+
+
+def _begin_wakeup() -> None:
+    """Let a thread be told of signals, if one could have to end the process."""
+    if "trio" in sys.modules:  # it warns if any descriptor but its own is set
+        _wakeup.end()
+    elif any(not callable(_before.get(number)) for number in _installed):
+        _wakeup.begin()
 
 
 def _install(number: int) -> None:
@@ -223,6 +255,9 @@ def _tidy() -> None:
         for number in [*_installed]:
             if not any(number in watch.signals for watch in _watches):
                 _restore_handler(number)
+        if not _installed:
+            _wakeup.end()
+            _first.clear()
 
 
 def _restore_handler(number: int) -> None:
@@ -232,6 +267,7 @@ def _restore_handler(number: int) -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
+    _handled[number] = process.monotonic()
     watches = [
         watch
         for watch in _watches
@@ -336,6 +372,8 @@ def _forget_in_child() -> None:
     _sending = threading.RLock()
     _to_send.clear()
     _watches.clear()
+    _first.clear()
+    _wakeup.forget()
     _process = os.getpid()
     for number in [*_installed]:
         _restore_handler(number)

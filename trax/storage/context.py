@@ -40,11 +40,13 @@ class Kind(StrEnum):  # a str is hashed without a call in Python, unlike other e
     """An RNG in the state."""
     OUTPUT = auto()
     """An output file."""
+    ITEMS = auto()
+    """Items of `remaining` that are done."""
     MARK = auto()
     """An entry of its own, such as `FOLDED`; one from another program is kept unchanged."""
 
 
-_PREFIXES = {Kind.INNER_RNG: "state ", Kind.OUTPUT: "output "}
+_PREFIXES = {Kind.INNER_RNG: "state ", Kind.OUTPUT: "output ", Kind.ITEMS: "items "}
 
 
 class Key(NamedTuple):
@@ -75,7 +77,7 @@ class Key(NamedTuple):
 
     @classmethod
     def thing(cls, text: str) -> Key:
-        """Return the key of the RNG or output file with this text in a file."""
+        """Return the key of the RNG, output file or items with this text in a file."""
         for kind, prefix in _PREFIXES.items():
             if text.startswith(prefix):
                 return cls(kind, text[len(prefix) :])

@@ -300,9 +300,15 @@ def make_directory(path: str) -> None:
             return
         # The process that made it may have been killed before its name was on the disk.
     except FileNotFoundError:
-        _make_parent(os.path.dirname(path))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+        try:
+            _make_parent(os.path.dirname(path))
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        except FileNotFoundError as error:  # as in /proc, although the parent exists
+            raise StorageError(
+                f"the directory {path} cannot be made there\n"
+                "Choose another place for the store, with traxdir= or TRAX_DIR."
+            ) from error
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
     sync_directory(os.path.dirname(path))
 

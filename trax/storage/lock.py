@@ -126,7 +126,12 @@ def _describe(subject: str, holder: dict[str, Any]) -> str:
         return f"{subject} is held by another process.\nWait until it ends, or end it."
     mine = holder.get("pid") == os.getpid() and holder.get("boot") == process.boot_id()
     who = "this very process" if mine else f"process {holder.get('pid')} on {holder.get('host')}"
-    advice = "Close the other one first" if mine else "Wait until it ends, or end it"
+    advice = "Wait until it ends, or end it"
+    if mine:
+        advice = (
+            "Another part of it, or another task or thread, drives the run: close that one first.\n"
+            "Or give each call a run of its own, as in name='run-{seed}'"
+        )
     return (
         f"{subject} is held by {who} (since {holder.get('since')}).\n"
         f"Its command: {holder.get('command')}\n"

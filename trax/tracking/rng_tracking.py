@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ class RngTracking:
         The words to compare after every step; see `Tracker`.
     inner : bool
         Whether any RNGs in the state are tracked.
+    item_entries : callable or None
+        Returns the entries of a checkpoint about the items of `remaining`, once it was called.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class RngTracking:
         self.run = run
         self.recovered = recovery.context if recovery else {}
         self.inner = False
+        self.item_entries: Callable[[], dict[Key, bytes]] | None = None
         self._outer = outer
         self._inner = inner
         self._tracks_inner = tracks_inner
@@ -135,6 +139,7 @@ class RngTracking:
     def end(self) -> None:
         """Stop counting as an open run that may share RNGs with others."""
         _open.discard(self)
+        self.item_entries = None  # it refers to this object
 
     # -- at every step ---------------------------------------------------------------------
 
@@ -180,7 +185,7 @@ class RngTracking:
         """
         before = self._inner.tracked.keys()
         if self._outer is None:  # the option is now rng=None
-            return any(key.kind is not Kind.OUTPUT for key in self.recovered)
+            return any(key.kind not in (Kind.OUTPUT, Kind.ITEMS) for key in self.recovered)
         if not self._tracks_inner:
             return False
         if before and not (replays or migrated):
@@ -215,6 +220,34 @@ class RngTracking:
                 f"{', '.join(found)}: a resumed loop makes it again and draws the same numbers "
                 "again. Keep it in the state, pass it as an argument, or name it with rng="
             )
+
+    # -- the source of items ---------------------------------------------------------------
+
+    def outer_positions(self) -> bytes:
+        """Return the present positions of the RNGs outside of the state, as a context."""
+        self.notice_imports()
+        return encode_context(
+            (key.at(number), part)
+            for key, tracked in self._tracker.of(Kind.OUTER_RNG)
+            for number, part in enumerate(tracked.parts())
+        )
+
+    @contextlib.contextmanager
+    def rewound(self, positions: bytes) -> Iterator[None]:
+        """Set the RNGs outside of the state to positions in a context, while a block runs."""
+        present = self.outer_positions()
+        self._put_back(positions)
+        try:
+            yield
+        finally:
+            self._put_back(present)
+
+    def _put_back(self, positions: bytes) -> None:
+        context = decode_context(positions)
+        for key, tracked in self._tracker.of(Kind.OUTER_RNG):
+            parts = tuple(parts_of(context, key))
+            if parts and parts != tracked.parts():
+                put_back(key.name, tracked, parts)
 
     # -- output files ----------------------------------------------------------------------
 
@@ -258,6 +291,8 @@ class RngTracking:
         entries = {key: value for key, value in self.recovered.items() if self._is_kept(key, taken)}
         for key, parts in taken.items():
             entries |= {key.at(number): part for number, part in enumerate(parts)}
+        if self.item_entries is not None:
+            entries |= self.item_entries()
         changed = set() if self._outer is None else self._tracker.changed_by(taken)
         drawn = sorted(str(key) for key in changed if key.kind is not Kind.OUTPUT)
         meta = {"drawn": drawn, "generators": self._places}
@@ -267,6 +302,8 @@ class RngTracking:
         """Return whether a checkpoint stores a recovered entry that `taken` does not replace."""
         if key.kind is Kind.OUTPUT:
             return True
+        if key.kind is Kind.ITEMS:
+            return self.item_entries is None
         if self._outer is None or key.kind is Kind.INNER_RNG:
             return False
         return key != FOLDED and key.whole not in taken
@@ -301,6 +338,6 @@ def _changed(recovery: RunReader) -> set[Key]:
     moved = {
         key.whole
         for key in context
-        if key.kind is not Kind.MARK and context[key] != before.get(key)
+        if key.kind not in (Kind.MARK, Kind.ITEMS) and context[key] != before.get(key)
     }
     return moved | set(map(Key.thing, recovery.meta.get("drawn", ())))

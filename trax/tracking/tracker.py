@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from trax.storage.context import Key, Kind, entry_head
 
@@ -76,6 +76,10 @@ class Tracker:
     def keys(self) -> list[Key]:
         """The keys of all tracked things."""
         return [item.key for item in self._items]
+
+    def of(self, kind: Kind) -> list[tuple[Key, Any]]:
+        """Return the tracked things of one kind, with their keys."""
+        return [(item.key, item.tracked) for item in self._items if item.key.kind is kind]
 
     def add(self, key: Key, tracked: Tracked, stored: Parts | None = None) -> None:
         """Start to track; `stored` is the stored position, if that is not the present one."""

@@ -1,0 +1,99 @@
+"""The content of an item as bytes, the same in every process, for `remaining` to compare."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterable, Sequence
+from marshal import dumps
+from typing import Any
+
+from trax.calls.digest import digest_value, version_of
+
+__all__ = ["CONTENT_VERSION", "FORMAT", "PLAIN", "Contents"]
+
+# Values of these types have one form in this format of marshal, and so do tuples of them. Later
+# formats also store which objects are one and the same.
+PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
+FORMAT = 2
+
+# Contents of different versions cannot be compared.
+CONTENT_VERSION = f"1.{version_of(digest_value(None, {}))}"
+
+_NUMERIC = "biufcSUmM"  # kinds of NumPy's types whose memory is their content
+
+
+class Contents:
+    """Turns the items of one run into bytes.
+
+    Which way is taken depends only on an item and on those of its type before it, so it is the same
+    whenever the items are.
+    """
+
+    def __init__(self) -> None:
+        self._is_stable: dict[type, bool] = {}
+
+    def of(self, item: Any) -> bytes:
+        """Return the content of an item; only its type if it cannot be taken apart."""
+        try:
+            return self._of(item)
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+            return _join("type", [type(item).__qualname__.encode()])
+
+    def _of(self, item: Any) -> bytes:
+        kind = type(item)
+        if kind in PLAIN:
+            return dumps(item, FORMAT)
+        if kind in (tuple, list):
+            if PLAIN.issuperset(map(type, item)):
+                return dumps(item, FORMAT)
+            return _join(kind.__name__, map(self._of, item))
+        if kind is dict:
+            return _join("dict", (self._of(part) for pair in item.items() for part in pair))
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            return _join(f"tuple {kind.__qualname__}", map(self._of, item))
+        if isinstance(item, os.PathLike):
+            return _join("path", [os.fsencode(item)])
+        return _array(item) or _tensor(item) or self._taken_apart(item)
+
+    def _taken_apart(self, item: Any) -> bytes:
+        kind = type(item)
+        if kind not in self._is_stable:
+            self._is_stable[kind] = _has_stable_digest(item)
+        if self._is_stable[kind]:
+            return _join("object", [digest_value(item, {}).encode()])
+        if isinstance(item, Sequence):  # such as a row of sqlite3
+            return _join(f"sequence {kind.__qualname__}", map(self._of, item))
+        raise TypeError("it cannot be taken apart")
+
+
+def _has_stable_digest(item: Any) -> bool:
+    """Return whether a copy has the same digest, so that it depends on no address."""
+    try:
+        copy = pickle.loads(pickle.dumps(item, 5))
+        return digest_value(copy, {}) == digest_value(item, {})
+    except Exception:  # noqa: BLE001  # pickling calls code of the user's
+        return False
+
+
+def _join(kind: str, parts: Iterable[bytes]) -> bytes:
+    return dumps((kind, *parts), FORMAT)
+
+
+def _array(item: Any) -> bytes | None:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(item, (numpy.generic, numpy.ndarray)):
+        return None
+    if item.dtype.kind not in _NUMERIC:
+        return None
+    return dumps(("array", item.dtype.str, item.shape, item.tobytes()), FORMAT)
+
+
+def _tensor(item: Any) -> bytes | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(item, torch.Tensor):
+        return None
+    flat = item.detach().cpu().contiguous().reshape(-1)
+    memory = flat.view(torch.uint8).numpy().tobytes()
+    return dumps(("tensor", str(item.dtype), tuple(item.shape), memory), FORMAT)

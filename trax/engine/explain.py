@@ -1,0 +1,69 @@
+"""Explains exceptions of a loop that arise from a misunderstanding of how trax runs it."""
+
+from __future__ import annotations
+
+import dis
+from types import TracebackType
+from typing import Any
+
+from trax.calls.migration import note_new_attribute
+from trax.errors import UsageError
+
+__all__ = ["note_fold", "note_state", "yield_from_error"]
+
+
+def yield_from_error(error: BaseException) -> UsageError | None:
+    """Return the error for ``yield from`` an iterator that cannot take the state, or None."""
+    iterator = getattr(error, "obj", None)
+    if not isinstance(error, AttributeError) or error.name != "send" or hasattr(iterator, "send"):
+        return None
+    place = _last(error.__traceback__)
+    code = place.tb_frame.f_code
+    if dis.opname[code.co_code[place.tb_lasti]] != "SEND":  # the loop itself asked for it
+        return None
+    return UsageError(
+        f"{code.co_name}(), line {place.tb_lineno}: yield from a {type(iterator).__name__} cannot "
+        "take the state\n"
+        "Hand the increments out one by one: 'for increment in ...: state = yield increment'.\n"
+        "For numbers and items, go through trax.steps(total) or trax.remaining(items), which leave "
+        "out those that are done."
+    )
+
+
+def note_state(
+    error: BaseException, state: Any, first: type, *, has_create: bool, is_resumed: bool
+) -> None:
+    """Add a note to a `TypeError` or `AttributeError` if the state explains it.
+
+    `first` is the type of the state with which the call began.
+    """
+    if not isinstance(error, (TypeError, AttributeError)) or isinstance(error, UsageError):
+        return
+    if is_resumed:
+        note_new_attribute(error)
+    if state is None and not has_create and "None" in str(error):
+        error.add_note(
+            "trax: the state is None: without create= there is no first state.\n"
+            "Give one, as in @trax.resumable(create=int)."
+        )
+    elif type(state) is not first and f"'{type(state).__name__}'" in str(error):
+        error.add_note(
+            f"trax: the state is of type {type(state).__name__!r}, and was of type "
+            f"{first.__name__!r} when the call began.\n"
+            "replay_log must return the state; without it each increment must be the new state."
+        )
+
+
+def note_fold(error: Exception, state: Any, increment: Any) -> None:
+    """Add a note to an exception of ``replay_log`` that shows how it was called."""
+    error.add_note(
+        "trax: raised by replay_log(state, increment), called with the types "
+        f"{type(state).__name__!r} and {type(increment).__name__!r}"
+    )
+
+
+def _last(traceback: TracebackType | None) -> TracebackType:
+    assert traceback is not None
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback
