@@ -17,6 +17,8 @@ from trax.calls.migration import Migration
 from trax.calls.name_template import format_name
 from trax.calls.options import Options
 from trax.errors import UsageError
+from trax.storage.codec import Names
+from trax.storage.definitions import Definitions
 from trax.tracking.rng_discovery import OuterRngs
 
 __all__ = ["Call"]
@@ -113,6 +115,15 @@ class Call:
         """The migration of older versions of the state."""
         options = self.options
         return Migration(self.name, self.function.__name__, options.version, options.migrate)
+
+    @cached_property
+    def names(self) -> Names:
+        """The meaning of the names in pickles of this run."""
+        options = self.options
+        code = self.function, options.create, options.replay_log, options.migrate
+        arguments = self._bind(self._signature.bind_partial)  # load() needs only some of them
+        definitions = Definitions(*code, *arguments.values())
+        return Names(options.renames or {}, definitions)
 
     @cached_property
     def log_mode(self) -> LogMode:

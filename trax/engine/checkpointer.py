@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.errors import CodecError, DurabilityError, StorageError
-from trax.storage.codec import Encoded, decode, encode
+from trax.storage.codec import Encoded, decode, encode, find_copy
 from trax.storage.process import process
-from trax.storage.records import CLOUDPICKLE
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -41,6 +40,8 @@ class Checkpointer:
         self._pulse = pulse
         self._since = pulse.since
         self._has_warned = False
+        self._names = call.names
+        self._told: set[str] = set()
         self._parts: dict[str, Encoded] = {}
         if call.log_mode.has_function:
             with contextlib.suppress(CodecError):  # only trax.load(name) needs it
@@ -50,13 +51,22 @@ class Checkpointer:
 
     def prove(self, state: Any) -> None:
         """Encode and decode the state once in memory, to fail now and not at a checkpoint."""
+        decode(self._encode_state(state), "state", self._names)
+
+    def _encode_state(self, state: Any) -> Encoded:
+        """Pickle the state; say once of each class and function in it that its code is copied."""
+        copied = self._names.definitions.copied
+        copied.clear()
         encoded = self._tracking.encode_state(state)
-        decode(encoded, "state")
-        if encoded.kind == CLOUDPICKLE:
+        new = copied.keys() - self._told
+        if new:
+            path = find_copy(state, "state", new) or "the state"
             notices.info(
-                f"{self._call.name}: the state contains a function or a class that no name leads "
-                "to; a copy of its code is stored, which later changes of the script do not reach"
+                f"{self._call.name}: {path} contains a function or a class that no name leads to; "
+                "a copy of its code is stored, which later changes of the script do not reach"
             )
+        self._told |= new
+        return encoded
 
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
@@ -74,10 +84,10 @@ class Checkpointer:
             The disk refused; the previous checkpoint and the logs still give the state.
         """
         begun = process.monotonic()
-        positions = self._tracking.snapshot()
-        meta, parts = self._encode(state, result, positions, done=done)
+        self.has_failed = True
         try:
-            self.has_failed = True
+            positions = self._tracking.snapshot()
+            meta, parts = self._encode(state, result, positions, done=done)
             size = self._writer.checkpoint(meta, parts, derived=derived)
             self._tracking.mark_stored(positions)
             self.has_failed = False
@@ -86,12 +96,22 @@ class Checkpointer:
             self._pulse.restart(begun)
 
     def store_if_possible(self, state: Any) -> None:
-        """Store a checkpoint; warn if that fails, since the logs have every increment."""
+        """Store a checkpoint; warn if that fails, since the logs have every increment.
+
+        Raises
+        ------
+        CodecError
+            The state cannot be pickled, and there is no log that has it.
+        DurabilityError
+            The log failed as well.
+        """
         try:
             self.store(state)
         except DurabilityError:
             raise
-        except StorageError as error:
+        except (CodecError, StorageError) as error:
+            if isinstance(error, CodecError) and not self._call.log_mode.is_logged:
+                raise
             if not self._has_warned:
                 cause = str(error).partition("\n")[0]
                 notices.warn(f"{self._call.name} continues without a checkpoint for now: {cause}")
@@ -104,10 +124,10 @@ class Checkpointer:
     ) -> tuple[dict[str, Any], dict[str, Encoded]]:
         """Return the meta record of a checkpoint, and its parts."""
         call, tracking = self._call, self._tracking
-        parts = {"state": tracking.encode_state(state), **self._parts}
+        parts = {"state": self._encode_state(state), **self._parts}
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
-            parts["result"] = encode(result, "result")
+            parts["result"] = encode(result, "result", self._names)
         meta = {
             "step": self._since.step,
             "done": done,

@@ -204,6 +204,7 @@ class Lifecycle:
             stored.inner if stored else InnerRngs({}),
             stored.recovery if stored else None,
             tracks_inner=call.log_mode.has_function,
+            names=call.names,
         )
         tracking.begin(run_id, done=opened.done)
         return tracking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,7 +11,7 @@ from trax.calls.digest import are_comparable
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.errors import CorruptionError, NotFoundError, StorageError
-from trax.storage.codec import Encoded, decode, decode_finding
+from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
 from trax.tracking.rng_discovery import InnerRngs
@@ -70,15 +70,15 @@ def replay(
     create: Callable[[], Any] | None,
     mode: LogMode,
     *,
-    renames: Mapping[str, str] | None = None,
+    names: Names | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any]:
     """Read a stored run to its end and fold it into a state.
 
-    `create` makes the state to replay on if increments were logged before any checkpoint. `renames`
-    has the present names of classes and functions, by their stored names. `migration` migrates a
-    state of an older version: the state of the checkpoint, before anything is replayed on it; or
-    the last increment, if increments are states.
+    `create` makes the state to replay on if increments were logged before any checkpoint. `names`
+    tells which classes and functions of the script are meant. `migration` migrates a state of an
+    older version: the state of the checkpoint, before anything is replayed on it; or the last
+    increment, if increments are states.
 
     Raises
     ------
@@ -94,13 +94,13 @@ def replay(
     meta = recovery.meta
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
-    mode = _resolve(mode, recovery, name, renames)
+    mode = _resolve(mode, recovery, name, names)
     inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
         label = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
-        state, found = decode_finding(encoded, label, list(places.values()), renames)
+        state, found = decode_finding(encoded, label, list(places.values()), names)
         if not all(map(is_rng, map(canonical, found))):
             raise recovery.damaged_base("the RNGs in the state are not at their stored places")
         inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
@@ -120,7 +120,7 @@ def replay(
     state = mode.replay(
         state,
         _with_rngs(recovery, inner),
-        lambda encoded: decode(encoded, f"an increment of the run {name!r}", renames),
+        lambda encoded: decode(encoded, f"an increment of the run {name!r}", names),
         lambda: f"step {recovery.position.step} of {name!r}",
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
@@ -174,9 +174,7 @@ def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
     inner.restore(recovery.context)
 
 
-def _resolve(
-    mode: LogMode, recovery: RunReader, name: str, renames: Mapping[str, str] | None
-) -> LogMode:
+def _resolve(mode: LogMode, recovery: RunReader, name: str, names: Names | None) -> LogMode:
     """Return the mode to replay a log in: the stored mode of the run, if none was given."""
     # Without replay_log=, Trax.recover replays with the stored function if the run has one.
     word = recovery.meta.get("replay_log", "unknown")
@@ -192,7 +190,7 @@ def _resolve(
 
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # it must be loadable only if there are increments to replay
-            loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
+            loaded.append(decode(encoded, f"the replay_log of the run {name!r}", names))
             if not callable(loaded[0]):
                 raise recovery.damaged_base("its stored replay_log cannot be called")
             tell_changed_code(
@@ -212,7 +210,7 @@ def load(
     create: Callable[[], Any] | None,
     mode: LogMode,
     *,
-    renames: Mapping[str, str] | None = None,
+    names: Names | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any] | None:
     """Read a run without locking it, as `replay` does; return None if nothing is stored.
@@ -227,7 +225,7 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            return replay(recovery, name, create, mode, renames=renames, migration=migration)
+            return replay(recovery, name, create, mode, names=names, migration=migration)
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise

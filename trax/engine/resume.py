@@ -71,7 +71,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
         call.name,
         None,
         call.log_mode,
-        renames=call.options.renames,
+        names=call.names,
         migration=call.migration,
     )
     if replayed is None or not replayed.recovery.is_done:
@@ -140,7 +140,6 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Ope
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     """Replay the log, and warn if that draws random numbers outside of the state."""
-    options = call.options
     before = []
     if call.log_mode.has_function:
         for name, rng in call.outer_rngs or ():
@@ -151,7 +150,7 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
         call.name,
         call.create,
         call.log_mode,
-        renames=options.renames,
+        names=call.names,
         migration=call.migration,
     )
     drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
@@ -168,7 +167,7 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     checkpoint = replayed.recovery.checkpoint
     stored = checkpoint.parts.get("result") if checkpoint else None
     label = f"the result of {call.name!r}"
-    result = decode(stored, label, call.options.renames) if stored else replayed.state
+    result = decode(stored, label, call.names) if stored else replayed.state
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"

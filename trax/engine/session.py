@@ -70,6 +70,7 @@ class Session:
         self.run_id = hold.writer.run
         self.is_counted = False
         self.unsaved: TraxError | None = None
+        self._names = call.names
         self._mode = call.log_mode
         self._fold = self._mode.fold
         self._clock = process.monotonic
@@ -153,7 +154,7 @@ class Session:
         try:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
-            encoded = encode(increment, "increment")
+            encoded = encode(increment, "increment", self._names)
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
         context = b""

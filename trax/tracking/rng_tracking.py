@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.storage.codec import Encoded, encode, encode_finding
+from trax.storage.codec import Encoded, Names, encode, encode_finding
 from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
@@ -42,6 +42,8 @@ class RngTracking:
         The reader that recovered the run, if there is a stored run.
     tracks_inner : bool
         Whether RNGs in the state are tracked as well.
+    names : Names, optional
+        The classes and functions at hand, for pickles of the state.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class RngTracking:
         recovery: RunReader | None,
         *,
         tracks_inner: bool,
+        names: Names | None = None,
     ) -> None:
         self.run = run
         self.recovered = recovery.context if recovery else {}
@@ -70,6 +73,7 @@ class RngTracking:
         self._outer = outer
         self._inner = inner
         self._tracks_inner = tracks_inner
+        self._names = names
         self._tracker = Tracker(_changed(recovery) if recovery else set())
         self.watched = self._tracker.watched
         self._places = recovery.meta.get("generators", {}) if recovery else {}
@@ -208,7 +212,7 @@ class RngTracking:
             return
         found = self._strays.find(frame, self._inner.known | self._known.keys())
         if found:
-            contained = encode_finding(state, "state", rng_types())[1].values()
+            contained = encode_finding(state, "state", rng_types(), self._names)[1].values()
             inner = {id(canonical(rng)) for rng in contained}
             found = {name: value for name, value in found.items() if id(value) not in inner}
         if found:
@@ -243,8 +247,8 @@ class RngTracking:
         """Pickle the state, and remember which RNGs are in it."""
         if self._outer is None or not self._tracks_inner:
             self._places = {}
-            return encode(state, "state")
-        encoded, found = encode_finding(state, "state", rng_types())
+            return encode(state, "state", self._names)
+        encoded, found = encode_finding(state, "state", rng_types(), self._names)
         self._places = self._inner.renew(found)
         return encoded
 
