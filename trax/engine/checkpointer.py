@@ -12,6 +12,7 @@ from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.engine.load_proof import LoadProof
     from trax.engine.pulse import Pulse
     from trax.storage.context import Key
     from trax.storage.run_writer import RunWriter
@@ -32,12 +33,20 @@ class Checkpointer:
         Whether the last checkpoint failed.
     """
 
-    def __init__(self, call: Call, writer: RunWriter, tracking: RngTracking, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        call: Call,
+        writer: RunWriter,
+        tracking: RngTracking,
+        pulse: Pulse,
+        proof: LoadProof,
+    ) -> None:
         self.has_failed = False
         self._call = call
         self._writer = writer
         self._tracking = tracking
         self._pulse = pulse
+        self._proof = proof
         self._since = pulse.since
         self._has_warned = False
         self._names = call.names
@@ -66,6 +75,8 @@ class Checkpointer:
                 "a copy of its code is stored, which later changes of the script do not reach"
             )
         self._told |= new
+        is_first = not self._since.step  # the checks of the first step load it
+        self._proof.prove_state(state, encoded, f"step {self._since.step}", loads=not is_first)
         return encoded
 
     def store(

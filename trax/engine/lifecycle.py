@@ -20,7 +20,7 @@ from trax import notices
 from trax.engine.registry import TAKEN_OVER, Active, abandoned
 from trax.engine.resume import Opened, load_finished, open_held
 from trax.engine.session import Session, open_session
-from trax.errors import StorageError, TraxError, UsageError
+from trax.errors import CodecError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
@@ -282,6 +282,8 @@ class Lifecycle:
         try:
             self.session.checkpoint(result=value, done=True)
         except BaseException as error:
+            if isinstance(error, CodecError) and self._call.log_mode.is_logged:
+                error.add_note("trax: all steps are stored: corrected code resumes at the end")
             self.abort(error)
             raise
         self.result = self.state if value is None else value

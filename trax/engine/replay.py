@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -10,7 +11,7 @@ from trax import notices
 from trax.calls.digest import are_comparable
 from trax.calls.fingerprint import fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
-from trax.errors import CorruptionError, NotFoundError, StorageError
+from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
@@ -100,7 +101,8 @@ def replay(
         places = meta.get("generators", {})
         label = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
-        state, found = decode_finding(encoded, label, list(places.values()), names)
+        with _way_back(recovery):
+            state, found = decode_finding(encoded, label, list(places.values()), names)
         if not all(map(is_rng, map(canonical, found))):
             raise recovery.damaged_base("the RNGs in the state are not at their stored places")
         inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
@@ -120,7 +122,7 @@ def replay(
     state = mode.replay(
         state,
         _with_rngs(recovery, inner),
-        lambda encoded: decode(encoded, f"an increment of the run {name!r}", names),
+        lambda encoded: _decode_increment(encoded, recovery, name, names),
         lambda: f"step {recovery.position.step} of {name!r}",
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
@@ -137,6 +139,28 @@ def replay(
         inner=inner,
         migrated_from=version if forward else None,
     )
+
+
+def _decode_increment(encoded: Encoded, recovery: RunReader, name: str, names: Names | None) -> Any:
+    try:
+        return decode(encoded, "increment", names)
+    except CodecError:  # only then the step must be known
+        label = f"the increment of step {recovery.step} of the run {name!r}"
+        with _way_back(recovery):
+            return decode(encoded, label, names)
+
+
+@contextlib.contextmanager
+def _way_back(recovery: RunReader) -> Iterator[None]:
+    """Add a way on to an error of loading: to go back to the step before."""
+    try:
+        yield
+    except CodecError as error:
+        cause = error.__cause__
+        if isinstance(cause, (AttributeError, ImportError)) or not recovery.step:
+            raise  # a name is missing, and can be given
+        ways = "Correct its class, so that it loads.\n" + recovery.way_back(recovery.step - 1)
+        raise CodecError(f"{error}\n{ways}") from cause
 
 
 def stored_version(meta: dict[str, Any]) -> int:

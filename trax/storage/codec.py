@@ -36,6 +36,7 @@ __all__ = [
     "encode",
     "encode_finding",
     "find_copy",
+    "find_unloadable",
 ]
 
 PROTOCOL = 5
@@ -263,6 +264,31 @@ def _failure(end: float, obj: Any) -> Exception | None:
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         return error
     return None
+
+
+def find_unloadable(
+    obj: Any, label: str, error: CodecError, names: Names | None = None
+) -> tuple[str, str]:
+    """Return the path of the smallest part that does not load again, with its type; and why."""
+    end = time.monotonic() + SECONDS
+    known = names or Names()
+
+    def fault(part: Any) -> Exception | None:
+        if time.monotonic() > end:
+            return None
+        try:
+            encoded = encode(part, label, known)
+        except CodecError:
+            return None
+        try:
+            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, known).load()
+        except Exception as failure:  # noqa: BLE001  # a __setstate__ may raise anything
+            return failure
+        return None
+
+    path, part, cause = find_culprit(obj, label, error, fault)
+    why = cause.__cause__ if cause is error and cause.__cause__ else cause
+    return f"{path} ({kind_of(part)})", f"{type(why).__name__}: {why}".rstrip(".")
 
 
 class _TimeIsUp(Exception):  # noqa: N818  # it is no error

@@ -101,12 +101,15 @@ class Definitions:
     ----------
     copied : dict of str to None
         The names of those that were pickled as a copy of their code.
+    met : dict of str to None
+        The names of all that were pickled.
     missed : dict of str to None
         The names of those that a pickle asked for and that are not at hand.
     """
 
     def __init__(self, *roots: Any) -> None:
         self.copied: dict[str, None] = {}
+        self.met: dict[str, None] = {}
         self.missed: dict[str, None] = {}
         self._roots = roots
         self._codes: dict[str, bytes] = {}
@@ -131,6 +134,7 @@ class Definitions:
             return None
         token = _tokens.setdefault(definition, uuid.uuid4().hex)
         _live[token] = definition
+        self.met[full_name(definition)] = None
         code = self._codes.get(token, b"") or copy_code(definition)
         if isinstance(definition, type):  # functions are small
             self._codes[token] = code
@@ -147,7 +151,7 @@ class Definitions:
 
     def note_copy(self, definition: Any) -> None:
         """Note that a copy of the code of a definition is stored."""
-        self.copied[full_name(definition)] = None
+        self.copied[full_name(definition)] = self.met[full_name(definition)] = None
 
     @functools.cached_property
     def _found(self) -> dict[tuple[str, str], list[Any]]:

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
+from trax.errors import CodecError
 from trax.storage.codec import Encoded, Names, encode, encode_finding
 from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
 from trax.storage.process import process
@@ -191,7 +192,10 @@ class RngTracking:
             return False
         if before and not (replays or migrated):
             return False  # it is the state of the checkpoint
-        self.encode_state(state)
+        try:
+            self.encode_state(state)
+        except CodecError:  # each checkpoint will tell why; the log carries the run on
+            return False
         if replays and migrated and not before <= self._inner.tracked.keys():
             notices.warn(
                 f"{self.run}: migrate has replaced an RNG in the state. The draws since the "
