@@ -207,7 +207,7 @@ class Trax:
     def _load(
         self, name: str, create: Callable[[], Any] | None, replay_log: Callable[[Any, Any], Any]
     ) -> Replayed[Any] | None:
-        names = Names(self._renames, Definitions(create, replay_log))
+        names = Names(self._renames, Definitions(lambda: (create, replay_log)))
         return load_run(self._store, name, create, log_mode(replay_log), names=names)
 
     @contextlib.contextmanager
@@ -302,7 +302,7 @@ def load(
     """
     store = Store(traxdir)
     mode = log_mode(replay_log)
-    names = Names(check_option("renames", renames), Definitions(replay_log))
+    names = Names(check_option("renames", renames), Definitions(lambda: (replay_log,)))
     replayed = load_run(store, name, None, mode, names=names)
     if replayed is None:
         raise not_stored(name, store.path)

@@ -94,7 +94,7 @@ def make() -> dict[str, Any]:
 
 def names(*roots: Any) -> Names:
     """Return names for which these objects are at hand."""
-    return Names(definitions=Definitions(*roots))
+    return Names(definitions=Definitions(lambda: roots))
 
 
 def types(value: Any) -> list[type]:

@@ -119,11 +119,14 @@ class Call:
     @cached_property
     def names(self) -> Names:
         """The meaning of the names in pickles of this run."""
+        return Names(self.options.renames or {}, Definitions(self._roots))
+
+    def _roots(self) -> list[Any]:
+        """Return the objects that lead to the classes and functions of this run."""
         options = self.options
-        code = self.function, options.create, options.replay_log, options.migrate
+        code = [self.function, options.create, options.replay_log, options.migrate]
         arguments = self._bind(self._signature.bind_partial)  # load() needs only some of them
-        definitions = Definitions(*code, *arguments.values())
-        return Names(options.renames or {}, definitions)
+        return [*code, *arguments.values()]
 
     @cached_property
     def log_mode(self) -> LogMode:

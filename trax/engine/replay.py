@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
@@ -122,7 +123,7 @@ def replay(
     state = mode.replay(
         state,
         _with_rngs(recovery, inner),
-        lambda encoded: _decode_increment(encoded, recovery, name, names),
+        partial(_decode_increment, recovery, name, names),
         lambda: f"step {recovery.position.step} of {name!r}",
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
@@ -141,7 +142,7 @@ def replay(
     )
 
 
-def _decode_increment(encoded: Encoded, recovery: RunReader, name: str, names: Names | None) -> Any:
+def _decode_increment(recovery: RunReader, name: str, names: Names | None, encoded: Encoded) -> Any:
     try:
         return decode(encoded, "increment", names)
     except CodecError:  # only then the step must be known

@@ -139,7 +139,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Ope
 
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
-    """Replay the log, and warn if that draws random numbers outside of the state."""
+    """Replay the log; warn of copied classes, and of random numbers drawn outside of the state."""
     before = []
     if call.log_mode.has_function:
         for name, rng in call.outer_rngs or ():
@@ -153,6 +153,13 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
         names=call.names,
         migration=call.migration,
     )
+    missed = [*call.names.definitions.missed]
+    if missed:
+        notices.warn(
+            f"{call.name}: {', '.join(missed)} is not found in the present code, or not only once; "
+            "a copy is used, built from the stored code, which `is` and isinstance tell from the "
+            "script's own. Define it in a module, outside of functions"
+        )
     drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
     if drawn and replayed.replayed:
         notices.warn(

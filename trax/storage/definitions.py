@@ -20,7 +20,7 @@ import sys
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -94,8 +94,8 @@ class Definitions:
 
     Parameters
     ----------
-    *roots : object
-        The objects that lead to them, such as functions with closures.
+    roots : callable
+        Returns the objects that lead to them, such as functions with closures.
 
     Attributes
     ----------
@@ -107,12 +107,12 @@ class Definitions:
         The names of those that a pickle asked for and that are not at hand.
     """
 
-    def __init__(self, *roots: Any) -> None:
+    def __init__(self, roots: Callable[[], Iterable[Any]] = tuple) -> None:
         self.copied: dict[str, None] = {}
         self.met: dict[str, None] = {}
         self.missed: dict[str, None] = {}
         self._roots = roots
-        self._codes: dict[str, bytes] = {}
+        self._classes: dict[str, tuple[Any, ...]] = {}
 
     def find(self, module: str, name: str) -> Any:
         """Return the one definition of this name that is at hand; None if there is not one."""
@@ -129,16 +129,20 @@ class Definitions:
 
         `copy_code` pickles its code, or returns nothing if that is not possible.
         """
+        token = _tokens.get(definition, "")
+        if token in self._classes:
+            return at_hand, self._classes[token]
         values = self._values(definition) if self._has(definition) else None
         if values is None:
             return None
         token = _tokens.setdefault(definition, uuid.uuid4().hex)
         _live[token] = definition
         self.met[full_name(definition)] = None
-        code = self._codes.get(token, b"") or copy_code(definition)
-        if isinstance(definition, type):  # functions are small
-            self._codes[token] = code
-        return at_hand, (definition.__module__, definition.__qualname__, token, values, code)
+        module, name = definition.__module__, definition.__qualname__
+        details = module, name, token, values, copy_code(definition)
+        if isinstance(definition, type):  # what a function is bound to may change
+            self._classes[token] = details
+        return at_hand, details
 
     def load(self, module: str, name: str, token: str, values: dict[str, str], code: bytes) -> Any:
         """Return what `reference` refers to: what is at hand, or else a copy."""
@@ -156,7 +160,7 @@ class Definitions:
     @functools.cached_property
     def _found(self) -> dict[tuple[str, str], list[Any]]:
         found: dict[tuple[str, str], list[Any]] = {}
-        for one, source in _reachable(self._roots):
+        for one, source in _reachable([*self._roots()]):
             if not _is_definition(one) or by_name(one) is one:
                 continue
             same = found.setdefault((one.__module__, one.__qualname__), [])
@@ -239,7 +243,7 @@ def _content(cell: CellType) -> Any:
         return cell
 
 
-def _reachable(roots: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+def _reachable(roots: list[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the objects to which the roots lead, the nearest ones first, each with its source."""
     home = {root.__module__ for root in roots if type(root) is FunctionType}
     queue = deque((root, None) for root in roots)
