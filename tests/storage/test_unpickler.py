@@ -9,14 +9,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle.cloudpickle
 import numpy as np
 import pytest
 from support import run_script
 
 import trax
 from trax import CodecError
-from trax.storage import codec
+from trax.storage import codec, definitions
 from trax.storage.codec import Encoded, Names, decode, encode
+from trax.storage.definitions import Definitions
 from trax.storage.unpickler import present_name
 
 
@@ -183,6 +185,26 @@ def test_a_module_that_a_function_by_value_uses_may_have_moved(
         decode(encoded, "function")
     new = module(monkeypatch, "new", World="")
     assert decode(encoded, "function", Names({"old": "new"}))() is new.World
+
+
+def test_a_local_class_may_have_a_new_name_or_use_a_module_that_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The renames hold for it, and for its stored code."""
+    space: dict[str, Any] = {"old": module(monkeypatch, "old", World=""), "__name__": "script"}
+    exec("def make():\n class Local(old.World): pass\n return Local", space)
+    local = space["make"]()
+    encoded = encode(local(), "state", Names(definitions=Definitions(lambda: [local])))
+    monkeypatch.delitem(sys.modules, "old")
+    # As in another process: neither trax nor cloudpickle knows the class.
+    monkeypatch.setattr(definitions, "_live", {})
+    monkeypatch.setattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+    new = module(monkeypatch, "new", World="", Planet="")
+    with pytest.raises(CodecError, match=r"(?s)old\.World cannot be imported.*renames=\{'old"):
+        decode(encoded, "state")
+    assert issubclass(type(decode(encoded, "state", Names({"old": "new"}))), new.World)
+    renames = {"script.make.<locals>.Local": "new.Planet"}
+    assert type(decode(encoded, "state", Names(renames))) is new.Planet
 
 
 # -- whole scripts -------------------------------------------------------------------------

@@ -13,8 +13,10 @@ anew with each call is never mistaken for another one of the same name.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
+import linecache
 import pickle
 import sys
 import uuid
@@ -25,7 +27,7 @@ from itertools import islice
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["Definitions", "at_hand", "by_name", "full_name", "present"]
+__all__ = ["Definitions", "at_hand", "by_name", "full_name", "present", "stored_code"]
 
 _SEARCHED = 10_000  # objects
 _ITEMS = 1000  # of one container
@@ -40,11 +42,14 @@ def at_hand(module: str, name: str, token: str, values: dict[str, str], code: by
     Pickles refer to this function; see `Definitions.reference`.
     """
     live = _live.get(token)
-    if live is not None:
-        return live
+    return live if live is not None else pickle.loads(stored_code(module, name, code))
+
+
+def stored_code(module: str, name: str, code: bytes) -> bytes:
+    """Return the code of a class or a function, if it is stored."""
     if not code:
         raise AttributeError(f"the code of {module}.{name} could not be stored beside its name")
-    return pickle.loads(code)
+    return code
 
 
 def present(definition: Any) -> Any:
@@ -68,7 +73,7 @@ def _is_newer(new: Any, old: Any) -> bool:
     """Whether one definition replaces another, and does not only wrap it or overload its name."""
     if isinstance(new, type) and isinstance(old, type):
         is_same_name = (new.__module__, new.__qualname__) == (old.__module__, old.__qualname__)
-        is_made_of_it = issubclass(new, old) or any(one is old for one in vars(new).values())
+        is_made_of_it = any(one is old for one in (*new.__mro__, *vars(new).values()))
         return is_same_name and not is_made_of_it
     if type(new) is not FunctionType or type(old) is not FunctionType:
         return False
@@ -78,15 +83,21 @@ def _is_newer(new: Any, old: Any) -> bool:
 
 
 def _is_in_source(old: CodeType, new: CodeType) -> bool:
-    """Whether the file of a newer function still has the older one, in another place."""
-    import inspect
-
-    if old.co_filename != new.co_filename or old.co_firstlineno == new.co_firstlineno:
+    """Whether the file of a newer function still has the older one, or may have it, elsewhere."""
+    file = old.co_filename
+    if file != new.co_filename or old.co_firstlineno == new.co_firstlineno:
         return False
-    with contextlib.suppress(OSError, SyntaxError, IndexError):
-        lines, _ = inspect.getsourcelines(old)
-        return any(line.lstrip().startswith(f"def {old.co_name}(") for line in lines)
-    return False
+    linecache.checkcache(file)
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:  # it is being written
+        return True
+    functions = [one for one in ast.walk(tree) if isinstance(one, _FUNCTIONS)]
+    firsts = [(one.name, (*one.decorator_list, one)[0].lineno) for one in functions]
+    return not firsts or (old.co_name, old.co_firstlineno) in firsts
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Definitions:
@@ -144,14 +155,15 @@ class Definitions:
             self._classes[token] = details
         return at_hand, details
 
-    def load(self, module: str, name: str, token: str, values: dict[str, str], code: bytes) -> Any:
-        """Return what `reference` refers to: what is at hand, or else a copy."""
+    def load(self, module: str, name: str, token: str, values: dict[str, str]) -> Any:
+        """Return what `reference` refers to; None if that is not at hand."""
         found = self.find(module, name)
         if found is not None and _agree(self._values(found), values):
             return found
-        if token not in _live:
+        live = _live.get(token)
+        if live is None:
             self.missed[f"{module}.{name}"] = None
-        return at_hand(module, name, token, values, code)
+        return live
 
     def note_copy(self, definition: Any) -> None:
         """Note that a copy of the code of a definition is stored."""

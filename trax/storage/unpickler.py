@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trax.storage.definitions import Definitions
+from trax.storage.definitions import Definitions, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
 __all__ = ["Finder", "Names", "present_name"]
@@ -82,8 +82,7 @@ class Finder(pickle.Unpickler):
     def __init__(self, payload: Any, buffers: list[Any], names: Names) -> None:
         super().__init__(io.BytesIO(payload), buffers=buffers)
         self.missing: tuple[str, str] | None = None
-        self._renames = names.renames
-        self._definitions = names.definitions
+        self._names = names
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("cloudpickle.cloudpickle", "subimport"):
@@ -100,16 +99,26 @@ class Finder(pickle.Unpickler):
         with self._find(name) as (_, new):
             return importlib.import_module(new)
 
-    def _find_definition(self, module: str, name: str, *details: Any) -> Any:
-        """Return a class or a function that was at hand when the pickle was written."""
+    def _find_definition(
+        self, module: str, name: str, token: str, values: dict[str, str], code: bytes
+    ) -> Any:
+        """Return a class or a function that was at hand when the pickle was written, or a copy."""
         with self._find(f"{module}.{name}") as (old, new):
             if new != old:
                 return _resolve(new)
-            return self._definitions.load(module, name, *details)
+            found = self._names.definitions.load(module, name, token, values)
+            if found is not None:
+                return found
+            stored_code(module, name, code)
+        inner = Finder(code, [], self._names)
+        try:
+            return inner.load()
+        finally:
+            self.missing = self.missing or inner.missing
 
     @contextlib.contextmanager
     def _find(self, old: str) -> Iterator[tuple[str, str]]:
-        new = present_name(old, self._renames)
+        new = present_name(old, self._names.renames)
         if new == old:
             new = present_name(old, FORMER_NAMES)
         try:
