@@ -16,7 +16,8 @@ from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import UsageError
-from trax.storage.codec import encode
+from trax.storage.codec import Names, encode
+from trax.storage.definitions import Definitions
 from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
 from trax.storage.messages import not_stored
@@ -206,7 +207,8 @@ class Trax:
     def _load(
         self, name: str, create: Callable[[], Any] | None, replay_log: Callable[[Any, Any], Any]
     ) -> Replayed[Any] | None:
-        return load_run(self._store, name, create, log_mode(replay_log), renames=self._renames)
+        names = Names(self._renames, Definitions(lambda: (create, replay_log)))
+        return load_run(self._store, name, create, log_mode(replay_log), names=names)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -300,7 +302,8 @@ def load(
     """
     store = Store(traxdir)
     mode = log_mode(replay_log)
-    replayed = load_run(store, name, None, mode, renames=check_option("renames", renames))
+    names = Names(check_option("renames", renames), Definitions(lambda: (replay_log,)))
+    replayed = load_run(store, name, None, mode, names=names)
     if replayed is None:
         raise not_stored(name, store.path)
     return replayed.state

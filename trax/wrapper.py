@@ -210,9 +210,8 @@ def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
 
 def _load(call: Call) -> Any:
     store = Store(call.options.traxdir)
-    options = call.options
     replayed = load(
-        store, call.name, None, call.log_mode, renames=options.renames, migration=call.migration
+        store, call.name, None, call.log_mode, names=call.names, migration=call.migration
     )
     if replayed is None:
         raise not_stored(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_sync_driver import squares, take
+
+import trax
 
 
 def test_every_steps_checkpoints_and_keeps_two(store_here: Path) -> None:
@@ -35,3 +40,36 @@ def test_a_checkpoint_that_the_disk_refuses_is_tried_again_later(
         take(run, 2)
     assert squares.load() == [i * i for i in range(13)]
     assert squares(n=40).result() == [i * i for i in range(40)]
+
+
+class World:
+    """A state that gets a rule."""
+
+    def __init__(self) -> None:
+        self.rules: list[Any] = []
+
+    def advance(self, number: int) -> World:
+        """Take a rule without a name at step 4, and another one at step 8."""
+        if number == 4:
+            self.rules.append(lambda: number)
+        if number == 8:
+            self.rules.append(lambda: -number)
+        return self
+
+
+def test_a_function_by_value_is_said_once_with_its_path(caplog: pytest.LogCaptureFixture) -> None:
+    """At the first checkpoint that has it: until then plain pickle was enough."""
+
+    @trax.resumable(create=World, replay_log=World.advance, every_steps=2)
+    def loop(world: World, n: int) -> Iterator[int]:
+        for i in trax.steps(n):
+            yield i
+
+    caplog.set_level(logging.INFO)
+    run = loop(n=20)
+    for number in range(16):
+        next(run)
+        found = [one.message for one in caplog.records if "a copy of its code" in one.message]
+        assert len(found) == (number > 4)  # the same code is no news at step 9
+    assert found[0].startswith("loop: state.rules[0] (test_checkpointer.World.advance.<locals>.")
+    run.close()

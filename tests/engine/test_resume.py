@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_script
 from test_decorator import add_up, count
 
 import trax
@@ -245,3 +246,40 @@ def test_a_run_with_a_step_stands_in_the_way_of_other_arguments(replay_log: Any)
     run.close()
     with pytest.raises(trax.ArgumentsChangedError):
         loop(n=4).result()
+
+
+MOOD = """
+import enum, sys
+import trax
+
+def make(is_told):
+    class Mood(enum.Enum):
+        GOOD = 1
+
+    kept = [Mood.GOOD] if is_told else [None]
+
+    @trax.resumable(create=lambda: kept, replay_log=None, every_steps=2)
+    def loop(state, n):
+        for i in trax.steps(n):
+            yield i
+    return loop, Mood
+
+loop, Mood = make(sys.argv[1] == "told")
+if sys.argv[1] == "hidden":
+    del Mood
+run = loop(n=9)
+next(run)
+next(run)
+next(run)
+print(run.state[0])
+run.close()
+"""
+
+
+def test_a_class_that_is_no_longer_at_hand_is_said() -> None:
+    """Then its stored code is used, and that is another class."""
+    assert "not found in" not in run_script(MOOD, "told").stderr
+    assert "not found in" not in run_script(MOOD, "told").stderr
+    done = run_script(MOOD, "hidden")
+    assert done.stdout == "Mood.GOOD\n"
+    assert done.stderr.count("make.<locals>.Mood is not found in the present code") == 1

@@ -51,9 +51,13 @@ def always(context: Mapping[Key, bytes]) -> bool:
     return True
 
 
-def mend(directory: Directory, fits: Callable[[Mapping[Key, bytes]], bool] = always) -> Plan:
+def mend(
+    directory: Directory,
+    fits: Callable[[Mapping[Key, bytes]], bool] = always,
+    step: int | None = None,
+) -> Plan:
     """Repair; the copy is somebody else's affair."""
-    return mend_run(directory, NAME, fits, lambda: "aside/run~1")
+    return mend_run(directory, NAME, fits, lambda: "aside/run~1", step)
 
 
 def recovered(directory: Directory) -> RunReader:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import pytest
 from harm import SHAPES, OutputWriter, Truth, always, has, mend, recovered, store, with_outputs
 from support import NAME, Writer, changed, flipped, read, write
 
-from trax import CorruptionError
-from trax.fsck.prefix import prefixes
+import trax
+from trax import CorruptionError, UsageError
+from trax.fsck.prefix import Prefix, prefixes
 from trax.fsck.scan import Scan
 from trax.storage.records import BEGINS, CONTEXT, END, HEADER_SIZE, NOTE, PICKLE, frame
 from trax.testing.memory import MemoryDirectory
@@ -35,6 +37,50 @@ def test_a_prefix_ends_where_a_log_is_damaged() -> None:
     [best, *_] = prefixes(directory, Scan(directory, NAME), always)
     assert (best.generation, best.path, best.position.step) == (1, [1], 3)
     assert best.end == Truth(files).logs[1].ends[2]
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_a_run_goes_back_to_each_step_that_is_stored(text: str) -> None:
+    """And to no other; with the state of that step, and all later steps counted as lost."""
+    files = store(text)
+    end = read(MemoryDirectory(files))
+    oldest = min(prefix.position.step for prefix in shortest(files))
+    for step in range(end + 2):
+        directory = MemoryDirectory(dict(files))
+        if step < oldest:
+            with pytest.raises(UsageError, match=f"from {oldest} to {end} are stored"):
+                mend(directory, step=step)
+            assert directory.files() == files
+            continue
+        plan = mend(directory, step=step)
+        assert plan.step == read(directory) == min(step, end)
+        assert plan.lost == max(0, end - step)
+        write(directory, "aa")
+        assert read(directory) == min(step, end) + 2
+
+
+def shortest(files: dict[str, bytes]) -> list[Prefix]:
+    """Return the prefixes that begin as early as possible, each ended at once."""
+    directory = MemoryDirectory(files)
+    steps = range(read(directory) + 1)
+    found = [prefixes(directory, Scan(directory, NAME), always, step) for step in steps]
+    return next(prefix for prefix in found if prefix)
+
+
+def test_a_step_is_one_of_the_run_though_its_logs_lack_some() -> None:
+    """Without a log of increments, only checkpoints are steps to go back to."""
+
+    @trax.resumable(create=list, replay_log=None, every_steps=4)
+    def loop(done: list[int], n: int) -> Iterator[None]:
+        while len(done) < n:
+            done.append(len(done))
+            yield
+
+    loop(n=11).result()
+    done = trax.repair("loop", step=10)
+    assert (done.step, done.lost) == (8, 3)
+    assert loop.load() == [*range(8)]
+    assert loop(n=11).result() == [*range(11)]
 
 
 # -- logs beside one another ---------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support import run_script
 
 from trax import CodecError
+from trax.storage import deep_pickler
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
@@ -279,13 +280,21 @@ def test_an_object_whose_own_method_fails_is_a_codec_error() -> None:
         encode([Stubborn()], "state")
 
 
-def test_an_object_that_is_too_deep_is_a_codec_error() -> None:
-    """A recursion that pickle cannot follow ends with a name, and ends soon."""
-    deep: list[Any] = []
-    for _ in range(5_000):
-        deep = [deep]
-    with pytest.raises(CodecError, match="cannot be stored"):
-        encode(deep, "state")
+def test_an_object_that_is_too_deep_is_a_codec_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that goes on without end is refused, and not by way of its path."""
+    monkeypatch.setattr(deep_pickler, "DEPTH", 5_000)
+    with pytest.raises(CodecError) as caught:
+        encode(Endless(), "state")
+    assert str(caught.value).startswith(
+        "state cannot be stored: it is nested more than 5,000 levels deep.\nKeep it flat"
+    )
+
+
+class Endless:
+    """Has another one in it, whenever one looks."""
+
+    def __reduce__(self) -> Any:
+        return list, ([Endless()],)
 
 
 # -- what cannot be loaded -----------------------------------------------------------------

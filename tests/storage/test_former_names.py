@@ -8,7 +8,7 @@ import pytest
 from support import PUBLIC
 
 from trax import CodecError
-from trax.storage.codec import Encoded, decode, decode_finding
+from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.former_names import FORMER_NAMES
 from trax.storage.records import PICKLE
 
@@ -29,7 +29,7 @@ def test_a_former_name_of_trax_is_found(former: str, present: str) -> None:
     pickled = f"c{module}\n{name}\n.".encode()
     encoded = Encoded(PICKLE, pickled, [])
     assert decode(pickled, "state") is decode(encoded, "state") is expected
-    assert decode(pickled, "state", {"old": "new"}) is expected
+    assert decode(pickled, "state", Names({"old": "new"})) is expected
     assert decode_finding(encoded, "state", [0])[0] is expected
 
 
@@ -41,4 +41,4 @@ def test_a_former_name_is_found_beside_one_that_is_missing() -> None:
 
 def test_a_name_that_the_user_gives_counts_more_than_a_former_one() -> None:
     """The user knows the stored classes better."""
-    assert decode(b"ctrax.loop\nStep\n.", "state", {"trax.loop.Step": "builtins.int"}) is int
+    assert decode(b"ctrax.loop\nStep\n.", "state", Names({"trax.loop.Step": "builtins.int"})) is int

@@ -9,14 +9,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle.cloudpickle
 import numpy as np
 import pytest
 from support import run_script
 
 import trax
 from trax import CodecError
-from trax.storage import codec
-from trax.storage.codec import Encoded, decode, encode
+from trax.storage import codec, definitions
+from trax.storage.codec import Encoded, Names, decode, encode
+from trax.storage.definitions import Definitions
 from trax.storage.unpickler import present_name
 
 
@@ -77,7 +79,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> tuple[Encoded, ModuleType]:
 def test_a_renamed_class_is_found(moved: tuple[Encoded, ModuleType]) -> None:
     """With what is in it, and with its memory writable as it was."""
     encoded, new = moved
-    planet, moon = decode(encoded, "state", {"old.World": "new.Planet"})
+    planet, moon = decode(encoded, "state", Names({"old.World": "new.Planet"}))
     assert type(planet) is new.Planet
     assert type(moon) is new.Planet.Moon
     assert planet.advance(1.0).values.tolist() == [1.0, 2.0, 3.0]
@@ -86,7 +88,7 @@ def test_a_renamed_class_is_found(moved: tuple[Encoded, ModuleType]) -> None:
 def test_a_moved_module_takes_its_classes_along(moved: tuple[Encoded, ModuleType]) -> None:
     """One line is enough for all of them."""
     encoded, new = moved
-    world, moon = decode(encoded, "state", {"old": "new"})
+    world, moon = decode(encoded, "state", Names({"old": "new"}))
     assert type(world) is new.World
     assert type(moon) is new.World.Moon
 
@@ -117,7 +119,7 @@ def test_a_missing_name_is_found_behind_those_that_are_there(
     with pytest.raises(CodecError, match=r"old\.Gone\.Inner cannot be imported.*AttributeError"):
         decode(payload, "an increment")
     with pytest.raises(CodecError, match=r"old\.Gone\.Inner cannot be imported"):
-        decode(payload, "an increment", {"old.Here": "old.Here"})
+        decode(payload, "an increment", Names({"old.Here": "old.Here"}))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_a_new_name_that_is_not_there_is_named(
     (tmp_path / "pkg" / "needy.py").write_text("import no_such_library")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(CodecError) as caught:
-        decode(moved[0], "state", {"old.World": target})
+        decode(moved[0], "state", Names({"old.World": target}))
     assert f"renames maps old.World to {target}, which cannot be imported" in str(caught.value)
     assert reason in str(caught.value)
 
@@ -168,7 +170,7 @@ def test_without_renames_plain_pickle_alone_loads(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(codec, "Finder", refuse)
     assert decode(pickle.dumps(_World, 5), "kind") is _World
-    assert decode(encode(_World, "kind"), "kind", {}) is _World
+    assert decode(encode(_World, "kind"), "kind", Names({})) is _World
 
 
 def test_a_module_that_a_function_by_value_uses_may_have_moved(
@@ -182,7 +184,27 @@ def test_a_module_that_a_function_by_value_uses_may_have_moved(
     with pytest.raises(CodecError, match=r"(?s)old cannot be imported.*renames=\{'old': "):
         decode(encoded, "function")
     new = module(monkeypatch, "new", World="")
-    assert decode(encoded, "function", {"old": "new"})() is new.World
+    assert decode(encoded, "function", Names({"old": "new"}))() is new.World
+
+
+def test_a_local_class_may_have_a_new_name_or_use_a_module_that_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The renames hold for it, and for its stored code."""
+    space: dict[str, Any] = {"old": module(monkeypatch, "old", World=""), "__name__": "script"}
+    exec("def make():\n class Local(old.World): pass\n return Local", space)
+    local = space["make"]()
+    encoded = encode(local(), "state", Names(definitions=Definitions(lambda: [local])))
+    monkeypatch.delitem(sys.modules, "old")
+    # As in another process: neither trax nor cloudpickle knows the class.
+    monkeypatch.setattr(definitions, "_live", {})
+    monkeypatch.setattr(cloudpickle.cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+    new = module(monkeypatch, "new", World="", Planet="")
+    with pytest.raises(CodecError, match=r"(?s)old\.World cannot be imported.*renames=\{'old"):
+        decode(encoded, "state")
+    assert issubclass(type(decode(encoded, "state", Names({"old": "new"}))), new.World)
+    renames = {"script.make.<locals>.Local": "new.Planet"}
+    assert type(decode(encoded, "state", Names(renames))) is new.Planet
 
 
 # -- whole scripts -------------------------------------------------------------------------

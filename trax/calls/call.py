@@ -19,6 +19,8 @@ from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
 from trax.calls.script import script_of
 from trax.errors import UsageError
+from trax.storage.codec import Names
+from trax.storage.definitions import Definitions
 from trax.tracking.rng_discovery import OuterRngs
 
 __all__ = ["Call"]
@@ -124,6 +126,18 @@ class Call:
         """The migration of older versions of the state."""
         options = self.options
         return Migration(self.name, self.function.__name__, options.version, options.migrate)
+
+    @cached_property
+    def names(self) -> Names:
+        """The meaning of the names in pickles of this run."""
+        return Names(self.options.renames or {}, Definitions(self._roots))
+
+    def _roots(self) -> list[Any]:
+        """Return the objects that lead to the classes and functions of this run."""
+        options = self.options
+        code = [self.function, options.create, options.replay_log, options.migrate]
+        arguments = self._bind(self._signature.bind_partial)  # load() needs only some of them
+        return [*code, *arguments.values()]
 
     @cached_property
     def log_mode(self) -> LogMode:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.errors import CodecError, DurabilityError, StorageError
-from trax.storage.codec import Encoded, decode, encode
+from trax.storage.codec import Encoded, decode, encode, find_copy
 from trax.storage.process import process
-from trax.storage.records import CLOUDPICKLE
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.engine.load_proof import LoadProof
     from trax.engine.pulse import Pulse
     from trax.storage.context import Key
     from trax.storage.run_writer import RunWriter
@@ -33,14 +33,24 @@ class Checkpointer:
         Whether the last checkpoint failed.
     """
 
-    def __init__(self, call: Call, writer: RunWriter, tracking: RngTracking, pulse: Pulse) -> None:
+    def __init__(
+        self,
+        call: Call,
+        writer: RunWriter,
+        tracking: RngTracking,
+        pulse: Pulse,
+        proof: LoadProof,
+    ) -> None:
         self.has_failed = False
         self._call = call
         self._writer = writer
         self._tracking = tracking
         self._pulse = pulse
+        self._proof = proof
         self._since = pulse.since
         self._has_warned = False
+        self._names = call.names
+        self._told: set[str] = set()
         self._parts: dict[str, Encoded] = {}
         if call.log_mode.has_function:
             with contextlib.suppress(CodecError):  # only trax.load(name) needs it
@@ -50,13 +60,24 @@ class Checkpointer:
 
     def prove(self, state: Any) -> None:
         """Encode and decode the state once in memory, to fail now and not at a checkpoint."""
+        decode(self._encode_state(state), "state", self._names)
+
+    def _encode_state(self, state: Any) -> Encoded:
+        """Pickle the state; say once of each class and function in it that its code is copied."""
+        copied = self._names.definitions.copied
+        copied.clear()
         encoded = self._tracking.encode_state(state)
-        decode(encoded, "state")
-        if encoded.kind == CLOUDPICKLE:
+        new = copied.keys() - self._told
+        if new:
+            path = find_copy(state, "state", new) or "the state"
             notices.info(
-                f"{self._call.name}: the state contains a function or a class that no name leads "
-                "to; a copy of its code is stored, which later changes of the script do not reach"
+                f"{self._call.name}: {path} contains a function or a class that no name leads to; "
+                "a copy of its code is stored, which later changes of the script do not reach"
             )
+        self._told |= new
+        is_first = not self._since.step  # the checks of the first step load it
+        self._proof.prove_state(state, encoded, f"step {self._since.step}", loads=not is_first)
+        return encoded
 
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
@@ -74,10 +95,10 @@ class Checkpointer:
             The disk refused; the previous checkpoint and the logs still give the state.
         """
         begun = process.monotonic()
-        positions = self._tracking.snapshot()
-        meta, parts = self._encode(state, result, positions, done=done)
+        self.has_failed = True
         try:
-            self.has_failed = True
+            positions = self._tracking.snapshot()
+            meta, parts = self._encode(state, result, positions, done=done)
             size = self._writer.checkpoint(meta, parts, derived=derived)
             self._tracking.mark_stored(positions)
             self.has_failed = False
@@ -86,12 +107,22 @@ class Checkpointer:
             self._pulse.restart(begun)
 
     def store_if_possible(self, state: Any) -> None:
-        """Store a checkpoint; warn if that fails, since the logs have every increment."""
+        """Store a checkpoint; warn if that fails, since the logs have every increment.
+
+        Raises
+        ------
+        CodecError
+            The state cannot be pickled, and there is no log that has it.
+        DurabilityError
+            The log failed as well.
+        """
         try:
             self.store(state)
         except DurabilityError:
             raise
-        except StorageError as error:
+        except (CodecError, StorageError) as error:
+            if isinstance(error, CodecError) and not self._call.log_mode.is_logged:
+                raise
             if not self._has_warned:
                 cause = str(error).partition("\n")[0]
                 notices.warn(f"{self._call.name} continues without a checkpoint for now: {cause}")
@@ -104,10 +135,10 @@ class Checkpointer:
     ) -> tuple[dict[str, Any], dict[str, Encoded]]:
         """Return the meta record of a checkpoint, and its parts."""
         call, tracking = self._call, self._tracking
-        parts = {"state": tracking.encode_state(state), **self._parts}
+        parts = {"state": self._encode_state(state), **self._parts}
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
-            parts["result"] = encode(result, "result")
+            parts["result"] = encode(result, "result", self._names)
         meta = {
             "step": self._since.step,
             "done": done,

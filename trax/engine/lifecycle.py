@@ -20,7 +20,7 @@ from trax import notices
 from trax.engine.registry import TAKEN_OVER, Active, abandoned
 from trax.engine.resume import Opened, is_superseded, load_finished, open_held
 from trax.engine.session import Session, open_session
-from trax.errors import StorageError, TraxError, UsageError
+from trax.errors import CodecError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
@@ -205,6 +205,7 @@ class Lifecycle:
             stored.inner if stored else InnerRngs({}),
             stored.recovery if stored else None,
             tracks_inner=call.log_mode.has_function,
+            names=call.names,
         )
         tracking.begin(run_id, done=opened.done)
         return tracking
@@ -282,6 +283,8 @@ class Lifecycle:
         try:
             self.session.checkpoint(result=value, done=True)
         except BaseException as error:
+            if isinstance(error, CodecError) and self._call.log_mode.is_logged:
+                error.add_note("trax: all steps are stored: corrected code resumes at the end")
             self.abort(error)
             raise
         self.result = self.state if value is None else value

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
 from trax.calls.fingerprint import changed_names, fingerprint
 from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
 from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
-from trax.storage.codec import Encoded, decode, decode_finding
+from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
 from trax.tracking.rng_discovery import InnerRngs
@@ -69,15 +71,15 @@ def replay(
     create: Callable[[], Any] | None,
     mode: LogMode,
     *,
-    renames: Mapping[str, str] | None = None,
+    names: Names | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any]:
     """Read a stored run to its end and fold it into a state.
 
-    `create` makes the state to replay on if increments were logged before any checkpoint. `renames`
-    has the present names of classes and functions, by their stored names. `migration` migrates a
-    state of an older version: the state of the checkpoint, before anything is replayed on it; or
-    the last increment, if increments are states.
+    `create` makes the state to replay on if increments were logged before any checkpoint. `names`
+    tells which classes and functions of the script are meant. `migration` migrates a state of an
+    older version: the state of the checkpoint, before anything is replayed on it; or the last
+    increment, if increments are states.
 
     Raises
     ------
@@ -93,13 +95,14 @@ def replay(
     meta = recovery.meta
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
-    mode = _resolve(mode, recovery, name, renames)
+    mode = _resolve(mode, recovery, name, names)
     inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
         label = f"the state of the run {name!r}"
         encoded = checkpoint.parts["state"]
-        state, found = decode_finding(encoded, label, list(places.values()), renames)
+        with _way_back(recovery):
+            state, found = decode_finding(encoded, label, list(places.values()), names)
         if not all(map(is_rng, map(canonical, found))):
             raise recovery.damaged_base("the RNGs in the state are not at their stored places")
         inner = InnerRngs(dict(zip(map(int, places), found, strict=True)))
@@ -119,7 +122,7 @@ def replay(
     state = mode.replay(
         state,
         _with_rngs(recovery, inner),
-        lambda encoded: decode(encoded, f"an increment of the run {name!r}", renames),
+        partial(_decode_increment, recovery, name, names),
         lambda: f"step {recovery.position.step} of {name!r}",
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
@@ -136,6 +139,28 @@ def replay(
         inner=inner,
         migrated_from=version if forward else None,
     )
+
+
+def _decode_increment(recovery: RunReader, name: str, names: Names | None, encoded: Encoded) -> Any:
+    try:
+        return decode(encoded, "increment", names)
+    except CodecError:  # only then the step must be known
+        label = f"the increment of step {recovery.step} of the run {name!r}"
+        with _way_back(recovery):
+            return decode(encoded, label, names)
+
+
+@contextlib.contextmanager
+def _way_back(recovery: RunReader) -> Iterator[None]:
+    """Add a way on to an error of loading: to go back to the step before."""
+    try:
+        yield
+    except CodecError as error:
+        cause = error.__cause__
+        if isinstance(cause, (AttributeError, ImportError)) or not recovery.step:
+            raise  # a name is missing, and can be given
+        ways = "Correct its class, so that it loads.\n" + recovery.way_back(recovery.step - 1)
+        raise CodecError(f"{error}\n{ways}") from cause
 
 
 def stored_version(meta: dict[str, Any]) -> int:
@@ -170,9 +195,7 @@ def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
     inner.restore(recovery.context)
 
 
-def _resolve(
-    mode: LogMode, recovery: RunReader, name: str, renames: Mapping[str, str] | None
-) -> LogMode:
+def _resolve(mode: LogMode, recovery: RunReader, name: str, names: Names | None) -> LogMode:
     """Return the mode to replay a log in: the stored mode of the run, if none was given."""
     # Without replay_log=, Trax.recover replays with the stored function if the run has one.
     word = recovery.meta.get("replay_log", "unknown")
@@ -189,7 +212,7 @@ def _resolve(
     def replay_log(state: Any, increment: Any) -> Any:
         if not loaded:  # it must be loadable only if there are increments to replay
             try:
-                loaded.append(decode(encoded, f"the replay_log of the run {name!r}", renames))
+                loaded.append(decode(encoded, f"the replay_log of the run {name!r}", names))
             except CodecError as error:
                 way_on = "Or give replay_log=, the function that the run was written with."
                 raise CodecError(f"{error}\n{way_on}") from error.__cause__
@@ -212,7 +235,7 @@ def load(
     create: Callable[[], Any] | None,
     mode: LogMode,
     *,
-    renames: Mapping[str, str] | None = None,
+    names: Names | None = None,
     migration: Migration | None = None,
 ) -> Replayed[Any] | None:
     """Read a run without locking it, as `replay` does; return None if nothing is stored.
@@ -227,7 +250,7 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            return replay(recovery, name, create, mode, renames=renames, migration=migration)
+            return replay(recovery, name, create, mode, names=names, migration=migration)
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise

@@ -76,7 +76,7 @@ def load_finished(call: Call, store: Store) -> Opened | None:
         call.name,
         None,
         call.log_mode,
-        renames=call.options.renames,
+        names=call.names,
         migration=call.migration,
     )
     if replayed is None or not replayed.recovery.is_done:
@@ -158,8 +158,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Ope
 
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
-    """Replay the log, and warn if that draws random numbers outside of the state."""
-    options = call.options
+    """Replay the log; warn of copied classes, and of random numbers drawn outside of the state."""
     before = []
     if call.log_mode.has_function:
         for name, rng in call.outer_rngs or ():
@@ -171,8 +170,15 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
             call.name,
             call.create,
             call.log_mode,
-            renames=options.renames,
+            names=call.names,
             migration=call.migration,
+        )
+    missed = [*call.names.definitions.missed]
+    if missed:
+        notices.warn(
+            f"{call.name}: {', '.join(missed)} is not found in the present code, or not only once; "
+            "a copy is used, built from the stored code, which `is` and isinstance tell from the "
+            "script's own. Define it in a module, outside of functions"
         )
     drawn = [name for name, tracked, parts in before if tracked.parts() != parts]
     if drawn and replayed.replayed:
@@ -188,7 +194,7 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     checkpoint = replayed.recovery.checkpoint
     stored = checkpoint.parts.get("result") if checkpoint else None
     label = f"the result of {call.name!r}"
-    result = decode(stored, label, call.options.renames) if stored else replayed.state
+    result = decode(stored, label, call.names) if stored else replayed.state
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from trax.engine.checkpointer import Checkpointer
 from trax.engine.explain import note_fold, note_state
 from trax.engine.items import Items, Remaining, SizedRemaining
+from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
@@ -74,6 +75,8 @@ class Session:
         self.unsaved: TraxError | None = None
         self._first_type = type(opened.state)
         self._has_create = call.options.create is not None
+        self._names = call.names
+        self._proof = LoadProof(call.name, call.names)
         self._mode = call.log_mode
         self._fold = self._mode.fold
         self._clock = process.monotonic
@@ -86,7 +89,7 @@ class Session:
         self._pulse = pulse
         self._since = pulse.since
         self._deferral = deferral
-        self._checkpointer = Checkpointer(call, self._writer, tracking, pulse)
+        self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof)
         is_resumed = opened.resumed_at is not None
         self._preflight = Preflight(call, tracking, self._checkpointer, is_proven=is_resumed)
         # The step in the logs minus the run's: a run may count steps that no log has.
@@ -172,8 +175,11 @@ class Session:
         # In one piece: folding may change the memory that separate buffers refer to.
         try:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
+            has_names = GLOBAL in encoded
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
-            encoded = encode(increment, "increment")
+            encoded, has_names = encode(increment, "increment", self._names), True
+        if has_names:
+            self._proof.prove(increment, encoded, "increment", f"step {self.step + 1}")
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
         context = b""

@@ -76,6 +76,14 @@ class CheckpointFile(_File):
         """The position in the logs at which it was taken; its header block must be valid."""
         return LogPosition.of(self.fields["step"], self.fields["chain"])
 
+    @property
+    def shift(self) -> int | None:
+        """The number of steps before it that are not logged; None if it does not tell."""
+        if not self.fields or "step" not in self.meta:
+            return None
+        shift: int = self.meta["step"] - self.fields["step"]
+        return shift
+
     def without_details(self) -> CheckpointFile:
         """Return a copy without the details for a repair."""
         return replace(self, fields={}, meta={}, context={})

@@ -49,10 +49,8 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
 
 def _shift(checkpoint: CheckpointFile, default: int = 0) -> int:
     """Return the number of steps before a checkpoint that are not logged, if it gives one."""
-    if not checkpoint.fields or "step" not in checkpoint.meta:
-        return default
-    shift: int = checkpoint.meta["step"] - checkpoint.fields["step"]
-    return shift
+    shift = checkpoint.shift
+    return default if shift is None else shift
 
 
 def _is_start_known(scan: Scan, generation: int) -> bool:

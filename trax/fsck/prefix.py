@@ -8,6 +8,7 @@ is proven by a checksum, and that by the one before it, back to the beginning of
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -63,14 +64,21 @@ class Prefix:
         return self.position.step, self.generation
 
 
-def prefixes(directory: Directory, scan: Scan, fits: Fits) -> list[Prefix]:
+def prefixes(
+    directory: Directory, scan: Scan, fits: Fits, last_step: int | None = None
+) -> list[Prefix]:
     """Return the longest prefix from each beginning, by descending rank.
 
     A prefix ends only at positions whose context `fits`: the output files have at least their
-    recorded lengths.
+    recorded lengths. And it ends at `last_step` of the run at the latest.
     """
-    bases = [checkpoint for checkpoint in scan.checkpoints.values() if checkpoint.flaw is None]
-    follower = _Follower(directory, scan, fits)
+    last = math.inf if last_step is None else last_step
+    bases = [
+        checkpoint
+        for checkpoint in scan.checkpoints.values()
+        if checkpoint.flaw is None and checkpoint.meta.get("step", 0) <= last
+    ]
+    follower = _Follower(directory, scan, fits, last)
     found = filter(None, map(follower.follow, [None, *bases]))
     return sorted(found, key=lambda prefix: prefix.rank, reverse=True)
 
@@ -78,9 +86,10 @@ def prefixes(directory: Directory, scan: Scan, fits: Fits) -> list[Prefix]:
 class _Follower:
     """Follows the logs of a run from a beginning."""
 
-    def __init__(self, directory: Directory, scan: Scan, fits: Fits) -> None:
+    def __init__(self, directory: Directory, scan: Scan, fits: Fits, last: float) -> None:
         self._directory = directory
         self._fits = fits
+        self._last = last
         self._heads = {number: log for number, log in scan.logs.items() if log.fields}
         self._newest = scan.newest
         self._tips = self._find_tips()
@@ -97,7 +106,7 @@ class _Follower:
 
     def follow(self, base: CheckpointFile | None) -> Prefix | None:
         """Return the longest prefix from a checkpoint, or from `create`."""
-        walk = _Walk(base, self._fits)
+        walk = _Walk(base, self._fits, self._last)
         log = self._first(base, walk.position)
         while log is not None:
             log, walk = self._read(log, walk)
@@ -165,8 +174,10 @@ class _Walk:
         The prefix up to the last position at which the output files are long enough.
     """
 
-    def __init__(self, base: CheckpointFile | None, fits: Fits) -> None:
+    def __init__(self, base: CheckpointFile | None, fits: Fits, last: float) -> None:
         self.position = base.position if base else LogPosition(0, 0)
+        # In the logs, which do not have every step that a run may count.
+        self._last = last - (base.shift or 0) if base else last
         self.context = dict(base.context) if base else {}
         self._base = base
         self._fits = fits
@@ -194,7 +205,7 @@ class _Walk:
     def advance(self, position: LogPosition, offset: int) -> None:
         """Pass the end of an increment or a note."""
         self.position = position
-        if self._is_fit:
+        if self._is_fit and position.step <= self._last:
             self.best = self._here(offset)
 
     def fork(self) -> _Walk:

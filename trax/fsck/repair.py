@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trax.errors import CorruptionError
+from trax.errors import CorruptionError, UsageError
 from trax.fsck.outputs import have_outputs
 from trax.fsck.prefix import Fits, prefixes
 from trax.fsck.preview import leads_to, recover, still_leads
@@ -88,15 +88,17 @@ class Repaired:
         return f"{steps} lost" if self.is_exact else f"at least {steps} lost"
 
 
-def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repaired:
+def repair(
+    name: str, *, step: int | None = None, traxdir: str | os.PathLike[str] | None = None
+) -> Repaired:
     """Bring a damaged run back to the last step that is provably right.
 
-    If the run can resume as it is, nothing is done. Otherwise all of its files are copied to
-    ``aside`` in the store. Then everything that is not valid is cut off or removed, with
-    everything that was built on it. The longest part of the run that is proven by its checksums
-    is kept, from a valid checkpoint up to the last record that continues it. Output files are not
-    changed: if one is shorter than it was, the run goes back to the newest step whose output is
-    all there.
+    If the run can resume as it is, and no earlier `step` is given, nothing is done. Otherwise all
+    of its files are copied to ``aside`` in the store. Then everything that is not valid is cut off
+    or removed, with everything that was built on it. The longest part of the run that is proven by
+    its checksums is kept, from a valid checkpoint up to the last record that continues it. Output
+    files are not changed: if one is shorter than it was, the run goes back to the newest step whose
+    output is all there.
 
     Nothing is unpickled. A crash at any instant leaves the run as damaged as it was, or repaired,
     or half-repaired. A half-repaired run raises an error that says so, until `repair` is called
@@ -106,6 +108,9 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     ----------
     name : str
         The run's name.
+    step : int, optional
+        The last step to keep, even if more is provably right: for a run that is whole and cannot
+        be resumed, since a stored object can no longer be loaded.
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
 
@@ -117,7 +122,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     Raises
     ------
     UsageError
-        No run can have this name.
+        No run can have this name. Or nothing is stored of `step` or before.
     NotFoundError
         Nothing is stored under this name.
     LockedError
@@ -150,7 +155,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
         return have_outputs(store.path, context)
 
     with store.alone(name) as directory:
-        plan = mend(directory, name, fits, lambda: store.copy_aside(name))
+        plan = mend(directory, name, fits, lambda: store.copy_aside(name), step)
     return Repaired(
         name=name,
         path=directory.path,
@@ -162,11 +167,18 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     )
 
 
-def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], str]) -> Plan:
+def mend(
+    directory: Directory,
+    name: str,
+    fits: Fits,
+    copy_aside: Callable[[], str],
+    step: int | None = None,
+) -> Plan:
     """Repair a locked run, or finish a repair that was begun; the plan may change nothing.
 
     `copy_aside` copies all files of the run, durably, and returns the path of the copy. It is
-    called before anything is changed, and only then. For `fits` see `prefixes`.
+    called before anything is changed, and only then. For `fits` see `prefixes`. No step after
+    `step` is kept.
 
     Raises
     ------
@@ -178,7 +190,7 @@ def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], s
     plan = read_plan(directory)
     if plan is None or not still_leads(directory, name, plan):
         # A plan that was begun has not changed the part that it keeps.
-        plan = _find_plan(directory, name, fits)
+        plan = _find_plan(directory, name, fits, step)
         if REPAIR in directory.list():
             plan = replace(plan, is_exact=False, actions=[_HALF_DONE, *plan.actions])
         elif not plan.changes_anything:
@@ -189,18 +201,23 @@ def mend(directory: Directory, name: str, fits: Fits, copy_aside: Callable[[], s
     return plan
 
 
-def _find_plan(directory: Directory, name: str, fits: Fits) -> Plan:
-    """Return the plan that keeps most."""
+def _find_plan(directory: Directory, name: str, fits: Fits, step: int | None) -> Plan:
+    """Return the plan that keeps most, but no step after `step`."""
     sound = _sound(directory, name, fits)
-    if sound is not None:
+    if sound is not None and (step is None or sound.step <= step):
         return sound
     scan = Scan(directory, name)
     for file, owner in scan.misplaced.items():
         raise misplaced(f"{directory.path}/{file}", owner, "then repair the run")
-    for prefix in prefixes(directory, scan, fits):
+    for prefix in prefixes(directory, scan, fits, step):
         plan = make_plan(scan, prefix)
         if leads_to(directory, name, plan, prefix):
             return plan
+    if sound is not None:
+        raise UsageError(
+            f"{name!r} has no checkpoint of step {step} or before: they were removed.\n"
+            f"Its steps from {_first_step(scan)} to {sound.step} are stored: give one of them."
+        )
     raise _irreparable(directory, scan)
 
 
@@ -219,6 +236,12 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
             f"{torn.name} was torn by a crash at offset {torn.offset}: the next writer cuts it"
         )
     return Plan(recovery.step, 0, True, actions)
+
+
+def _first_step(scan: Scan) -> int:
+    """Return the step of the oldest valid checkpoint."""
+    steps = [one.step for one in scan.checkpoints.values() if one.flaw is None]
+    return min((step for step in steps if step is not None), default=0)
 
 
 def _irreparable(directory: Directory, scan: Scan) -> CorruptionError:

@@ -10,25 +10,41 @@ into memory of its own, writable as it was.
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
 import io
 import pickle
-import sys
+import time
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import cloudpickle
 
 from trax.errors import CodecError
+from trax.storage.culprit import SECONDS, find_culprit, find_part, kind_of
+from trax.storage.deep_pickler import DeepPickler, TooDeep
+from trax.storage.definitions import by_name, full_name, present
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
-from trax.storage.unpickler import Finder
+from trax.storage.unpickler import Finder, Names
 
-__all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
+__all__ = [
+    "PROTOCOL",
+    "Encoded",
+    "Names",
+    "decode",
+    "decode_finding",
+    "encode",
+    "encode_finding",
+    "find_copy",
+    "find_unloadable",
+]
 
 PROTOCOL = 5
+
+_LARGE_CODE = 1 << 16  # bytes; the pickle of a class includes the globals that its methods use
+_SETTER = 5  # the index of the setter of an object's state in a reduction
 
 
 class Encoded(NamedTuple):
@@ -69,39 +85,89 @@ class Encoded(NamedTuple):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """cloudpickle, but everything that can be imported is stored by its name."""
+    """cloudpickle, but what a name leads to, or what is at hand, is stored as a reference."""
+
+    def __init__(
+        self, file: Any, names: Names | None, shared: Mapping[type, Any] | None = None
+    ) -> None:
+        self.dispatch_table = ChainMap(dict(shared or {}), cloudpickle.Pickler.dispatch_table)
+        super().__init__(file, PROTOCOL)
+        self._definitions = names.definitions if names else None
+
+    dump = pickle.Pickler.dump  # cloudpickle's hides a RecursionError
 
     def reducer_override(self, obj: Any) -> Any:
         # cloudpickle would store these, but load something else.
         if isinstance(obj, (io.TextIOWrapper, memoryview)):
             raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
-        if isinstance(obj, (type, FunctionType)) and _is_importable(obj):
-            return NotImplemented
-        return super().reducer_override(obj)
+        if not isinstance(obj, (type, FunctionType)):
+            return super().reducer_override(obj)
+        found = by_name(obj)
+        if found is not None:
+            return NotImplemented if found is obj else (present, (found,))
+        definitions = self._definitions
+        reduced = definitions.reference(obj, _copy_code) if definitions else None
+        if reduced is None:
+            reduced = super().reducer_override(obj)
+            if definitions and _is_copy(reduced):
+                definitions.note_copy(obj)
+        return reduced
 
 
-def _is_importable(obj: Any) -> bool:
-    found: Any = sys.modules.get(obj.__module__)
-    for part in obj.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is obj
+def _is_copy(reduced: Any) -> bool:
+    """Whether cloudpickle has taken a class or a function apart; all else has no setter."""
+    return reduced is not NotImplemented and len(reduced) > _SETTER
 
 
-def encode(obj: Any, label: str, reductions: Mapping[type, Any] | None = None) -> Encoded:
+def _copy_code(definition: Any) -> bytes:
+    """Return a pickle of the code of a class or a function; nothing if there is no such pickle."""
+    file = _Limited(_LARGE_CODE)
+    try:
+        _Pickler(file, None).dump(definition)
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        return b""
+    return file.getvalue()
+
+
+class _Limited(io.BytesIO):
+    """A file that refuses to become large."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._left = size
+
+    def write(self, data: Any) -> int:
+        self._left -= memoryview(data).nbytes
+        if self._left < 0:
+            raise OverflowError("this pickle is too large")
+        return super().write(data)
+
+
+def encode(
+    obj: Any,
+    label: str,
+    names: Names | None = None,
+    shared: Mapping[type, Any] | None = None,
+) -> Encoded:
     """Pickle one object; `label` is its name in errors.
 
-    `reductions` has functions by type that take objects apart, as `copyreg.dispatch_table` does.
+    `shared` has functions by type that take apart objects which are also outside of this one, as
+    `copyreg.dispatch_table` has them.
 
     Raises
     ------
     CodecError
         Neither pickle nor cloudpickle can store it. The error names the part to blame.
     """
-    return encode_finding(obj, label, (), reductions)[0]
+    return encode_finding(obj, label, (), names, shared)[0]
 
 
 def encode_finding(
-    obj: Any, label: str, kinds: tuple[type, ...], reductions: Mapping[type, Any] | None = None
+    obj: Any,
+    label: str,
+    kinds: tuple[type, ...],
+    names: Names | None = None,
+    shared: Mapping[type, Any] | None = None,
 ) -> tuple[Encoded, dict[int, Any]]:
     """Pickle one object as `encode` does, and find the parts of it that are of certain kinds.
 
@@ -113,30 +179,71 @@ def encode_finding(
         The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
         the same numbers; so `decode_finding` finds these parts in the copy.
     """
-    file = io.BytesIO()
-    buffers: list[pickle.PickleBuffer] = []
-    pickler = _Detector(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
-    pickler.dispatch_table = table = {**copyreg.dispatch_table, **(reductions or {})}
     kind = PICKLE
     try:
-        pickler.dump(obj)
-        views = [buffer.raw() for buffer in buffers]
-    except BufferError:  # not contiguous: it must go into the pickle
-        file, views = io.BytesIO(), []
-        pickler = _Detector(file, kinds) if kinds else _plain(file)
-        pickler.dispatch_table = table
-        pickler.dump(obj)
+        pickler, file, views = _dump(obj, partial(_plain, kinds, shared or {}))
+    except TooDeep as error:
+        raise _too_deep(label, error) from error
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        file, views, kind = io.BytesIO(), [], CLOUDPICKLE
-        pickler = _dump_by_value(obj, label, file, reductions or {})
+        kind = CLOUDPICKLE
+        pickler, file, views = _dump_by_value(obj, label, names or Names(), shared or {})
     found = {}
     if kinds and getattr(pickler, "has_detected", True):
         found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
     return Encoded(kind, file.getvalue(), views), found
 
 
-def _plain(file: io.BytesIO, on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None) -> Any:
-    return pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+_OnBuffer = Callable[[pickle.PickleBuffer], Any]
+
+
+def _dump(
+    obj: Any,
+    make: Callable[[io.BytesIO, _OnBuffer | None], Any],
+    *,
+    in_band: bool = False,
+    is_deep: bool = False,
+) -> tuple[Any, io.BytesIO, list[Any]]:
+    """Pickle an object; return the pickler, the pickle, and the buffers beside it."""
+    file = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    on_buffer = None if in_band else buffers.append
+    pickler = make(file, on_buffer)
+    if is_deep:
+        pickler = DeepPickler(file, pickler, on_buffer)
+    try:
+        pickler.dump(obj)
+        views = [buffer.raw() for buffer in buffers]
+    except BufferError:  # not contiguous: it must go into the pickle
+        if in_band:
+            raise
+        return _dump(obj, make, in_band=True, is_deep=is_deep)
+    except RecursionError:
+        if is_deep:
+            raise
+        return _dump(obj, make, in_band=in_band, is_deep=True)
+    return pickler, file, views
+
+
+def _too_deep(label: str, error: TooDeep) -> CodecError:
+    return CodecError(
+        f"{label} cannot be stored: {error}.\n"
+        "Keep it flat, as a list of links instead of links inside links."
+    )
+
+
+def _plain(
+    kinds: tuple[type, ...],
+    shared: Mapping[type, Any],
+    file: io.BytesIO,
+    on_buffer: _OnBuffer | None,
+) -> Any:
+    pickler: Any = (
+        _Detector(file, kinds, on_buffer)
+        if kinds
+        else pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+    )
+    pickler.dispatch_table = {**copyreg.dispatch_table, **shared}
+    return pickler
 
 
 # Searching the memo of a state of many small objects takes longer than pickling it, so it is done
@@ -148,7 +255,7 @@ class _Detector(pickle.Pickler):
         self,
         file: io.BytesIO,
         kinds: tuple[type, ...],
-        on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
+        on_buffer: _OnBuffer | None = None,
     ) -> None:
         super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
         self.has_detected = False
@@ -160,69 +267,92 @@ class _Detector(pickle.Pickler):
         return NotImplemented
 
 
-def _dump_by_value(obj: Any, label: str, file: io.BytesIO, reductions: Mapping[type, Any]) -> Any:
-    pickler = _Pickler(file, PROTOCOL)
-    pickler.dispatch_table = ChainMap(dict(reductions), pickler.dispatch_table)
+def _dump_by_value(
+    obj: Any, label: str, names: Names, shared: Mapping[type, Any]
+) -> tuple[Any, io.BytesIO, list[Any]]:
     try:
-        pickler.dump(obj)
-    except Exception as error:
-        culprit, reason = _find_culprit(obj, label, error)
+        return _dump(obj, lambda file, _: _Pickler(file, names, shared), in_band=True)
+    except TooDeep as error:
+        raise _too_deep(label, error) from error
+    except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
+        fault = partial(_failure, time.monotonic() + SECONDS)
+        path, part, cause = find_culprit(obj, label, error, fault)
         raise CodecError(
-            f"{culprit} cannot be stored: {reason}\n"
+            f"{path} ({kind_of(part)}) cannot be stored: {str(cause).rstrip('.')}\n"
             "Create it inside the loop instead of storing it, or leave it out in __getstate__."
-        ) from error
-    return pickler
+        ) from cause
 
 
-def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
-    """Return the path of the smallest part that cannot be pickled, and the reason."""
-    seen = {id(obj)}
-    found = True
-    while found:
-        found = False
-        for step, part in _parts(obj):
-            if id(part) in seen:
-                continue
-            seen.add(id(part))
-            failure = _failure(part)
-            if failure is not None:
-                obj, path, error, found = part, path + step, failure, True
-                break
-    return f"{path} ({type(obj).__module__}.{type(obj).__qualname__})", str(error).rstrip(".")
-
-
-def _failure(obj: Any) -> Exception | None:
+def _failure(end: float, obj: Any) -> Exception | None:
+    """Return the error of pickling a part; None if there is none, or none before `end`."""
     try:
-        _Pickler(io.BytesIO(), PROTOCOL).dump(obj)
+        _Pickler(_Sink(end), None).dump(obj)
+    except _TimeIsUp:
+        return None
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         return error
     return None
 
 
-def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(obj, dict):
-        yield from ((f"[{key!r}]", value) for key, value in obj.items())
-        yield from ((f" key {key!r}", key) for key in obj)
-    elif isinstance(obj, (list, tuple, set, frozenset)):
-        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
-    elif isinstance(obj, FunctionType):
-        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            with contextlib.suppress(ValueError):  # still empty
-                yield f" closure {name}", cell.cell_contents
-    if not isinstance(obj, type):
-        yield from ((f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items())
-        for kind in type(obj).__mro__:
-            slots = kind.__dict__.get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                if hasattr(obj, name):
-                    yield f".{name}", getattr(obj, name)
+def find_unloadable(
+    obj: Any, label: str, error: CodecError, names: Names | None = None
+) -> tuple[str, str]:
+    """Return the path of the smallest part that does not load again, with its type; and why."""
+    end = time.monotonic() + SECONDS
+    known = names or Names()
+
+    def fault(part: Any) -> Exception | None:
+        if time.monotonic() > end:
+            return None
+        try:
+            encoded = encode(part, label, known)
+        except CodecError:
+            return None
+        try:
+            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, known).load()
+        except Exception as failure:  # noqa: BLE001  # a __setstate__ may raise anything
+            return failure
+        return None
+
+    path, part, cause = find_culprit(obj, label, error, fault)
+    why = cause.__cause__ if cause is error and cause.__cause__ else cause
+    return f"{path} ({kind_of(part)})", f"{type(why).__name__}: {why}".rstrip(".")
 
 
-def decode(encoded: bytes | Encoded, label: str, renames: Mapping[str, str] | None = None) -> Any:
+class _TimeIsUp(Exception):  # noqa: N818  # it is no error
+    """A trial has taken too long."""
+
+
+class _Sink:
+    """A file that keeps nothing, for a limited time."""
+
+    def __init__(self, end: float) -> None:
+        self._end = end
+
+    def write(self, data: Any) -> int:
+        if time.monotonic() > self._end:
+            raise _TimeIsUp
+        return memoryview(data).nbytes
+
+
+def find_copy(obj: Any, label: str, copied: Container[str]) -> str:
+    """Return the path of the nearest part with a definition whose code was copied, and its name.
+
+    `copied` has the full names of these definitions. The text is empty if there is no such part.
+    """
+
+    def definition(part: Any) -> Any:
+        return part if isinstance(part, (type, FunctionType)) else type(part)
+
+    found = find_part(obj, label, lambda part: full_name(definition(part)) in copied)
+    return f"{found[0]} ({full_name(definition(found[1]))})" if found else ""
+
+
+def decode(encoded: bytes | Encoded, label: str, names: Names | None = None) -> Any:
     """Load an object whose checksums are valid; bytes are a pickle without buffers.
 
-    `label` is the object's name in errors. `renames` has the present names of classes and
-    functions, by their former ones; see `present_name`.
+    `label` is the object's name in errors. `names` tells which classes and functions of the
+    present script are meant.
 
     Raises
     ------
@@ -230,26 +360,27 @@ def decode(encoded: bytes | Encoded, label: str, renames: Mapping[str, str] | No
         It cannot be loaded. The error names the class or function that cannot be imported, if that
         is the reason.
     """
-    if not renames:
+    names = names or Names()
+    if not names.renames and (isinstance(encoded, bytes) or encoded.kind == PICKLE):
         try:
             return _load_plainly(encoded)
         except (AttributeError, ImportError):
             pass  # a Finder knows former names, and tells which name is missing
         except Exception as error:
             raise CodecError(f"{label} cannot be loaded: {_explain(error, None)}") from error
-    return _load(_finder(encoded, renames or {}), label)
+    return _load(_finder(encoded, names), label)
 
 
 def decode_finding(
-    encoded: Encoded, label: str, numbers: Sequence[int], renames: Mapping[str, str] | None = None
+    encoded: Encoded, label: str, numbers: Sequence[int], names: Names | None = None
 ) -> tuple[Any, list[Any]]:
     """Load an object as `decode` does, and find the parts of it that `encode_finding` numbered.
 
     The parts are in the order of `numbers`, with None for a number without a part.
     """
     if not numbers:
-        return decode(encoded, label, renames), []
-    finder = _finder(encoded, renames or {})
+        return decode(encoded, label, names), []
+    finder = _finder(encoded, names or Names())
     obj = _load(finder, label)
     memo = finder.memo.copy()
     return obj, [memo.get(number) for number in numbers]
@@ -269,10 +400,10 @@ def _load(finder: Finder, label: str) -> Any:
         raise CodecError(f"{label} cannot be loaded: {reason}") from error
 
 
-def _finder(encoded: bytes | Encoded, renames: Mapping[str, str]) -> Finder:
+def _finder(encoded: bytes | Encoded, names: Names) -> Finder:
     if isinstance(encoded, bytes):
-        return Finder(encoded, [], renames)
-    return Finder(encoded.payload, encoded.buffers, renames)
+        return Finder(encoded, [], names)
+    return Finder(encoded.payload, encoded.buffers, names)
 
 
 def _explain(error: Exception, missing: tuple[str, str] | None) -> str:

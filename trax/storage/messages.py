@@ -93,13 +93,17 @@ def misplaced(path: str, owner: str, then: str) -> CorruptionError:
     )
 
 
-def repair_call(name: str, path: str) -> str:
-    """Return the call that repairs the run whose files are in the directory `path`."""
+def repair_call(name: str, path: str, step: int | None = None) -> str:
+    """Return the call that repairs the run whose files are in the directory `path`.
+
+    With a `step` it is the call that takes the run back to it.
+    """
     store = os.path.dirname(os.path.dirname(path))
+    arguments = [repr(name)] + ([f"step={step}"] if step is not None else [])
     with contextlib.suppress(OSError):  # the current directory may be gone
         if not store or store == store_path():
-            return f"trax.repair({name!r})"
-    return f"trax.repair({name!r}, traxdir={store!r})"
+            return f"trax.repair({', '.join(arguments)})"
+    return f"trax.repair({', '.join(arguments)}, traxdir={store!r})"
 
 
 def refusal(path: str, found: NewerVersion | Forged) -> FormatVersionError | UntrustedError:

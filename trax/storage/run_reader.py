@@ -23,7 +23,7 @@ from trax.storage.context import Key, decode_context, has_outputs
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory, closing_quietly, storage_errors
 from trax.storage.log import LogReader, open_log
-from trax.storage.messages import damaged, misplaced, owner_of, refusal, unrepaired
+from trax.storage.messages import damaged, misplaced, owner_of, refusal, repair_call, unrepaired
 from trax.storage.records import HEADER_SIZE, NOTE, OVERHEAD, Damage, Forged, NewerVersion
 from trax.storage.schema import check_checkpoint, check_log
 
@@ -425,6 +425,11 @@ class RunReader:
             if offset is not None:
                 return f"{flaw}, with valid data at offset {offset}"
         return None
+
+    def way_back(self, step: int) -> str:
+        """Return the way on that takes the run back to an earlier step."""
+        call = repair_call(self._name, self._directory.path, step)
+        return f"Or go back to step {step:,} with {call}, which keeps a copy of all files."
 
     def _check_identity(self, name: FileName, fields: dict[str, Any]) -> None:
         owner = owner_of(name, fields, self._name, self.run)

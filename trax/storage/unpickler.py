@@ -1,4 +1,4 @@
-"""Loads pickles that refer to classes and functions by names that have changed since."""
+"""Loads pickles, whose names of classes and functions may have changed, or lead nowhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,31 @@ import importlib
 import io
 import pickle
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from trax.storage.definitions import Definitions, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = ["Finder", "present_name"]
+__all__ = ["Finder", "Names", "present_name"]
+
+_AT_HAND = ("trax.storage.definitions", "at_hand")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The meaning that the names in a pickle have for the present script.
+
+    Attributes
+    ----------
+    renames : mapping of str to str
+        The present names of classes and functions, by their former ones; see `present_name`.
+    definitions : Definitions
+        The classes and functions at hand that no name leads to.
+    """
+
+    renames: Mapping[str, str] = field(default_factory=dict)
+    definitions: Definitions = field(default_factory=Definitions)
 
 
 def present_name(name: str, renames: Mapping[str, str]) -> str:
@@ -50,8 +70,8 @@ class Finder(pickle.Unpickler):
         The pickle.
     buffers : list
         Its buffers.
-    renames : mapping of str to str
-        New names by old ones, each with its module in front.
+    names : Names
+        The renames, and the classes and functions at hand.
 
     Attributes
     ----------
@@ -59,14 +79,16 @@ class Finder(pickle.Unpickler):
         The name that could not be imported, as it was stored and as it was looked up.
     """
 
-    def __init__(self, payload: Any, buffers: list[Any], renames: Mapping[str, str]) -> None:
+    def __init__(self, payload: Any, buffers: list[Any], names: Names) -> None:
         super().__init__(io.BytesIO(payload), buffers=buffers)
         self.missing: tuple[str, str] | None = None
-        self._renames = renames
+        self._names = names
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("cloudpickle.cloudpickle", "subimport"):
             return self._find_module
+        if (module, name) == _AT_HAND:
+            return self._find_definition
         with self._find(f"{module}.{name}") as (old, new):
             if new == old:
                 return super().find_class(module, name)
@@ -77,9 +99,26 @@ class Finder(pickle.Unpickler):
         with self._find(name) as (_, new):
             return importlib.import_module(new)
 
+    def _find_definition(
+        self, module: str, name: str, token: str, values: dict[str, str], code: bytes
+    ) -> Any:
+        """Return a class or a function that was at hand when the pickle was written, or a copy."""
+        with self._find(f"{module}.{name}") as (old, new):
+            if new != old:
+                return _resolve(new)
+            found = self._names.definitions.load(module, name, token, values)
+            if found is not None:
+                return found
+            stored_code(module, name, code)
+        inner = Finder(code, [], self._names)
+        try:
+            return inner.load()
+        finally:
+            self.missing = self.missing or inner.missing
+
     @contextlib.contextmanager
     def _find(self, old: str) -> Iterator[tuple[str, str]]:
-        new = present_name(old, self._renames)
+        new = present_name(old, self._names.renames)
         if new == old:
             new = present_name(old, FORMER_NAMES)
         try:

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.storage.codec import Encoded, encode, encode_finding
+from trax.errors import CodecError
+from trax.storage.codec import Encoded, Names, encode, encode_finding
 from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
@@ -44,6 +45,8 @@ class RngTracking:
         The reader that recovered the run, if there is a stored run.
     tracks_inner : bool
         Whether RNGs in the state are tracked as well.
+    names : Names, optional
+        The classes and functions at hand, for pickles of the state.
 
     Attributes
     ----------
@@ -67,6 +70,7 @@ class RngTracking:
         recovery: RunReader | None,
         *,
         tracks_inner: bool,
+        names: Names | None = None,
     ) -> None:
         self.run = run
         self.recovered = recovery.context if recovery else {}
@@ -75,6 +79,7 @@ class RngTracking:
         self._outer = outer
         self._inner = inner
         self._tracks_inner = tracks_inner
+        self._names = names
         self._tracker = Tracker(_changed(recovery) if recovery else set())
         self.watched = self._tracker.watched
         self._places = recovery.meta.get("generators", {}) if recovery else {}
@@ -190,7 +195,10 @@ class RngTracking:
             return False
         if before and not (replays or migrated):
             return False  # it is the state of the checkpoint
-        self.encode_state(state)
+        try:
+            self.encode_state(state)
+        except CodecError:  # each checkpoint will tell why; the log carries the run on
+            return False
         if replays and migrated and not before <= self._inner.tracked.keys():
             notices.warn(
                 f"{self.run}: migrate has replaced an RNG in the state. The draws since the "
@@ -211,7 +219,7 @@ class RngTracking:
             return
         found = self._strays.find(frame, self._outer, self._inner.known | self._known.keys())
         if found:
-            contained = encode_finding(state, "state", rng_types())[1].values()
+            contained = encode_finding(state, "state", rng_types(), self._names)[1].values()
             inner = {id(canonical(rng)) for rng in contained}
             found = {place: value for place, value in found.items() if id(value) not in inner}
         if found:
@@ -275,8 +283,8 @@ class RngTracking:
         shared = self._shared
         if self._outer is None or not self._tracks_inner:
             self._places = {}
-            return encode(state, "state", shared)
-        encoded, found = encode_finding(state, "state", rng_types(), shared)
+            return encode(state, "state", self._names, shared)
+        encoded, found = encode_finding(state, "state", rng_types(), self._names, shared)
         inner = {n: rng for n, rng in found.items() if id(canonical(rng)) not in self._known}
         self._places = self._inner.renew(inner)
         return encoded

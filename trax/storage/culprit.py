@@ -1,0 +1,134 @@
+"""Finds the part of an object that cannot be pickled, or has another fault, and names its path.
+
+The search is bounded in time. A path is shown with its first and last steps if it is long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import Any
+
+__all__ = ["SECONDS", "find_culprit", "find_part", "kind_of"]
+
+SECONDS = 1.0
+_SHOWN = 8  # steps of a path
+_KEY = 60  # characters of a key
+
+_Path = tuple[str, ...]
+
+
+class _Search:
+    """One search, which ends in time."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + SECONDS
+
+    def parts(self, obj: Any) -> Iterator[tuple[str, Any]]:
+        """Yield the parts of an object, each with its step, until the time is over."""
+        for step, part in _parts(obj):
+            if time.monotonic() > self._end:
+                return
+            yield step, part
+
+
+def find_culprit(
+    obj: Any, path: str, error: Exception, fault: Callable[[Any], Exception | None]
+) -> tuple[str, Any, Exception]:
+    """Find the smallest part that has a fault.
+
+    Parameters
+    ----------
+    obj : object
+        An object that has it.
+    path : str
+        Its name.
+    error : Exception
+        Its fault.
+    fault : callable
+        Returns the fault of a part, or None.
+
+    Returns
+    -------
+    path : str
+        The path of the part.
+    part : object
+        The part.
+    error : Exception
+        The fault of the part; that of the whole where it is too deep for the search.
+    """
+    search, seen = _Search(), {id(obj): obj}
+    steps: list[str] = []
+    found = True
+    while found:
+        found = False
+        for step, part in search.parts(obj):
+            if id(part) in seen:
+                continue
+            seen[id(part)] = part
+            failure = fault(part)
+            if failure is not None:
+                obj, found = part, True
+                error = error if isinstance(failure, RecursionError) else failure
+                steps.append(step)
+                break
+    return _text(path, steps), obj, error
+
+
+def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[str, Any] | None:
+    """Return the path of the nearest part that is wanted, and the part; None if there is none."""
+    search, seen = _Search(), {id(obj): obj}
+    level: list[tuple[tuple[str, ...], Any]] = [((), obj)]
+    while level:
+        for steps, one in level:
+            if is_wanted(one):
+                return _text(path, list(steps)), one
+        following = []
+        for steps, one in level:
+            for step, part in search.parts(one):
+                if id(part) not in seen:
+                    seen[id(part)] = part
+                    following.append(((*steps, step), part))
+        level = following
+    return None
+
+
+def kind_of(obj: Any) -> str:
+    """Return the full name of the type of an object."""
+    return f"{type(obj).__module__}.{type(obj).__qualname__}"
+
+
+def _text(path: str, steps: list[str]) -> str:
+    if len(steps) > _SHOWN:
+        half = _SHOWN // 2
+        steps = [*steps[:half], f" ... {len(steps) - _SHOWN:,} steps ... ", *steps[-half:]]
+    return path + "".join(steps)
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, dict):
+        yield from ((f"[{_key(key)}]", value) for key, value in obj.items())
+        yield from ((f" key {_key(key)}", key) for key in obj)
+    elif isinstance(obj, (list, tuple, set, frozenset)):
+        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
+    elif isinstance(obj, FunctionType):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # still empty
+                yield f" closure {name}", cell.cell_contents
+    if not isinstance(obj, type):
+        yield from ((f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items())
+        for kind in type(obj).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(obj, name):
+                    yield f".{name}", getattr(obj, name)
+
+
+def _key(key: Any) -> str:
+    try:
+        text = repr(key)
+    except Exception:  # noqa: BLE001  # a __repr__ may raise anything
+        text = object.__repr__(key)
+    return text if len(text) <= _KEY else f"{text[: _KEY // 2]}...{text[-_KEY // 2 :]}"
