@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
+from trax.engine.first_state import describe, note_beginning
 from trax.errors import CodecError, DurabilityError, StorageError
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.process import process
@@ -76,9 +77,11 @@ class Checkpointer:
         begun = process.monotonic()
         positions = self._tracking.snapshot()
         meta, parts = self._encode(state, result, positions, done=done)
+        is_logged = self._call.log_mode.is_logged
+        note = note_beginning(meta, parts) if is_logged and not self._since.checkpoints else b""
         try:
             self.has_failed = True
-            size = self._writer.checkpoint(meta, parts, derived=derived)
+            size = self._writer.checkpoint(meta, parts, derived=derived and is_logged, note=note)
             self._tracking.mark_stored(positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
@@ -108,15 +111,5 @@ class Checkpointer:
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
             parts["result"] = encode(result, "result")
-        meta = {
-            "step": self._since.step,
-            "done": done,
-            "replay_log": call.log_mode.word,
-            "arguments": call.described,
-            "varying": call.varying,
-            "code": call.code,
-            "function": call.function.__qualname__,
-            **tracked,
-            "version": call.options.version,
-        }
+        meta = {"step": self._since.step, "done": done, **describe(call), **tracked}
         return meta, parts
