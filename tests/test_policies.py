@@ -15,6 +15,7 @@ from trax.policies import Since
 def since(**values: Any) -> Since:
     """Return measurements of a run at step 0, with these changed."""
     measured = Since(0, 0.0)
+    measured.checkpoints = 2
     for name, value in values.items():
         setattr(measured, name, value)
     return measured
@@ -62,16 +63,49 @@ def test_policies_combine_with_each_other_and_with_any_callable() -> None:
 def test_automatic_waits_until_recovery_would_take_long() -> None:
     """A checkpoint that nothing needs yet is not taken, however cheap it is."""
     policy = trax.automatic()
-    assert not policy(since(now=1e6, replay_seconds=59.0, checkpoint_seconds=0.001))
-    assert policy(since(now=1e6, replay_seconds=60.0, checkpoint_seconds=0.001))
+    assert not policy(since(now=599.0, replay_seconds=59.0, checkpoint_seconds=0.001))
+    assert policy(since(now=599.0, replay_seconds=60.0, checkpoint_seconds=0.001))
 
 
 def test_automatic_bounds_the_log() -> None:
     """A log that outgrows 64 MB and twice the checkpoint is a reason for a checkpoint."""
     policy = trax.automatic()
-    assert policy(since(now=1e6, log_bytes=64_000_000, checkpoint_bytes=1))
-    assert not policy(since(now=1e6, log_bytes=64_000_000, checkpoint_bytes=40_000_000))
-    assert policy(since(now=1e6, log_bytes=80_000_000, checkpoint_bytes=40_000_000))
+    assert policy(since(now=599.0, log_bytes=64_000_000, checkpoint_bytes=1))
+    assert not policy(since(now=599.0, log_bytes=64_000_000, checkpoint_bytes=40_000_000))
+    assert policy(since(now=599.0, log_bytes=80_000_000, checkpoint_bytes=40_000_000))
+
+
+def test_automatic_bounds_the_stretch_that_one_damaged_log_can_cost() -> None:
+    """Every ten minutes a checkpoint is worth its cost, however short the log is."""
+    policy = trax.automatic()
+    assert not policy(since(now=599.0, checkpoint_seconds=5.0))
+    assert policy(since(now=600.0, checkpoint_seconds=5.0))
+    assert not policy(since(now=600.0, checkpoint_seconds=7.0))
+
+
+def test_automatic_stores_a_second_checkpoint_soon() -> None:
+    """At once where that costs little, and where it is large as soon as it costs one per cent."""
+    policy = trax.automatic()
+    assert policy(since(checkpoints=1, checkpoint_bytes=1 << 20, checkpoint_seconds=2.0))
+    large = {"checkpoints": 1, "checkpoint_bytes": 1 + (1 << 20), "checkpoint_seconds": 2.0}
+    assert not policy(since(now=199.0, **large))
+    assert policy(since(now=200.0, **large))
+    assert not policy(since(now=200.0, **{**large, "checkpoints": 2}))
+
+
+def test_automatic_stores_a_checkpoint_as_soon_as_it_is_cheap_if_nothing_is_logged() -> None:
+    """And in the first minute each time that the call is twice as old."""
+    policy = trax.automatic()
+    unlogged = {"is_logged": False, "checkpoint_seconds": 0.01}
+    assert not policy(since(now=0.99, started=0.6, **unlogged))
+    assert policy(since(now=1.0, started=0.5, **unlogged))
+    assert policy(since(now=0.2, started=0.1, **unlogged))
+    assert not policy(since(now=0.2, started=0.11, **unlogged))
+    assert not policy(since(now=101.0, started=101.0 - 0.99, **unlogged))
+    assert policy(since(now=101.0, started=100.0, **unlogged))
+    late = {"is_logged": False, "checkpoint_seconds": 1.0}
+    assert policy(since(now=60.0, started=30.0, **late))
+    assert not policy(since(now=61.0, started=30.0, **late))
 
 
 def test_automatic_costs_the_loop_one_percent() -> None:

@@ -82,8 +82,8 @@ class Trax:
         """Store the state of each name, and clear its log.
 
         The state need not follow from the log that it clears, so no older file can stand in for
-        it. If its file is damaged, reading the name raises a `CorruptionError`. The checkpoints
-        that `resumable` stores for a loop do follow.
+        it. If its file is damaged or missing, reading the name raises a `CorruptionError`. The
+        checkpoints that `resumable` stores for a logged loop do follow.
 
         Parameters
         ----------

@@ -16,6 +16,10 @@ from datetime import timedelta
 from trax.display import show
 from trax.errors import UsageError
 
+_SMALL = 1 << 20  # bytes; a checkpoint of that size costs a few milliseconds
+_LONGEST = 600.0  # seconds; damage in a log costs the work since the checkpoint before it
+_EARLY = 60.0  # seconds; a minute with little stored would be lost by whoever tries trax
+
 __all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seconds"]
 
 
@@ -28,6 +32,8 @@ class Since:
         Increments since the run began.
     now : float
         The time of the present step, in seconds of a monotonic clock.
+    begun : float
+        The time at which the call began, on the same clock.
     replay_seconds : float
         The time that replaying the log would take; if nothing is logged, repeating the steps.
     log_bytes : int
@@ -36,12 +42,23 @@ class Since:
         The time for which the last checkpoint kept the loop waiting.
     checkpoint_bytes : int
         The size of the last checkpoint, in bytes.
+    checkpoints : int
+        The number of checkpoints of this call: the valid one that it began with, if any, and those
+        that it stored, or tried to store.
+    is_logged : bool
+        Whether increments are logged; if not, only a checkpoint stores what the loop has done.
+    logs : int
+        The number of logs that recovery would read.
     """
 
     __slots__ = (
+        "begun",
         "checkpoint_bytes",
         "checkpoint_seconds",
+        "checkpoints",
+        "is_logged",
         "log_bytes",
+        "logs",
         "now",
         "replay_seconds",
         "started",
@@ -51,9 +68,11 @@ class Since:
 
     def __init__(self, step: int, now: float) -> None:
         self.step = step
-        self.now = now
+        self.begun = now
         self.checkpoint_seconds = 0.0
         self.checkpoint_bytes = 0
+        self.checkpoints = 0
+        self.is_logged = True
         self.restart(now)
 
     def restart(self, now: float) -> None:
@@ -62,6 +81,7 @@ class Since:
         self.started_step = self.step
         self.replay_seconds = 0.0
         self.log_bytes = 0
+        self.logs = 1
 
     def resume(self, steps: int, replay_seconds: float, age: float) -> None:
         """Count the steps that were replayed; the checkpoint is `age` seconds old."""
@@ -179,9 +199,13 @@ def automatic(
     """Return the default policy.
 
     A checkpoint is due when it is worth it and cheap. It is worth it if replaying the log would
-    take longer than `recovery_seconds`, or if the log has outgrown both `log_bytes` and twice the
-    size of the checkpoint. It is cheap if checkpoints take at most the fraction `overhead` of the
-    time.
+    take longer than `recovery_seconds`, if the log has outgrown both `log_bytes` and twice the size
+    of the checkpoint, or if the last one is ten minutes old; and always if increments are not
+    logged. It is cheap if checkpoints take at most the fraction `overhead` of the time.
+
+    A call that has only one good checkpoint to rely on stores a second one: at its first step if
+    the checkpoint is small, else as soon as it is cheap. If increments are not logged, the call
+    also stores one each time it is twice as old, in its first minute.
 
     Parameters
     ----------
@@ -213,14 +237,29 @@ def automatic(
     target = seconds(recovery_seconds, "recovery_seconds")
 
     def due(since: Since) -> bool:
-        # The two cheap tests come first: they nearly always decide.
-        if since.replay_seconds < target and (
-            since.log_bytes < log_bytes or since.log_bytes < 2 * since.checkpoint_bytes
-        ):
-            return False
-        return since.now - since.started >= since.checkpoint_seconds / overhead
+        age = since.now - since.started
+        is_alone = since.checkpoints < 2
+        if is_alone and since.checkpoint_bytes <= _SMALL:
+            return True
+        is_worth_it = (
+            since.replay_seconds >= target
+            or age >= _LONGEST
+            or (since.log_bytes >= log_bytes and since.log_bytes >= 2 * since.checkpoint_bytes)
+            or is_alone
+            or not since.is_logged
+        )
+        if is_worth_it and age >= since.checkpoint_seconds / overhead:
+            return True
+        return not since.is_logged and _is_early(since)
 
     return Policy(due, exact=False)
+
+
+def _is_early(since: Since) -> bool:
+    """Return whether, in its first minute, a call has become twice as old since the checkpoint."""
+    age = since.now - since.started
+    total = since.now - since.begun
+    return total <= _EARLY and age >= total / 2 and age >= 10 * since.checkpoint_seconds
 
 
 def seconds(duration: float | timedelta, name: str) -> float:

@@ -24,7 +24,7 @@ DIGESTS: list[tuple[Any, str]] = [
     (trax.open, "52e4e1802abfee203c32ffa1edb5be5d"),
     (trax.resumable, "b4bd22ed907b40e1443895762e7533ef"),
     (trax.Resumable, "6e86a091da49420dbee77845a2e0ea98"),
-    (trax.Since(1, 2.0), "3ca9ab89f3f1072887584e5654898f4e"),
+    (trax.Since(1, 2.0), "e8c7e36e465175ac94445a692114ffce"),
     (trax.automatic, "eb8de4d014e7236ec29a819ef2e6267b"),
     (trax.testing.Checked(1, 2), "fe3bbfb5809ce981fb97b040623abfa9"),
 ]

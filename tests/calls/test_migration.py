@@ -389,7 +389,7 @@ def test_load_by_name_says_that_the_log_is_replayed_by_other_code(
         function.__module__ = __name__
     monkeypatch.setattr(sys.modules[__name__], "fold", before, raising=False)
 
-    @trax.resumable(create=int, replay_log=before)
+    @trax.resumable(create=int, replay_log=before, every_steps=99)
     def loop(n: int) -> Iterator[int]:
         for _ in trax.steps(3):
             yield 1

@@ -15,6 +15,7 @@ from test_sync_driver import take
 import trax
 from trax.engine.session import Session
 from trax.storage.process import process
+from trax.storage.records import HEADER_SIZE
 
 
 def session_of(run: trax.Run[Any, Any, Any]) -> Session:
@@ -126,10 +127,11 @@ def test_without_a_log_an_increment_is_only_counted(store_here: Path) -> None:
 
     with loop() as run:
         session = session_of(run)
-        state, size = session.state, log_size(store_here)
+        state, logs = session.state, store_here.glob("runs/loop/log-*")
         for step in range(1, 4):
             assert session.accept(part for part in "unpicklable") is session.state is state
-            assert (session.step, log_size(store_here)) == (step, size)
+            assert session.step == step
+        assert {log.stat().st_size for log in logs} == {HEADER_SIZE}
 
 
 # -- increments that are refused, and a disk that fails ------------------------------------
@@ -230,7 +232,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
             patch.setattr(process, "force", fail)
             run._lifecycle.session._writer.sync()
         assert take(run, 2) == [3, 4]
-        assert set(store_here.glob("runs/loop/log-*")) > logs
+        assert set(store_here.glob("runs/loop/log-*")) - logs
     assert "a new checkpoint and a new log take its place" in caplog.text
     assert loop.load() == [0, 1, 2, 3, 4]
     assert loop().result() == list(range(9))
@@ -239,7 +241,7 @@ def test_a_background_sync_that_fails_is_made_up_for(
 def test_a_checkpoint_before_a_stop_that_fails_is_noted_as_a_reason(store_here: Path) -> None:
     """The loop can stop all the same: the log has every increment."""
 
-    @trax.resumable(create=int)
+    @trax.resumable(create=int, every_steps=10)
     def loop(n: int) -> Iterator[int]:
         yield 1
 
@@ -275,5 +277,5 @@ def test_a_closed_session_can_still_be_asked_for_its_state() -> None:
         take(run, 2)
     loop().result()
     assert (session.name, session.state, session.step) == ("loop", [0, 1], 2)
-    assert (session.resumed_at, session.checkpointed_step) == (None, 0)
+    assert (session.resumed_at, session.checkpointed_step) == (None, 1)
     assert (run.state, run.step, run.resumed_at, run.done) == ([0, 1], 2, None, False)

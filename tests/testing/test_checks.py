@@ -269,7 +269,7 @@ def starts_over(n: int, steps: int) -> Steps:
 INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     "changes what it yielded": (
         lambda: changes_what_it_yielded(steps=4),
-        r"after step 1 .*\nthe state at step 2\[0\]\[0\]: live 2, resumed 1\n.*after it was yield",
+        r"after step 0 .*\nthe state at step 2\[0\]\[0\]: live 2, resumed 1\n.*after it was yield",
     ),
     "changes the state": (
         lambda: changes_the_state(steps=4),
@@ -277,7 +277,7 @@ INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "keeps a variable": (
         lambda: keeps_a_variable(below=9),
-        r"killed after step 1 .*\nincrement 2: live 3, resumed 2\n.*a local variable",
+        r"killed after step 0 .*\nincrement 2: live 3, resumed 2\n.*a local variable",
     ),
     "keeps a generator": (
         lambda: keeps_a_generator(steps=4),
@@ -289,7 +289,7 @@ INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "leaves out": (
         lambda: leaves_out(steps=4),
-        r"step \d, with a checkpoint.*\nthe state at step 2.total: live 5, resumed 3\n.*getstate",
+        r"after step 0 .*\nthe state at step 2.total: live 5, resumed 3\n.*getstate",
     ),
     "folds with a global": (lambda: folds_with_a_global(steps=3), r"the state at step \d"),
     "writes by itself": (
@@ -298,12 +298,12 @@ INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "writes too late": (
         lambda: writes_too_late(below=3),
-        r"killed after step 1 .*\nthe file out.txt at byte 0.*\n.*\n.*before the yield",
+        r"killed after step 0 .*\nthe file out.txt at byte 0.*\n.*\n.*before the yield",
     ),
     "draws unfollowed": (lambda: draws_unfollowed(below=9), r"increment \d"),
     "starts over": (
         lambda: starts_over(steps=3),
-        r"killed after step 1 .*\nincrement 2: live 1, resumed 0",
+        r"killed after step 0 .*\nincrement 2: live 1, resumed 0",
     ),
 }
 

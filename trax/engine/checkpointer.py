@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
+from trax.engine.first_state import describe, note_beginning
 from trax.errors import CodecError, DurabilityError, StorageError
 from trax.storage.codec import Encoded, decode, encode, find_copy
 from trax.storage.process import process
@@ -99,7 +100,9 @@ class Checkpointer:
         try:
             positions = self._tracking.snapshot()
             meta, parts = self._encode(state, result, positions, done=done)
-            size = self._writer.checkpoint(meta, parts, derived=derived)
+            is_logged = self._call.log_mode.is_logged
+            note = note_beginning(meta, parts) if is_logged and not self._since.checkpoints else b""
+            size = self._writer.checkpoint(meta, parts, derived=derived and is_logged, note=note)
             self._tracking.mark_stored(positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
@@ -139,16 +142,5 @@ class Checkpointer:
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
             parts["result"] = encode(result, "result", self._names)
-        meta = {
-            "step": self._since.step,
-            "done": done,
-            "replay_log": call.log_mode.word,
-            "arguments": call.described,
-            "varying": call.varying,
-            "code": call.code,
-            "function": call.function.__qualname__,
-            "script": call.script,
-            **tracked,
-            "version": call.options.version,
-        }
+        meta = {"step": self._since.step, "done": done, **describe(call), **tracked}
         return meta, parts

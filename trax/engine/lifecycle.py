@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
 from trax.engine.registry import TAKEN_OVER, Active, abandoned
-from trax.engine.resume import Opened, is_superseded, load_finished, open_held
+from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
 from trax.engine.session import Session, open_session
 from trax.errors import CodecError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
-from trax.tracking.rng_discovery import InnerRngs
-from trax.tracking.rng_tracking import RngTracking
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.deferral import Deferral
+    from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Lifecycle"]
 
@@ -198,15 +197,7 @@ class Lifecycle:
 
     def _track(self, opened: Opened, run_id: str) -> RngTracking:
         """Set the RNGs to their stored positions, and track them from then on."""
-        stored, call = opened.stored, self._call
-        tracking = RngTracking(
-            self.name,
-            call.outer_rngs,
-            stored.inner if stored else InnerRngs({}),
-            stored.recovery if stored else None,
-            tracks_inner=call.log_mode.has_function,
-            names=call.names,
-        )
+        tracking = new_tracking(self._call, opened.stored)
         tracking.begin(run_id, done=opened.done)
         return tracking
 

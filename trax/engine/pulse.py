@@ -26,6 +26,7 @@ CHECKPOINT: Final = "checkpoint"  # the policy asks for one; it can wait
 SAVE: Final = "save"  # the loop is about to stop
 
 _PAUSE = 0.001  # seconds
+_MANY_LOGS = 8  # each restart leaves one, and opening the run reads them all
 
 
 class Pulse:
@@ -81,7 +82,7 @@ class Pulse:
         if stop_request.look(now, since.checkpoint_seconds):
             due: str = SAVE
         else:
-            due = CHECKPOINT if self._policy(since) else ""
+            due = CHECKPOINT if self._policy(since) or since.logs >= _MANY_LOGS else ""
         self._outputs.tidy()
         stop_request.begin_step(self._clock())
         if self._bar is not None:
@@ -107,6 +108,7 @@ class Pulse:
         """Restart the measurements: a checkpoint was stored, or tried, from `begun` until now."""
         now = self._clock()
         self.since.checkpoint_seconds = now - begun
+        self.since.checkpoints += 1
         self.since.restart(now)
         self._replayed_bytes = 0
         self.wake()

@@ -42,6 +42,8 @@ class Replayed(Generic[S]):
         The number of increments that were replayed.
     seconds : float
         The duration of loading and replaying, in seconds.
+    load_seconds : float
+        The duration of loading alone.
     age : float
         The time since the checkpoint was stored, in seconds.
     meta : dict
@@ -58,6 +60,7 @@ class Replayed(Generic[S]):
     step: int
     replayed: int
     seconds: float
+    load_seconds: float
     age: float
     meta: dict[str, Any]
     recovery: RunReader
@@ -117,6 +120,7 @@ def replay(
             "Recover it with Trax(...).recover(name, create=..., replay_log=...), with the "
             "arguments it was begun with."
         )
+    loaded = process.monotonic()
     if forward and checkpoint and not mode.replaces_state:
         state = forward(state)
     state = mode.replay(
@@ -133,6 +137,7 @@ def replay(
         step=recovery.step,
         replayed=recovery.replayed,
         seconds=process.monotonic() - begun,
+        load_seconds=loaded - begun,
         age=max(0.0, process.time() - written),
         meta=meta,
         recovery=recovery,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -11,11 +12,15 @@ from trax.calls.arguments import FORMER_VERSION, changed_error, differences
 from trax.calls.digest import version_of
 from trax.calls.log_mode import describe
 from trax.display import show
+from trax.engine.first_state import recreate
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.engine.similar import tell_similar
 from trax.errors import UsageError
 from trax.storage.codec import decode
+from trax.storage.process import process
+from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import track
+from trax.tracking.rng_tracking import RngTracking
 from trax.tracking.shared_rngs import at_hand
 from trax.tracking.truncate import cut_back
 
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Opened", "is_superseded", "load_finished", "open_held"]
+__all__ = ["Opened", "is_superseded", "load_finished", "new_tracking", "open_held"]
 
 _FIXED = (int, float, complex, str, bytes)
 
@@ -42,6 +47,8 @@ class Opened:
         The stored run that the state comes from; None if the state was created just now.
     log_bytes : int
         The size of the logs that were replayed, in bytes.
+    load_seconds : float
+        The duration of loading the checkpoint, in seconds.
     done : bool
         Whether the run is done.
     result : object
@@ -51,6 +58,7 @@ class Opened:
     state: Any
     stored: Replayed[Any] | None = None
     log_bytes: int = 0
+    load_seconds: float = 0.0
     done: bool = False
     result: Any = None
 
@@ -110,14 +118,27 @@ def open_held(call: Call, store: Store, hold: HeldRun, *, fresh: bool = False) -
     if hold.aside:
         why = "" if fresh else " with other arguments, since it had no step"
         notices.info(f"{call.name} starts over{why}; the stored run is kept in {hold.aside}")
-    recovery = store.recover(call.name)
+    begun = process.monotonic()
+    recovery = store.recover(call.name, partial(recreate, call, new_tracking(call)))
     if recovery is not None and recovery.found:
-        return _resume(call, store, hold, recovery)
+        return _resume(call, store, hold, recovery, process.monotonic() - begun)
     if recovery is not None:
         hold.writer.adopt(recovery)
     if not fresh and not hold.aside:
         tell_similar(call, store)
     return Opened(_create(call))
+
+
+def new_tracking(call: Call, stored: Replayed[Any] | None = None) -> RngTracking:
+    """Return the tracking of the RNGs of a run, new or stored; nothing is tracked yet."""
+    return RngTracking(
+        call.name,
+        call.outer_rngs,
+        stored.inner if stored else InnerRngs({}),
+        stored.recovery if stored else None,
+        tracks_inner=call.log_mode.has_function,
+        names=call.names,
+    )
 
 
 def _create(call: Call) -> Any:
@@ -133,7 +154,8 @@ def _create(call: Call) -> Any:
     return state
 
 
-def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Opened:
+def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, seconds: float) -> Opened:
+    """Resume a stored run; to read its checkpoint took so many seconds."""
     meta = recovery.meta
     _check_function(call, meta)
     _check_version(call, meta)
@@ -147,14 +169,26 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Ope
     hold.writer.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)
+    _tell_resumed(call, store, replayed)
+    _tell_migrated(call, replayed)
+    tell_changed_code(call.name, meta, call.code, "the present code runs")
+    return Opened(replayed.state, replayed, log_bytes, seconds + replayed.load_seconds)
+
+
+def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
+    if replayed.recovery.is_recreated:
+        notices.warn(
+            f"{call.name}: the first checkpoint is lost; create has made the same state again, and "
+            f"the log continues it ({store.path})"
+        )
+    if not replayed.step:
+        notices.info(f"{call.name}: no step was stored yet; it begins again ({store.path})")
+        return
     how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
     notices.info(
         f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
     )
-    _tell_migrated(call, replayed)
-    tell_changed_code(call.name, meta, call.code, "the present code runs")
-    return Opened(replayed.state, replayed, log_bytes)
 
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:

@@ -354,11 +354,8 @@ def open_session(
 ) -> Session:
     """Create an open run from its parts; nothing is stored yet."""
     options, writer = call.options, hold.writer
-    since = Since(0, process.monotonic())
-    stored = opened.stored
-    if stored is not None:
-        since = Since(stored.step, process.monotonic())
-        since.resume(stored.replayed, stored.seconds, stored.age)
+    since = _measurements(opened)
+    since.is_logged = call.log_mode.is_logged
     outputs = OutputFiles(
         store_path,
         tracking.recovered,
@@ -376,3 +373,19 @@ def open_session(
     pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
     writer.on_suspect = pulse.wake
     return Session(call, opened, hold, tracking, outputs, pulse, deferral)
+
+
+def _measurements(opened: Opened) -> Since:
+    """Return the measurements with which a call begins."""
+    stored = opened.stored
+    if stored is None:
+        return Since(0, process.monotonic())
+    since = Since(stored.step, process.monotonic())
+    since.resume(stored.replayed, stored.seconds, stored.age)
+    recovery = stored.recovery
+    since.checkpoints = int(recovery.checkpoint is not None)
+    since.checkpoint_bytes = recovery.checkpoint_bytes
+    # To load a checkpoint takes about as long as to store it; the first one stored corrects this.
+    since.checkpoint_seconds = opened.load_seconds
+    since.logs = len(recovery.generations)
+    return since

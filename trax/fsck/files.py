@@ -156,8 +156,9 @@ class LogFile(_File):
 
     @property
     def has_content(self) -> bool:
-        """Whether there is, or was, anything after the header block."""
-        return max(self.size, self.durable) > HEADER_SIZE
+        """Whether there is, or was, anything after the header block; see `LogWriter.attest`."""
+        is_attested = self.durable == HEADER_SIZE and self.fields.get("derived") is False
+        return is_attested or max(self.size, self.durable) > HEADER_SIZE
 
     def without_details(self) -> LogFile:
         """Return a copy without the details for a repair."""

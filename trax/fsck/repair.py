@@ -25,7 +25,8 @@ from trax.fsck.scan import Scan
 from trax.storage.context import Key
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
-from trax.storage.messages import misplaced, not_stored
+from trax.storage.messages import CALL_AGAIN, misplaced, not_stored
+from trax.storage.run_reader import find_beginning
 from trax.storage.store import Store
 
 __all__ = ["Repaired", "mend", "repair"]
@@ -245,12 +246,15 @@ def _first_step(scan: Scan) -> int:
 
 
 def _irreparable(directory: Directory, scan: Scan) -> CorruptionError:
+    logs = [log.file for log in scan.logs.values()]
+    again = [f"{CALL_AGAIN}\n"] if find_beginning(directory, logs) else []
     flaws = [f" ({one.name}: {one.flaw} at offset {one.offset})" for one in scan.files if one.flaw]
     return CorruptionError(
         f"{directory.path} cannot be repaired: nothing is provably right{''.join(flaws[:1])}\n"
         "There is no valid checkpoint whose output files are as long as they were, and no log "
         "that goes back to the beginning.\n"
         "Nothing was changed.\n"
+        f"{''.join(again)}"
         "Put files back from a copy of the store, if there is one.\n"
         "Or start over with the function's fresh(...), which keeps the files.",
         directory.path,

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from trax.storage.records import Damage
 
 __all__ = [
+    "CREATED",
     "FOLDED",
     "Key",
     "Kind",
@@ -99,6 +100,9 @@ class Key(NamedTuple):
 
 # In the context of an increment: folding it into the state drew from RNGs in that state.
 FOLDED = Key(Kind.MARK, "folded")
+
+# In the note at the beginning of a run: a digest of the first state and of the call that made it.
+CREATED = Key(Kind.MARK, "created")
 
 
 def encode_context(entries: Iterable[tuple[Key, bytes]]) -> bytes:

@@ -184,6 +184,18 @@ class LogWriter:
         except OSError as error:
             raise self._durability_error(error) from error
 
+    def attest(self, context: bytes = b"") -> None:
+        """Mark the log, since the checkpoint of its generation counts now; note a context, if any.
+
+        The durable mark of a log that is empty proves that there was a checkpoint, if it is ever
+        missing. Both are evidence: nothing is forced, and it is no error if the disk refuses.
+        """
+        with contextlib.suppress(OSError, DurabilityError):
+            if context:
+                self._write_records([(NOTE | BEGINS, context)])
+            elif self._marked == HEADER_SIZE:
+                self.file.overwrite(DURABLE_OFFSET, encode_durable(HEADER_SIZE))
+
     def _append_in_pieces(self, increment: Encoded) -> int:
         """Append an object, writing its buffers directly from memory."""
         self._write_records(increment.records())
@@ -373,6 +385,12 @@ class LogReader:
         whole = not (buffers or context)
         self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is, or was, anything after the header block; see `LogWriter.attest`."""
+        is_attested = self.durable == HEADER_SIZE and self.fields["derived"] is False
+        return is_attested or max(self.size, self.durable) > HEADER_SIZE
 
     def valid_after(self, *, beginning: bool) -> int | None:
         """Return the offset of a valid record after the flaw, or None; see `follows`."""

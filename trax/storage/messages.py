@@ -14,6 +14,7 @@ from trax.storage.filenames import REPAIR, FileName, store_path
 from trax.storage.records import Forged, NewerVersion
 
 __all__ = [
+    "CALL_AGAIN",
     "damaged",
     "in_short",
     "misplaced",
@@ -24,17 +25,22 @@ __all__ = [
     "unrepaired",
 ]
 
+CALL_AGAIN = "Call the function with the same arguments: it makes the first state again."
+
 _UNTOUCHED = "Nothing was changed."
 _START_OVER = "Or start over with the function's fresh(...), which keeps the files."
 
 
-def damaged(directory: str, file: FileName, name: str, offset: int, reason: str) -> CorruptionError:
+def damaged(
+    directory: str, file: FileName, name: str, offset: int, reason: str, *ways_on: str
+) -> CorruptionError:
     """Return the error for a damaged file of the run `name`."""
     path = f"{directory}/{file}"
     return CorruptionError(
         _message(
             f"{path} is damaged at offset {offset}: {reason}",
             _UNTOUCHED,
+            *ways_on,
             "Put the file back from a copy of the store, if there is one.",
             f"Or call {repair_call(name, directory)}: it copies everything first, keeps the part "
             "that is provably right, and tells how many steps are lost.",

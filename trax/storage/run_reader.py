@@ -13,21 +13,38 @@ Nothing is changed here; `RunReader` notes the flaws for a writer to put right.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from trax.errors import CorruptionError
 from trax.storage.checkpoint import Checkpoint, read_checkpoint
 from trax.storage.codec import Encoded
-from trax.storage.context import Key, decode_context, has_outputs
+from trax.storage.context import CREATED, Key, decode_context, has_outputs
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory, closing_quietly, storage_errors
 from trax.storage.log import LogReader, open_log
-from trax.storage.messages import damaged, misplaced, owner_of, refusal, repair_call, unrepaired
+from trax.storage.messages import (
+    CALL_AGAIN,
+    damaged,
+    misplaced,
+    owner_of,
+    refusal,
+    repair_call,
+    unrepaired,
+)
+from trax.storage.process import process
 from trax.storage.records import HEADER_SIZE, NOTE, OVERHEAD, Damage, Forged, NewerVersion
 from trax.storage.schema import check_checkpoint, check_log
 
-__all__ = ["LogPosition", "RunReader", "Torn", "is_log_of", "may_lead"]
+__all__ = [
+    "LogPosition",
+    "Recreate",
+    "RunReader",
+    "Torn",
+    "find_beginning",
+    "is_log_of",
+    "may_lead",
+]
 
 _HEAD = OVERHEAD // 2  # of a record, before its payload
 
@@ -54,14 +71,29 @@ class Torn(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The valid header of a log, the log's present or former length, and its start position."""
+    """The valid header of a log, whether it has or had content, and its start position.
+
+    The mark of an empty log that is not derived counts as content: its checkpoint was stored.
+    """
 
     generation: int
     chain: int
-    length: int
+    has_content: bool
     after: int
     position: LogPosition
     fields: dict[str, Any]
+
+
+class Beginning(NamedTuple):
+    """The beginning of a run, as its first log tells it: the log, and the note in it."""
+
+    name: FileName
+    fields: dict[str, Any]
+    chain: int
+    context: dict[Key, bytes]
+
+
+Recreate = Callable[[dict[Key, bytes]], tuple[dict[str, Any], dict[str, Encoded]] | None]
 
 
 class RunReader:
@@ -75,6 +107,10 @@ class RunReader:
         The run's files.
     name : str
         The run's name.
+    recreate : callable, optional
+        Makes the first checkpoint again if no checkpoint is valid: it takes the context in the
+        note at the beginning of the run, and returns a meta record and parts, or None if they
+        would be others.
 
     Attributes
     ----------
@@ -92,6 +128,8 @@ class RunReader:
         The generation of the last log of the chain; 0 if there is none.
     highest : int
         The highest generation in the name of any file, including files that were set aside.
+    is_recreated : bool
+        Whether the base is no file: `recreate` has made it.
     broken : dict of FileName to str
         The newer checkpoints that are not valid, and the reasons.
     unborn : list of FileName
@@ -104,7 +142,7 @@ class RunReader:
         The identity of the run; empty if nothing was found.
     """
 
-    def __init__(self, directory: Directory, name: str) -> None:
+    def __init__(self, directory: Directory, name: str, recreate: Recreate | None = None) -> None:
         self._directory = directory
         self._name = name
         self.checkpoint: Checkpoint | None = None
@@ -127,7 +165,10 @@ class RunReader:
         self._logs = [file for file in files if file.kind == "log"]
         self._empty: list[_Head] = []
         self._unread: dict[int, Damage] = {}
+        self._but = ""  # the end of the reason for which the first checkpoint cannot be replaced
+        self._ways_on: tuple[str, ...] = ()
         self.base = self._find_base()
+        self.is_recreated = not self.base and self._recreate_base(recreate)
         self._chain = self._follow_headers()
         self.found = bool(self._chain)
 
@@ -164,6 +205,11 @@ class RunReader:
         with storage_errors("reading", self._directory.path):
             sizes = [self._size(FileName("log", head.generation)) for head in self._chain]
         return sum(sizes) - HEADER_SIZE * len(sizes)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The size of the parts of the base, in bytes."""
+        return sum(part.nbytes for part in self.checkpoint.parts.values()) if self.checkpoint else 0
 
     def damaged_base(self, reason: str) -> CorruptionError:
         """Return the error for a base with valid bytes that make no sense."""
@@ -214,6 +260,29 @@ class RunReader:
             return name.generation
         return 0
 
+    def _recreate_base(self, recreate: Recreate | None) -> bool:
+        """Have the first checkpoint made again, if the first log tells what it was."""
+        beginning = find_beginning(self._directory, self._logs)
+        if beginning is None:
+            return False
+        if recreate is None:
+            self._ways_on = (CALL_AGAIN,)
+            return False
+        name, fields, chain, context = beginning
+        self._check_identity(name, fields)
+        with self._errors(name):
+            made = recreate(context)
+        if made is None:
+            self._but = ", and create does not make the first state again"
+            return False
+        keys = ("run", "name", "generation")
+        about = {key: fields[key] for key in keys} | {"log": f"{chain:016x}"}
+        about |= {"step": 0, "chain": f"{0:016x}", "written": process.time()}
+        self.checkpoint = Checkpoint(about, *made)
+        self.base = name.generation
+        self.context = {key: value for key, value in context.items() if key != CREATED}
+        return True
+
     def _follow_headers(self) -> list[_Head]:
         """Return the logs from the base on, oldest first, as the headers declare them."""
         heads = self._read_heads()
@@ -260,9 +329,7 @@ class RunReader:
         # Increments that the other writer acknowledged may be stored. They must be found now, as
         # they are once the torn log has been cut.
         filled = sorted(
-            number
-            for number, head in heads.items()
-            if number == self.base or head.length > HEADER_SIZE
+            number for number, head in heads.items() if number == self.base or head.has_content
         )
         torn = []
         while len(filled) > 1 and self._is_torn_whole(heads[filled[-1]]):
@@ -312,7 +379,7 @@ class RunReader:
                         fields = reader.fields
                         check_log(fields)
                         chain = reader.chain
-                        length = max(reader.size, reader.durable)
+                        has_content = reader.has_content
                 except Damage as damage:
                     # A header is durable before anything depends on it. Whether anything does is
                     # seen later: the log may be left over from a start that failed.
@@ -324,7 +391,9 @@ class RunReader:
             self._check_identity(name, fields)
             after, *place = fields["after"]
             position = LogPosition.of(*place)
-            heads[name.generation] = _Head(name.generation, chain, length, after, position, fields)
+            heads[name.generation] = _Head(
+                name.generation, chain, has_content, after, position, fields
+            )
         return heads
 
     def _check_start(self, chain: list[_Head]) -> None:
@@ -341,14 +410,15 @@ class RunReader:
         if first.position != self.position or (not self.base and first.after != 0):
             if not self.base:
                 self._refuse_without_base()
-                reason = "the checkpoint that this log continues is missing"
+                reason = f"the checkpoint that this log continues is missing{self._but}"
             else:
                 reason = "this log does not continue the checkpoint of its generation"
             raise self._corrupt(name, 0, reason)
         if not self.base and first.fields["origin"] != "create":
             self._refuse_without_base()
-            if len(chain) > 1 or self._size(name) > HEADER_SIZE:
-                raise self._corrupt(name, 0, "the checkpoint that this log continues is missing")
+            if len(chain) > 1 or first.has_content:
+                reason = f"the checkpoint that this log continues is missing{self._but}"
+                raise self._corrupt(name, 0, reason)
             # The run died between its first log and its first checkpoint: it never began.
             self.unborn += [FileName("log", head.generation) for head in self._empty]
             self.run = ""
@@ -358,7 +428,8 @@ class RunReader:
     def _refuse_without_base(self) -> None:
         if not self.base:
             for name, reason in self.broken.items():
-                raise self._corrupt(name, 0, f"{reason}, and there is no older checkpoint")
+                without = f"and there is no older checkpoint{self._but}"
+                raise self._corrupt(name, 0, f"{reason}, {without}")
 
     def _read(
         self, name: FileName, reader: LogReader, following: _Head | None
@@ -388,7 +459,9 @@ class RunReader:
             self.position = LogPosition(begin + reader.count, reader.chain)
             context = encoded.payload if encoded.kind == NOTE else encoded.context
             if context:
-                self.context |= (entries := decode_context(context, end + _HEAD))
+                entries = decode_context(context, end + _HEAD)
+                entries.pop(CREATED, None)
+                self.context |= entries
                 # The files are forced before the log is, and before the next log begins.
                 if following is not None or reader.offset <= reader.durable:
                     self.forced_context |= entries
@@ -448,7 +521,8 @@ class RunReader:
         return self._corrupt(FileName("log", generation), damage.offset, damage.reason)
 
     def _corrupt(self, name: FileName, offset: int, reason: str) -> CorruptionError:
-        return damaged(self._directory.path, name, self._name, offset, reason)
+        path = self._directory.path
+        return damaged(path, name, self._name, offset, reason, *self._ways_on)
 
     @contextlib.contextmanager
     def _errors(self, name: FileName) -> Iterator[None]:
@@ -464,6 +538,24 @@ class RunReader:
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
     """Return whether a checkpoint's header names this log, or a repair has created the log."""
     return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
+
+
+def find_beginning(directory: Directory, logs: Iterable[FileName]) -> Beginning | None:
+    """Return the beginning of a run, if its first log is there and tells it; `logs` are sorted."""
+    for name in logs:
+        with (
+            contextlib.suppress(Damage, NewerVersion, Forged),
+            open_log(directory, str(name)) as reader,
+        ):
+            fields = reader.fields
+            check_log(fields)
+            chain = reader.chain
+            note = next(iter(reader), None)
+            if fields["after"][0] or note is None or note.kind != NOTE:
+                return None
+            context = decode_context(note.payload)
+            return Beginning(name, fields, chain, context) if CREATED in context else None
+    return None
 
 
 def may_lead(reader: LogReader, context: Iterable[Key], boot: str) -> bool:

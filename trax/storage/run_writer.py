@@ -145,7 +145,7 @@ class RunWriter:
             self.run = reader.run
         self._start = reader.position
         self._last, self._highest = reader.last, reader.highest
-        self._good = [reader.base] if reader.checkpoint else []
+        self._good = [reader.base] if reader.checkpoint and not reader.is_recreated else []
         try:
             self._set_aside(reader)
             self._cut_logs(reader)
@@ -158,11 +158,12 @@ class RunWriter:
     def _set_aside(self, reader: RunReader) -> None:
         """Rename the files that do not count."""
         directory = self._directory
+        origin = "create" if reader.is_recreated else "the checkpoint before it"
         for name, reason in reader.broken.items():
             directory.rename(str(name), name.broken)
             self._report(
                 f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
-                "state comes from the checkpoint before it and the logs."
+                f"state comes from {origin} and the logs."
             )
         # The first log of a run that never began comes last: without it, the others are no run.
         for name in sorted(reader.unborn, reverse=True):
@@ -223,12 +224,18 @@ class RunWriter:
             ) from error
 
     def checkpoint(
-        self, meta: dict[str, Any], parts: Mapping[str, Encoded], *, derived: bool
+        self,
+        meta: dict[str, Any],
+        parts: Mapping[str, Encoded],
+        *,
+        derived: bool,
+        note: bytes = b"",
     ) -> int:
         """Store a checkpoint of the present position; return its size in bytes.
 
         `derived` tells whether the checkpoint before and its log lead to the same state. If not,
-        they cannot replace this one.
+        they cannot replace this one. `note` is a context to note in the new log, once the
+        checkpoint counts.
 
         Raises
         ------
@@ -248,6 +255,9 @@ class RunWriter:
             size = write_checkpoint(self._directory, name, fields, meta, parts)
             if turn.reason:
                 log.trust()
+            if note or not derived:
+                with self._switching:
+                    log.attest(note)
         except BaseException as error:
             self._undo(turn)
             if not isinstance(error, OSError):

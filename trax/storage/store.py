@@ -34,7 +34,7 @@ from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock
 from trax.storage.records import HEADER_SIZE, Damage, Forged, NewerVersion
-from trax.storage.run_reader import RunReader
+from trax.storage.run_reader import Recreate, RunReader
 from trax.storage.run_writer import RunWriter
 from trax.storage.schema import Sync
 
@@ -116,8 +116,11 @@ class Store:
         except OSError:  # one has just been removed
             return []
 
-    def recover(self, name: str) -> RunReader | None:
-        """Begin to read a run, without a lock; return None if nothing is stored."""
+    def recover(self, name: str, recreate: Recreate | None = None) -> RunReader | None:
+        """Begin to read a run, without a lock; return None if nothing is stored.
+
+        For `recreate` see `RunReader`.
+        """
         path = self.run_path(name)
         with storage_errors("reading", path):
             if exists(self.path):
@@ -125,7 +128,7 @@ class Store:
             if not exists(path):
                 return None
             _check_case(path)
-            return RunReader(self._directory(name), name)
+            return RunReader(self._directory(name), name, recreate)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Directory]:
