@@ -504,6 +504,120 @@ for n in loop():
     assert Path("out.txt").read_text() == "0\n1\nafter the fork\n2\n"
 
 
+FORKING = """
+import multiprocessing, os, sys
+import trax
+
+def leave_at_once(file): os._exit(0)
+def leave(file): sys.exit(0)
+def flush(file): file.flush()
+def close(file): file.close()
+def write(file): file.write("of the child" if mode == "w" else b"of the child")
+def open_another(file): trax.open("other.txt")
+
+child = globals()[sys.argv[1]]
+mode = sys.argv[2]
+
+def forked(file):
+    if not (pid := os.fork()):
+        try:
+            child(file)
+        except (ValueError, trax.LockedError) as error:
+            print(type(error).__name__, flush=True)
+            sys.exit(0)
+        sys.exit(0)
+    os.waitpid(pid, 0)
+
+@trax.resumable(create=int)
+def loop(n):
+    with trax.open("out.txt", mode) as file:
+        for i in trax.steps(4):
+            file.write(f"{i}\\n" if mode == "w" else b"%d\\n" % i)
+            if i == 1:
+                forked(file)
+            if i == 2:
+                run = multiprocessing.get_context("fork").Process(target=child, args=[file])
+                run.start()
+                run.join()
+            yield i
+
+loop().result()
+"""
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+@pytest.mark.parametrize(
+    ("child", "refused"),
+    [
+        ("leave_at_once", ""),
+        ("leave", ""),
+        ("flush", "ValueError\n"),
+        ("close", ""),
+        ("write", "ValueError\n"),
+        ("open_another", "LockedError\n"),
+    ],
+)
+def test_what_is_buffered_at_a_fork_is_written_once(child: str, refused: str, mode: str) -> None:
+    """By the parent; the child can neither write it nor anything else, however it ends."""
+    done = run_script(FORKING, child, mode)
+    assert Path("out.txt").read_text() == "0\n1\n2\n3\n"
+    assert not Path("other.txt").exists()
+    assert done.stdout == refused
+    if not refused:
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("w", {}),
+        ("w", {"encoding": "utf-16"}),
+        ("w", {"buffering": 1, "newline": "\r\n"}),
+        ("a", {"errors": "replace", "encoding": "ascii"}),
+        ("wb", {}),
+        ("ab", {"buffering": 0}),
+        ("xb", {"buffering": 100_000}),
+    ],
+)
+def test_a_file_is_as_from_the_builtin_open(mode: str, options: dict[str, Any]) -> None:
+    """The same classes, attributes and content."""
+    told: list[Any] = []
+
+    def use(file: Any) -> None:
+        data = "añ\n" * 3
+        file.write(data.encode() if "b" in mode else data)
+        names = ("encoding", "errors", "newlines", "line_buffering", "mode", "closed")
+        told.append([type(file), *(getattr(file, name, None) for name in names)])
+        told[-1].append((file.seekable(), file.readable(), file.writable(), file.tell()))
+        file.close()
+
+    def body(n: int) -> None:
+        if n == 0:
+            use(trax.open("out.txt", mode, **options))
+
+    looping("function", body)().result()
+    with open("plain.txt", "a" + mode[1:], **options) as file:
+        use(file)
+    ours, plain = told
+    ours[5] = ours[5].replace(mode[0], "a", 1)
+    assert Path("out.txt").read_bytes() == Path("plain.txt").read_bytes()
+    if options.get("buffering") != 0:
+        assert ours == plain
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "wb", "encoding": "utf-8"}, {"buffering": 0}, {"colour": "red"}]
+)
+def test_options_that_open_refuses_are_refused(options: dict[str, Any]) -> None:
+    """Before anything is made."""
+
+    def body(n: int) -> None:
+        trax.open("out.txt", **options)
+
+    with pytest.raises((ValueError, TypeError)):
+        looping("function", body)().result()
+
+
 def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     """Nothing is looked at closer in its steps."""
     run = looping("function", lambda n: None)()

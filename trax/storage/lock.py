@@ -25,7 +25,7 @@ import weakref
 from typing import Any
 
 from trax.errors import LockedError
-from trax.storage.filesystem import check_alone, open_trusted
+from trax.storage.filesystem import check_alone, leads_to, open_trusted
 from trax.storage.process import in_child, process
 
 __all__ = ["Lock"]
@@ -46,6 +46,7 @@ class Lock:
     """
 
     def __init__(self, path: str, subject: str) -> None:
+        self.path = path
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
             check_alone(self.fd, path)
@@ -65,6 +66,10 @@ class Lock:
                     os.ftruncate(self.fd, 0)
             finally:
                 self._close()
+
+    def is_in_place(self) -> bool:
+        """Return whether other processes still find this lock."""
+        return leads_to(self.path, os.fstat(self.fd))
 
     def _lock(self, subject: str) -> None:
         try:

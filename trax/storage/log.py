@@ -10,14 +10,13 @@ how many bytes were on the disk: a flaw before it is damage, and no torn end.
 from __future__ import annotations
 
 import contextlib
-import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from xxhash import xxh3_64_intdigest
 
-from trax.errors import DurabilityError, LockedError
+from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.filesystem import (
     Directory,
@@ -27,7 +26,7 @@ from trax.storage.filesystem import (
     write_all,
     write_pieces,
 )
-from trax.storage.process import in_child
+from trax.storage.process import forked_error, in_child
 from trax.storage.records import (
     BEGINS,
     BUFFER,
@@ -57,7 +56,7 @@ _FIRST = BEGINS | CONTEXT
 _FIRSTS = (CONTEXT, NOTE)
 _OBJECT = {*VALUES, BUFFER, READONLY_BUFFER, CONTEXT, NOTE}
 
-__all__ = ["LogReader", "LogWriter", "open_log"]
+__all__ = ["LogReader", "LogWriter", "as_os_error", "open_log"]
 
 
 class LogWriter:
@@ -284,6 +283,9 @@ class LogWriter:
             # No call here: an interrupt during one could lose the failure.
             self.failure, self._write = error, self._refuse
             raise
+        except Exception as error:  # such as a MemoryError: nobody knows what was forced
+            self.fail(failure := as_os_error(error))
+            raise failure from error
         self._durable = end
 
     def close(self) -> None:
@@ -291,6 +293,11 @@ class LogWriter:
         if self in _open_writers:
             _open_writers.discard(self)
             self.file.close()
+
+
+def as_os_error(error: BaseException) -> OSError:
+    """Return the error of a sync as one of the disk, since its effect is the same."""
+    return error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
 
 
 class LogReader:
@@ -394,11 +401,5 @@ _open_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 @in_child
 def _disown() -> None:
     for writer in list(_open_writers):
-        writer.fail(
-            LockedError(
-                f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} "
-                "is a fork of it.\n"
-                "Let the parent log, or let the child open a run of its own."
-            )
-        )
+        writer.fail(forked_error())
         writer.close()

@@ -9,16 +9,17 @@ Before anything is written to a file for the first time, its length is stored du
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import weakref
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from trax.errors import DurabilityError, UsageError
+from trax.errors import DurabilityError, LockedError, UsageError
 from trax.storage.context import Key, Kind, encode_context
-from trax.storage.filesystem import sync_directory
-from trax.storage.process import in_child, process
+from trax.storage.filesystem import leads_to, sync_directory
+from trax.storage.process import forked_error, in_child, process
 from trax.tracking.tracker import Parts
 from trax.tracking.truncate import LENGTH, check_owner, is_ours, lock
 
@@ -36,6 +37,8 @@ class _Output:
     def __init__(self, path: str, fd: int, *, always: bool) -> None:
         self.path = path
         self.file: IO[Any] | None = None
+        self._raw: io.FileIO | None = None
+        self._refusal: LockedError | None = None
         self._fd = fd
         self._always = always
         self._forced = -1
@@ -44,6 +47,8 @@ class _Output:
 
     def parts(self) -> Parts:
         """Flush the file and return its length."""
+        if self._refusal is not None:
+            raise self._refusal
         try:
             if self.file is not None and not self.file.closed:
                 self.file.flush()
@@ -57,12 +62,37 @@ class _Output:
                 "Make room or repair the disk, and run it again."
             ) from error
 
+    def open(self, mode: str, **options: Any) -> IO[Any]:
+        """Open the file to write at its end."""
+        open(os.devnull, mode, **options).close()  # raises if the options do not fit
+        self._raw = io.FileIO(self.path, "a", opener=options.pop("opener", None))
+        self.file = _wrap(self._raw, mode, **options)
+        return self.file
+
+    def disown(self) -> None:
+        """Drop what is buffered, and refuse more: in a fork it is the parent's file."""
+        self._refusal = forked_error()
+        if self._raw is not None:
+            # Of the layers above it none flushes into a closed file. Their own methods would wait
+            # for locks, which another thread of the parent may have held.
+            self._raw.close()
+        self.close()
+
     def is_at(self, path: str) -> bool:
         """Return whether a path leads to this file."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(path))
-        except FileNotFoundError:
-            return False
+        return leads_to(path, os.fstat(self._fd))
+
+    def check_place(self) -> None:
+        """Raise `DurabilityError` if the open file is no longer found under its path."""
+        is_open = self.file is not None and not self.file.closed
+        if is_open and not self.is_at(self.path):
+            raise DurabilityError(
+                f"the output file {self.path} was removed, moved or replaced while it was open\n"
+                "The output since then is lost with it.\n"
+                "If it was moved, move it back and run it again: it is cut back to the last stored "
+                "step.\n"
+                "An output file must stay in its place until the run is done."
+            )
 
     def sync(self) -> None:
         """Force the file to the disk; once that has failed, fail every time."""
@@ -114,7 +144,27 @@ _open: weakref.WeakSet[_Output] = weakref.WeakSet()
 @in_child
 def _disown() -> None:
     for output in list(_open):
-        output.close()
+        output.disown()
+
+
+def _wrap(
+    raw: io.FileIO,
+    mode: str,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,  # noqa: ARG001  # a path is always closed
+) -> Any:
+    """Put the layers on a file that the built-in `open` would, with options that it accepts."""
+    if buffering == 0:
+        return raw
+    buffer = io.BufferedWriter(raw, buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE)
+    if "b" in mode:
+        return buffer
+    text: Any = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering=buffering == 1)
+    text.mode = mode
+    return text
 
 
 class OutputFiles:
@@ -141,10 +191,13 @@ class OutputFiles:
         self._note = note
         self._track = track
         self._untrack = untrack
+        self._pid = os.getpid()
         self._outputs: dict[Key, _Output] = {}
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
+        if os.getpid() != self._pid:
+            raise forked_error()
         process.check_output(path)
         if mode not in _MODES:
             raise UsageError(
@@ -159,14 +212,17 @@ class OutputFiles:
             output = self._begin(key, os.path.abspath(path), mode)
         else:
             self._check_reopened(output, mode)
-        file: IO[Any] = open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
-        output.file = file
-        return file
+        return output.open("a" + mode[1:], **options)
 
     def sync(self) -> None:
         """Force all files to the disk."""
         for output in list(self._outputs.values()):
             output.sync()
+
+    def check_place(self) -> None:
+        """Raise `DurabilityError` if an open file is no longer found under its path."""
+        for output in self._outputs.values():
+            output.check_place()
 
     def tidy(self) -> None:
         """Release each closed file once its content and its length are on the disk."""
