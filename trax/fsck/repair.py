@@ -215,9 +215,8 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     ]
     if recovery.torn:
         torn = recovery.torn
-        actions.append(
-            f"{torn.name} was torn by a crash at offset {torn.offset}: the next writer cuts it"
-        )
+        how = "is damaged" if torn.is_damaged else "was torn by a crash"
+        actions.append(f"{torn.name} {how} at offset {torn.offset}: the next writer cuts it")
     return Plan(recovery.step, 0, True, actions)
 
 

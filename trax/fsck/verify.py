@@ -90,14 +90,14 @@ class Verification:
 
 def _checkpoint_line(file: CheckpointFile) -> str:
     step = "step unknown" if file.step is None else f"step {file.step:,}"
-    state = f"DAMAGED at {file.offset:,}" if file.flaw else "whole"
+    state = f"DAMAGED at {file.offset}" if file.flaw else "whole"
     return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {step}"
 
 
 def _log_line(file: LogFile) -> str:
     state = "whole"
     if file.flaw:
-        state = f"{'torn' if file.is_torn else 'DAMAGED'} at {file.offset:,}"
+        state = f"{'torn' if file.is_torn else 'DAMAGED'} at {file.offset}"
     return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {_steps(file)}"
 
 
@@ -182,7 +182,9 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
     problems = list(_problems(generations, scan))
     if error is not None and not any(_lists(one, error) for one in generations):
         cause = in_short(error).removeprefix(f"{directory.path}/")
-        problems = [cause, *(problem for problem in problems if problem != cause)]
+        gap = f"{os.path.basename(error.path)}, which"
+        others = (one for one in problems if not cause.startswith(one))
+        problems = [cause, *(one for one in others if not one.startswith(gap))]
     step, is_done = None, False
     outputs: tuple[OutputFile, ...] = ()
     if recovery is not None and error is None:
@@ -228,7 +230,8 @@ def _judged(log: LogFile, recovery: RunReader | None) -> LogFile:
     """Add the judgement of recovery about a log."""
     if recovery is None:
         return log
-    is_cut = recovery.torn is not None and recovery.torn.name == log.file
+    torn = recovery.torn
+    is_cut = torn is not None and torn.name == log.file and not torn.is_damaged
     return replace(
         log,
         is_needed=log.generation in recovery.generations,
@@ -250,12 +253,13 @@ def _problems(generations: tuple[Generation, ...], scan: Scan) -> Iterator[str]:
 
 def _lists(generation: Generation, error: CorruptionError) -> bool:
     """Return whether the flaw in an error is listed with the file anyway."""
-    files = (generation.checkpoint, generation.log)
-    return any(
-        file is not None and file.flaw is not None and file.offset == error.offset
+    file = generation.log  # without an older one, of a checkpoint the error tells more
+    return (
+        file is not None
+        and file.flaw is not None
+        and file.offset == error.offset
         and error.path.endswith(f"/{file.name}")
-        for file in files
-    )  # fmt: skip
+    )
 
 
 def _outputs(store: str, recovery: RunReader) -> tuple[tuple[OutputFile, ...], list[str]]:

@@ -328,6 +328,8 @@ class LogReader:
         After the last increment, the flaw at `flaw_offset`; None at the end of the file.
     flaw_offset : int
         The end of the last valid record, in bytes.
+    is_cut_short : bool
+        Whether bytes are missing at the flaw; see `Records`.
 
     Raises
     ------
@@ -346,6 +348,7 @@ class LogReader:
         self.offset = HEADER_SIZE
         self.flaw: str | None = None
         self.flaw_offset = HEADER_SIZE
+        self.is_cut_short = True
 
     def __iter__(self) -> Iterator[Encoded]:
         """Yield the increments, and the notes between them, whose kind is `NOTE`.
@@ -380,6 +383,7 @@ class LogReader:
         whole = not (buffers or context)
         self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
+        self.is_cut_short = records.is_cut_short
 
     def valid_after(self, *, beginning: bool) -> int | None:
         """Return the offset of a valid record after the flaw, or None; see `follows`."""

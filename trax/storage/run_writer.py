@@ -186,7 +186,7 @@ class RunWriter:
             length = torn.offset if torn and torn.name == name else _ALL
             directory.cut(str(name), length, forced)
         if torn:
-            name, offset, size, flaw = torn
+            name, offset, size, flaw, *_ = torn
             self._report(
                 f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
                 f"from there are not a whole increment and are kept as {name.torn(offset)}."
