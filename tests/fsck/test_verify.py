@@ -219,9 +219,9 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         f"  checkpoint-00000002           {sizes['checkpoint-00000002']} bytes   whole, step 5",
         f"  log-00000002                  {sizes['log-00000002']} bytes   whole, steps 6 to 10",
         f"  checkpoint-00000003           {sizes['checkpoint-00000003']} bytes   whole, step 10",
-        f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1094, step 11",
+        f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1102, step 11",
         "  other files: checkpoint-00000001.broken",
-        "  log-00000003 is damaged at offset 1094: a record's checksum is invalid",
+        "  log-00000003 is damaged at offset 1102: a record's checksum is invalid",
         "It cannot resume as it is. trax.repair('count') can help.",
     ]
     again = json.loads(json.dumps(found.as_dict()))
@@ -229,7 +229,7 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         "name", "path", "good", "step", "done", "generations", "others", "outputs", "problems"
     ]  # fmt: skip
     assert (again["good"], again["step"]) == (False, None)
-    assert again["generations"][1]["log"]["offset"] == 1094
+    assert again["generations"][1]["log"]["offset"] == 1102
 
 
 def test_what_is_said_to_help_does_so_in_whatever_store(monkeypatch: pytest.MonkeyPatch) -> None:

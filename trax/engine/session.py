@@ -262,9 +262,12 @@ class Session:
     def checkpoint(self, *, result: Any = None, done: bool = False, derived: bool = True) -> None:
         """Store the state as it is now; see `Checkpointer.store`."""
         self._checkpointer.store(self.state, result=result, done=done, derived=derived)
+        self._outputs.mark_checkpoint()
 
     def _checkpoint_if_possible(self) -> None:
         self._checkpointer.store_if_possible(self.state)
+        if not self._checkpointer.has_failed:
+            self._outputs.mark_checkpoint()
 
     @property
     def _has_uncheckpointed(self) -> bool:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trax.errors import CorruptionError
-from trax.fsck.outputs import have_outputs
+from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits, prefixes
 from trax.fsck.preview import leads_to, recover, still_leads
 from trax.fsck.repair_file import carry_out, read_plan, write_plan
 from trax.fsck.repair_plan import Plan, make_plan
 from trax.fsck.scan import Scan
-from trax.storage.context import Key
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
 from trax.storage.messages import misplaced, not_stored
@@ -145,10 +144,7 @@ def repair(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Repai
     store = Store(traxdir)
     if not store.files(name):
         raise not_stored(name, store.path)
-
-    def fits(context: Mapping[Key, bytes]) -> bool:
-        return have_outputs(store.path, context)
-
+    fits = OutputChecker(store.path)
     with store.alone(name) as directory:
         plan = mend(directory, name, fits, lambda: store.copy_aside(name))
     return Repaired(
@@ -224,7 +220,7 @@ def _irreparable(directory: Directory, scan: Scan) -> CorruptionError:
     flaws = [f" ({one.name}: {one.flaw} at offset {one.offset})" for one in scan.files if one.flaw]
     return CorruptionError(
         f"{directory.path} cannot be repaired: nothing is provably right{''.join(flaws[:1])}\n"
-        "There is no valid checkpoint whose output files are as long as they were, and no log "
+        "There is no valid checkpoint whose output files are as they were, and no log "
         "that goes back to the beginning.\n"
         "Nothing was changed.\n"
         "Put files back from a copy of the store, if there is one.\n"
