@@ -17,11 +17,18 @@ def opened(content: bytes) -> int:
     return os.open("out", os.O_RDWR)
 
 
+def extent_at(digest: RunningDigest, length: int, fd: int = -1) -> Extent:
+    """Return the extent at a length."""
+    found = Extent.decode(digest.parts(fd, length))
+    assert found is not None
+    return found
+
+
 def extent_of(content: bytes, begin: int = 0) -> Extent:
     """Return the extent of some content, written in one piece."""
     digest = RunningDigest(begin, begin, 0)
     digest.update(memoryview(content)[begin:])
-    return digest.extent(-1, len(content))
+    return extent_at(digest, len(content))
 
 
 SIZES = (0, 1, 100, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 7)
@@ -38,11 +45,11 @@ def test_the_pieces_do_not_matter(size: int) -> None:
         count = min(rng.choice([1, 100, 5000, BLOCK - 1, BLOCK, 2 * BLOCK]), size - done)
         digest.update(memoryview(content)[done : done + count])
         done += count
-        digest.extent(-1, done)
-    assert digest.extent(-1, size) == extent_of(content)
+        extent_at(digest, done)
+    assert extent_at(digest, size) == extent_of(content)
     digest.mark_checkpoint()
     digest.mark_checkpoint()
-    extent = digest.extent(-1, size)
+    extent = extent_at(digest, size)
     assert extent.since == size // BLOCK * BLOCK
     fd = opened(content)
     found = RunningDigest.read(fd, extent)
@@ -58,11 +65,11 @@ def test_every_changed_byte_is_found(at: int) -> None:
     content = bytearray(random.Random(1).randbytes(3 * BLOCK + 7))
     digest = RunningDigest(0, 0, 0)
     digest.update(memoryview(content)[: 2 * BLOCK])
-    earlier = digest.extent(-1, 2 * BLOCK)
+    earlier = extent_at(digest, 2 * BLOCK)
     digest.mark_checkpoint()
     digest.mark_checkpoint()
     digest.update(memoryview(content)[2 * BLOCK :])
-    extent = digest.extent(-1, len(content))
+    extent = extent_at(digest, len(content))
     content[at] ^= 1
     fd = opened(bytes(content))
     assert (RunningDigest.read(fd, extent) is None) == (at >= 2 * BLOCK)
@@ -89,16 +96,16 @@ def test_what_others_write_is_read(tmp_path: Path) -> None:
     """Such as a child process that has the file as its standard output; and after a cut."""
     digest = RunningDigest(0, 0, 0)
     digest.update(memoryview(b"mine, "))
-    digest.extent(-1, 6)
+    extent_at(digest, 6)
     digest.update(memoryview(b"mine again"))
     content = b"mine, theirs, mine again"
     fd = opened(content)
-    assert digest.extent(fd, len(content)) == extent_of(content)
+    assert extent_at(digest, len(content), fd) == extent_of(content)
     large = content + bytes(2 * BLOCK)
     os.pwrite(fd, large, 0)
-    assert digest.extent(fd, len(large)) == extent_of(large)
+    assert extent_at(digest, len(large), fd) == extent_of(large)
     os.ftruncate(fd, 4)
-    assert digest.extent(fd, 4) == extent_of(content[:4])
+    assert extent_at(digest, 4, fd) == extent_of(content[:4])
     os.close(fd)
 
 

@@ -96,7 +96,7 @@ class RunningDigest:
         self._hasher = xxh3_64(seed=chain)
         self._known = offset, chain  # a block that is surely on the way to the next extent
         self._checkpointed = offset, chain
-        self._since = offset, chain
+        self._start = _START.pack(begin, offset, chain)
 
     @classmethod
     def read(cls, fd: int, extent: Extent) -> RunningDigest | None:
@@ -115,26 +115,28 @@ class RunningDigest:
 
     def update(self, data: memoryview) -> None:
         """Add bytes that were written at the end."""
-        while (room := self._block + BLOCK - self.length) <= len(data):
+        size = len(data)
+        while (room := self._block + BLOCK - self.length) <= size:
             self._hasher.update(data[:room])
             self._chain = self._hasher.intdigest()
             self._hasher = xxh3_64(seed=self._chain)
             self.length = self._block = self._block + BLOCK
             data = data[room:]
+            size -= room
         self._hasher.update(data)
-        self.length += len(data)
+        self.length += size
 
     def follow(self, fd: int, length: int) -> None:
         """Add the bytes of a file up to a length, or to its end."""
         while data := os.pread(fd, min(BLOCK, length - self.length), self.length):
             self.update(memoryview(data))
 
-    def extent(self, fd: int, length: int) -> Extent:
-        """Return the extent of the file, whose present length is given."""
+    def parts(self, fd: int, length: int) -> tuple[bytes, bytes]:
+        """Return the extent of the file, whose present length is given, as it is stored."""
         if length != self.length:
             self._read_again(fd, length)
         self._known = self._block, self._chain
-        return Extent(length, self._begin, *self._since, self._hasher.intdigest())
+        return _PRESENT.pack(length, self._hasher.intdigest()), self._start
 
     def _read_again(self, fd: int, length: int) -> None:
         """Hash what others have written to the file as well, such as a child process."""
@@ -142,14 +144,16 @@ class RunningDigest:
         if length < offset:  # it was cut
             self._begin = min(self._begin, length)
             offset, chain = self._begin, 0
-            self._since = self._checkpointed = offset, chain
+            self._checkpointed = offset, chain
+            self._start = _START.pack(self._begin, offset, chain)
         self.length = self._block = offset
         self._chain, self._hasher = chain, xxh3_64(seed=chain)
         self.follow(fd, length)
 
     def mark_checkpoint(self) -> None:
         """Let later extents name the block of the checkpoint before this one."""
-        self._since, self._checkpointed = self._checkpointed, (self._block, self._chain)
+        self._start = _START.pack(self._begin, *self._checkpointed)
+        self._checkpointed = self._block, self._chain
 
 
 def difference(fd: int, extents: list[Extent]) -> tuple[int, int] | None:

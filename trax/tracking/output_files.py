@@ -30,6 +30,9 @@ __all__ = ["OutputFiles"]
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
 
 
+_write = io.FileIO.write
+
+
 class _Raw(io.FileIO):
     """A file without a buffer, open for appending, whose digest follows what is written."""
 
@@ -40,9 +43,10 @@ class _Raw(io.FileIO):
     def write(self, data: Any, /) -> int:
         digest = self._digest
         with digest.lock:
-            done = super().write(data)
+            done = _write(self, data)
             if done:
-                digest.update(memoryview(data).cast("B")[:done])
+                view = memoryview(data).cast("B")
+                digest.update(view if done == len(view) else view[:done])
         return done
 
 
@@ -68,20 +72,19 @@ class _Output:
 
     def parts(self) -> Parts:
         """Flush the file and return its extent."""
-        if self._refusal is not None:
-            raise self._refusal
         try:
             if self.file is not None and not self.file.closed:
                 self.file.flush()
             if self._always or self._failure is not None:
                 self.sync()
-            with self._digest.lock:
-                length = os.fstat(self._fd).st_size
-                if length != self._length:
-                    self._parts = self._digest.extent(self._fd, length).encode()
-                    self._length = length
+            if os.fstat(self._fd).st_size != self._length:
+                with self._digest.lock:  # another thread may be writing
+                    self._length = os.fstat(self._fd).st_size
+                    self._parts = self._digest.parts(self._fd, self._length)
             return self._parts
         except OSError as error:
+            if self._refusal is not None:
+                raise self._refusal from None
             raise DurabilityError(
                 f"the step's output in {self.path} could not be stored: {error}\n"
                 "The step is not stored either.\n"
@@ -109,6 +112,7 @@ class _Output:
             # for locks, which another thread of the parent may have held.
             self._raw.close()
         self.close()
+        self._fd = -1
 
     def is_at(self, path: str) -> bool:
         """Return whether a path leads to this file."""
