@@ -214,6 +214,9 @@ class FaultyDirectory:
     def sync(self) -> None:
         self.call("sync directory", self.inner.sync)
 
+    def is_in_place(self) -> bool:
+        return True
+
     def on_disk(self, count: int | None = None) -> Sequence[Operation]:
         """Return the operations, or the first `count` of them, as the disk itself saw them.
 
@@ -307,6 +310,9 @@ class _FaultyOutput:
 
     def close(self) -> None:
         self._directory.call("close", self._inner.close)
+
+    def is_in_place(self) -> bool:
+        return True
 
 
 # -- the real disk, which fails ------------------------------------------------------------

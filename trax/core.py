@@ -133,7 +133,7 @@ class Trax:
         encoded = {name: encode(value, name) for name, value in values.items()}
         with self._alone():
             for name, increment in encoded.items():
-                self._hold(name).writer.append(increment)
+                self._hold(name).append(increment)
 
     def recover(
         self,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from support import run_script
+from support import flipped, run_script, start_script
 from test_decorator import total
 
 import trax
+from trax.storage.store import Store
 
 
 def test_a_log_is_not_replayed_in_another_sense() -> None:
@@ -63,3 +68,130 @@ def test_a_replay_log_of_another_script_can_be_given() -> None:
         trax.load("count")
     assert not hasattr(caught.value, "__notes__")
     assert trax.load("count", replay_log=lambda state, increment: state + increment) == 3
+
+
+# -- an end that is not read ---------------------------------------------------------------
+
+KILLED = """
+import os, signal
+import trax
+
+@trax.resumable(create=list, replay_log=lambda state, i: [*state, i], every_steps=5)
+def job(state):
+    for i in trax.steps(20):
+        yield i
+
+for i in (run := job()):
+    if run.step == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def add(state: list[int], increment: int) -> list[int]:
+    return [*state, increment]
+
+
+def recover() -> Any:
+    with trax.Trax() as store:
+        return store.recover("job", replay_log=add)
+
+
+def killed() -> Path:
+    """Kill a run at step 9; return its newest log."""
+    assert run_script(KILLED, check=False).returncode == -signal.SIGKILL
+    return max(Path(".trax/runs/job").glob("log-*")).resolve()
+
+
+@pytest.mark.parametrize("read", [lambda: trax.load("job"), recover], ids=["load", "recover"])
+@pytest.mark.parametrize("back", [3, 21])
+def test_a_damaged_end_is_said(
+    read: Callable[[], Any], back: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the place and the step; it is no writer at work, whoever holds the run."""
+    log = killed()
+    content = log.read_bytes()
+    log.write_bytes(flipped(content, len(content) - back, 127))
+    for _ in range(2):
+        assert read() == list(range(8))
+    [line] = caplog.messages
+    assert line.startswith(
+        f"{log}: the last 21 bytes, from offset {len(content) - 21}, are damaged"
+    )
+    assert line.endswith("the state is that of step 8")
+
+
+@pytest.mark.parametrize("read", [lambda: trax.load("job"), recover], ids=["load", "recover"])
+@pytest.mark.parametrize("left", [1, 7, 20])
+def test_an_end_that_is_cut_short_is_said_if_nobody_writes(
+    read: Callable[[], Any], left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the run is held it may be a writer at work."""
+    log = killed()
+    content = log.read_bytes()
+    os.truncate(log, len(content) - 21 + left)
+    lock = Path(".trax/locks/job")
+    note = lock.read_text()
+    with trax.Trax() as store:
+        store.log(other=1)
+        lock.write_text(Path(".trax/locks/other").read_text())
+        assert read() == list(range(8))
+    assert caplog.messages == []
+    lock.write_text(note)
+    for _ in range(2):
+        assert read() == list(range(8))
+    [line] = caplog.messages
+    assert f"{log}: the last {left} bytes" in line
+    assert "are not a whole increment" in line
+    assert line.endswith("the state is that of step 8")
+
+
+def test_an_end_that_the_writer_completes_meanwhile_is_not_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is read once more before anything is said."""
+    log = killed()
+    content = log.read_bytes()
+    log.write_bytes(content[:-3])
+    seen = []
+
+    def is_held(store: Store, name: str) -> bool:
+        log.write_bytes(content)
+        seen.append(name)
+        return False
+
+    monkeypatch.setattr(Store, "is_held", is_held)
+    assert trax.load("job") == list(range(8))
+    assert seen == ["job"]
+    assert caplog.messages == []
+    assert trax.load("job") == list(range(9))
+
+
+WRITING = """
+import sys, threading
+import trax
+
+asked = threading.Thread(target=sys.stdin.read)
+asked.start()
+with trax.Trax() as store:
+    store.checkpoint(busy=0)
+    print("running", flush=True)
+    number = 0
+    while asked.is_alive():
+        number += 1
+        store.log(busy=bytes(number % 300_000))
+        if number % 50 == 0:
+            store.checkpoint(busy=number)
+"""
+
+
+def test_of_a_run_that_is_being_written_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A reader often sees a part of a large increment."""
+    with start_script(WRITING) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "running\n"
+        for _ in range(100):
+            trax.load("busy", replay_log=lambda state, increment: state)
+        process.stdin.close()
+        assert process.wait() == 0
+    assert caplog.messages == []

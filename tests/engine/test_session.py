@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import run_script
 from test_sync_driver import take
 
 import trax
@@ -259,6 +263,75 @@ def test_a_checkpoint_before_a_stop_that_fails_is_noted_as_a_reason(store_here: 
         session.save()
         assert session.unsaved is None
         assert session.checkpointed_step == 1
+
+
+GONE = """
+import os, shutil, sys
+import trax
+
+how, mode, what = sys.argv[1:]
+options = {"replay_log": None} if mode == "none" else {}
+
+@trax.resumable(create=list if mode == "none" else int, sync=how, **options)
+def loop(n):
+    file = trax.open("out.txt")
+    for i in trax.steps(10**9):
+        if mode == "none":
+            n.append(i)
+        increment = i + 1 if mode != "none" else None
+        n = yield increment
+
+with loop() as run:
+    for number, _ in enumerate(run):
+        if number == 100:
+            os.remove(what) if what == "out.txt" else shutil.rmtree(what)
+"""
+
+
+@pytest.mark.parametrize("what", [".trax", ".trax/runs/loop", "out.txt"])
+@pytest.mark.parametrize(("how", "mode"), [("os", "replace"), ("interval", "none")])
+def test_a_run_whose_files_are_gone_ends(how: str, mode: str, what: str) -> None:
+    """Soon after, with an error that says it; it does not continue without a checkpoint."""
+    done = run_script(GONE, how, mode, what, check=False)
+    assert done.returncode == 1
+    assert "continues" not in done.stderr
+    last = done.stderr[done.stderr.rindex("trax.DurabilityError") :]
+    gone = r"out\.txt was removed" if what == "out.txt" else r"/\.trax/runs/loop is gone at step \d"
+    assert re.search(gone, last)
+    assert "trax: in the run 'loop', after step" in last
+    assert os.path.exists(what) is False
+
+
+@pytest.mark.parametrize("error", [MemoryError("once"), SystemExit("once"), RuntimeError("once")])
+def test_whatever_ends_a_background_sync_is_made_up_for(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with an error of the disk: nobody knows what was forced. The thread forces again."""
+    failed, forced = threading.Event(), threading.Event()
+    real = process.force
+
+    def force(fd: int) -> None:
+        if threading.current_thread().name == "trax-sync":
+            if not failed.is_set():
+                failed.set()
+                raise error
+            forced.set()
+        real(fd)
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        for i in trax.steps(10**9):
+            yield i
+
+    with loop() as run:
+        take(run, 3)
+        monkeypatch.setattr(process, "force", force)
+        assert failed.wait(60)
+        run._lifecycle.session._writer.sync()  # waits for the one that has failed
+        assert take(run, 2) == [3, 4]
+        assert forced.wait(60)
+    assert f"syncing the log failed ({type(error).__name__}: once); a new check" in caplog.text
+    assert loop.load() == 4
 
 
 # -- the end -------------------------------------------------------------------------------

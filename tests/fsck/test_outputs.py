@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trax import CorruptionError
-from trax.fsck.outputs import find_outputs, have_outputs
+from trax.fsck.outputs import OutputChecker, find_outputs
 from trax.storage.context import Key, Kind
 
 
@@ -38,8 +38,8 @@ def test_all_must_be_long_enough(tmp_path: Path, length: int, enough: bool) -> N
     """One that is not is one too many."""
     (tmp_path / "one.txt").write_bytes(bytes(length))
     (tmp_path / "two.txt").write_bytes(bytes(10))
-    assert have_outputs(str(tmp_path / ".trax"), context(one=10, two=10)) is enough
-    assert have_outputs(str(tmp_path / ".trax"), {})
+    assert OutputChecker(str(tmp_path / ".trax"))(context(one=10, two=10)) is enough
+    assert OutputChecker(str(tmp_path / ".trax"))({})
 
 
 def test_what_cannot_be_about_an_output_file_is_no_output(tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ def test_what_cannot_be_about_an_output_file_is_no_output(tmp_path: Path) -> Non
     odd = {Key.parse("output ../out.txt#0"): b"seven.."}
     with pytest.raises(CorruptionError, match=r"'\.\./out\.txt'"):
         find_outputs(str(tmp_path), odd)
-    assert not have_outputs(str(tmp_path), odd)
+    assert not OutputChecker(str(tmp_path))(odd)

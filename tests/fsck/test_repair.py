@@ -259,8 +259,8 @@ def test_what_was_there_is_in_the_copy_byte_for_byte_and_the_run_goes_on(store_h
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in aside.iterdir())
     assert str(done) == (
         "count was repaired: it resumes at step 11, and 2 steps are lost.\n"
-        "  cut log-00000003 from 1,234 to 1,094 bytes "
-        "(a record's checksum is invalid at offset 1094)\n"
+        "  cut log-00000003 from 1,258 to 1,102 bytes "
+        "(a record's checksum is invalid at offset 1102)\n"
         f"The files as they were are kept in {aside}."
     )
     assert json.loads(json.dumps(done.as_dict()))["lost"] == 2
@@ -424,7 +424,7 @@ print(number - 1)
 def test_a_repair_that_is_killed_is_ended_by_the_next_one(count: Count) -> None:
     """Before each call that changes anything; the copy is whole whenever something was changed."""
     run = count_to_13()
-    harm_file(run / "log-00000002", 1100)
+    harm_file(run / "log-00000002", 1110)
     harm_file(run / "checkpoint-00000003", 1100)
     kills = int(run_script(KILLED).stdout)
     assert kills > 15

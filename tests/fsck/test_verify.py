@@ -140,6 +140,35 @@ def test_a_torn_end_is_no_damage() -> None:
     assert (cut.step, cut.problems) == (9, ())
 
 
+@pytest.mark.parametrize("back", [3, 10, 20, 21])  # checksum, pickle, length and kind
+def test_a_last_record_that_is_all_there_and_wrong_is_damage(back: int) -> None:
+    """A crash leaves the beginning of a record; only a power cut may leave something else."""
+    files = store("aacaaca|aasaa")
+    name = "log-00000004"
+    content = files[name]
+    damaged = changed(files, name, flipped(content, len(content) - back, 127 if back > 20 else 1))
+    found = check(MemoryDirectory(damaged))
+    offset = len(content) - 21
+    [problem] = found.problems
+    assert (found.step, found.good) == (8, False)
+    assert problem.startswith(f"{name} is damaged at offset {offset}: ")
+    assert f"DAMAGED at {offset}, steps 6 to 8" in str(found)
+    assert str(found).endswith("It resumes at step 8.")
+    found = check(with_next_boot(damaged))
+    assert (found.step, found.good) == (8, True)
+    assert f"torn at {offset}" in str(found)
+
+
+def test_a_missing_log_is_listed_once() -> None:
+    """Whether recovery needs it or not."""
+    files = store("caac|a|aCaaca|a")
+    newest = max(name for name in files if name.startswith("checkpoint"))
+    name = newest.replace("checkpoint", "log")
+    found = check(MemoryDirectory({other: files[other] for other in files if other != name}))
+    assert found.step is None
+    assert len([problem for problem in found.problems if name in problem]) == 1
+
+
 def test_what_belongs_elsewhere_is_said() -> None:
     """A log of another run among these."""
     files = store("aacaaca|aasaa")
@@ -190,9 +219,9 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         f"  checkpoint-00000002           {sizes['checkpoint-00000002']} bytes   whole, step 5",
         f"  log-00000002                  {sizes['log-00000002']} bytes   whole, steps 6 to 10",
         f"  checkpoint-00000003           {sizes['checkpoint-00000003']} bytes   whole, step 10",
-        f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1,094, step 11",
+        f"  {'log-00000003':29} {sizes['log-00000003']} bytes   DAMAGED at 1102, step 11",
         "  other files: checkpoint-00000001.broken",
-        "  log-00000003 is damaged at offset 1094: a record's checksum is invalid",
+        "  log-00000003 is damaged at offset 1102: a record's checksum is invalid",
         "It cannot resume as it is. trax.repair('count') can help.",
     ]
     again = json.loads(json.dumps(found.as_dict()))
@@ -200,7 +229,7 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
         "name", "path", "good", "step", "done", "generations", "others", "outputs", "problems"
     ]  # fmt: skip
     assert (again["good"], again["step"]) == (False, None)
-    assert again["generations"][1]["log"]["offset"] == 1094
+    assert again["generations"][1]["log"]["offset"] == 1102
 
 
 def test_what_is_said_to_help_does_so_in_whatever_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,10 +255,10 @@ def test_a_problem_is_one_line_that_says_what_is_damaged() -> None:
     path = Path(".trax/runs/word/checkpoint-00000001")
     path.write_bytes(flipped(path.read_bytes(), 1100))
     found = trax.verify("word")
-    assert len(found.problems) == 2
-    assert found.problems[0] == (
-        "checkpoint-00000001 is damaged at offset 0: a record's checksum is invalid (offset "
-        "1024), and an older checkpoint does not lead to the same state"
+    [problem] = found.problems
+    assert problem == (
+        "checkpoint-00000001 is damaged at offset 1024: a record's checksum is invalid, and an "
+        "older checkpoint does not lead to the same state"
     )
     assert str(found).count("trax.repair") == 1
 

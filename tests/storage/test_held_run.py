@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import run_script
 from test_store import hold
 
+import trax
 from trax import DurabilityError, LockedError
 from trax.storage.codec import decode, encode
 from trax.storage.filesystem import LocalDirectory
@@ -186,3 +189,71 @@ def test_otherwise_there_is_no_thread(sync: Sync) -> None:
     held = hold(Store(), sync=sync)
     assert threading.active_count() == before
     held.close()
+
+
+class Refused:
+    """Stands for a thread that the system does not start."""
+
+    def __init__(self, seconds: float, action: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_thread_that_cannot_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is not held then, and the same modes without a thread work."""
+    monkeypatch.setattr(process, "repeat", Refused)
+    store = Store()
+    with pytest.raises(DurabilityError, match="could not be started: can't start new thread"):
+        hold(store, sync="interval")
+    hold(store, sync="always").close()
+
+
+REMOVALS: dict[str, Callable[[Path], object]] = {
+    "the store": shutil.rmtree,
+    "the runs": lambda store: shutil.rmtree(store / "runs"),
+    "the log": lambda store: list(map(os.remove, store.glob("runs/run/log-*"))),
+    "moved": lambda store: store.rename(store.with_name("other")),
+    "a run moved": lambda store: (store / "runs/run").rename(store / "away"),
+    "replaced": lambda store: (
+        store.rename(store.with_name("other")), shutil.copytree(store.with_name("other"), store)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sync", ["interval", "always", "os"])
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_files_that_are_gone_are_noticed(removal: str, sync: Sync, store_here: Path) -> None:
+    """By the next look, at a checkpoint and at the end; increments are refused from then on."""
+    with trax.Trax(sync=sync) as store:
+        store.checkpoint(run=0)
+        store.log(run=1)
+        REMOVALS[removal](store_here)
+        held = store._held["run"]
+        held.check_at = 0.0
+        with pytest.raises(DurabilityError, match=f"{store_here}/runs/run is gone at step 1"):
+            store.log(run=2)
+        with pytest.raises(DurabilityError, match="is gone"):
+            held.writer.append(encode(2, "increment"))
+        with pytest.raises(DurabilityError, match="is gone at step 1"):
+            store.checkpoint(run=2)
+    other = trax.Trax(sync=sync)
+    other.checkpoint(other=0)
+    other.log(other=1)
+    shutil.rmtree(store_here)
+    with pytest.raises(DurabilityError, match="is gone"):
+        other.close()
+
+
+def test_a_lock_that_is_removed_is_said_once(
+    store_here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run continues: its files are all there."""
+    with trax.Trax() as store:
+        store.log(run=1)
+        (store_here / "locks/run").unlink()
+        for number in range(3):
+            store._held["run"].check_at = 0.0
+            store.log(run=number)
+    [line] = caplog.messages
+    assert f"the lock {store_here}/locks/run was removed or replaced" in line
+    with trax.Trax() as store:
+        assert store.recover("run") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from faults import Interrupt
 from support import run_script, start_script
 
 from trax import LockedError, UntrustedError
-from trax.storage.lock import Lock
+from trax.storage.lock import Lock, is_held
 
 HOLD = """
 import sys
@@ -127,7 +128,7 @@ def test_a_child_that_outlives_the_holder_does_not_keep_the_lock(child: str) -> 
     """A pool of workers is no reason to call a run held whose process is dead."""
     script = f"""
 import os, signal, subprocess, sys
-from trax.storage.lock import Lock
+from trax.storage.lock import Lock, is_held
 lock = Lock("lock", "the run 'x'")
 {child}
 sys.stdout.flush()
@@ -153,7 +154,7 @@ def test_a_forked_child_does_not_release_the_lock_of_its_parent() -> None:
     script = """
 import os
 from trax import LockedError
-from trax.storage.lock import Lock
+from trax.storage.lock import Lock, is_held
 lock = Lock("lock", "the run 'x'")
 child = os.fork()
 if not child:
@@ -185,7 +186,7 @@ def test_a_lock_that_could_not_be_noted_is_not_held() -> None:
     """On a full disk there is an error; with room again, the same process gets the lock."""
     script = """
 import os, resource
-from trax.storage.lock import Lock
+from trax.storage.lock import Lock, is_held
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
 try:
@@ -241,3 +242,52 @@ def test_an_interrupt_while_it_is_locked_leaves_no_lock() -> None:
             break
         Lock("lock", "the run").release()
     assert place > 10
+
+
+@pytest.mark.parametrize(
+    "end", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "lock.release()"]
+)
+def test_a_reader_learns_from_the_note_whether_a_lock_is_held(tmp_path: Path, end: str) -> None:
+    """Without locking, which would get into the way of a writer."""
+    path = str(tmp_path / "lock")
+    assert not is_held(path)
+    script = f"""
+import os, signal, sys
+from trax.storage.lock import Lock, is_held
+lock = Lock({path!r}, "the run")
+print("locked", flush=True)
+sys.stdin.readline()
+{end}
+"""
+    with start_script(script) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == "locked\n"
+        assert is_held(path)
+        other.stdin.write("end\n")
+        other.stdin.flush()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_held(path)  # though nobody has waited for it
+    mine = Lock(path, "the run")
+    assert is_held(path)
+    mine.release()
+    assert not is_held(path)
+
+
+def test_a_holder_that_cannot_be_asked_counts_as_alive(tmp_path: Path) -> None:
+    """It is on another machine, or the note cannot be read; after a reboot it is dead."""
+    path = tmp_path / "lock"
+    lock = Lock(str(path), "the run")
+    note = json.loads(path.read_text())
+    for changed, held in (
+        ({"host": "elsewhere"}, True),
+        ({"boot": "before"}, False),
+        ({"started": "1"}, False),
+        ({"pid": 1 << 22 | 1}, False),
+        ({"pid": "none"}, False),
+    ):
+        path.write_text(json.dumps({**note, **changed}))
+        assert is_held(str(path)) is held
+    path.chmod(0o666)
+    assert is_held(str(path))
+    lock.release()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from trax.storage.sync_thread import Ticker
 
 
@@ -67,3 +69,19 @@ def test_a_ticker_can_stop_itself() -> None:
     ready.set()
     assert ended.wait(60)
     ticker._thread.join()
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError, SystemExit, KeyboardInterrupt])
+def test_a_ticker_outlives_every_exception(error: type[BaseException]) -> None:
+    """Otherwise nothing would be forced any more, and nobody would know."""
+    again = threading.Event()
+    errors = [error()]
+
+    def act() -> None:
+        if errors:
+            raise errors.pop()
+        again.set()
+
+    ticker = Ticker(0, act)
+    assert again.wait(60)
+    ticker.stop()

@@ -7,8 +7,10 @@ import errno
 import io
 import itertools
 import os
+import random
+import re
 import resource
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -504,6 +506,120 @@ for n in loop():
     assert Path("out.txt").read_text() == "0\n1\nafter the fork\n2\n"
 
 
+FORKING = """
+import multiprocessing, os, sys
+import trax
+
+def leave_at_once(file): os._exit(0)
+def leave(file): sys.exit(0)
+def flush(file): file.flush()
+def close(file): file.close()
+def write(file): file.write("of the child" if mode == "w" else b"of the child")
+def open_another(file): trax.open("other.txt")
+
+child = globals()[sys.argv[1]]
+mode = sys.argv[2]
+
+def forked(file):
+    if not (pid := os.fork()):
+        try:
+            child(file)
+        except (ValueError, trax.LockedError) as error:
+            print(type(error).__name__, flush=True)
+            sys.exit(0)
+        sys.exit(0)
+    os.waitpid(pid, 0)
+
+@trax.resumable(create=int)
+def loop(n):
+    with trax.open("out.txt", mode) as file:
+        for i in trax.steps(4):
+            file.write(f"{i}\\n" if mode == "w" else b"%d\\n" % i)
+            if i == 1:
+                forked(file)
+            if i == 2:
+                run = multiprocessing.get_context("fork").Process(target=child, args=[file])
+                run.start()
+                run.join()
+            yield i
+
+loop().result()
+"""
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+@pytest.mark.parametrize(
+    ("child", "refused"),
+    [
+        ("leave_at_once", ""),
+        ("leave", ""),
+        ("flush", "ValueError\n"),
+        ("close", ""),
+        ("write", "ValueError\n"),
+        ("open_another", "LockedError\n"),
+    ],
+)
+def test_what_is_buffered_at_a_fork_is_written_once(child: str, refused: str, mode: str) -> None:
+    """By the parent; the child can neither write it nor anything else, however it ends."""
+    done = run_script(FORKING, child, mode)
+    assert Path("out.txt").read_text() == "0\n1\n2\n3\n"
+    assert not Path("other.txt").exists()
+    assert done.stdout == refused
+    if not refused:
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("w", {}),
+        ("w", {"encoding": "utf-16"}),
+        ("w", {"buffering": 1, "newline": "\r\n"}),
+        ("a", {"errors": "replace", "encoding": "ascii"}),
+        ("wb", {}),
+        ("ab", {"buffering": 0}),
+        ("xb", {"buffering": 100_000}),
+    ],
+)
+def test_a_file_is_as_from_the_builtin_open(mode: str, options: dict[str, Any]) -> None:
+    """The same classes, attributes and content."""
+    told: list[Any] = []
+
+    def use(file: Any) -> None:
+        data = "añ\n" * 3
+        file.write(data.encode() if "b" in mode else data)
+        names = ("encoding", "errors", "newlines", "line_buffering", "mode", "closed")
+        told.append([type(file), *(getattr(file, name, None) for name in names)])
+        told[-1].append((file.seekable(), file.readable(), file.writable(), file.tell()))
+        file.close()
+
+    def body(n: int) -> None:
+        if n == 0:
+            use(trax.open("out.txt", mode, **options))
+
+    looping("function", body)().result()
+    with open("plain.txt", "a" + mode[1:], **options) as file:
+        use(file)
+    ours, plain = told
+    ours[5] = ours[5].replace(mode[0], "a", 1)
+    assert Path("out.txt").read_bytes() == Path("plain.txt").read_bytes()
+    if options.get("buffering") != 0:
+        assert ours == plain
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "wb", "encoding": "utf-8"}, {"buffering": 0}, {"colour": "red"}]
+)
+def test_options_that_open_refuses_are_refused(options: dict[str, Any]) -> None:
+    """Before anything is made."""
+
+    def body(n: int) -> None:
+        trax.open("out.txt", **options)
+
+    with pytest.raises((ValueError, TypeError)):
+        looping("function", body)().result()
+
+
 def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     """Nothing is looked at closer in its steps."""
     run = looping("function", lambda n: None)()
@@ -692,3 +808,137 @@ def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
         assert Path("out.txt").read_text() == "0\n1\n2\n", place
         if interrupt.places < place:
             break
+
+
+# -- content -------------------------------------------------------------------------------
+
+
+def lines(n: int) -> str:
+    return f"{n} and more\n" * (1 + n % 3)
+
+
+@pytest.fixture
+def stopped() -> Callable[[], Any]:
+    """Stop a loop after 9 steps, with checkpoints at 4 and 8; return a function to go on."""
+
+    @trax.resumable(create=int, every_steps=4, name="loop")
+    def loop(n: int) -> Iterator[int]:
+        with trax.open("out.txt") as file:
+            for i in trax.steps(20):
+                file.write(lines(i))
+                yield i + 1
+
+    with loop() as run:
+        while run.step < 9:
+            next(run)
+    return lambda: loop().result()
+
+
+WRITTEN = "".join(map(lines, range(20)))
+
+
+def flip(path: str, offset: int) -> None:
+    content = bytearray(Path(path).read_bytes())
+    content[offset] ^= 1
+    Path(path).write_bytes(content)
+
+
+@pytest.mark.parametrize("offset", [0, 40, -1])
+def test_a_changed_byte_in_an_output_file_is_noticed(
+    stopped: Callable[[], Any], offset: int
+) -> None:
+    """By a resume and by verify; put back, the run goes on."""
+    flip("out.txt", offset)
+    before = Path("out.txt").read_bytes()
+    with pytest.raises(trax.CorruptionError, match=r"out\.txt was changed .* between offset 0 and"):
+        stopped()
+    found = trax.verify("loop")
+    assert (found.good, found.step) == (False, None)
+    [problem] = found.problems
+    assert re.search(r"out\.txt was changed between offset \d+ and \d+$", problem)
+    assert found.outputs[0].changed is not None
+    assert Path("out.txt").read_bytes() == before
+    flip("out.txt", offset)
+    assert trax.verify("loop").good
+    stopped()
+    assert Path("out.txt").read_text() == WRITTEN
+
+
+def test_a_repair_goes_back_before_the_changed_byte(stopped: Callable[[], Any]) -> None:
+    """The output of later steps is written again."""
+    flip("out.txt", -1)
+    assert trax.repair("loop").step == 8
+    stopped()
+    assert Path("out.txt").read_text() == WRITTEN
+
+
+def test_a_changed_file_can_be_accepted(
+    stopped: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For one call; what is written from then on is covered again."""
+    flip("out.txt", 0)
+    monkeypatch.setenv("TRAX_ACCEPT_OUTPUT", "1")
+    stopped()
+    monkeypatch.delenv("TRAX_ACCEPT_OUTPUT")
+    assert "is accepted as it is" in caplog.text
+    assert Path("out.txt").read_text()[1:] == WRITTEN[1:]
+    assert trax.verify("loop").outputs[0].changed is None
+    flip("out.txt", -1)
+    assert trax.verify("loop").outputs[0].changed is not None
+
+
+def test_what_a_child_process_writes_into_the_file_counts() -> None:
+    """It has the same descriptor; a resume and verify find it as it was."""
+    script = """
+import os, subprocess, sys
+import trax
+
+@trax.resumable(create=int, every_steps=3)
+def loop(n):
+    with trax.open("out.txt") as file:
+        for i in trax.steps(8):
+            file.write(f"{i}\\n")
+            file.flush()
+            subprocess.run(["echo", "of a child"], stdout=file, check=True)
+            file.write("after it\\n")
+            yield i
+            if i == int(sys.argv[1]):
+                os.kill(os.getpid(), 9)
+
+loop().result()
+"""
+    run_script(script, "4", check=False)
+    assert trax.verify("loop").good
+    run_script(script, "9")
+    assert trax.verify("loop").outputs[0].changed is None
+    assert Path("out.txt").read_text() == "".join(f"{i}\nof a child\nafter it\n" for i in range(8))
+
+
+@pytest.mark.parametrize("flipped_at", [3, 1 << 20, 5 << 19])
+def test_an_early_byte_of_a_large_file_is_found_by_verify(flipped_at: int) -> None:
+    """A resume reads what was written since the checkpoint before the newest one."""
+    block = random.Random(0).randbytes(1 << 19)
+
+    @trax.resumable(create=int, every_steps=2)
+    def loop(n: int) -> Iterator[int]:
+        with trax.open("out.bin", "ab") as file:
+            for i in trax.steps(12):
+                file.write(block)
+                yield i
+
+    with loop() as run:
+        while run.step < 9:
+            next(run)
+    flip("out.bin", flipped_at)
+    found = trax.verify("loop")
+    assert (found.good, found.step) == (False, 9)
+    changed = found.outputs[0].changed
+    assert changed is not None
+    assert changed[0] <= flipped_at < changed[1] <= 3 << 20
+    flip("out.bin", flipped_at)
+    flip("out.bin", 7 << 19)
+    with pytest.raises(trax.CorruptionError, match=r"between offset \d{7} and 4718592"):
+        loop().result()
+    flip("out.bin", 7 << 19)
+    loop().result()
+    assert Path("out.bin").read_bytes() == block * 12

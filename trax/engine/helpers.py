@@ -186,14 +186,18 @@ def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[An
     and nothing is there twice. So the file only grows. The loop opens it again when it resumes,
     and writes at its end whatever the mode is.
 
+    A digest of what the run writes is stored with each step. If a byte changes later, `verify`
+    tells, and so does the next call if it was written since the checkpoint before the newest one.
+    In a forked child the file is closed.
+
     Parameters
     ----------
     path : str or os.PathLike
         The file. A relative path is stored relative to the store, so that both can be moved.
     mode : {"w", "a", "x"}, with "t" or "b"
         If the file exists when the run opens it for the first time, ``"w"`` empties it, ``"a"``
-        appends to it, and ``"x"`` raises an error. To open the file again in the same process, the
-        mode must be ``"a"``.
+        appends to it (no digest covers what was there), and ``"x"`` raises an error. To open the
+        file again in the same process, the mode must be ``"a"``.
     encoding, errors, newline : str, optional
         As for the built-in function `open`.
 

@@ -321,6 +321,8 @@ class Lifecycle:
 
     def abandon(self) -> None:
         """Close a run that nobody can continue; in the middle of a step nothing is saved."""
+        if self._session is not None and self._session.is_forked:
+            return  # a child of the process ends, and the run goes on in its parent
         if self.status == "open" and self.is_running():
             self._active = None
             self._release()

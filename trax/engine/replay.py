@@ -15,6 +15,7 @@ from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
 from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.context import FOLDED, decode_context
 from trax.storage.process import process
+from trax.storage.run_reader import Torn
 from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import canonical, is_rng
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Replayed", "load", "replay", "stored_version", "tell_changed_code"]
 
 S = TypeVar("S")
+
+_told: set[tuple[str, Torn | None]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +258,30 @@ def load(
             recovery = store.recover(name)
             if recovery is None or not recovery.found:
                 return None
-            return replay(recovery, name, create, mode, names=names, migration=migration)
+            replayed = replay(recovery, name, create, mode, names=names, migration=migration)
+            _tell_end(store, name, replayed)
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise
+        else:
+            return replayed
+
+
+def _tell_end(store: Store, name: str, replayed: Replayed[Any]) -> None:
+    """Say once that the log has an end that was not read, unless a writer is just writing it."""
+    torn = replayed.recovery.torn
+    key = (store.run_path(name), torn)
+    if torn is None or key in _told or (torn.is_cut_short and store.is_held(name)):
+        return
+    again = store.recover(name)
+    if again is None:
+        return
+    again.read()
+    if again.torn != torn:  # it was being written meanwhile
+        return
+    _told.add(key)
+    are = "are not a whole increment" if torn.is_cut_short else "are damaged and are not read"
+    notices.warn(
+        f"{key[0]}/{torn.name}: the last {torn.size:,} bytes, from offset {torn.offset}, {are} "
+        f"({torn.flaw}); the state is that of step {replayed.step:,}"
+    )

@@ -110,6 +110,11 @@ class Session:
         """Whether the log failed in the background; `accept` then stores a checkpoint first."""
         return self._writer.suspect
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the one that holds the run."""
+        return os.getpid() != self._hold.pid
+
     def begin(self, opened: Opened) -> None:
         """Store the checkpoint that a new run begins with, or one that a resumed run needs."""
         if opened.stored is None:
@@ -182,6 +187,8 @@ class Session:
             self._proof.prove(increment, encoded, "increment", f"step {self.step + 1}")
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
+            if begun >= self._hold.check_at:
+                self._check_place()
         context = b""
         for seen, word in self._watched:
             if seen[0] != word:
@@ -223,10 +230,17 @@ class Session:
         self._since.step += 1
         if begun >= self._pulse.at:
             self._since.replay_seconds = begun - self._since.started
+            if begun >= self._hold.check_at:
+                self._check_place()
             due = self._pulse.look(begun)
             if due or self._preflight.checks_left:
                 self._do(due)
         return self.state
+
+    def _check_place(self) -> None:
+        """Refuse to continue if the run's files or its output files are no longer in place."""
+        self._hold.check_place(self.step)
+        self._outputs.check_place()
 
     def _do(self, due: str) -> None:
         """Store a checkpoint that is due, now or deferred, and check the first steps."""
@@ -282,9 +296,12 @@ class Session:
     def checkpoint(self, *, result: Any = None, done: bool = False, derived: bool = True) -> None:
         """Store the state as it is now; see `Checkpointer.store`."""
         self._checkpointer.store(self.state, result=result, done=done, derived=derived)
+        self._outputs.mark_checkpoint()
 
     def _checkpoint_if_possible(self) -> None:
         self._checkpointer.store_if_possible(self.state)
+        if not self._checkpointer.has_failed:
+            self._outputs.mark_checkpoint()
 
     @property
     def _has_uncheckpointed(self) -> bool:
@@ -305,7 +322,7 @@ class Session:
 
     def keep(self) -> None:
         """Store a checkpoint at a yield, if no log has the state; closing begins with this."""
-        if os.getpid() != self._hold.pid:
+        if self.is_forked:
             return
         is_lost = not self._mode.is_logged and self._has_uncheckpointed
         if is_lost or self._writer.suspect:
@@ -331,7 +348,7 @@ class Session:
         self._writer.on_suspect = lambda: None
         try:
             self._tracking.end()
-            if self._hold.pid == os.getpid():
+            if not self.is_forked:
                 # A failed checkpoint may be on the disk all the same, and refer to more output
                 # than the previous one. The next call cuts off the rest.
                 failed = self._checkpointer.has_failed

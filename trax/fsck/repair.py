@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trax.errors import CorruptionError, UsageError
-from trax.fsck.outputs import have_outputs
+from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits, prefixes
 from trax.fsck.preview import leads_to, recover, still_leads
 from trax.fsck.repair_file import carry_out, read_plan, write_plan
 from trax.fsck.repair_plan import Plan, make_plan
 from trax.fsck.scan import Scan
-from trax.storage.context import Key
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
 from trax.storage.messages import CALL_AGAIN, misplaced, not_stored
@@ -151,10 +150,7 @@ def repair(
     store = Store(traxdir)
     if not store.files(name):
         raise not_stored(name, store.path)
-
-    def fits(context: Mapping[Key, bytes]) -> bool:
-        return have_outputs(store.path, context)
-
+    fits = OutputChecker(store.path)
     with store.alone(name) as directory:
         plan = mend(directory, name, fits, lambda: store.copy_aside(name), step)
     return Repaired(
@@ -233,9 +229,8 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     ]
     if recovery.torn:
         torn = recovery.torn
-        actions.append(
-            f"{torn.name} was torn by a crash at offset {torn.offset}: the next writer cuts it"
-        )
+        how = "is damaged" if torn.is_damaged else "was torn by a crash"
+        actions.append(f"{torn.name} {how} at offset {torn.offset}: the next writer cuts it")
     return Plan(recovery.step, 0, True, actions)
 
 
@@ -251,7 +246,7 @@ def _irreparable(directory: Directory, scan: Scan) -> CorruptionError:
     flaws = [f" ({one.name}: {one.flaw} at offset {one.offset})" for one in scan.files if one.flaw]
     return CorruptionError(
         f"{directory.path} cannot be repaired: nothing is provably right{''.join(flaws[:1])}\n"
-        "There is no valid checkpoint whose output files are as long as they were, and no log "
+        "There is no valid checkpoint whose output files are as they were, and no log "
         "that goes back to the beginning.\n"
         "Nothing was changed.\n"
         f"{''.join(again)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from trax.errors import CorruptionError, StorageError
 from trax.fsck.files import CheckpointFile, Generation, LogFile
 from trax.fsck.outputs import OutputFile, find_outputs
 from trax.fsck.scan import Scan
+from trax.storage.context import Key
 from trax.storage.filesystem import Directory
 from trax.storage.messages import in_short, not_stored, repair_call
 from trax.storage.run_reader import RunReader
@@ -76,7 +77,8 @@ class Verification:
                 yield _log_line(generation.log)
         for one in self.outputs:
             present = "missing" if one.present is None else f"{one.present:,} bytes"
-            yield f"  output file {one.path}: {present}, of {one.length:,}"
+            changed = ", changed" if one.changed else ""
+            yield f"  output file {one.path}: {present}, of {one.length:,}{changed}"
         if self.others:
             yield f"  other files: {', '.join(self.others)}"
         yield from (f"  {problem}" for problem in self.problems)
@@ -90,14 +92,14 @@ class Verification:
 
 def _checkpoint_line(file: CheckpointFile) -> str:
     step = "step unknown" if file.step is None else f"step {file.step:,}"
-    state = f"DAMAGED at {file.offset:,}" if file.flaw else "whole"
+    state = f"DAMAGED at {file.offset}" if file.flaw else "whole"
     return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {step}"
 
 
 def _log_line(file: LogFile) -> str:
     state = "whole"
     if file.flaw:
-        state = f"{'torn' if file.is_torn else 'DAMAGED'} at {file.offset:,}"
+        state = f"{'torn' if file.is_torn else 'DAMAGED'} at {file.offset}"
     return f"  {file.name:<20} {file.size:>14,} bytes   {state}, {_steps(file)}"
 
 
@@ -182,15 +184,18 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
     problems = list(_problems(generations, scan))
     if error is not None and not any(_lists(one, error) for one in generations):
         cause = in_short(error).removeprefix(f"{directory.path}/")
-        problems = [cause, *(problem for problem in problems if problem != cause)]
+        gap = f"{os.path.basename(error.path)}, which"
+        others = (one for one in problems if not cause.startswith(one))
+        problems = [cause, *(one for one in others if not one.startswith(gap))]
     step, is_done = None, False
     outputs: tuple[OutputFile, ...] = ()
     if recovery is not None and error is None:
         step, is_done = recovery.step, recovery.is_done
-        outputs, missing = _outputs(store, recovery)
-        if missing and not is_done:  # a finished run needs no output file for its result
-            problems += missing
-            step = None
+        earlier = [one.context for one in scan.checkpoints.values()]
+        outputs, wrong = _outputs(store, recovery, earlier)
+        if wrong and not is_done:  # a finished run needs no output file for its result
+            problems += wrong
+            step = step if outputs and all(one.is_usable for one in outputs) else None
     return Verification(
         name=name,
         path=directory.path,
@@ -228,7 +233,8 @@ def _judged(log: LogFile, recovery: RunReader | None) -> LogFile:
     """Add the judgement of recovery about a log."""
     if recovery is None:
         return log
-    is_cut = recovery.torn is not None and recovery.torn.name == log.file
+    torn = recovery.torn
+    is_cut = torn is not None and torn.name == log.file and not torn.is_damaged
     return replace(
         log,
         is_needed=log.generation in recovery.generations,
@@ -250,23 +256,30 @@ def _problems(generations: tuple[Generation, ...], scan: Scan) -> Iterator[str]:
 
 def _lists(generation: Generation, error: CorruptionError) -> bool:
     """Return whether the flaw in an error is listed with the file anyway."""
-    files = (generation.checkpoint, generation.log)
-    return any(
-        file is not None and file.flaw is not None and file.offset == error.offset
+    file = generation.log  # without an older one, of a checkpoint the error tells more
+    return (
+        file is not None
+        and file.flaw is not None
+        and file.offset == error.offset
         and error.path.endswith(f"/{file.name}")
-        for file in files
-    )  # fmt: skip
+    )
 
 
-def _outputs(store: str, recovery: RunReader) -> tuple[tuple[OutputFile, ...], list[str]]:
-    """Return the output files of a run, and a line for each that is too short."""
+def _outputs(
+    store: str, recovery: RunReader, earlier: Iterable[Mapping[Key, bytes]]
+) -> tuple[tuple[OutputFile, ...], list[str]]:
+    """Return the output files of a run, and a line for each that is too short or was changed."""
     try:
-        outputs = find_outputs(store, recovery.context)
+        outputs = find_outputs(store, recovery.context, earlier)
     except CorruptionError as error:
         return (), [in_short(error)]
-    return outputs, [_shortfall(one) for one in outputs if not one.is_long_enough]
+    wrong = [one for one in outputs if one.changed or not one.is_long_enough]
+    return outputs, list(map(_difference, wrong))
 
 
-def _shortfall(file: OutputFile) -> str:
+def _difference(file: OutputFile) -> str:
+    if file.changed:
+        begin, end = file.changed
+        return f"the output file {file.path} was changed between offset {begin} and {end}"
     present = "is missing" if file.present is None else f"has {file.present:,} bytes"
     return f"the output file {file.path} {present}, and should have {file.length:,}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import weakref
 from typing import Any
 
 from trax.errors import UsageError
@@ -35,6 +37,7 @@ class Bar:
         self._name = name
         self._begin = step
         self._bar: Any = None
+        _open.add(self)
 
     def update(self, step: int, total: int | None) -> None:
         """Show the step and, if it is known, the total."""
@@ -54,3 +57,19 @@ class Bar:
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
             self._bar.close()
+
+    def disown(self) -> None:
+        """Draw nothing any more: this is the bar of a parent process."""
+        if self._bar is not None:
+            self._bar.disable = True
+
+
+_open: weakref.WeakSet[Bar] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    for bar in list(_open):
+        bar.disown()
+
+
+os.register_at_fork(after_in_child=_disown)  # storage, with its hook, is not for integrations

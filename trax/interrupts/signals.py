@@ -371,6 +371,8 @@ def _forget_in_child() -> None:
     global _process, _sending  # noqa: PLW0603
     _sending = threading.RLock()
     _to_send.clear()
+    for watch in _watches:
+        watch.forget()  # they were sent to the parent
     _watches.clear()
     _first.clear()
     _wakeup.forget()

@@ -10,7 +10,7 @@ from signal import Signals
 from typing import Literal, NoReturn
 
 from trax import notices
-from trax.errors import Preempted, TraxError
+from trax.errors import DurabilityError, Preempted, TraxError
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
 from trax.storage.process import process
@@ -116,12 +116,12 @@ class StopRequest:
         """Say at which step the loop stopped, why, and whether that step is stored."""
         outlook = "that step is stored, and the same script resumes there"
         if unsaved is not None:
-            kept = (
-                "the log has every increment, and the same script resumes there"
-                if is_logged
-                else "the same script resumes at the previous checkpoint"
-            )
             cause = str(unsaved).partition("\n")[0]
+            kept = "the same script resumes at the previous checkpoint"
+            if isinstance(unsaved, DurabilityError):
+                kept = "the same script resumes at an earlier step, if one is still stored"
+            elif is_logged:
+                kept = "the log has every increment, and the same script resumes there"
             outlook = f"the checkpoint could not be stored ({cause}); {kept}"
         notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
 

@@ -32,6 +32,7 @@ __all__ = [
     "copy_directory",
     "copy_file",
     "exists",
+    "leads_to",
     "make_directory",
     "move_directory",
     "new_file",
@@ -65,6 +66,9 @@ class Output(Protocol):
 
     def sync(self) -> None:
         """Return once everything written is on the disk."""
+
+    def is_in_place(self) -> bool:
+        """Return whether the file is still found under its name."""
 
     def close(self) -> None: ...
 
@@ -116,6 +120,9 @@ class Directory(Protocol):
     def sync(self) -> None:
         """Make the names durable."""
 
+    def is_in_place(self) -> bool:
+        """Return whether the directory is still found under its path."""
+
 
 def write_all(output: Output, data: Any) -> None:
     """Write all of `data`, in as many calls as that takes."""
@@ -145,7 +152,8 @@ def copy(source: Input, output: Output, begin: int, end: int) -> None:
 
 
 class _LocalOutput:
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str) -> None:
+        self._path = path
         self._file = process.raw(fd)
         # The file's own method: one call less for every increment.
         self.write: Callable[[Any], int] = self._file.write
@@ -159,6 +167,9 @@ class _LocalOutput:
 
     def sync(self) -> None:
         process.force(self._file.fileno())
+
+    def is_in_place(self) -> bool:
+        return leads_to(self._path, os.fstat(self._file.fileno()))
 
     def close(self) -> None:
         self._file.close()
@@ -194,7 +205,7 @@ class LocalDirectory:
     def __init__(self, path: str, key: Key | None = None) -> None:
         self.path = path
         self.key = key
-        found = os.stat(path)
+        self._found = found = os.stat(path)
         self._identity = found.st_dev, found.st_ino
 
     @property
@@ -208,7 +219,7 @@ class LocalDirectory:
     def create(self, name: str) -> _LocalOutput:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
         with self._opened() as here:
-            return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here))
+            return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here), self._at(name))
 
     def open(self, name: str) -> _LocalInput:
         with self._opened() as here:
@@ -237,6 +248,9 @@ class LocalDirectory:
     def sync(self) -> None:
         with self._opened() as here:
             os.fsync(here)
+
+    def is_in_place(self) -> bool:
+        return leads_to(self.path, self._found)
 
     def _opened(self) -> _Opened:
         return _Opened(self.path, self._identity)
@@ -278,6 +292,16 @@ class _Opened:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
+
+
+def leads_to(path: str, file: os.stat_result) -> bool:
+    """Return whether a path still leads to a file; True if the disk does not tell."""
+    try:
+        return os.path.samestat(os.stat(path), file)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        return error.errno != errno.ESTALE
 
 
 def write_again(fd: int, offset: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+from trax import notices
+from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.context import encode_context
 from trax.storage.lock import Lock
-from trax.storage.process import process
+from trax.storage.process import Repeated, process
 from trax.storage.records import CONTEXT
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
@@ -17,6 +20,7 @@ __all__ = ["HeldRun"]
 
 # Increments are on the disk "at most a second later", and the sync itself takes time.
 _SYNC_SECONDS = 0.5
+_CHECK_SECONDS = 0.1  # two calls of stat each time
 
 
 class HeldRun:
@@ -33,6 +37,8 @@ class HeldRun:
         were none.
     pid : int
         The process ID of the holder.
+    check_at : float
+        The time on the monotonic clock from which on `check_place` is due.
     """
 
     def __init__(
@@ -41,11 +47,13 @@ class HeldRun:
         self.writer = writer
         self.aside = aside
         self.pid = os.getpid()
+        self.check_at = 0.0
         self._lock = lock
+        self._has_warned = False
         self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
         self._parts: dict[str, Encoded] = {}
-        self._syncing = process.repeat(_SYNC_SECONDS, writer.sync) if in_background else None
+        self._syncing = _repeat(writer.sync) if in_background else None
 
     def take_over(self, reader: RunReader) -> None:
         """Read a run to its end, and continue there with other states; see `replace_state`."""
@@ -69,6 +77,29 @@ class HeldRun:
         meta = {**self._meta, "step": step, "done": False, "generators": {}}
         self.writer.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 
+    def append(self, increment: Encoded) -> None:
+        """Append one increment, and check now and then that it can be found."""
+        if process.monotonic() >= self.check_at:
+            self.check_place(self._ahead + self.writer.position.step)
+        self.writer.append(increment)
+
+    def check_place(self, step: int) -> None:
+        """Check that the files and the lock are still in their places, at a step of the run.
+
+        Raises
+        ------
+        DurabilityError
+            The files were removed, moved or replaced.
+        """
+        self.check_at = process.monotonic() + _CHECK_SECONDS
+        self.writer.check_place(step)
+        if not self._has_warned and not self._lock.is_in_place():
+            self._has_warned = True
+            notices.warn(
+                f"the lock {self._lock.path} was removed or replaced while its run is open, so "
+                "another process can open the run as well. Let only one process run it"
+            )
+
     def close(self) -> None:
         """Make everything durable and release the lock; in a fork of the process, do nothing."""
         if os.getpid() != self.pid:
@@ -81,3 +112,14 @@ class HeldRun:
                 self.writer.close()
             finally:
                 self._lock.release()
+
+
+def _repeat(sync: Callable[[], None]) -> Repeated:
+    try:
+        return process.repeat(_SYNC_SECONDS, sync)
+    except (RuntimeError, MemoryError) as error:
+        raise DurabilityError(
+            f"the thread that forces the log to the disk could not be started: {error}\n"
+            "End other threads or processes, or raise their limit (ulimit -u); then run it again.\n"
+            "Or give sync='always' or sync='os', which need no thread."
+        ) from error

@@ -24,11 +24,11 @@ import time
 import weakref
 from typing import Any
 
-from trax.errors import LockedError
-from trax.storage.filesystem import check_alone, open_trusted
+from trax.errors import LockedError, UntrustedError
+from trax.storage.filesystem import check_alone, leads_to, open_trusted
 from trax.storage.process import in_child, process
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "is_held"]
 
 _NO_LOCKS_HERE = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 _LONGEST_NOTE = 4096
@@ -46,6 +46,7 @@ class Lock:
     """
 
     def __init__(self, path: str, subject: str) -> None:
+        self.path = path
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
             check_alone(self.fd, path)
@@ -66,6 +67,10 @@ class Lock:
             finally:
                 self._close()
 
+    def is_in_place(self) -> bool:
+        """Return whether other processes still find this lock."""
+        return leads_to(self.path, os.fstat(self.fd))
+
     def _lock(self, subject: str) -> None:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +89,33 @@ class Lock:
         with contextlib.suppress(OSError):  # on a full disk, messages cannot name the holder
             os.ftruncate(self.fd, 0)
             os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
+
+
+def is_held(path: str) -> bool:
+    """Return whether a process holds the lock of a file, as far as the note in it tells.
+
+    Trying to lock it would disturb a process that does so at the same moment. A holder on another
+    machine cannot be asked: it counts as alive.
+    """
+    try:
+        fd = open_trusted(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except (OSError, UntrustedError):
+        return True
+    try:
+        holder = _read_note(fd)
+    finally:
+        os.close(fd)
+    if not holder or holder.get("host") != socket.gethostname():
+        return bool(holder)
+    pid, started = holder.get("pid"), holder.get("started")
+    return (
+        holder.get("boot") == process.boot_id()
+        and isinstance(pid, int)
+        and _is_alive(pid)
+        and started == _process_start(pid)
+    )
 
 
 _open: weakref.WeakSet[Lock] = weakref.WeakSet()
@@ -106,10 +138,24 @@ def _note() -> dict[str, Any]:
     }
 
 
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def _process_start(pid: int) -> str:
-    """Return the start of a process, in clock ticks since the boot; empty if it is not known."""
+    """Return the start of a process, in clock ticks since the boot; empty if it is not known.
+
+    A process that has ended and that its parent has not waited for has none.
+    """
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[19].decode()
+        state, *fields = file.read().rpartition(b")")[2].split()
+        return "" if state == b"Z" else fields[18].decode()
     return ""
 
 

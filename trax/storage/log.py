@@ -10,14 +10,13 @@ how many bytes were on the disk: a flaw before it is damage, and no torn end.
 from __future__ import annotations
 
 import contextlib
-import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from xxhash import xxh3_64_intdigest
 
-from trax.errors import DurabilityError, LockedError
+from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.filesystem import (
     Directory,
@@ -27,7 +26,7 @@ from trax.storage.filesystem import (
     write_all,
     write_pieces,
 )
-from trax.storage.process import in_child
+from trax.storage.process import forked_error, in_child
 from trax.storage.records import (
     BEGINS,
     BUFFER,
@@ -57,7 +56,7 @@ _FIRST = BEGINS | CONTEXT
 _FIRSTS = (CONTEXT, NOTE)
 _OBJECT = {*VALUES, BUFFER, READONLY_BUFFER, CONTEXT, NOTE}
 
-__all__ = ["LogReader", "LogWriter", "open_log"]
+__all__ = ["LogReader", "LogWriter", "as_os_error", "open_log"]
 
 
 class LogWriter:
@@ -296,6 +295,9 @@ class LogWriter:
             # No call here: an interrupt during one could lose the failure.
             self.failure, self._write = error, self._refuse
             raise
+        except Exception as error:  # such as a MemoryError: nobody knows what was forced
+            self.fail(failure := as_os_error(error))
+            raise failure from error
         self._durable = end
 
     def close(self) -> None:
@@ -303,6 +305,11 @@ class LogWriter:
         if self in _open_writers:
             _open_writers.discard(self)
             self.file.close()
+
+
+def as_os_error(error: BaseException) -> OSError:
+    """Return the error of a sync as one of the disk, since its effect is the same."""
+    return error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
 
 
 class LogReader:
@@ -333,6 +340,8 @@ class LogReader:
         After the last increment, the flaw at `flaw_offset`; None at the end of the file.
     flaw_offset : int
         The end of the last valid record, in bytes.
+    is_cut_short : bool
+        Whether bytes are missing at the flaw; see `Records`.
 
     Raises
     ------
@@ -351,6 +360,7 @@ class LogReader:
         self.offset = HEADER_SIZE
         self.flaw: str | None = None
         self.flaw_offset = HEADER_SIZE
+        self.is_cut_short = True
 
     def __iter__(self) -> Iterator[Encoded]:
         """Yield the increments, and the notes between them, whose kind is `NOTE`.
@@ -385,6 +395,7 @@ class LogReader:
         whole = not (buffers or context)
         self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
+        self.is_cut_short = records.is_cut_short
 
     @property
     def has_content(self) -> bool:
@@ -412,11 +423,5 @@ _open_writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()
 @in_child
 def _disown() -> None:
     for writer in list(_open_writers):
-        writer.fail(
-            LockedError(
-                f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} "
-                "is a fork of it.\n"
-                "Let the parent log, or let the child open a run of its own."
-            )
-        )
+        writer.fail(forked_error())
         writer.close()

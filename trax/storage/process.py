@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
+from trax.errors import LockedError
 from trax.storage.sync_thread import Ticker
 
-__all__ = ["Process", "Repeated", "in_child", "process"]
+__all__ = ["Process", "Repeated", "forked_error", "in_child", "process"]
 
 
 @cache
@@ -96,6 +97,15 @@ def in_child(action: Callable[[], None]) -> Callable[[], None]:
     """Call the decorated action in each forked child, to give up resources of its parent."""
     _in_child.append(action)
     return action
+
+
+def forked_error() -> LockedError:
+    """Return the error for the use of a parent's open run in this process, which is a fork."""
+    return LockedError(
+        f"this run is held by the parent process {os.getppid()}, and process {os.getpid()} is a "
+        "fork of it.\n"
+        "Let the parent log, or let the child open a run of its own."
+    )
 
 
 def _give_up() -> None:

@@ -383,6 +383,9 @@ class Records:
         The size of the file when reading began, in bytes.
     flaw : str or None
         After the iteration, the flaw at `offset`; None at the end of the file.
+    is_cut_short : bool
+        Whether bytes are missing at the flaw, as while a writer is at work or after its death.
+        Otherwise the bytes are there, and they are not those that were written.
 
     Raises
     ------
@@ -394,6 +397,7 @@ class Records:
         self.offset = HEADER_SIZE
         self.chain = chain
         self.flaw: str | None = None
+        self.is_cut_short = True
         self._source = source
         self.size = source.size
         self._window = bytearray()
@@ -447,7 +451,7 @@ class Records:
         (word,) = _unpack_word(head)
         kind, length = word & 0x7F, word >> 8
         if kind not in _KINDS:
-            self.flaw = f"{kind} is not a kind of record"
+            self.flaw, self.is_cut_short = f"{kind} is not a kind of record", False
             return None
         if length > room:
             self.flaw = f"a record of {length} bytes does not fit into the file"
@@ -459,7 +463,7 @@ class Records:
         with memoryview(framed) as view:
             chain = xxh3_64_intdigest(view[: 8 + length], self.chain)
         if chain != _unpack_word(framed, 8 + length)[0]:
-            self.flaw = "a record's checksum is invalid"
+            self.flaw, self.is_cut_short = "a record's checksum is invalid", False
             return None
         if self._signing is not None and kind != SIGNATURE:
             self._signing.update(framed)

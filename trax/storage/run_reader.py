@@ -62,12 +62,31 @@ class LogPosition(NamedTuple):
 
 
 class Torn(NamedTuple):
-    """The end of the last log that a crash tore: the log, offset and size in bytes, and flaw."""
+    """The end of the last log that a crash tore, or that was damaged where nothing proves more.
+
+    Attributes
+    ----------
+    name : FileName
+        The log.
+    offset : int
+        The end of its last valid increment, in bytes.
+    size : int
+        The number of bytes after that.
+    flaw : str
+        The flaw in them.
+    is_cut_short : bool
+        Whether bytes are missing, as while a writer is at work.
+    is_damaged : bool
+        Whether no crash can have torn it: every byte of a bad record is there, and without a power
+        cut a crash leaves the beginning of what was written.
+    """
 
     name: FileName
     offset: int
     size: int
     flaw: str
+    is_cut_short: bool
+    is_damaged: bool
 
 
 class _Head(NamedTuple):
@@ -151,6 +170,7 @@ class RunReader:
         self.forced_context: dict[Key, bytes] = {}
         self.last = 0
         self.broken: dict[FileName, str] = {}
+        self._broken: dict[FileName, Damage] = {}
         self.unborn: list[FileName] = []
         self.torn: Torn | None = None
         self.unforced: dict[FileName, int] = {}
@@ -249,6 +269,7 @@ class RunReader:
                         raise Damage("it has no state", HEADER_SIZE)
                 except Damage as damage:
                     self.broken[name] = f"{damage} (offset {damage.offset})"
+                    self._broken[name] = damage
                     continue
             fields = checkpoint.fields
             self._check_identity(name, fields)
@@ -307,11 +328,13 @@ class RunReader:
 
     def _check_derivation(self, heads: dict[int, _Head]) -> None:
         """Refuse to replace a broken checkpoint by files that do not lead to the same state."""
-        for name, reason in self.broken.items():
+        for name, damage in self._broken.items():
             head = heads.get(name.generation)
             if head is None or not head.fields["derived"]:
                 raise self._corrupt(
-                    name, 0, f"{reason}, and an older checkpoint does not lead to the same state"
+                    name,
+                    damage.offset,
+                    f"{damage}, and an older checkpoint does not lead to the same state",
                 )
 
     def _set_empty_apart(self, heads: dict[int, _Head]) -> int:
@@ -427,9 +450,9 @@ class RunReader:
 
     def _refuse_without_base(self) -> None:
         if not self.base:
-            for name, reason in self.broken.items():
-                without = f"and there is no older checkpoint{self._but}"
-                raise self._corrupt(name, 0, f"{reason}, {without}")
+            for name, damage in self._broken.items():
+                reason = f"{damage}, and there is no older checkpoint{self._but}"
+                raise self._corrupt(name, damage.offset, reason)
 
     def _read(
         self, name: FileName, reader: LogReader, following: _Head | None
@@ -454,7 +477,7 @@ class RunReader:
             is_proven = following is not None or begin + reader.count <= proven
             if not is_proven and may_lead(reader, self.context, boot):
                 flaw = "a step may have reached the disk before its output files did"
-                self.torn = Torn(name, end, reader.size - end, flaw)
+                self.torn = Torn(name, end, reader.size - end, flaw, True, False)
                 return
             self.position = LogPosition(begin + reader.count, reader.chain)
             context = encoded.payload if encoded.kind == NOTE else encoded.context
@@ -482,7 +505,15 @@ class RunReader:
         if damage:
             raise self._corrupt(name, reader.flaw_offset, damage)
         if reader.flaw is not None:
-            self.torn = Torn(name, reader.offset, reader.size - reader.offset, reader.flaw)
+            is_damaged = not reader.is_cut_short and _is_same_boot(reader, self._directory.boot)
+            self.torn = Torn(
+                name,
+                reader.offset,
+                reader.size - reader.offset,
+                reader.flaw,
+                reader.is_cut_short,
+                is_damaged,
+            )
 
     def _damage(self, reader: LogReader) -> str | None:
         """Return the damage at the end of a log; None if it is whole, or a crash tore it."""

@@ -24,8 +24,8 @@ from trax.errors import DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import write_checkpoint
 from trax.storage.codec import Encoded
 from trax.storage.filenames import FileName
-from trax.storage.filesystem import Directory, copy_file
-from trax.storage.log import LogWriter
+from trax.storage.filesystem import Directory, Output, copy_file
+from trax.storage.log import LogWriter, as_os_error
 from trax.storage.process import process
 from trax.storage.retention import removable
 from trax.storage.run_reader import LogPosition, RunReader
@@ -187,7 +187,7 @@ class RunWriter:
             length = torn.offset if torn and torn.name == name else _ALL
             directory.cut(str(name), length, forced)
         if torn:
-            name, offset, size, flaw = torn
+            name, offset, size, flaw, *_ = torn
             self._report(
                 f"{directory.path}/{name} was torn at offset {offset} ({flaw}): the {size} bytes "
                 f"from there are not a whole increment and are kept as {name.torn(offset)}."
@@ -199,6 +199,7 @@ class RunWriter:
 
     def note(self, context: bytes) -> None:
         """Store a context that belongs to no increment, durably; see `LogWriter.note`."""
+        self._check_process()  # in a fork the lock below may be held forever
         if self._log is None:
             self._begin_log()
         assert self._log is not None
@@ -246,6 +247,7 @@ class RunWriter:
             The same, and the log cannot be trusted either.
         """
         self._check_process()
+        self.check_place(meta.get("step"))
         turn = self._end_log(derived=derived)
         try:
             if not turn.last:
@@ -320,7 +322,9 @@ class RunWriter:
                 try:
                     self.before_sync()
                     self._log.sync(end)
-                except OSError:
+                except BaseException as error:  # noqa: BLE001  # no one else hears of it here
+                    if not isinstance(error, OSError):
+                        self._log.fail(as_os_error(error))
                     self.suspect = True
                     self.on_suspect()
 
@@ -338,10 +342,13 @@ class RunWriter:
                 return
             try:
                 try:
-                    if self._sync != "os" and not isinstance(log.failure, LockedError):
-                        self.before_sync()
-                        log.sync()
-                        log.sync()  # and its mark
+                    # Neither the log of a parent process nor one that is gone is forced.
+                    if not isinstance(log.failure, (LockedError, DurabilityError)):
+                        self._check_place(log.file, None)
+                        if self._sync != "os":
+                            self.before_sync()
+                            log.sync()
+                            log.sync()  # and its mark
                 finally:
                     log.close()
             except OSError as error:
@@ -349,6 +356,34 @@ class RunWriter:
                     f"the log in {self._directory.path} could not be forced to the disk: {error}\n"
                     "Run it again to check the stored run."
                 ) from error
+
+    def check_place(self, step: int | None = None) -> None:
+        """Check that the files are still where they were made; `step` is that of the run.
+
+        A file that was removed or moved accepts increments all the same, and nobody finds them.
+
+        Raises
+        ------
+        DurabilityError
+            They were removed, moved or replaced. Every later increment is refused.
+        """
+        self._check_place(self._directory if self._log is None else self._log.file, step)
+
+    def _check_place(self, place: Directory | Output, step: int | None) -> None:
+        if place.is_in_place():
+            return
+        at = "" if step is None else f" at step {step:,}"
+        gone = DurabilityError(
+            f"{self._directory.path} is gone{at}: its files were removed, moved or replaced\n"
+            "What was stored there since then is lost with them; a loop's state is still in "
+            "memory, as run.state.\n"
+            "If they were moved, move them back and run it again: it resumes at the last step that "
+            "they have.\n"
+            "If they were removed, put them back from a copy; without them it begins a new run."
+        )
+        if self._log is not None:
+            self._log.fail(gone)
+        raise gone
 
     def _open_log(self, *, derived: bool = True, failure: Exception | None = None) -> LogWriter:
         """Begin the next generation at the present position."""

@@ -32,7 +32,7 @@ from trax.storage.filesystem import (
 )
 from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
-from trax.storage.lock import Lock
+from trax.storage.lock import Lock, is_held
 from trax.storage.records import HEADER_SIZE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import Recreate, RunReader
 from trax.storage.run_writer import RunWriter
@@ -137,6 +137,10 @@ class Store:
             make_directory(self.path)  # raises if it is not a directory, or not safe
             yield self._directory(name)
 
+    def is_held(self, name: str) -> bool:
+        """Return whether a process holds a run for writing, as far as can be told."""
+        return is_held(self._lock_path(name))
+
     def peek(self, name: str) -> dict[str, Any]:
         """Return the meta record of the newest checkpoint; empty if there is no valid one."""
         found = sorted(filter(None, map(FileName.parse, self.files(name))))
@@ -211,8 +215,10 @@ class Store:
     def _lock(self, name: str) -> Lock:
         self._prepare()
         _check_case(self.run_path(name))
-        path = os.path.join(self.path, "locks", encode_run(name))
-        return Lock(path, f"the run {name!r} in {self.path}")
+        return Lock(self._lock_path(name), f"the run {name!r} in {self.path}")
+
+    def _lock_path(self, name: str) -> str:
+        return os.path.join(self.path, "locks", encode_run(name))
 
     def _free_aside(self, name: str) -> str:
         aside = os.path.join(self.path, "aside")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -9,9 +10,15 @@ __all__ = ["Ticker"]
 
 
 class Ticker:
-    """Calls `action`, which raises nothing, in a daemon thread until it is stopped.
+    """Calls `action` in a daemon thread until it is stopped.
 
-    `seconds` pass between the end of one call and the beginning of the next.
+    `seconds` pass between the end of one call and the beginning of the next. The action reports its
+    own failures: the thread outlives every exception, and calls it again.
+
+    Raises
+    ------
+    RuntimeError, MemoryError
+        The system starts no more threads.
     """
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
@@ -22,11 +29,15 @@ class Ticker:
         self._thread.start()
 
     def _work(self) -> None:
-        while not self._stopped.wait(self._seconds):
-            self._action()
+        while True:
+            with contextlib.suppress(BaseException):
+                if self._stopped.wait(self._seconds):
+                    return
+                self._action()
 
     def stop(self) -> None:
         """Return once no call is running and none will come."""
         self._stopped.set()
         if self._thread is not threading.current_thread():
-            self._thread.join()
+            with contextlib.suppress(RuntimeError):  # no thread runs once the interpreter has ended
+                self._thread.join()

@@ -37,6 +37,9 @@ class _Output:
     def sync(self) -> None:
         self._directory.apply(Operation("sync", self._file))
 
+    def is_in_place(self) -> bool:
+        return True
+
     def close(self) -> None: ...
 
 
@@ -121,6 +124,9 @@ class MemoryDirectory:
 
     def sync(self) -> None:
         self.apply(Operation("sync directory"))
+
+    def is_in_place(self) -> bool:
+        return True
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file, by name."""

@@ -1,30 +1,53 @@
-"""Output files that are part of a run: their lengths are stored with every step.
+"""Output files that are part of a run: their lengths and digests are stored with every step.
 
-Strategy: an output file only grows. Before a step is logged, its output is flushed and the file's
-length goes into the step's context. Before a log is forced to the disk, the files are. So a file
-always has at least the output of the stored steps, and on resuming it is cut back to exactly that.
-Before anything is written to a file for the first time, its length is stored durably.
+Strategy: an output file only grows. Before a step is logged, its output is flushed, and the file's
+length goes into the step's context, with a digest of all that was written. Before a log is forced
+to the disk, the files are. So a file always has at least the output of the stored steps, and on
+resuming it is cut back to exactly that. Before anything is written to a file for the first time,
+its length is stored durably.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import weakref
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from trax.errors import DurabilityError, UsageError
-from trax.storage.context import Key, Kind, encode_context
-from trax.storage.filesystem import sync_directory
-from trax.storage.process import in_child, process
+from trax.errors import DurabilityError, LockedError, UsageError
+from trax.storage.context import Key, Kind, encode_context, parts_of
+from trax.storage.filesystem import leads_to, sync_directory
+from trax.storage.process import forked_error, in_child, process
+from trax.tracking.output_digest import Extent, RunningDigest
 from trax.tracking.tracker import Parts
-from trax.tracking.truncate import LENGTH, check_owner, is_ours, lock
+from trax.tracking.truncate import accepts, changed_error, check_owner, is_ours, lock
 
 __all__ = ["OutputFiles"]
 
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
+
+
+_write = io.FileIO.write
+
+
+class _Raw(io.FileIO):
+    """A file without a buffer, open for appending, whose digest follows what is written."""
+
+    def __init__(self, path: str, digest: RunningDigest, opener: Any) -> None:
+        super().__init__(path, "a", opener=opener)
+        self._digest = digest
+
+    def write(self, data: Any, /) -> int:
+        digest = self._digest
+        with digest.lock:
+            done = _write(self, data)
+            if done:
+                view = memoryview(data).cast("B")
+                digest.update(view if done == len(view) else view[:done])
+        return done
 
 
 class _Output:
@@ -33,36 +56,79 @@ class _Output:
     seen = memoryview(bytes(8)).cast("Q")
     word = -1  # never equal to seen[0]: the length is read after every step
 
-    def __init__(self, path: str, fd: int, *, always: bool) -> None:
+    def __init__(self, path: str, fd: int, digest: RunningDigest, *, always: bool) -> None:
         self.path = path
         self.file: IO[Any] | None = None
+        self._raw: io.FileIO | None = None
+        self._refusal: LockedError | None = None
         self._fd = fd
+        self._digest = digest
+        self._length = -1  # when `_parts` was made
+        self._parts: Parts = ()
         self._always = always
         self._forced = -1
         self._failure: OSError | None = None
         _open.add(self)
 
     def parts(self) -> Parts:
-        """Flush the file and return its length."""
+        """Flush the file and return its extent."""
         try:
             if self.file is not None and not self.file.closed:
                 self.file.flush()
             if self._always or self._failure is not None:
                 self.sync()
-            return (LENGTH.pack(os.fstat(self._fd).st_size),)
+            if os.fstat(self._fd).st_size != self._length:
+                with self._digest.lock:  # another thread may be writing
+                    self._length = os.fstat(self._fd).st_size
+                    self._parts = self._digest.parts(self._fd, self._length)
+            return self._parts
         except OSError as error:
+            if self._refusal is not None:
+                raise self._refusal from None
             raise DurabilityError(
                 f"the step's output in {self.path} could not be stored: {error}\n"
                 "The step is not stored either.\n"
                 "Make room or repair the disk, and run it again."
             ) from error
 
+    def open(self, mode: str, **options: Any) -> IO[Any]:
+        """Open the file to write at its end."""
+        open(os.devnull, mode, **options).close()  # raises if the options do not fit
+        self._raw = _Raw(self.path, self._digest, options.pop("opener", None))
+        self.file = _wrap(self._raw, mode, **options)
+        return self.file
+
+    def mark_checkpoint(self) -> None:
+        """Let later extents name the checkpoint before the one that was just stored."""
+        if self.file is not None and not self.file.closed:
+            self._digest.mark_checkpoint()
+            self._length = -1
+
+    def disown(self) -> None:
+        """Drop what is buffered, and refuse more: in a fork it is the parent's file."""
+        self._refusal = forked_error()
+        if self._raw is not None:
+            # Of the layers above it none flushes into a closed file. Their own methods would wait
+            # for locks, which another thread of the parent may have held.
+            self._raw.close()
+        self.close()
+        self._fd = -1
+
     def is_at(self, path: str) -> bool:
         """Return whether a path leads to this file."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(path))
-        except FileNotFoundError:
-            return False
+        return leads_to(path, os.fstat(self._fd))
+
+    def check_place(self) -> None:
+        """Raise `DurabilityError` if the open file is no longer found under its path."""
+        is_open = self.file is not None and not self.file.closed
+        if is_open and not self.is_at(self.path):
+            raise DurabilityError(
+                f"the output file {self.path} was removed, moved or replaced while it was open\n"
+                "The output since then is lost with it.\n"
+                "If it was moved, move it back and run it again: it is cut back to the last stored "
+                "step.\n"
+                "An output file must stay in its place until the run is done."
+            )
 
     def sync(self) -> None:
         """Force the file to the disk; once that has failed, fail every time."""
@@ -95,9 +161,9 @@ class _Output:
         if parts is None:
             return
         with contextlib.suppress(OSError):
-            (length,) = LENGTH.unpack(parts[0])
-            if os.fstat(self._fd).st_size > length:
-                os.ftruncate(self._fd, length)
+            extent = Extent.decode(parts)
+            if extent is not None and os.fstat(self._fd).st_size > extent.length:
+                os.ftruncate(self._fd, extent.length)
 
     def close(self) -> None:
         """Release the file, so that other runs can write to it."""
@@ -114,7 +180,37 @@ _open: weakref.WeakSet[_Output] = weakref.WeakSet()
 @in_child
 def _disown() -> None:
     for output in list(_open):
-        output.close()
+        output.disown()
+
+
+def _continued(fd: int, path: str, extent: Extent) -> RunningDigest:
+    """Return the running digest of a file at a stored extent."""
+    digest = RunningDigest.read(fd, extent)
+    if digest is not None:
+        return digest
+    if accepts(path, extent):
+        return RunningDigest(extent.length, extent.length, 0)
+    raise changed_error(path, extent.since, extent.length)
+
+
+def _wrap(
+    raw: io.FileIO,
+    mode: str,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,  # noqa: ARG001  # a path is always closed
+) -> Any:
+    """Put the layers on a file that the built-in `open` would, with options that it accepts."""
+    if buffering == 0:
+        return raw
+    buffer = io.BufferedWriter(raw, buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE)
+    if "b" in mode:
+        return buffer
+    text: Any = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering=buffering == 1)
+    text.mode = mode
+    return text
 
 
 class OutputFiles:
@@ -132,7 +228,7 @@ class OutputFiles:
         *,
         always: bool,
         note: Callable[[bytes], None],
-        track: Callable[[Key, Any], None],
+        track: Callable[[Key, Any, Parts], None],
         untrack: Callable[[Key], bool],
     ) -> None:
         self._store = store
@@ -141,10 +237,13 @@ class OutputFiles:
         self._note = note
         self._track = track
         self._untrack = untrack
+        self._pid = os.getpid()
         self._outputs: dict[Key, _Output] = {}
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
+        if os.getpid() != self._pid:
+            raise forked_error()
         process.check_output(path)
         if mode not in _MODES:
             raise UsageError(
@@ -159,14 +258,22 @@ class OutputFiles:
             output = self._begin(key, os.path.abspath(path), mode)
         else:
             self._check_reopened(output, mode)
-        file: IO[Any] = open(output.path, "a" + mode[1:], **options)  # noqa: SIM115
-        output.file = file
-        return file
+        return output.open("a" + mode[1:], **options)
 
     def sync(self) -> None:
         """Force all files to the disk."""
         for output in list(self._outputs.values()):
             output.sync()
+
+    def check_place(self) -> None:
+        """Raise `DurabilityError` if an open file is no longer found under its path."""
+        for output in self._outputs.values():
+            output.check_place()
+
+    def mark_checkpoint(self) -> None:
+        """Record that a checkpoint was stored; see `RunningDigest.mark_checkpoint`."""
+        for output in self._outputs.values():
+            output.mark_checkpoint()
 
     def tidy(self) -> None:
         """Release each closed file once its content and its length are on the disk."""
@@ -197,15 +304,26 @@ class OutputFiles:
         found = self._examine(path)
         if is_new:
             length = found.st_size if found and mode[0] == "a" else 0
-            self._note(encode_context([(key.at(0), LENGTH.pack(length))]))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        output = _Output(path, fd, always=self._always)
+            extent = Extent.uncovered(length)
+            stored: Parts = extent.encode()
+            self._note(encode_context((key.at(n), part) for n, part in enumerate(stored)))
+        else:
+            stored = tuple(parts_of(self._recovered, key))
+            known = Extent.decode(stored)
+            assert known is not None  # cut_back has seen it
+            extent = known
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
+            output = _Output(path, fd, _continued(fd, path, extent), always=self._always)
+        except BaseException:
+            os.close(fd)
+            raise
+        try:
             sync_directory(os.path.dirname(path))
-            self._track(key, output)
+            self._track(key, output, stored)
         except BaseException:
             output.close()
             raise

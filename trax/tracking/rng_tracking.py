@@ -259,9 +259,9 @@ class RngTracking:
 
     # -- output files ----------------------------------------------------------------------
 
-    def add(self, key: Key, tracked: Tracked) -> None:
-        """Start to track an output file whose present position is already stored."""
-        self._tracker.add(key, tracked)
+    def add(self, key: Key, tracked: Tracked, stored: Parts) -> None:
+        """Start to track an output file, of which these parts are stored."""
+        self._tracker.add(key, tracked, stored)
 
     def drop(self, key: Key) -> bool:
         """Stop tracking a file and remember its position; return False if it is not yet stored."""

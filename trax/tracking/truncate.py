@@ -1,4 +1,4 @@
-"""Cuts output files back to their lengths at a stored step.
+"""Cuts output files back to their lengths at a stored step, once their content was compared.
 
 The output of a step may have reached the disk although the step itself did not. That step is
 repeated, so its first output must be removed.
@@ -11,19 +11,26 @@ import fcntl
 import os
 import shutil
 import stat
-import struct
 from collections.abc import Mapping
 from urllib.parse import quote
 
 from trax import notices
 from trax.errors import CorruptionError, LockedError, StorageError, UntrustedError
 from trax.storage import filesystem
-from trax.storage.context import Key, Kind
+from trax.storage.context import Key, Kind, parts_of
 from trax.storage.process import process
+from trax.tracking.output_digest import Extent, RunningDigest
 
-__all__ = ["LENGTH", "check_owner", "cut_back", "is_ours", "lengths", "lock"]
-
-LENGTH = struct.Struct("<Q")  # a file's length as it is stored
+__all__ = [
+    "accepts",
+    "changed_error",
+    "check_owner",
+    "cut_back",
+    "extents",
+    "is_ours",
+    "lengths",
+    "lock",
+]
 
 
 def lock(fd: int, path: str) -> None:
@@ -44,15 +51,16 @@ def cut_back(
 ) -> None:
     """Cut the output files back to their lengths in a context, and force them to the disk.
 
-    Nothing is changed until every file is found to exist and to be long enough. The part that is
-    cut off is kept in `directory`, that of the run, until the next time. Bytes after the lengths in
+    Nothing is changed until every file is found to exist, to be long enough, and to have the
+    content that was written since the checkpoint before the newest one. The part that is cut off
+    is kept in `directory`, that of the run, until the next time. Bytes after the lengths in
     the context `forced` are not known to be on the disk, whatever the system says: they are written
     once more. Relative paths begin at the store.
 
     Raises
     ------
     CorruptionError
-        A file is missing or too short, or an entry cannot be about an output file.
+        A file is missing, too short or changed, or an entry cannot be about an output file.
     UntrustedError
         A file belongs to another user.
     LockedError
@@ -61,7 +69,8 @@ def cut_back(
         A file could not be cut back or forced.
     """
     found = [
-        (path, length, _length(path, length)) for path, length in lengths(store, context).items()
+        (path, extent.length, _length(path, extent))
+        for path, extent in extents(store, context).items()
     ]
     known = lengths(store, forced)
     names: set[str] = set()
@@ -84,7 +93,12 @@ def cut_back(
 
 
 def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
-    """Return the lengths of the output files in a context, in bytes, by path.
+    """Return the lengths of the output files in a context, in bytes, by path; see `extents`."""
+    return {path: extent.length for path, extent in extents(store, context).items()}
+
+
+def extents(store: str, context: Mapping[Key, bytes]) -> dict[str, Extent]:
+    """Return the extents of the output files in a context, by path.
 
     Raises
     ------
@@ -92,21 +106,22 @@ def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
         An entry cannot be about an output file.
     """
     found = {}
-    for key, value in context.items():
-        if key.kind is Kind.OUTPUT:
-            name = key.name
-            path = os.path.normpath(os.path.join(store, name))
-            is_path = bool(name) and "\0" not in name and not is_ours(store, path)
-            if key.part != 0 or len(value) != LENGTH.size or not is_path:
-                raise CorruptionError(
-                    f"the run in {store} has an impossible entry for its output file {name!r}: "
-                    "trax did not store it\n"
-                    "Nothing was changed.\n"
-                    "Put the store back from a copy.\n"
-                    "Or start over with the function's fresh(...).",
-                    path,
-                )
-            (found[path],) = LENGTH.unpack(value)
+    for thing in {key.whole: None for key in context if key.kind is Kind.OUTPUT}:
+        path = os.path.normpath(os.path.join(store, thing.name))
+        parts = list(parts_of(context, thing))
+        extent = Extent.decode(parts)
+        is_path = bool(thing.name) and "\0" not in thing.name and not is_ours(store, path)
+        count = sum(key.whole == thing for key in context)
+        if extent is None or count != len(parts) or not is_path:
+            raise CorruptionError(
+                f"the run in {store} has an impossible entry for its output file {thing.name!r}: "
+                "trax did not store it\n"
+                "Nothing was changed.\n"
+                "Put the store back from a copy.\n"
+                "Or start over with the function's fresh(...).",
+                path,
+            )
+        found[path] = extent
     return found
 
 
@@ -117,8 +132,45 @@ def is_ours(store: str, path: str) -> bool:
     return any(os.path.commonpath([real, part]) == part for part in ours)
 
 
-def _length(path: str, needed: int) -> int:
-    present = 0
+def accepts(path: str, extent: Extent) -> bool:
+    """Return whether the user accepts a changed file as it is; if so, say so."""
+    if os.environ.get("TRAX_ACCEPT_OUTPUT") != "1":
+        return False
+    notices.warn(
+        f"{path} was changed outside of the run before offset {extent.length}, and is accepted as "
+        "it is (TRAX_ACCEPT_OUTPUT=1)"
+    )
+    return True
+
+
+def changed_error(path: str, begin: int, end: int) -> CorruptionError:
+    """Return the error for a file whose content differs somewhere between two offsets."""
+    return CorruptionError(
+        f"the output file {path} was changed outside of the run, between offset {begin} and {end}\n"
+        "Nothing was changed by this call.\n"
+        "Put the file back as it was.\n"
+        "Or call trax.repair(...) with the run's name: it goes back to the newest step whose "
+        "output is all there.\n"
+        "Or accept it as it is: set TRAX_ACCEPT_OUTPUT=1 in the environment for one call.\n"
+        "Or start over with the function's fresh(...).",
+        path,
+        begin,
+    )
+
+
+def _check_content(path: str, extent: Extent) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        is_right = RunningDigest.read(fd, extent) is not None
+    finally:
+        os.close(fd)
+    if not is_right and not accepts(path, extent):
+        raise changed_error(path, extent.since, extent.length)
+
+
+def _length(path: str, extent: Extent) -> int:
+    """Return the present length of a file, and refuse it if it is not as long or was changed."""
+    present, needed = 0, extent.length
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -143,6 +195,14 @@ def _length(path: str, needed: int) -> int:
             path,
             present,
         )
+    if needed > extent.begin:
+        try:
+            _check_content(path, extent)
+        except OSError as error:
+            raise StorageError(
+                f"the output file {path} could not be read: {error}\nCorrect the cause, and run it "
+                "again."
+            ) from error
     return present
 
 
