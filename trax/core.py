@@ -76,7 +76,7 @@ class Trax:
         self._guard = threading.RLock()
         self._closed = False
         self._busy = False
-        self._finalizer = weakref.finalize(self, _close_all, self._held)
+        self._finalizer = weakref.finalize(self, _close_forgotten, self._held)
 
     def checkpoint(self, /, **values: Any) -> None:
         """Store the state of each name, and clear its log.
@@ -249,6 +249,14 @@ class Trax:
 def _close_all(held: dict[str, HeldRun]) -> None:
     while held:
         held.popitem()[1].close()
+
+
+def _close_forgotten(held: dict[str, HeldRun]) -> None:
+    """Close the runs of a store that nobody has closed: nobody would get the error."""
+    try:
+        _close_all(held)
+    except StorageError as error:
+        notices.warn(str(error).partition("\n")[0])
 
 
 def load(

@@ -67,8 +67,9 @@ def _callable(name: str, example: str, needed: int = 0) -> Callable[[Any], Any]:
         if value is not None and not callable(value):
             raise UsageError(f"{name} must be callable, not {show(value)}.\nWrite {example}.")
         if value is not None and needed and not _takes(value, needed):
+            described = getattr(value, "__qualname__", None) or show(value)
             raise UsageError(
-                f"{name} is called with {needed} arguments, which {show(value)} does not take.\n"
+                f"{name} is called with {needed} arguments, which {described} does not take.\n"
                 f"Write a function that does, as in {example}."
             )
         return value
