@@ -16,6 +16,7 @@ from trax import notices
 from trax.comparing import difference
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, Names, decode, find_unloadable
+from trax.storage.culprit import find_part, kind_of
 from trax.storage.process import process
 
 __all__ = ["GLOBAL", "LoadProof"]
@@ -73,6 +74,10 @@ class LoadProof:
             self._load(obj, encoded, label, place)
         self._remember(new)
 
+    def trust(self, loaded: Encoded) -> None:
+        """Take the names in a pickle as proved: it has just been loaded."""
+        self._remember(_names_in(loaded.payload))
+
     def prove_state(self, state: Any, encoded: Encoded, place: str, *, loads: bool) -> None:
         """Prove a state, unless `loads` tells that another proof loads it anyway.
 
@@ -117,7 +122,7 @@ class LoadProof:
             loaded = decode(encoded, label, self._names)
         except CodecError as error:
             raise self._refusal(obj, error, label, place) from error
-        found = difference(obj, loaded, label, sides=("now", "loaded"))
+        found = _difference(obj, loaded, label)
         if found:
             notices.warn(
                 f"{self._run}: what {place} yields comes back from its pickle as something else: "
@@ -135,7 +140,21 @@ class LoadProof:
         )
 
 
-def _names_in(payload: bytes) -> set[bytes]:
+def _difference(obj: Any, loaded: Any, label: str) -> str:
+    """Return the difference of the types, or of the nearest exceptions in both objects."""
+    if type(obj) is not type(loaded):
+        return f"now {kind_of(obj)}, loaded {kind_of(loaded)}"
+    ours, theirs = (find_part(one, label, _is_exception) for one in (obj, loaded))
+    if ours is None or theirs is None:
+        return ""
+    return difference(ours[1], theirs[1], ours[0], sides=("now", "loaded"))
+
+
+def _is_exception(part: Any) -> bool:
+    return isinstance(part, BaseException)
+
+
+def _names_in(payload: bytes | bytearray) -> set[bytes]:
     """Return the names in a pickle that stand before the opcode; some bytes of data look alike."""
     ends = (one.start() for one in _NAMED.finditer(payload))
-    return {payload[max(0, end - _WINDOW) : end].rpartition(b"\x8c")[2] for end in ends}
+    return {bytes(payload[max(0, end - _WINDOW) : end]).rpartition(b"\x8c")[2] for end in ends}

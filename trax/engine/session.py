@@ -120,6 +120,9 @@ class Session:
         if opened.stored is None:
             self.checkpoint()
             return
+        base = opened.stored.recovery.checkpoint
+        if base is not None:
+            self._proof.trust(base.parts["state"])
         is_migrated = opened.stored.migrated_from is not None
         replays = bool(opened.log_bytes)
         has_new = self._tracking.check_resumed(self.state, replays, is_migrated)
