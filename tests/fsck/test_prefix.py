@@ -132,7 +132,7 @@ def test_a_short_output_file_leads_back_to_the_newest_step_that_it_holds(boot: s
         directory = MemoryDirectory(dict(files), boot=boot)
         fits = has(length)
         if length < 20:
-            with pytest.raises(CorruptionError, match="output files are as long as they were"):
+            with pytest.raises(CorruptionError, match="output files are as they were"):
                 mend(directory, fits)
             assert not directory.operations
             continue
