@@ -15,7 +15,7 @@ from trax.calls.log_mode import REPLACE, STORED, log_mode
 from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
-from trax.errors import UsageError
+from trax.errors import StorageError, UsageError
 from trax.storage.codec import Names, encode
 from trax.storage.definitions import Definitions
 from trax.storage.filenames import encode_run
