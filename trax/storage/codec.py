@@ -11,6 +11,7 @@ into memory of its own, writable as it was.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import io
 import pickle
 import sys
@@ -21,12 +22,17 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
+from trax.storage.array_memory import Blocks
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
+from trax.storage.reductions import Reductions
+from trax.storage.refusals import RefusedError
 from trax.storage.unpickler import Finder
 
 __all__ = ["PROTOCOL", "Encoded", "decode", "decode_finding", "encode", "encode_finding"]
 
 PROTOCOL = 5
+
+_ADVICE = "Create it inside the loop instead of storing it, or leave it out in __getstate__."
 
 
 class Encoded(NamedTuple):
@@ -69,10 +75,11 @@ class Encoded(NamedTuple):
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle, but everything that can be imported is stored by its name."""
 
+    def __init__(self, file: io.BytesIO, blocks: Blocks) -> None:
+        self.dispatch_table = Reductions(cloudpickle.Pickler.dispatch_table, blocks)
+        super().__init__(file, PROTOCOL)
+
     def reducer_override(self, obj: Any) -> Any:
-        # cloudpickle would store these, but load something else.
-        if isinstance(obj, (io.TextIOWrapper, memoryview)):
-            raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
         if isinstance(obj, (type, FunctionType)) and _is_importable(obj):
             return NotImplemented
         return super().reducer_override(obj)
@@ -107,69 +114,62 @@ def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encod
         The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
         the same numbers; so `decode_finding` finds these parts in the copy.
     """
+    encoded, pickler = _dump(obj, label, Blocks())
+    if blocks := pickler.dispatch_table.met.find_blocks():
+        encoded, pickler = _dump(obj, label, blocks)
+    reductions: Reductions = pickler.dispatch_table
+    if not reductions.has_met(kinds):  # searching a memo takes longer than pickling small objects
+        return encoded, {}
+    parts = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
+    return encoded, {n: part for n, part in parts.items() if not reductions.met.is_global(part)}
+
+
+def _dump(obj: Any, label: str, blocks: Blocks) -> tuple[Encoded, Any]:
+    """Pickle one object; return the pickler, too."""
     file = io.BytesIO()
     buffers: list[pickle.PickleBuffer] = []
-    pickler = _Detector(file, kinds, buffers.append) if kinds else _plain(file, buffers.append)
+    pickler = _plain(file, blocks, buffers.append)
     kind = PICKLE
     try:
         pickler.dump(obj)
         views = [buffer.raw() for buffer in buffers]
     except BufferError:  # not contiguous: it must go into the pickle
         file, views = io.BytesIO(), []
-        pickler = _Detector(file, kinds) if kinds else _plain(file)
+        pickler = _plain(file, blocks)
         pickler.dump(obj)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         file, views, kind = io.BytesIO(), [], CLOUDPICKLE
-        pickler = _dump_by_value(obj, label, file)
-    found = {}
-    if kinds and getattr(pickler, "has_detected", True):
-        found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
-    return Encoded(kind, file.getvalue(), views), found
+        pickler = _dump_by_value(obj, label, file, blocks)
+    return Encoded(kind, file.getvalue(), views), pickler
 
 
-def _plain(file: io.BytesIO, on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None) -> Any:
-    return pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
-
-
-# Searching the memo of a state of many small objects takes longer than pickling it, so it is done
-# only if there is something to find.
-class _Detector(pickle.Pickler):
-    """Plain pickle that detects whether any object is of certain kinds."""
-
-    def __init__(
-        self,
-        file: io.BytesIO,
-        kinds: tuple[type, ...],
-        on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
-    ) -> None:
-        super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
-        self.has_detected = False
-        self._kinds = kinds
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, self._kinds):
-            self.has_detected = True
-        return NotImplemented
-
-
-def _dump_by_value(obj: Any, label: str, file: io.BytesIO) -> Any:
-    pickler = _Pickler(file, PROTOCOL)
-    try:
-        pickler.dump(obj)
-    except Exception as error:
-        culprit, reason = _find_culprit(obj, label, error)
-        raise CodecError(
-            f"{culprit} cannot be stored: {reason}\n"
-            "Create it inside the loop instead of storing it, or leave it out in __getstate__."
-        ) from error
+def _plain(
+    file: io.BytesIO,
+    blocks: Blocks,
+    on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
+) -> Any:
+    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+    pickler.dispatch_table = Reductions(copyreg.dispatch_table, blocks)
     return pickler
 
 
-def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
-    """Return the path of the smallest part that cannot be pickled, and the reason."""
+def _dump_by_value(obj: Any, label: str, file: io.BytesIO, blocks: Blocks) -> Any:
+    pickler = _Pickler(file, blocks)
+    try:
+        pickler.dump(obj)
+    except Exception as error:
+        culprit, cause = _find_culprit(obj, label, error)
+        advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
+        reason = str(cause).rstrip(".")
+        raise CodecError(f"{culprit} cannot be stored: {reason}\n{advice}") from error
+    return pickler
+
+
+def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, Exception]:
+    """Return the path of the smallest part that cannot be pickled, and its error."""
     seen = {id(obj)}
     found = True
-    while found:
+    while found and getattr(error, "refused", None) is not obj:
         found = False
         for step, part in _parts(obj):
             if id(part) in seen:
@@ -179,12 +179,12 @@ def _find_culprit(obj: Any, path: str, error: Exception) -> tuple[str, str]:
             if failure is not None:
                 obj, path, error, found = part, path + step, failure, True
                 break
-    return f"{path} ({type(obj).__module__}.{type(obj).__qualname__})", str(error).rstrip(".")
+    return f"{path} ({type(obj).__module__}.{type(obj).__qualname__})", error
 
 
 def _failure(obj: Any) -> Exception | None:
     try:
-        _Pickler(io.BytesIO(), PROTOCOL).dump(obj)
+        _Pickler(io.BytesIO(), Blocks()).dump(obj)
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         return error
     return None
