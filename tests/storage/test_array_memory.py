@@ -33,6 +33,14 @@ class Field(np.ndarray):
     """A class of arrays that leaves pickling to NumPy."""
 
 
+class Fleeting:
+    """An object that makes its arrays when it is pickled."""
+
+    def __getstate__(self) -> Any:
+        values = np.arange(100_000)
+        return {"left": values[:70_000], "right": values[40_000:]}
+
+
 GRID = np.arange(24.0)
 
 VIEWS = {
@@ -157,6 +165,17 @@ def test_arrays_that_a_method_makes_anew_are_shared_too() -> None:
     back = stored(Field())
     back.inner += 1
     assert back.values.sum() == 45 + 8
+
+
+def test_what_is_encoded_keeps_its_memory() -> None:
+    """Also that of arrays which were made for the pickle alone."""
+
+    encoded = encode(Fleeting(), "state")
+    others = [np.full(100_000, 7) for _ in range(10)]
+    back = decode(encoded, "state")
+    assert back.left.tolist() == [*range(70_000)]
+    assert back.right.tolist() == [*range(40_000, 100_000)]
+    del others
 
 
 # -- files and shared memory ---------------------------------------------------------------

@@ -14,21 +14,21 @@ import mmap
 import os
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import combinations, islice
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain, combinations, islice
 from typing import Any
 
 __all__ = [
+    "Arrays",
     "Blocks",
     "fill",
-    "find_blocks",
-    "mapping_of",
     "reduce_mapped",
     "reopen",
     "span",
     "view_of",
 ]
 
+_OWNERS = (bytes, bytearray)
 _DENSE = 2  # times the size of its arrays: the largest block stored without comparing pairs
 _PAIRS = 2000  # pairs of arrays compared at most
 _WORK = 1000  # bounds the exact comparison of one pair
@@ -41,19 +41,21 @@ class Blocks:
     ----------
     found : iterable of (int, int, array)
         Where each block begins and ends, in ascending order, and an array of exactly this memory.
+
+    Attributes
+    ----------
+    begins : list of int
+        Where the blocks begin.
     """
 
     def __init__(self, found: Iterable[tuple[int, int, Any]] = ()) -> None:
         self._found = list(found)
-        self._begins = [begin for begin, _, _ in self._found]
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
+        self.begins = [begin for begin, _, _ in self._found]
 
     def reduce(self, array: Any) -> tuple[Any, ...] | None:
         """Return the reduction of an array in one of the blocks; None for any other array."""
         low, high = _bounds(array)
-        place = bisect_right(self._begins, low) - 1
+        place = bisect_right(self.begins, low) - 1
         if place < 0 or not array.size:
             return None
         begin, end, memory = self._found[place]
@@ -67,11 +69,53 @@ class Blocks:
         return view_of, (memory, *layout, *([kind] * (kind is not _numpy().ndarray)))
 
 
-def find_blocks(arrays: list[Any]) -> Blocks:
-    """Return the blocks of memory that arrays share."""
-    if all(array.base is None for array in arrays):
-        return Blocks()
-    return Blocks(_shared(arrays))
+class Arrays:
+    """Arrays, in such an order that those which may share memory are soon found.
+
+    It refers to each of them, so that no id is used again.
+
+    Attributes
+    ----------
+    owners : list of array
+        The arrays that have memory of their own.
+    """
+
+    def __init__(self) -> None:
+        self.owners: list[Any] = []
+        self._views: dict[int, list[Any]] = {}  # by the id of the owner of their memory
+        self._others: list[Any] = []  # owned by objects that may share it with yet others
+
+    def add_view(self, array: Any, base: Any) -> Any:
+        """Add an array whose memory is that of its base.
+
+        Returns
+        -------
+        array or None
+            If it is the memory of a file or of other processes: the array that has mapped it.
+        """
+        root = array
+        while (below := getattr(base, "base", None)) is not None:
+            root, base = base, below
+        if type(base) is memoryview:
+            base = base.obj
+        kind = type(base)
+        if kind in _OWNERS or kind is _numpy().ndarray:
+            self._views.setdefault(id(base), []).append(array)
+            return None
+        self._others.append(array)
+        is_shared = kind is mmap.mmap or kind.__module__ == "multiprocessing.sharedctypes"
+        return root if is_shared and getattr(root, "mode", None) != "c" else None
+
+    def find_blocks(self, apart: Container[int]) -> Blocks:
+        """Return the blocks of memory that they share, except for those whose id is in `apart`."""
+        for array in self.owners:
+            if id(array) in self._views:
+                self._views[id(array)].append(array)
+        groups = [group for group in self._views.values() if len(group) > 1 or self._others]
+        views = [*self._others, *chain.from_iterable(groups)]
+        owners = self.owners if self._others else ()
+        found = {id(array): array for array in (*views, *owners) if id(array) not in apart}
+        return Blocks(_shared([*found.values()]))
 
 
 def _shared(arrays: list[Any]) -> Iterator[tuple[int, int, Any]]:
@@ -106,7 +150,7 @@ def _memory(group: list[Any], low: int, high: int) -> Any:
     dense = high - low <= _DENSE * sum(array.nbytes for array in group)
     if not dense and not any(_overlap(*pair) for pair in islice(combinations(group, 2), _PAIRS)):
         return None
-    return span(low, high - low, "|O" if has_objects else "|u1")
+    return span(group, low, high - low, "|O" if has_objects else "|u1")
 
 
 def _is_whole(array: Any, size: int) -> bool:
@@ -140,36 +184,23 @@ def _bounds(array: Any) -> tuple[int, int]:
 class _Span:
     """A stretch of memory, in the form in which NumPy asks for it."""
 
-    def __init__(self, address: int, size: int, code: str) -> None:
+    def __init__(self, owner: Any, address: int, size: int, code: str) -> None:
         count = size // (_numpy().dtype(code).itemsize)
         form = {"shape": (count,), "typestr": code, "data": (address, False), "version": 3}
         self.__array_interface__ = form
+        self.owner = owner
 
 
-def span(address: int, size: int, code: str = "|u1") -> Any:
-    """Return an array over memory that something else keeps alive."""
-    return _numpy().asarray(_Span(address, size, code))
+def span(owner: Any, address: int, size: int, code: str = "|u1") -> Any:
+    """Return an array over a stretch of memory, which lives as long as its owner."""
+    return _numpy().asarray(_Span(owner, address, size, code))
 
 
 def _numpy() -> Any:
     return sys.modules["numpy"]
 
 
-# -- mapped memory -------------------------------------------------------------------------
-
-
-def mapping_of(array: Any) -> tuple[Any, Any]:
-    """Return the array in whose memory this one lies, and the owner of that memory if it is shared.
-
-    Shared memory is that of files and of other processes; the owner of any other memory is None.
-    """
-    root = array
-    while (base := getattr(array, "base", None)) is not None:
-        root, array = array, base
-    owner = array.obj if isinstance(array, memoryview) else array
-    is_shared = isinstance(owner, mmap.mmap)
-    is_shared = is_shared or type(owner).__module__ == "multiprocessing.sharedctypes"
-    return root, owner if is_shared else None
+# -- files ---------------------------------------------------------------------------------
 
 
 def reduce_mapped(array: Any, root: Any) -> tuple[Any, ...]:

@@ -115,7 +115,8 @@ def encode_finding(obj: Any, label: str, kinds: tuple[type, ...]) -> tuple[Encod
         the same numbers; so `decode_finding` finds these parts in the copy.
     """
     encoded, pickler = _dump(obj, label, Blocks())
-    if blocks := pickler.dispatch_table.met.find_blocks():
+    blocks = pickler.dispatch_table.met.find_blocks()
+    if blocks.begins:
         encoded, pickler = _dump(obj, label, blocks)
     reductions: Reductions = pickler.dispatch_table
     if not reductions.has_met(kinds):  # searching a memo takes longer than pickling small objects

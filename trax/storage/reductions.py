@@ -12,17 +12,28 @@ from __future__ import annotations
 import ast
 import copyreg
 import gc
+import importlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter, length_hint, methodcaller
+from types import ModuleType
 from typing import Any
 
-from trax.storage.array_memory import Blocks, find_blocks, mapping_of, reduce_mapped, span
+from trax.storage.array_memory import Arrays, Blocks, reduce_mapped, span
 from trax.storage.refusals import ADVICE, RefusedError
 
-__all__ = ["Reductions", "set_grad", "share_storage", "storage_over", "typed_storage"]
+__all__ = [
+    "Reductions",
+    "named",
+    "own_storage",
+    "set_grad",
+    "shared_storage",
+    "storage_over",
+    "typed_storage",
+    "untyped_storage",
+]
 
 _PROTOCOL = 5
 _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
@@ -95,14 +106,14 @@ class Met:
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self._arrays: list[Any] = []  # a reference to each, so that no id is used again
+        self._arrays = Arrays()
         self._apart: set[int] = set()
         self._global: set[int] = set()
         self._has_searched = False
 
     def find_blocks(self) -> Blocks:
         """Return the memory that arrays share."""
-        return find_blocks([array for array in self._arrays if id(array) not in self._apart])
+        return self._arrays.find_blocks(self._apart)
 
     def is_global(self, part: Any) -> bool:
         """Return whether an object is a global RNG, which was stored by its name."""
@@ -110,10 +121,12 @@ class Met:
 
     def array(self, array: Any) -> Any:
         """Reduce a NumPy array."""
-        if array.base is not None and (mapped := _reduce_mapped(array)) is not None:
-            return mapped
-        self._arrays.append(array)
-        if self._blocks and id(array) not in self._apart:
+        base = array.base
+        if base is None:
+            self._arrays.owners.append(array)
+        elif (mapped := self._arrays.add_view(array, base)) is not None:
+            return _reduce_mapped(array, mapped)
+        if self._blocks.begins and id(array) not in self._apart:
             return self._blocks.reduce(array) or array.__reduce_ex__(_PROTOCOL)
         return array.__reduce_ex__(_PROTOCOL)
 
@@ -122,9 +135,10 @@ class Met:
 
         pandas copies shared memory when it is written to, but only if pandas itself has shared it.
         """
-        arrays = [getattr(part, name, None) for name in ("values", "_ndarray", "_data", "_mask")]
-        self._arrays += arrays
-        self._apart.update(map(id, arrays))
+        for name in ("values", "_ndarray", "_data", "_mask"):
+            array = getattr(part, name, None)
+            self._arrays.owners.append(array)  # a reference, so that its id is not used again
+            self._apart.add(id(array))
         return part.__reduce_ex__(_PROTOCOL)
 
     def rng(self, rng: Any) -> Any:
@@ -132,7 +146,7 @@ class Met:
         for module, name in _GLOBAL_RNGS.items():
             if getattr(sys.modules.get(module), name, None) is rng:
                 self._global.add(id(rng))
-                return name
+                return named, (module, name)
         return rng.__reduce_ex__(_PROTOCOL)
 
     def bits(self, bits: Any) -> Any:
@@ -145,14 +159,13 @@ class Met:
 
     def storage(self, storage: Any) -> Any:
         """Reduce the memory of tensors of PyTorch, which NumPy arrays may share."""
-        reduced = storage.__reduce_ex__(_PROTOCOL)
-        if storage.device.type != "cpu" or "numpy" not in sys.modules or not storage.nbytes():
-            return reduced
-        memory = span(storage.data_ptr(), storage.nbytes())
-        self._arrays.append(memory)
-        if self._blocks and (view := self._blocks.reduce(memory)):
-            return storage_over, view
-        return (share_storage, reduced) if storage.is_shared() else reduced
+        if storage.device.type != "cpu" or "numpy" not in sys.modules:
+            # PyTorch stores an untyped storage, too, but cannot load it.
+            return untyped_storage, typed_storage(storage, sys.modules["torch"].uint8).__reduce__()
+        memory = span(storage, storage.data_ptr(), storage.nbytes())
+        if storage.is_shared():
+            return shared_storage, (memory,)
+        return (storage_over if self._blocks.reduce(memory) else own_storage), (memory,)
 
     def sentinel(self, obj: Any) -> Any:
         """Reduce a bare ``object()``: a variable of a module or a class to its name."""
@@ -160,16 +173,13 @@ class Met:
             self._has_searched = True
             _sentinels.clear()
             _sentinels.update(_find_sentinels())
-        module, name = _sentinels.get(id(obj), ("", ""))
-        return name if _is_at(obj, module, name) else obj.__reduce_ex__(_PROTOCOL)
+        place = _sentinels.get(id(obj), ("", ""))
+        return (named, place) if _is_at(obj, *place) else obj.__reduce_ex__(_PROTOCOL)
 
 
-def _reduce_mapped(array: Any) -> Any:
-    """Reduce an array in the memory of a file or of other processes; None if it is in its own."""
-    root, owner = mapping_of(array)
+def _reduce_mapped(array: Any, root: Any) -> Any:
+    """Reduce an array in the memory of a file or of other processes, which `root` has mapped."""
     mode = getattr(root, "mode", None)
-    if owner is None or mode == "c":  # its changes are its own
-        return None
     if mode == "r" and root.filename is not None:
         return reduce_mapped(array, root)
     if mode is None:
@@ -183,6 +193,14 @@ def _reduce_mapped(array: Any) -> Any:
 _sentinels: dict[int, tuple[str, str]] = {}  # the modules and the names of sentinels, by id
 
 
+def named(module: str, name: str) -> Any:
+    """Return a variable of a module, or an attribute of one.
+
+    The name of its module is stored: pickle would search all modules for an object without one.
+    """
+    return attrgetter(name)(importlib.import_module(module))
+
+
 def _is_at(obj: Any, module: str, name: str) -> bool:
     try:
         return attrgetter(name)(sys.modules.get(module)) is obj
@@ -192,22 +210,18 @@ def _is_at(obj: Any, module: str, name: str) -> bool:
 
 def _find_sentinels() -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield where each bare object is found; modules other than the script count most."""
-    modules = [(name, vars(module)) for name, module in [*sys.modules.items()] if _has_vars(module)]
-    for module, values in sorted(modules, key=lambda item: item[0] != "__main__"):
-        if module != "__mp_main__":
-            for name, value in _bare(module, values, ""):
+    for module, found in sorted(sys.modules.items(), key=lambda item: item[0] != "__main__"):
+        if issubclass(type(found), ModuleType) and module != "__mp_main__":
+            # Without asking for an attribute: that may load a module, or give a warning.
+            for name, value in _bare(module, object.__getattribute__(found, "__dict__"), ""):
                 yield id(value), (module, name)
-
-
-def _has_vars(module: Any) -> bool:
-    return isinstance(getattr(module, "__dict__", None), dict)
 
 
 def _bare(module: str, values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in list(values.items()):
         if type(value) is object:
             yield prefix + name, value
-        elif isinstance(value, type) and f"{module}.{prefix}{name}" == _full_name(value):
+        elif issubclass(type(value), type) and f"{module}.{prefix}{name}" == _full_name(value):
             yield from _bare(module, vars(value), f"{prefix}{name}.")
 
 
@@ -274,7 +288,7 @@ def set_grad(tensor: Any, grad: Any) -> None:
 
 
 def _typed_storage(_: Met, storage: Any) -> Any:
-    # By itself, each tensor's reduction would copy the memory that it shares with others.
+    """Reduce a storage with a type to its memory, which other tensors may share."""
     return typed_storage, (storage._untyped_storage, storage.dtype)  # noqa: SLF001
 
 
@@ -285,16 +299,28 @@ def typed_storage(untyped: Any, dtype: Any) -> Any:
     return torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
 
 
-def storage_over(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Return a storage in the memory of a NumPy array, which a function makes."""
+def untyped_storage(load: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Return a storage that a function of PyTorch loads, without its type."""
+    return load(*arguments)._untyped_storage  # noqa: SLF001
+
+
+def own_storage(memory: Any) -> Any:
+    """Return a storage with a copy of the memory of a NumPy array, aligned as PyTorch does it."""
     import torch
 
-    return torch.from_numpy(make(*arguments)).untyped_storage()
+    return torch.from_numpy(memory).clone().untyped_storage()
 
 
-def share_storage(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Return a storage, which a function makes, in memory shared with later processes."""
-    return make(*arguments).share_memory_()
+def storage_over(memory: Any) -> Any:
+    """Return a storage in the memory of a NumPy array."""
+    import torch
+
+    return torch.from_numpy(memory).untyped_storage()
+
+
+def shared_storage(memory: Any) -> Any:
+    """Return a storage with a copy of the memory of a NumPy array, shared with later processes."""
+    return own_storage(memory).share_memory_()
 
 
 _OWN: dict[str, Callable[[Met, Any], Any]] = {

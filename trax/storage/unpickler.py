@@ -67,6 +67,8 @@ class Finder(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("cloudpickle.cloudpickle", "subimport"):
             return self._find_module
+        if (module, name) == ("trax.storage.reductions", "named"):
+            return self.find_class
         with self._find(f"{module}.{name}") as (old, new):
             if new == old:
                 return super().find_class(module, name)
