@@ -1,15 +1,24 @@
-"""PyTorch's generators, where it is installed."""
+"""PyTorch's generators and tensors, where it is installed."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from support import run_script
+from test_codec import stored
 
 import trax
+from trax import CodecError
 from trax.calls.arguments import describe, differences
-from trax.tracking.rng_state import track
+from trax.storage import reductions
+from trax.storage.codec import decode, decode_finding, encode, encode_finding
+from trax.tracking.rng_state import rng_types, track
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -95,3 +104,145 @@ def test_the_option_of_an_optimiser_that_has_changed_is_named() -> None:
     assert differences(stored, describe({"opt": optimiser})) == {
         "opt": ["opt.param_groups[0]['lr']: 0.1 -> 0.2"]
     }
+
+
+# -- tensors in the state ------------------------------------------------------------------
+
+
+class Net(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not typed here
+    """A model with a shared weight, and an optimiser beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        return self.second(self.first(x) - self.mean)
+
+
+@pytest.mark.parametrize("beside", [None, lambda: 1], ids=["plain", "beside a lambda"])
+def test_gradients_come_back(beside: Any) -> None:
+    """Of parameters, which the model and its optimiser still share, and of other tensors."""
+    net = Net()
+    optimiser = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    leaf = torch.ones(3, requires_grad=True)
+    for _ in range(2):
+        (net(torch.ones(2, 3)).sum() * leaf.sum()).backward()
+    back, other, tensor, _ = stored([net, optimiser, leaf, beside])
+    assert back.first.weight is back.second.weight is other.param_groups[0]["params"][0]
+    for before, after in zip(net.parameters(), back.parameters(), strict=True):
+        assert after.requires_grad
+        assert torch.equal(after, before)
+        assert torch.equal(after.grad, before.grad)
+    assert torch.equal(tensor.grad, leaf.grad)
+    other.step()
+    optimiser.step()
+    assert torch.equal(back.first.weight, net.first.weight)
+
+
+def test_a_tensor_with_a_graph_is_refused() -> None:
+    """It would come back as a leaf that leads nowhere."""
+    weight = torch.ones(3, requires_grad=True)
+    with pytest.raises(CodecError) as caught:
+        encode({"loss": weight.sum()}, "state")
+    assert str(caught.value) == (
+        "state['loss'] (torch.Tensor) cannot be stored: it is part of a graph of gradients\n"
+        "Yield after backward(), or store tensor.detach()."
+    )
+    assert stored({"loss": weight.sum().detach()})["loss"].item() == 3
+
+
+def test_views_of_one_tensor_come_back_as_such() -> None:
+    """Also those of other types, and NumPy arrays of the same memory."""
+    base = torch.arange(10.0)
+    array = np.arange(6.0)
+    state = [base, base[2:5], base.view(2, 5).T, base.view(torch.int32), base.numpy(), base.data]
+    back = stored([*state, array, torch.from_numpy(array)[1:]])
+    back[1].fill_(7)
+    back[-1].fill_(8)
+    base[2:5] = 7
+    array[1:] = 8
+    for one, other in zip(back, [*state, array, torch.from_numpy(array)[1:]], strict=True):
+        assert one.tolist() == other.tolist()
+        assert one.shape == other.shape
+
+
+def test_without_numpy_tensors_share_their_storage_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PyTorch itself then stores it, as it does that of other devices than the CPU."""
+    modules = {name: module for name, module in sys.modules.items() if name != "numpy"}
+    monkeypatch.setattr(reductions, "sys", SimpleNamespace(modules=modules))
+    base = torch.arange(6.0)
+    encoded = encode([base, base[2:]], "state")
+    assert encoded.buffers == []
+    back, view = decode(encoded, "state")
+    back += 1
+    assert view.tolist() == [3, 4, 5, 6]
+
+
+def test_a_model_is_written_from_its_own_memory() -> None:
+    """It comes back in memory that PyTorch can resize, aligned as any other."""
+    model = torch.zeros(10_000)
+    (buffer,) = encode(model, "state").buffers
+    assert np.shares_memory(np.frombuffer(buffer), model.numpy())
+    back = stored([model, torch.zeros(0)])[0]
+    assert back.data_ptr() % 64 == 0
+    assert back.resize_(20_000).shape == (20_000,)
+
+
+def test_a_tensor_in_shared_memory_is_shared_again() -> None:
+    """Processes that are started later see its changes."""
+    plain, shared = stored([torch.ones(3), torch.ones(3).share_memory_()])
+    assert not plain.is_shared()
+    assert shared.is_shared()
+    assert shared.tolist() == [1, 1, 1]
+
+
+def test_the_default_generator_in_the_state_is_the_default_one() -> None:
+    """It is tracked as such."""
+    own = torch.Generator()
+    encoded, found = encode_finding([torch.default_generator, own], "state", rng_types())
+    assert list(found.values()) == [own]
+    back, _ = decode_finding(encoded, "state", [])
+    assert back[0] is torch.default_generator
+
+
+ACCUMULATE = """
+import os, sys
+import torch
+import trax
+
+torch.manual_seed(0)
+
+class Trainer:
+    def __init__(self):
+        self.model = torch.nn.Linear(4, 1)
+        self.optimiser = torch.optim.SGD(self.model.parameters(), 0.01)
+
+@trax.resumable(create=Trainer, replay_log=None, every_steps=5)
+def train(trainer, n):
+    for i in trax.steps(n):
+        x = torch.randn(8, 4)
+        ((trainer.model(x) - x.sum(1, keepdim=True)) ** 2).mean().backward()
+        if i % 4 == 3:
+            trainer.optimiser.step()
+            trainer.optimiser.zero_grad()
+        yield i
+
+run = train(n=40)
+for i in run:
+    if sys.argv[1] == "die" and i == 17:
+        os.kill(os.getpid(), 9)
+print(*[p.tolist() for p in run.result().model.parameters()])
+"""
+
+
+def test_a_killed_run_goes_on_with_its_gradients() -> None:
+    """It was killed between two steps of the optimiser, with gradients of some batches."""
+    expected = run_script(ACCUMULATE, "go").stdout
+    shutil.rmtree(".trax")
+    assert run_script(ACCUMULATE, "die", check=False).returncode == -9
+    assert run_script(ACCUMULATE, "go").stdout == expected

@@ -10,11 +10,9 @@ into memory of its own, writable as it was.
 
 from __future__ import annotations
 
-import copyreg
 import io
 import pickle
 import time
-from collections import ChainMap
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from types import FunctionType
@@ -23,10 +21,13 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from trax.errors import CodecError
+from trax.storage.array_memory import Blocks
 from trax.storage.culprit import SECONDS, find_culprit, find_part, kind_of
 from trax.storage.deep_pickler import DeepPickler, TooDeep
 from trax.storage.definitions import by_name, full_name, present
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
+from trax.storage.reductions import Reductions
+from trax.storage.refusals import RefusedError
 from trax.storage.unpickler import Finder, Names
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
 
 PROTOCOL = 5
 
+_ADVICE = "Create it inside the loop instead of storing it, or leave it out in __getstate__."
 _LARGE_CODE = 1 << 16  # bytes; the pickle of a class includes the globals that its methods use
 _SETTER = 5  # the index of the setter of an object's state in a reduction
 
@@ -87,19 +89,17 @@ class Encoded(NamedTuple):
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle, but what a name leads to, or what is at hand, is stored as a reference."""
 
-    def __init__(
-        self, file: Any, names: Names | None, shared: Mapping[type, Any] | None = None
-    ) -> None:
-        self.dispatch_table = ChainMap(dict(shared or {}), cloudpickle.Pickler.dispatch_table)
+    def __init__(self, file: Any, table: Reductions | None, names: Names | None) -> None:
+        if table is None:
+            table = Reductions({})
+        table.others.update(cloudpickle.Pickler.dispatch_table)
+        self.dispatch_table = table
         super().__init__(file, PROTOCOL)
         self._definitions = names.definitions if names else None
 
     dump = pickle.Pickler.dump  # cloudpickle's hides a RecursionError
 
     def reducer_override(self, obj: Any) -> Any:
-        # cloudpickle would store these, but load something else.
-        if isinstance(obj, (io.TextIOWrapper, memoryview)):
-            raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
         if not isinstance(obj, (type, FunctionType)):
             return super().reducer_override(obj)
         found = by_name(obj)
@@ -123,7 +123,7 @@ def _copy_code(definition: Any) -> bytes:
     """Return a pickle of the code of a class or a function; nothing if there is no such pickle."""
     file = _Limited(_LARGE_CODE)
     try:
-        _Pickler(file, None).dump(definition)
+        _Pickler(file, None, None).dump(definition)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         return b""
     return file.getvalue()
@@ -179,18 +179,31 @@ def encode_finding(
         The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
         the same numbers; so `decode_finding` finds these parts in the copy.
     """
+    encode = partial(_encode, obj, label, names or Names(), shared or {})
+    encoded, pickler = encode(Blocks())
+    blocks = pickler.dispatch_table.met.find_blocks()
+    if blocks.begins:
+        encoded, pickler = encode(blocks)
+    reductions: Reductions = pickler.dispatch_table
+    if not reductions.has_met(kinds):  # searching a memo takes longer than pickling small objects
+        return encoded, {}
+    parts = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
+    return encoded, {n: part for n, part in parts.items() if not reductions.met.is_global(part)}
+
+
+def _encode(
+    obj: Any, label: str, names: Names, shared: Mapping[type, Any], blocks: Blocks
+) -> tuple[Encoded, Any]:
+    """Pickle one object; return the pickler, too. `blocks` is memory that arrays share."""
     kind = PICKLE
     try:
-        pickler, file, views = _dump(obj, partial(_plain, kinds, shared or {}))
+        pickler, file, views = _dump(obj, partial(_plain, shared, blocks))
     except TooDeep as error:
         raise _too_deep(label, error) from error
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         kind = CLOUDPICKLE
-        pickler, file, views = _dump_by_value(obj, label, names or Names(), shared or {})
-    found = {}
-    if kinds and getattr(pickler, "has_detected", True):
-        found = {n: part for n, part in pickler.memo.copy().values() if isinstance(part, kinds)}
-    return Encoded(kind, file.getvalue(), views), found
+        pickler, file, views = _dump_by_value(obj, label, names, shared, blocks)
+    return Encoded(kind, file.getvalue(), views), pickler
 
 
 _OnBuffer = Callable[[pickle.PickleBuffer], Any]
@@ -232,61 +245,36 @@ def _too_deep(label: str, error: TooDeep) -> CodecError:
 
 
 def _plain(
-    kinds: tuple[type, ...],
-    shared: Mapping[type, Any],
-    file: io.BytesIO,
-    on_buffer: _OnBuffer | None,
+    shared: Mapping[type, Any], blocks: Blocks, file: io.BytesIO, on_buffer: _OnBuffer | None
 ) -> Any:
-    pickler: Any = (
-        _Detector(file, kinds, on_buffer)
-        if kinds
-        else pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
-    )
-    pickler.dispatch_table = {**copyreg.dispatch_table, **shared}
+    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+    pickler.dispatch_table = Reductions(shared, blocks)
     return pickler
 
 
-# Searching the memo of a state of many small objects takes longer than pickling it, so it is done
-# only if there is something to find.
-class _Detector(pickle.Pickler):
-    """Plain pickle that detects whether any object is of certain kinds."""
-
-    def __init__(
-        self,
-        file: io.BytesIO,
-        kinds: tuple[type, ...],
-        on_buffer: _OnBuffer | None = None,
-    ) -> None:
-        super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
-        self.has_detected = False
-        self._kinds = kinds
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, self._kinds):
-            self.has_detected = True
-        return NotImplemented
-
-
 def _dump_by_value(
-    obj: Any, label: str, names: Names, shared: Mapping[type, Any]
+    obj: Any, label: str, names: Names, shared: Mapping[type, Any], blocks: Blocks
 ) -> tuple[Any, io.BytesIO, list[Any]]:
+    def make(file: io.BytesIO, _: Any) -> Any:
+        return _Pickler(file, Reductions(shared, blocks), names)
+
     try:
-        return _dump(obj, lambda file, _: _Pickler(file, names, shared), in_band=True)
+        return _dump(obj, make, in_band=True)
     except TooDeep as error:
         raise _too_deep(label, error) from error
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
         fault = partial(_failure, time.monotonic() + SECONDS)
         path, part, cause = find_culprit(obj, label, error, fault)
+        advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
         raise CodecError(
-            f"{path} ({kind_of(part)}) cannot be stored: {str(cause).rstrip('.')}\n"
-            "Create it inside the loop instead of storing it, or leave it out in __getstate__."
+            f"{path} ({kind_of(part)}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
         ) from cause
 
 
 def _failure(end: float, obj: Any) -> Exception | None:
     """Return the error of pickling a part; None if there is none, or none before `end`."""
     try:
-        _Pickler(_Sink(end), None).dump(obj)
+        _Pickler(_Sink(end), None, None).dump(obj)
     except _TimeIsUp:
         return None
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything

@@ -62,7 +62,7 @@ def find_culprit(
     search, seen = _Search(), {id(obj): obj}
     steps: list[str] = []
     found = True
-    while found:
+    while found and getattr(error, "refused", None) is not obj:
         found = False
         for step, part in search.parts(obj):
             if id(part) in seen:

@@ -49,7 +49,7 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
     ) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL, buffer_callback=on_buffer)
         self._override = getattr(like, "reducer_override", _leave)
-        self._table = getattr(like, "dispatch_table", copyreg.dispatch_table)
+        self.dispatch_table = getattr(like, "dispatch_table", copyreg.dispatch_table)
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: ARG002
         """Write an object, and everything in it."""
@@ -92,8 +92,11 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
         return self._reduced(obj, *reduced)
 
     def _reduce(self, obj: Any, kind: type) -> Any:
-        reduce = self._table.get(kind)
-        if reduce is not None:
+        try:
+            reduce = self.dispatch_table[kind]  # not by `get`: the table may find it only then
+        except KeyError:
+            pass
+        else:
             return reduce(obj)
         if issubclass(kind, type):  # a class with a metaclass of its own
             return obj.__qualname__
