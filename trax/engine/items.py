@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import reprlib
 import struct
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, islice
@@ -33,7 +34,6 @@ T = TypeVar("T")
 _EXACT = 512  # items that have a digest each
 _BLOCKS = 32  # between any number of items and twice as many
 _DONE = struct.Struct("<QQ")  # the number of done items, the digest of their last block
-_pack = _DONE.pack
 _PACKED = Key(Kind.ITEMS, CONTENT_VERSION)  # in a checkpoint: that number, and all digests
 _RNGS = Key(Kind.ITEMS, f"{CONTENT_VERSION} rngs")  # positions at the beginning of the source
 _VIEWS = [type({}.keys()), type({}.values()), type({}.items())]
@@ -60,72 +60,81 @@ class _Digests:
 
     Attributes
     ----------
-    done : int
-        The number of items that are done.
-    begin, end : int
-        The numbers of the first item of the last block, and of the first one after it.
-    ahead : deque of int
-        The digests of the items that are handed out and not yet done.
     is_over : bool
         Whether no more items will be handed out.
     """
 
     def __init__(self, run: str) -> None:
-        self.done = 0
-        self.begin = self.end = 0
-        self.ahead: deque[int] = deque()
         self.is_over = False
         self._run = run
-        self._before: list[int] = []  # of the blocks before the last one
-        self._last = 0
-        self._head = b""
+        # The entries of the items that are handed out and not yet done, and that of the last done.
+        self._ahead: deque[bytes] = deque()
+        self._last = _DONE.pack(0, 0)
+        # Of the blocks of the items handed out: the first number; and the digest, but of the last.
+        self._begins: list[int] = []
+        self._values: list[int] = []
 
     def step(self) -> bytes:
         """Count the next item as done, and return the entry that its step stores."""
-        if not self.ahead:
+        if not self._ahead:
             return self._step_without_item()
-        value = self.ahead.popleft()
-        self.done = done = self.done + 1
-        if done > self.end:
-            self._begin_block()
-        self._last = value
-        return self._head + _pack(done, value)
+        self._last = entry = self._ahead.popleft()
+        return entry
 
     def hand_out(self, source: Iterable[Any], content: Callable[[Any], bytes]) -> Iterator[Any]:
-        """Yield all items, after adding their digests to those that are ahead."""
-        append = self.ahead.append
+        """Yield all items; before each, its entry is added to those that are ahead."""
+        append, pack, is_plain = self._ahead.append, _DONE.pack, PLAIN.issuperset
         number = value = end = 0
+        head = b""
         try:
             for item in source:
                 if number == end:
-                    value, end = 0, _end_of_block(number)
+                    head, end = self._begin_block(number, value)
+                    value = 0
                 number += 1
-                found = dumps(item, FORMAT) if type(item) in PLAIN else content(item)
-                value = xxh3_64_intdigest(found, value)
-                append(value)
+                kind = type(item)
+                if kind in PLAIN or (kind is tuple and is_plain(map(type, item))):
+                    value = xxh3_64_intdigest(dumps(item, FORMAT), value)
+                else:
+                    value = xxh3_64_intdigest(content(item), value)
+                append(head + pack(number, value))
                 yield item
         finally:
             self.is_over = True
 
     @property
-    def values(self) -> list[int]:
-        """The digest of each block; the last one may lack items."""
-        return [*self._before, self._last] if self.done else []
+    def done(self) -> int:
+        """The number of items that are done."""
+        return self._unpacked[0]
 
     @property
-    def place(self) -> str:
-        """The items of the last block, as an index or a slice."""
-        return f"[{self.begin}]" if self.end == self.begin + 1 else f"[{self.begin}:{self.end}]"
+    def values(self) -> list[int]:
+        """The digests of the blocks of the done items; the last block may lack items."""
+        done, value = self._unpacked
+        return [*self._values[: self._block(done - 1)], value] if done else []
 
-    def differs(self, stored: list[int], done: int) -> bool:
-        """Return whether the last item ends a block, or those stored, with another digest."""
-        return self.done in (self.end, done) and stored[len(self._before)] != self._last
+    def differs(self, stored: list[int]) -> bool:
+        """Return whether the digest up to the last done item is not the stored one of its block."""
+        done, value = self._unpacked
+        return stored[self._block(done - 1)] != value
 
-    def _begin_block(self) -> None:
-        if self.end:
-            self._before.append(self._last)
-        self.begin, self.end = self.end, _end_of_block(self.end)
-        self._head = entry_head(_key(len(self._before)), _DONE.size)
+    def _block(self, number: int) -> int:
+        return bisect_right(self._begins, number) - 1
+
+    @property
+    def _unpacked(self) -> tuple[int, int]:
+        done, value = _DONE.unpack(self._last[-_DONE.size :])
+        return done, value
+
+    def _begin_block(self, number: int, value: int) -> tuple[bytes, int]:
+        """Return the beginning of the entries of a block, and the number after its last item.
+
+        `value` is the digest of the block before.
+        """
+        if number:
+            self._values.append(value)
+        self._begins.append(number)
+        return entry_head(_key(len(self._values)), _DONE.size), _end_of_block(number)
 
     def _step_without_item(self) -> bytes:
         if self.is_over:  # the loop goes on without items
@@ -206,26 +215,26 @@ class Items:
         self.step = self._digests.step
         return self.step() + entry_head(_RNGS, len(self._start)) + self._start
 
-    def _skip(self, iterator: Iterator[Any], digests: _Digests, number: int) -> None:
+    def _skip(self, iterator: Iterator[Any], digests: _Digests, count: int) -> None:
         """Go through the items that are done, and compare those that have digests."""
-        for item in islice(iterator, number):
+        known, begin, end = self._done, 0, 0
+        for number, item in enumerate(islice(iterator, count)):
             digests.step()
-            if digests.done <= self._done and digests.differs(self._values, self._done):
-                raise self._changed(digests, item)
-        if digests.done < self._done:
+            if number == end:
+                begin, end = end, _end_of_block(number)
+            if number + 1 in (end, known) and number < known and digests.differs(self._values):
+                raise self._changed(begin, end, item)
+        if digests.done < known:
             raise ArgumentsChangedError(
-                f"remaining() got {digests.done:,} items, and {self._done:,} of {self._run!r} are "
-                "done\n"
+                f"remaining() got {digests.done:,} items, and {known:,} of {self._run!r} are done\n"
                 "Give it all items, the done ones as well: it skips them.\n" + _WAYS_ON
             )
 
-    def _changed(self, digests: _Digests, item: Any) -> ArgumentsChangedError:
-        is_one = digests.end == digests.begin + 1
-        difference = f" is {_repr.repr(item)}, and was another" if is_one else " are others"
-        return ArgumentsChangedError(
-            f"remaining() got other items: items{digests.place} of {self._run!r}{difference}\n"
-            f"{_WAYS_ON}"
-        )
+    def _changed(self, begin: int, end: int, item: Any) -> ArgumentsChangedError:
+        which = f"items[{begin}:{end}] of {self._run!r} are others"
+        if end == begin + 1:
+            which = f"items[{begin}] of {self._run!r} is {_repr.repr(item)}, and was another"
+        return ArgumentsChangedError(f"remaining() got other items: {which}\n{_WAYS_ON}")
 
 
 _repr = reprlib.Repr()
