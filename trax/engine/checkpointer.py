@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.errors import CodecError, DurabilityError, StorageError
-from trax.storage.codec import Encoded, decode, encode
+from trax.storage.codec import Encoded, encode
 from trax.storage.process import process
 from trax.storage.records import CLOUDPICKLE
 
@@ -41,6 +41,7 @@ class Checkpointer:
         self._pulse = pulse
         self._since = pulse.since
         self._has_warned = False
+        self._has_told = False
         self._parts: dict[str, Encoded] = {}
         if call.log_mode.has_function:
             with contextlib.suppress(CodecError):  # only trax.load(name) needs it
@@ -48,15 +49,16 @@ class Checkpointer:
                 if encoded.nbytes < _LARGE_FUNCTION:
                     self._parts["replay_log"] = encoded
 
-    def prove(self, state: Any) -> None:
-        """Encode and decode the state once in memory, to fail now and not at a checkpoint."""
+    def encode_for_proof(self, state: Any) -> Encoded:
+        """Encode the state in memory, to fail now and not at a checkpoint."""
         encoded = self._tracking.encode_state(state)
-        decode(encoded, "state")
-        if encoded.kind == CLOUDPICKLE:
+        if encoded.kind == CLOUDPICKLE and not self._has_told:
+            self._has_told = True
             notices.info(
                 f"{self._call.name}: the state contains a function or a class that no name leads "
                 "to; a copy of its code is stored, which later changes of the script do not reach"
             )
+        return encoded
 
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True

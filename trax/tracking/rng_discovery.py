@@ -155,6 +155,11 @@ class InnerRngs:
         """The identities of the RNGs that were ever in the state."""
         return self._numbers.keys()
 
+    @property
+    def objects(self) -> list[Any]:
+        """The RNGs that were ever in the state."""
+        return self._objects
+
     def renew(self, found: Mapping[int, Any]) -> dict[str, int]:
         """Track the RNGs found in the present state; return their places, by number."""
         before, self.tracked = self.tracked, {}

@@ -173,6 +173,23 @@ class RngTracking:
                 "one in the state, or keep it out of the state"
             )
 
+    def check_twins(self) -> None:
+        """Warn of RNGs in the state of a resumed run that were outside of it as well.
+
+        A run that shared them has stored the same position for both.
+        """
+        if not self._inner.objects:
+            return
+        outer = {track(rng).parts(): place for place, rng in self._outer or () if _is_random(rng)}
+        inner = [track(rng).parts() for rng in self._inner.objects if _is_random(rng)]
+        places = sorted({outer[parts] for parts in inner if parts in outer})
+        if places:
+            notices.warn(
+                f"{self.run}: an RNG in the state is at the same position as {', '.join(places)}. "
+                "If they were one object, they are now two, and a draw from one does not advance "
+                "the other. Draw only from the one in the state, or keep it out of the state"
+            )
+
     def check_resumed(self, state: Any, replays: bool, migrated: bool) -> bool:
         """Return whether a resumed run needs a new checkpoint, and warn of RNGs in its state.
 
@@ -290,6 +307,11 @@ class RngTracking:
             if key not in tracked:
                 self._tracker.add(key, rng, stored.get(key))
         self.inner = bool(wanted)
+
+
+def _is_random(rng: Any) -> bool:
+    """Return whether a position identifies an RNG; the count of a seed's children does not."""
+    return not hasattr(rng, "n_children_spawned")
 
 
 def _changed(recovery: RunReader) -> set[Key]:

@@ -1,0 +1,70 @@
+"""Checks that a loop takes the new state that its `yield` returns."""
+
+from __future__ import annotations
+
+import dis
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+
+__all__ = ["Receipt"]
+
+
+class Receipt:
+    """The state before a step and the one after it; the loop should now have the latter."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._states: tuple[Any, Any] | None = None
+        self._next: tuple[Any, Any] | None = None
+
+    def sign(self, before: Any, after: Any) -> None:
+        """Record a step; the loop gets the state afterwards."""
+        self._states, self._next = self._next, (before, after)
+
+    def forgotten(self, frame: FrameType | None) -> str:
+        """Return a line if the loop goes on with a former state, or an empty text.
+
+        It does if its parameter still is that state, no variable is the new one, and the parameter
+        is used where the loop yields again.
+        """
+        if self._states is None or frame is None:
+            return ""
+        before, after = self._states
+        name = self._call.state_parameter
+        variables = frame.f_locals
+        if before is after or variables.get(name, after) is not before:
+            return ""
+        if any(value is after for value in variables.values()):
+            return ""
+        if not _is_used_again(frame.f_code, name):
+            return ""
+        return (
+            f"the loop goes on with the state of its first step, as {name}. It should take the new "
+            f"one, which a resumed run begins with: {name} = yield ..."
+        )
+
+    def end(self) -> None:
+        """Forget the states."""
+        self._states = self._next = None
+
+
+def _is_used_again(code: CodeType, name: str) -> bool:
+    """Return whether a variable is read in a loop of the code that also yields."""
+    instructions = [*dis.get_instructions(code)]
+    for jump in instructions:
+        if "JUMP_BACKWARD" in jump.opname and "NO_INTERRUPT" not in jump.opname:
+            body = [i for i in instructions if jump.argval <= i.offset < jump.offset]
+            yields = any(each.opname == "YIELD_VALUE" for each in body)
+            if yields and any(_reads(each, name) for each in body):
+                return True
+    return False
+
+
+def _reads(instruction: dis.Instruction, name: str) -> bool:
+    if not instruction.opname.startswith("LOAD_"):
+        return False
+    value = instruction.argval
+    return value == name or (isinstance(value, tuple) and name in value)
