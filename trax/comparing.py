@@ -59,13 +59,18 @@ class Difference(NamedTuple):
         `VALUE`, `IDENTITY` or `OPAQUE`, or one of the visitor's own.
     path : str
         The place of the parts that differ; for `IDENTITY` both places.
-    line : str
-        The path and both values.
+    values : str
+        Both values.
     """
 
     kind: str
     path: str
-    line: str
+    values: str
+
+    @property
+    def line(self) -> str:
+        """The path and both values."""
+        return f"{self.path}: {self.values}"
 
 
 class Visitor:
@@ -257,7 +262,7 @@ class _Comparison:
     def _visited(self, seen: list[tuple[str, str, Any, Any]], path: _Path) -> _Parts:
         for kind, suffix, left, right in seen:
             inside = (path, "", "{}", suffix)
-            yield Difference(kind, _text(inside), self._line(inside, show(left), show(right)).line)
+            yield self._line(inside, show(left), show(right))._replace(kind=kind)
 
     def _parts(self, one: Any, two: Any, path: _Path) -> _Parts:
         kind = type(one)
@@ -336,8 +341,7 @@ class _Comparison:
         try:
             pieces = _reduce(one), _reduce(two)
         except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
-            where = _text(path)
-            yield Difference(OPAQUE, where, f"{where} cannot be compared: {error}")
+            yield Difference(OPAQUE, f"{_text(path)} cannot be compared", str(error))
             return
         if any(isinstance(piece, str) for piece in pieces):
             yield from () if pieces[0] == pieces[1] else self._differ(one, two, path)
@@ -411,16 +415,14 @@ class _Identities:
     def _line(self, where: _Path, path: _Path, side: int, word: str, other: str) -> Difference:
         words = (word, other) if side == 0 else (other, word)
         first, second = (f"{side} {text}" for side, text in zip(self._sides, words, strict=True))
-        both = f"{_text(where)} and {_text(path)}"
-        return Difference(IDENTITY, both, f"{both}: {first}, {second}")
+        return Difference(IDENTITY, f"{_text(where)} and {_text(path)}", f"{first}, {second}")
 
 
 _Partners = dict[int, tuple[int, _Path]]  # by id: the id of the partner, and the path
 
 
 def _valued(path: _Path, text: str) -> Difference:
-    where = _text(path)
-    return Difference(VALUE, where, f"{where}: {text}")
+    return Difference(VALUE, _text(path), text)
 
 
 def _text(path: _Path | None) -> str:

@@ -24,19 +24,25 @@ ORDER: Final = "order"  # a set iterates otherwise
 LANDMARK: Final = "landmark"  # a variable that is compared by `is` is another object in the copy
 
 _ADVICE = {
-    LESS: "{line}: a resumed run has less. Let __getstate__ keep it, or __setstate__ make it again",
+    LESS: (
+        "{path} does not come back ({values}). Let __getstate__ keep it, or __setstate__ make it "
+        "again"
+    ),
     ORDER: (
         "the set {path} iterates in another order once it is loaded. Iterate over sorted(...), or "
         "keep a dict, whose order is stored"
     ),
     LANDMARK: (
-        "{path} is in a resumed run another object than the variable, so that 'is' fails. Use a "
-        "member of an Enum, a string or a class instead"
+        "{path} comes back as another object than the variable {name}, so '... is {name}' is false "
+        "in a resumed run. Make it a member of an Enum, a string or a class"
     ),
-    IDENTITY: "{line}. Keep one of them in the state, and derive the other where it is used",
+    IDENTITY: (
+        "{path} do not come back as they are ({values}). Keep one of them in the state, and derive "
+        "the other where it is used"
+    ),
     VALUE: (
-        "{line}, although nothing has happened in between. Check how it is pickled: __reduce__, "
-        "__getstate__ and __setstate__"
+        "{path} comes back with another value ({values}). Check its __reduce__, __getstate__ and "
+        "__setstate__"
     ),
 }
 
@@ -52,7 +58,7 @@ _CACHES = ("cache", "memo", "lazy")
 
 
 def flaws(
-    live: Any, loaded: Any, where: str, landmarks: Mapping[int, Any], seconds: float
+    live: Any, loaded: Any, where: str, landmarks: Mapping[int, str], seconds: float
 ) -> Iterator[tuple[str, str]]:
     """Yield each kind of flaw of a copy, with a line about the first one.
 
@@ -62,8 +68,8 @@ def flaws(
         The object, and its copy.
     where : str
         Their description, with which paths begin.
-    landmarks : mapping of int to object
-        Variables that can only be compared by ``is``, by their identities.
+    landmarks : mapping of int to str
+        The names of variables that are only compared by ``is``, by their identities.
     seconds : float
         The time after which the comparison ends.
     """
@@ -76,7 +82,8 @@ def flaws(
     for difference in found:
         if difference.kind in _ADVICE and difference.kind not in met:
             met.add(difference.kind)
-            yield difference.kind, _ADVICE[difference.kind].format(**difference._asdict())
+            advice = _ADVICE[difference.kind]
+            yield difference.kind, advice.format(**difference._asdict(), name=visitor.met)
         if difference.kind == VALUE:
             return
 
@@ -84,12 +91,14 @@ def flaws(
 class _Flaws(Visitor):
     """Sees sets in another order, attributes that are lost, and landmarks."""
 
-    def __init__(self, landmarks: Mapping[int, Any]) -> None:
+    def __init__(self, landmarks: Mapping[int, str]) -> None:
+        self.met = ""  # the landmark that was met last
         self._landmarks = landmarks
         self._lost: set[tuple[type, str]] = set()
 
     def visit(self, one: Any, two: Any) -> Iterator[tuple[str, str, Any, Any]]:
         if id(one) in self._landmarks and one is not two:
+            self.met = self._landmarks[id(one)]
             yield LANDMARK, "", one, two
         if isinstance(one, (set, frozenset)) and not _is_in_order(one, two):
             yield ORDER, "", one, two

@@ -11,7 +11,6 @@ from __future__ import annotations
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from trax.engine.proofs import Proofs
 from trax.engine.receipt import Receipt
 from trax.errors import UsageError
 from trax.storage.process import process
@@ -41,6 +40,8 @@ class Preflight:
     def __init__(
         self, call: Call, run_id: str, tracking: RngTracking, checkpointer: Checkpointer
     ) -> None:
+        from trax.engine.proofs import Proofs  # importing trax is faster without it
+
         self.checks_left = _CHECKS
         self._tracking = tracking
         self._checkpointer = checkpointer

@@ -41,7 +41,7 @@ class Proofs:
         self._clock = process.monotonic
         self._begun = self._clock()
         self._spent = self._last = 0.0
-        self._landmarks: dict[int, Any] | None = None
+        self._landmarks: dict[int, str] | None = None
         self._shared: Shared | None = None
         self._before: Encoded | None = None
         self._rehearsal: Rehearsal | None = None
@@ -83,8 +83,9 @@ class Proofs:
             before, self._before = self._before, None
             if before is not None:
                 now = copied(encode(state, "state"))
-                self._report("body", body_change(before, now, _SECONDS))
-                if is_faithful:
+                change = body_change(before, now, _SECONDS)
+                self._report("body", change)
+                if is_faithful and not change:
                     self._rehearsal = Rehearsal(now, loaded, state, increment)
         self._folding = self._clock()
 

@@ -77,7 +77,7 @@ class Rehearsal:
                 "by which replay_log finds the part in the state"
             )
         return line and (
-            f"{line}: replay_log gave another state when the step was replayed on copies. It may "
+            f"replay_log gives another state when the step is replayed on copies ({line}). It may "
             "depend on nothing but the state and the increment"
         )
 
@@ -99,10 +99,12 @@ def body_change(before: Encoded, now: Encoded, seconds: float) -> str:
         visitor=_Caches(),
         seconds=seconds,
     )
-    line = next((each.line for each in found if each.kind == VALUE), "")
-    return line and (
-        f"{line}: the loop has changed the state, and a resumed run lacks the change. Only "
-        "replay_log may change it; yield the change, and copies of objects that change later"
+    change = next((each for each in found if each.kind == VALUE), None)
+    if change is None:
+        return ""
+    return (
+        f"the loop has changed {change.path} ({change.values}), which only replay_log may do: a "
+        "resumed run lacks the change. Yield it; and yield copies of objects that change later"
     )
 
 

@@ -45,7 +45,7 @@ class Shared:
             for part in _mutable((name, value), depth):
                 path = mine.pop(id(part.value), None)
                 if path is not None:
-                    self._remember(path, f"the {kind} {part.path}", part.value)
+                    self._remember(path, f"{kind} {part.path}", part.value)
 
     def _remember(self, path: str, name: str, value: Any) -> None:
         try:
@@ -64,8 +64,9 @@ class Shared:
                 continue
             if found:
                 return (
-                    f"{path} is {name} itself, and the loop changes it; a resumed run has a copy "
-                    "in its state, and leaves the other alone. Let create copy it: copy.deepcopy"
+                    f"{path} is the {name} itself, and the loop changes it; a resumed run has a "
+                    "copy in its state, and never changes the other. Let create make the copy, as "
+                    "with copy.deepcopy"
                 )
         return ""
 
@@ -81,9 +82,9 @@ def overlap(increment: Any, state: Any) -> str:
     return ""
 
 
-def landmarks(call: Call) -> dict[int, Any]:
-    """Return the variables without any content, which can only be compared by ``is``."""
-    return {id(value): value for _, value in _variables(call) if _is_landmark(value)}
+def landmarks(call: Call) -> dict[int, str]:
+    """Return the names of variables without content, which only ``is`` compares, by identity."""
+    return {id(value): name for name, value in _variables(call) if _is_landmark(value)}
 
 
 def _is_landmark(value: Any) -> bool:
