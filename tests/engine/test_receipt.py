@@ -65,6 +65,25 @@ def never_used(state: int, n: int) -> Iterator[int]:
         yield i
 
 
+def snapshots(state: list[int], n: int) -> Iterator[list[int]]:
+    """Change the first state, and yield copies of it."""
+    while len(state) < n:
+        state.append(1)
+        yield list(state)
+
+
+def inner(state: Any) -> Any:
+    """Yield twice, and return the newest state."""
+    state = yield state * 2
+    return (yield state * 2)
+
+
+def delegating(state: Any, n: int) -> Iterator[int]:
+    """Let another generator take it."""
+    while state < 2_000:
+        state = yield from inner(state)
+
+
 class Bound:
     """A loop with a `self` before the state."""
 
@@ -75,7 +94,13 @@ class Bound:
 
 
 FORGETFUL: list[Callable[..., Any]] = [doubled, climb, captured, Bound().doubled]
-CAREFUL: list[Callable[..., Any]] = [taken, taken_by_another_name, only_begun_with, never_used]
+CAREFUL: list[Callable[..., Any]] = [
+    taken,
+    taken_by_another_name,
+    only_begun_with,
+    never_used,
+    delegating,
+]
 
 
 def newest(state: int, increment: int) -> int:
@@ -126,6 +151,15 @@ def test_a_state_that_is_changed_in_place_need_not_be_taken(
             yield len(state)
 
     assert loop().result() == [0, 1, 2]
+    assert not caplog.text
+
+
+def test_a_loop_that_yields_copies_of_its_state_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A resumed one begins with the newest copy, which is the same."""
+    loop = trax.resumable(create=list)(snapshots)
+    assert loop(n=4).result() == [1] * 4
     assert not caplog.text
 
 

@@ -8,10 +8,10 @@ is checked like a new one: it may run other code.
 
 from __future__ import annotations
 
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from trax.engine.receipt import Receipt
 from trax.errors import UsageError
 from trax.storage.process import process
 
@@ -40,7 +40,9 @@ class Preflight:
     def __init__(
         self, call: Call, run_id: str, tracking: RngTracking, checkpointer: Checkpointer
     ) -> None:
-        from trax.engine.proofs import Proofs  # importing trax is faster without it
+        # Importing trax is faster without these.
+        from trax.engine.proofs import Proofs
+        from trax.engine.receipt import Receipt
 
         self.checks_left = _CHECKS
         self._tracking = tracking
@@ -112,7 +114,7 @@ class Preflight:
     def check_step(self, state: Any) -> None:
         """Compare the state of a step that is done with its copy, and check local variables."""
         self._proofs.compare(state)
-        self._proofs.report_forgotten(self._receipt.forgotten(self.frame))
+        self._proofs.report_found("forgotten", partial(self._receipt.forgotten, self.frame))
         self.check_locals(state)
 
     def check_locals(self, state: Any) -> None:

@@ -8,7 +8,7 @@ never copied. An object that cannot be compared is passed over.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -121,9 +121,10 @@ class Proofs:
             if self._shared is not None:
                 self._report("shared", self._shared.changed())
 
-    def report_forgotten(self, line: str) -> None:
-        """Report a loop that goes on with a former state."""
-        self._report("forgotten", line)
+    def report_found(self, kind: str, find: Callable[[], str]) -> None:
+        """Report the line that a function finds, if it finds one."""
+        with self._timed():
+            self._report(kind, find())
 
     def end_first_steps(self) -> None:
         """Forget everything that was kept to compare the first steps."""

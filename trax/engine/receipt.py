@@ -6,10 +6,15 @@ import dis
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from trax.comparing import differences
+
 if TYPE_CHECKING:
     from trax.calls.call import Call
 
 __all__ = ["Receipt"]
+
+_SECONDS = 0.1  # that a comparison may take
+_AFTER_YIELD = 1  # the argument of the instruction RESUME; others follow yield from and await
 
 
 class Receipt:
@@ -27,20 +32,22 @@ class Receipt:
     def forgotten(self, frame: FrameType | None) -> str:
         """Return a line if the loop goes on with a former state, or an empty text.
 
-        It does if its parameter still is that state, no variable is the new one, and the parameter
-        is used where the loop yields again.
+        It does if its parameter still is that state, with another value than the newest one, if no
+        variable is the new state, and if the parameter is read where the loop yields again.
         """
-        if self._states is None or frame is None:
+        if self._states is None or self._next is None or frame is None:
             return ""
-        before, after = self._states
+        (before, after), (_, newest) = self._states, self._next
         name = self._call.state_parameter
         variables = frame.f_locals
         if before is after or variables.get(name, after) is not before:
             return ""
         if any(value is after for value in variables.values()):
             return ""
-        if not _is_used_again(frame.f_code, name):
+        if _is_delegating(frame) or not _is_used_again(frame.f_code, name):
             return ""
+        if next(differences(before, newest, name, seconds=_SECONDS), None) is None:
+            return ""  # the loop changes it, and yields copies
         return (
             f"the loop goes on with the state of its first step, as {name}. It should take the new "
             f"one, which a resumed run begins with: {name} = yield ..."
@@ -49,6 +56,13 @@ class Receipt:
     def end(self) -> None:
         """Forget the states."""
         self._states = self._next = None
+
+
+def _is_delegating(frame: FrameType) -> bool:
+    """Return whether a frame waits at a `yield from`, so that another one gets the state."""
+    later = (i for i in dis.get_instructions(frame.f_code) if i.offset >= frame.f_lasti)
+    resume = next((i for i in later if i.opname == "RESUME"), None)
+    return resume is not None and int(resume.arg or 0) & 3 != _AFTER_YIELD
 
 
 def _is_used_again(code: CodeType, name: str) -> bool:
