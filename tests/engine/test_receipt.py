@@ -65,6 +65,14 @@ def never_used(state: int, n: int) -> Iterator[int]:
         yield i
 
 
+def in_a_branch(state: int, n: int) -> Iterator[int]:
+    """Read the state where nothing is yielded, if ever."""
+    for i in trax.steps(n):
+        if i > 100:
+            print(state)
+        yield i
+
+
 def snapshots(state: list[int], n: int) -> Iterator[list[int]]:
     """Change the first state, and yield copies of it."""
     while len(state) < n:
@@ -99,6 +107,7 @@ CAREFUL: list[Callable[..., Any]] = [
     taken_by_another_name,
     only_begun_with,
     never_used,
+    in_a_branch,
     delegating,
 ]
 

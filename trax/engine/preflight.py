@@ -67,6 +67,8 @@ class Preflight:
         CodecError
             The increment cannot be loaded again.
         """
+        if not self.checks_left:
+            return 0.0
         begun = self._clock()
         is_first = self.checks_left == _CHECKS
         if is_first and increment is None and state is not None and self._mode.replaces_state:

@@ -66,15 +66,25 @@ def _is_delegating(frame: FrameType) -> bool:
 
 
 def _is_used_again(code: CodeType, name: str) -> bool:
-    """Return whether a variable is read in a loop of the code that also yields."""
+    """Return whether a variable is read in a loop of the code that also yields.
+
+    What a branch without a `yield` reads does not count: perhaps it is never run.
+    """
     instructions = [*dis.get_instructions(code)]
+    reads = [each.offset for each in instructions if _reads(each, name)]
+    yields = [each.offset for each in instructions if each.opname == "YIELD_VALUE"]
+    loops, branches = [], []
     for jump in instructions:
         if "JUMP_BACKWARD" in jump.opname and "NO_INTERRUPT" not in jump.opname:
-            body = [i for i in instructions if jump.argval <= i.offset < jump.offset]
-            yields = any(each.opname == "YIELD_VALUE" for each in body)
-            if yields and any(_reads(each, name) for each in body):
-                return True
-    return False
+            loops.append(range(jump.argval, jump.offset))
+        elif "JUMP" in jump.opname and "IF" in jump.opname:
+            branches.append(range(jump.offset, jump.argval))
+    loops = [body for body in loops if any(place in body for place in yields)]
+    branches = [body for body in branches if not any(place in body for place in yields)]
+    return any(
+        any(read in body for body in loops) and not any(read in body for body in branches)
+        for read in reads
+    )
 
 
 def _reads(instruction: dis.Instruction, name: str) -> bool:

@@ -169,8 +169,7 @@ class Session:
             encoded = encode(increment, "increment")
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
-            if self._preflight.checks_left:
-                begun += self._preflight.check_increment(increment, encoded, self.state)
+            proving = self._preflight.check_increment(increment, encoded, self.state)
         context = b""
         for seen, word in self._watched:
             if seen[0] != word:
@@ -181,7 +180,7 @@ class Session:
             context += self._tracking.folded()
         if is_due:
             # Replaying an increment takes about as long as storing it.
-            pulse.sample(self._clock() - begun)
+            pulse.sample(self._clock() - begun - proving)
             if self._preflight.checks_left:
                 self._preflight.check_fold(self.state, state)
         try:
