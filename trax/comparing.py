@@ -1,4 +1,4 @@
-"""Compares two objects to the last bit, on request by identity too, and shows the first difference.
+"""Compares two objects to the last bit, on request by identity too, and shows the differences.
 
 Two objects are the same if their pickles have the same content: types, values, the order of a
 dictionary, and the bits of floating-point numbers, so that -0.0 is not 0.0 and every NaN equals
@@ -16,31 +16,102 @@ import pickle
 import reprlib
 import struct
 import sys
+import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import itemgetter
-from types import CellType, FunctionType, ModuleType
-from typing import Any
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
 from trax.calls.bytecode import content
 from trax.storage.codec import PROTOCOL
 
-__all__ = ["difference", "freeze", "frozen_difference"]
+__all__ = [
+    "ABSENT",
+    "IDENTITY",
+    "OPAQUE",
+    "VALUE",
+    "Difference",
+    "Visitor",
+    "difference",
+    "differences",
+    "freeze",
+    "frozen_difference",
+    "is_value",
+    "outline",
+    "owner",
+    "show",
+]
 
-# A part is a pair of objects and the path to it; a text among parts is the difference found.
-# A path is a linked list, so that it is written out only if it is shown: the path of the containing
-# object, a text to write before that and one after it, and a key that is formatted into the latter.
+VALUE: Final = "value"  # the parts are not equal
+IDENTITY: Final = "identity"  # two parts are one object, or share memory, on one side only
+OPAQUE: Final = "opaque"  # the parts cannot be taken apart
+
+
+class Difference(NamedTuple):
+    """A difference between two objects.
+
+    Attributes
+    ----------
+    kind : str
+        `VALUE`, `IDENTITY` or `OPAQUE`, or one of the visitor's own.
+    path : str
+        The place of the parts that differ; for `IDENTITY` both places.
+    values : str
+        Both values.
+    """
+
+    kind: str
+    path: str
+    values: str
+
+    @property
+    def line(self) -> str:
+        """The path and both values."""
+        return f"{self.path}: {self.values}"
+
+
+class Visitor:
+    """Takes part in a comparison: it may see more differences, or pass over some."""
+
+    def visit(self, one: Any, two: Any) -> Iterable[tuple[str, str, Any, Any]]:  # noqa: ARG002
+        """Yield differences of two objects of one type, before their parts are compared.
+
+        Each has its kind, a text to append to the path, and both values.
+        """
+        return ()
+
+    def skips(self, kind: type, name: str, one: Any, two: Any) -> bool:  # noqa: ARG002
+        """Return whether to pass over an attribute of objects of a type; `ABSENT` is no value."""
+        return False
+
+
+class _Absent:
+    """Stands for the value of an attribute that an object does not have."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+ABSENT: Final = _Absent()
+
+# A part is a pair of objects and the path to it. A path is a linked list, so that it is written out
+# only if it is shown: the path of the containing object, a text to write before that and one after
+# it, and a key that is formatted into the latter.
 _Path = tuple[Any, str, str, Any]
-_Parts = Iterator[tuple[Any, Any, _Path] | str]
+_Parts = Iterator[tuple[Any, Any, _Path] | Difference]
 
 _ATOMS = (int, bool, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
-_VALUES = (tuple, frozenset, complex, range, slice)  # immutable: identity means nothing
+_VALUES = (tuple, frozenset, complex, range, slice, MethodType, BuiltinFunctionType)
 
 _CHUNK = 1 << 16  # bytes that are compared at once: small enough for the cache, and for malloc
 _SHOWN = 20  # steps of a path that are shown at most
 _VIEWS = 64  # arrays of one memory that others are compared with at most
 _BREADTH, _DEPTH = 8, 5  # limits of the outlines by which the elements of sets are matched
+_PACE = 64  # parts that are compared between two looks at the clock
+_VISITOR: Final = Visitor()
 
 
 def freeze(value: Any) -> bytes:
@@ -93,7 +164,36 @@ def difference(
     >>> difference([row, row], [[0], [0]], "rows", identity=True)
     'rows[0] and rows[1]: live one object, resumed two'
     """
-    return _Comparison(sides, identity=identity).run(one, two, where)
+    comparison = _Comparison(sides, identity=identity)
+    return next((found.line for found in comparison.run(one, two, where)), "")
+
+
+def differences(
+    one: Any,
+    two: Any,
+    where: str,
+    *,
+    sides: tuple[str, str] = ("live", "resumed"),
+    identity: bool = False,
+    ignored: tuple[type, ...] = (),
+    visitor: Visitor = _VISITOR,
+    seconds: float = float("inf"),
+) -> Iterator[Difference]:
+    """Yield the differences between two objects; for the other parameters see `difference`.
+
+    Parts after one that differs in value may be compared with others than their counterparts.
+
+    Parameters
+    ----------
+    ignored : tuple of type
+        Objects of these types count as the same.
+    visitor : Visitor
+        Sees all objects.
+    seconds : float
+        The time after which the comparison ends, whatever is left.
+    """
+    comparison = _Comparison(sides, identity=identity, ignored=ignored, visitor=visitor)
+    return comparison.run(one, two, where, time.monotonic() + seconds)
 
 
 class _Comparison:
@@ -102,22 +202,38 @@ class _Comparison:
     It refers to all objects it has met, since the id of an object is reused after its death.
     """
 
-    def __init__(self, sides: tuple[str, str], *, identity: bool) -> None:
+    def __init__(
+        self,
+        sides: tuple[str, str],
+        *,
+        identity: bool,
+        ignored: tuple[type, ...] = (),
+        visitor: Visitor = _VISITOR,
+    ) -> None:
         self._sides = sides
         self._met: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._identities = _Identities(sides) if identity else None
+        self._ignored = ignored
+        self._visitor = visitor
 
-    def run(self, one: Any, two: Any, where: str) -> str:
+    def run(
+        self, one: Any, two: Any, where: str, until: float = float("inf")
+    ) -> Iterator[Difference]:
         stack: list[_Parts] = [iter([(one, two, (None, where, "", None))])]
+        left = _PACE
         while stack:
             part = next(stack[-1], None)
             if part is None:
                 stack.pop()
-            elif isinstance(part, str):
-                return part
+            elif isinstance(part, Difference):
+                yield part
             elif (parts := self._compare(*part)) is not None:
                 stack.append(parts)
-        return ""
+            left -= 1
+            if not left:
+                left = _PACE
+                if time.monotonic() > until:
+                    return
 
     def _compare(self, one: Any, two: Any, path: _Path) -> _Parts | None:
         """Return the parts that remain to be compared; None if the two objects are the same."""
@@ -131,13 +247,22 @@ class _Comparison:
             return None if is_same else self._differ(one, two, path)
         if one is two and (self._identities is None or _is_named(one)):
             return None
+        if isinstance(one, self._ignored):
+            return None
         key = id(one), id(two)
         if key in self._met:
             return None
         self._met[key] = one, two
         if self._identities is not None and (found := self._identities.meet(one, two, path)):
             return iter([found])
+        if seen := [*self._visitor.visit(one, two)]:
+            return chain(self._visited(seen, path), self._parts(one, two, path))
         return self._parts(one, two, path)
+
+    def _visited(self, seen: list[tuple[str, str, Any, Any]], path: _Path) -> _Parts:
+        for kind, suffix, left, right in seen:
+            inside = (path, "", "{}", suffix)
+            yield self._line(inside, show(left), show(right))._replace(kind=kind)
 
     def _parts(self, one: Any, two: Any, path: _Path) -> _Parts:
         kind = type(one)
@@ -145,8 +270,9 @@ class _Comparison:
             return self._items(one, two, path)
         if kind is dict:
             return self._dicts(one, two, path)
-        if kind in (set, frozenset):
-            return self._sets(one, two, path)
+        if isinstance(one, (set, frozenset)):
+            mine, its = (getattr(value, "__dict__", {}) for value in (one, two))
+            return chain(self._sets(one, two, path), self._attributes(kind, mine, its, path))
         if kind is bytearray:
             return iter(()) if one == two else self._differ(one, two, path)
         if kind is complex:
@@ -159,6 +285,8 @@ class _Comparison:
             return self._items(_contents(one), _contents(two), path)
         if _is_array(one):
             return self._arrays(one, two, path)
+        if mine := _taken_apart(one):
+            return self._items(mine, _taken_apart(two), path)
         return self._reduced(one, two, path)
 
     def _items(self, one: Any, two: Any, path: _Path) -> _Parts:
@@ -167,13 +295,13 @@ class _Comparison:
         if len(one) != len(two):
             first, second = self._sides
             longer, side = (one, first) if len(one) > len(two) else (two, second)
-            extra = _show(longer[min(len(one), len(two))])
+            extra = show(longer[min(len(one), len(two))])
             lengths = f"{first} {len(one)} items, {second} {len(two)}"
-            yield f"{_text(path)}: {lengths}; only {side}: {extra}"
+            yield _valued(path, f"{lengths}; only {side}: {extra}")
 
     def _dicts(self, one: dict[Any, Any], two: dict[Any, Any], path: _Path) -> _Parts:
         yield from self._items(list(one), list(two), (path, "the keys of ", "", None))
-        for (key, left), right in zip(one.items(), two.values(), strict=True):
+        for (key, left), right in zip(one.items(), two.values(), strict=False):
             yield left, right, (path, "", "[{!r}]", key)
 
     def _sets(self, one: Any, two: Any, path: _Path) -> _Parts:
@@ -191,8 +319,8 @@ class _Comparison:
                 yield mine, its, inside
         else:
             first, second = self._sides
-            shown = f"only {first} {_show(set(ours))}, only {second} {_show(set(theirs))}"
-            yield f"{_text(path)}: {shown}"
+            shown = f"only {first} {show(set(ours))}, only {second} {show(set(theirs))}"
+            yield _valued(path, shown)
 
     def _names(self, one: Any, two: Any, path: _Path) -> _Parts:
         left, right = (f"{getattr(v, '__module__', '')}.{v.__name__}" for v in (one, two))
@@ -213,7 +341,7 @@ class _Comparison:
         try:
             pieces = _reduce(one), _reduce(two)
         except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
-            yield f"{_text(path)} cannot be compared: {error}"
+            yield Difference(OPAQUE, f"{_text(path)} cannot be compared", str(error))
             return
         if any(isinstance(piece, str) for piece in pieces):
             yield from () if pieces[0] == pieces[1] else self._differ(one, two, path)
@@ -223,26 +351,30 @@ class _Comparison:
         if len(left_state) == len(right_state):
             for ours, theirs in zip(left_state, right_state, strict=True):
                 if type(ours) is dict and type(theirs) is dict:
-                    yield from self._attributes(ours, theirs, path)
+                    yield from self._attributes(type(one), ours, theirs, path)
                 else:
                     yield ours, theirs, inner
         else:
             yield left_state, right_state, inner
         yield from self._items(left, right, inner)
 
-    def _attributes(self, one: dict[str, Any], two: dict[str, Any], path: _Path) -> _Parts:
+    def _attributes(
+        self, kind: type, one: dict[str, Any], two: dict[str, Any], path: _Path
+    ) -> _Parts:
         for name in dict.fromkeys([*one, *two]):
             inside = (path, "", ".{}", name)
+            if self._visitor.skips(kind, name, one.get(name, ABSENT), two.get(name, ABSENT)):
+                continue
             if name not in one or name not in two:
-                yield f"{_text(inside)}: only in the {self._sides[name not in one]} one"
+                yield _valued(inside, f"only in the {self._sides[name not in one]} one")
             else:
                 yield one[name], two[name], inside
 
     def _differ(self, one: Any, two: Any, path: _Path) -> _Parts:
-        return iter([self._line(path, _show(one), _show(two))])
+        return iter([self._line(path, show(one), show(two))])
 
-    def _line(self, path: _Path, one: str, two: str) -> str:
-        return f"{_text(path)}: {self._sides[0]} {one}, {self._sides[1]} {two}"
+    def _line(self, path: _Path, one: str, two: str) -> Difference:
+        return _valued(path, f"{self._sides[0]} {one}, {self._sides[1]} {two}")
 
 
 class _Identities:
@@ -253,24 +385,22 @@ class _Identities:
         self._partners: tuple[_Partners, _Partners] = ({}, {})
         self._arrays: dict[tuple[int, int], list[tuple[Any, Any, _Path]]] = {}
 
-    def meet(self, one: Any, two: Any, path: _Path) -> str:
-        """Add a new pair; return a text if one of its objects already has another partner."""
+    def meet(self, one: Any, two: Any, path: _Path) -> Difference | None:
+        """Add a new pair; return a difference if one of its objects already has another partner."""
         numpy: Any = sys.modules.get("numpy")
-        if type(one) in _VALUES or _is_named(one):
-            return ""
-        if numpy is not None and isinstance(one, (numpy.generic, numpy.dtype)):
-            return ""
+        if is_value(one):
+            return None
         for side, (mine, its) in enumerate(((one, two), (two, one))):
             partner, where = self._partners[side].setdefault(id(mine), (id(its), path))
             if partner != id(its):
                 return self._line(where, path, side, "one object", "two")
         if numpy is not None and isinstance(one, numpy.ndarray):
             return self._meet_arrays(one, two, path, numpy.may_share_memory)
-        return ""
+        return None
 
-    def _meet_arrays(self, one: Any, two: Any, path: _Path, share: Any) -> str:
+    def _meet_arrays(self, one: Any, two: Any, path: _Path, share: Any) -> Difference | None:
         groups = [
-            self._arrays.setdefault((side, id(_owner(array))), [])
+            self._arrays.setdefault((side, id(owner(array))), [])
             for side, array in enumerate((one, two))
         ]
         for left, right, where in (earlier for group in groups for earlier in group):
@@ -280,15 +410,19 @@ class _Identities:
         for group in groups:
             if len(group) < _VIEWS:
                 group.append((one, two, path))
-        return ""
+        return None
 
-    def _line(self, where: _Path, path: _Path, side: int, word: str, other: str) -> str:
+    def _line(self, where: _Path, path: _Path, side: int, word: str, other: str) -> Difference:
         words = (word, other) if side == 0 else (other, word)
         first, second = (f"{side} {text}" for side, text in zip(self._sides, words, strict=True))
-        return f"{_text(where)} and {_text(path)}: {first}, {second}"
+        return Difference(IDENTITY, f"{_text(where)} and {_text(path)}", f"{first}, {second}")
 
 
 _Partners = dict[int, tuple[int, _Path]]  # by id: the id of the partner, and the path
+
+
+def _valued(path: _Path, text: str) -> Difference:
+    return Difference(VALUE, _text(path), text)
 
 
 def _text(path: _Path | None) -> str:
@@ -309,6 +443,20 @@ def _is_named(value: Any) -> bool:
     if isinstance(value, FunctionType):
         return "<" not in value.__qualname__
     return isinstance(value, (type, ModuleType))
+
+
+def is_value(value: Any) -> bool:
+    """Return whether the identity of an object means nothing, since it cannot be changed."""
+    kind: Any = type(value)
+    if kind in _ATOMS or kind is float or kind in _VALUES or _is_named(value):
+        return True
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.generic, numpy.dtype)):
+        return True
+    if kind.__hash__ in (None, object.__hash__) or kind.__eq__ is object.__eq__:
+        return False
+    # It hashes by value. With attributes that can be set it is an object that has a key.
+    return kind.__setattr__ is not object.__setattr__ or not hasattr(value, "__dict__")
 
 
 def _inside(function: Any) -> tuple[Any, ...]:
@@ -334,6 +482,23 @@ def _is_array(value: Any) -> bool:
     return is_plain or isinstance(value, numpy.generic)
 
 
+def _taken_apart(value: Any) -> tuple[Any, ...]:
+    """Return the content of an object whose pickle differs from time to time, or nothing."""
+    masked: Any = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        plain = value.view(sys.modules["numpy"].ndarray)
+        return plain, masked.getmaskarray(value), value.fill_value
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "UntypedStorage"):
+        return ()
+    if isinstance(value, torch.storage.TypedStorage):
+        return value.dtype, value.device.type, value._untyped_storage  # noqa: SLF001
+    if isinstance(value, torch.UntypedStorage):
+        size = value.nbytes()
+        return (torch.empty(0, dtype=torch.uint8).set_(value.cpu(), 0, (size,)).numpy(),)
+    return ()
+
+
 def _first_other(one: Any, two: Any) -> int | None:
     """Return the first index, in C order, at which two arrays of one type and shape differ."""
     flats = [v.reshape(-1) if v.flags.c_contiguous else v.flat for v in (one, two)]
@@ -346,7 +511,7 @@ def _first_other(one: Any, two: Any) -> int | None:
     return None
 
 
-def _owner(array: Any) -> Any:
+def owner(array: Any) -> Any:
     """Return the owner of the memory of an array."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
@@ -367,10 +532,10 @@ def _reduce(value: Any) -> Any:
 
 
 def _outlined(elements: Iterable[Any]) -> list[tuple[str, Any]]:
-    return sorted(((_outline(element), element) for element in elements), key=itemgetter(0))
+    return sorted(((outline(element), element) for element in elements), key=itemgetter(0))
 
 
-def _outline(value: Any, depth: int = _DEPTH) -> str:
+def outline(value: Any, depth: int = _DEPTH) -> str:
     """Return a short text that is the same for the same objects.
 
     Elements of sets that hash by identity are matched by it. It is limited in breadth and depth, so
@@ -396,14 +561,15 @@ def _outline(value: Any, depth: int = _DEPTH) -> str:
             parts = _reduce(value)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
             parts = ()
-    return f"{name}({', '.join(_outline(part, depth - 1) for part in parts)})"
+    return f"{name}({', '.join(outline(part, depth - 1) for part in parts)})"
 
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """Return a short text for an object."""
     try:
         return _short.repr(value)
     except Exception:  # noqa: BLE001  # a __repr__ may raise anything; that of a long int does

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import run_script
 
 import trax
 
@@ -31,29 +33,29 @@ class Counted:
 
 
 @pytest.mark.parametrize("replay_log", [Counted.add, None], ids=["logged", "not logged"])
-def test_the_state_is_proved_once_and_local_variables_twice(
+def test_the_state_is_proved_twice_in_each_process(
     replay_log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a new run; in a resumed one nothing needs to be proved again."""
-    monkeypatch.setattr(Counted, "loads", 0)
+    """In a new run, and in a resumed one: its code may be another."""
 
-    @trax.resumable(create=Counted, replay_log=replay_log, every_steps=3)
+    @trax.resumable(create=Counted, replay_log=replay_log, every_steps=1000)
     def loop(state: Counted) -> Iterator[int]:
         for i in trax.steps(99):
             yield i
 
-    def progress(run: trax.Run[Any, Any, Any]) -> list[tuple[bool, int, int]]:
+    def progress(run: trax.Run[Any, Any, Any]) -> list[tuple[int, bool]]:
         assert not run.done  # it is open now
-        preflight, before, found = run._lifecycle.session._preflight, Counted.loads, []
-        for _ in range(5):
-            found.append((preflight.is_proven, preflight.checks_left, Counted.loads - before))
+        preflight, found = run._lifecycle.session._preflight, []
+        for _ in range(4):
+            left = preflight.checks_left
+            monkeypatch.setattr(Counted, "loads", 0)
             next(run)
+            found.append((left, bool(Counted.loads)))
         return found
 
-    with loop() as run:
-        assert progress(run) == [(False, 2, 0), (True, 1, 1), *[(True, 0, 1)] * 3]
-    with loop() as run:
-        assert progress(run) == [(True, 2, 0), (True, 1, 0), *[(True, 0, 0)] * 3]
+    for _ in range(2):
+        with loop() as run:
+            assert progress(run) == [(2, True), (1, True), (0, False), (0, False)]
 
 
 @pytest.mark.parametrize(("step", "is_found"), [(1, True), (2, False)])
@@ -156,3 +158,99 @@ def test_a_replay_log_that_forgets_to_return_is_told() -> None:
     with pytest.raises(trax.UsageError, match="replay_log returned None"):
         next(loop())
     assert loop.load() == []
+
+
+BARE = """
+import trax
+
+@trax.resumable(create=list)
+def loop(state, n):
+    for i in trax.steps(n):
+        state.append(i)
+        yield
+
+print(loop(n=3).result())
+"""
+
+
+def test_a_bare_yield_is_refused_in_every_call() -> None:
+    """It would replace the state by None, and a second call would then be done."""
+    for _ in range(3):
+        done = run_script(BARE, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "The loop yielded None, which would replace its state" in done.stderr
+        assert "replay_log=None, if the loop changes the state itself" in done.stderr
+
+
+def test_none_is_a_state_like_any_other_where_it_was_one_before() -> None:
+    """And later steps may end a chain with it."""
+
+    @trax.resumable
+    def waits(state: Any) -> Iterator[Any]:
+        for _ in trax.steps(3):
+            yield None
+
+    @trax.resumable(create=lambda: (1, (2, None)))
+    def walk(node: Any) -> Iterator[Any]:
+        while node:
+            node = yield node[1]
+
+    assert waits().result() is None
+    assert walk().result() is None
+
+
+Fold = Callable[[Any, Any], Any]
+
+
+def stopped_at(step: int, fold: Fold, create: Any = list) -> Callable[[Fold], Any]:
+    """Run a loop to a step and its checkpoint; return a function that resumes it."""
+
+    def resume(replay_log: Fold) -> Any:
+        @trax.resumable(create=create, replay_log=replay_log, name="loop", every_steps=1)
+        def loop(state: Any) -> Iterator[Any]:
+            for i in trax.steps(5):
+                yield i
+
+        return loop()
+
+    run = resume(fold)
+    for _ in range(step):
+        next(run)
+    run.close()
+    return resume
+
+
+def test_a_resumed_run_refuses_a_replay_log_that_returns_nothing() -> None:
+    """It was changed in between; the step is not stored."""
+    resume = stopped_at(2, lambda state, i: [*state, i])
+    with pytest.raises(trax.UsageError, match="replay_log returned None"):
+        next(resume(list.append))
+    assert trax.load("loop") == [0, 1]
+
+
+def test_a_resumed_run_refuses_random_numbers_in_replay_log() -> None:
+    """Even where the stored steps drew none."""
+    resume = stopped_at(2, lambda state, i: [*state, i])
+    with pytest.raises(trax.UsageError, match="drew random numbers from random"):
+        next(resume(lambda state, i: [*state, random.random()]))
+    assert trax.load("loop") == [0, 1]
+
+
+def _count(state: list[int], increment: Any) -> list[int]:
+    return [*state, 1]
+
+
+def _maybe_unloadable(state: list[int], late: bool) -> Iterator[Any]:
+    for i in trax.steps(5):
+        yield Unloadable() if late else i
+
+
+def test_a_resumed_run_refuses_an_increment_that_cannot_be_loaded() -> None:
+    """Before it is logged."""
+    calls = trax.resumable(name="loop", varying=("late",), create=list, replay_log=_count)
+    run = calls(_maybe_unloadable)(late=False)
+    next(run), next(run)
+    run.close()
+    with pytest.raises(trax.CodecError, match="no way back"):
+        next(calls(_maybe_unloadable)(late=True))
+    assert trax.load("loop") == [1, 1]

@@ -194,7 +194,7 @@ def test_the_checks_of_the_first_steps_are_no_step(clock: Clock) -> None:
             clock.now += 100
             return list, ()
 
-    @trax.resumable(create=Slow, replay_log=lambda state, increment: state, time_limit=1000)
+    @trax.resumable(create=Slow, replay_log=lambda state, increment: state, time_limit=1500)
     def loop(state: Any) -> Iterator[float]:
         rng = random.Random(1)  # which the checks find, and warn of
         for _ in trax.steps(200):
@@ -203,8 +203,8 @@ def test_the_checks_of_the_first_steps_are_no_step(clock: Clock) -> None:
 
     with pytest.raises(trax.Preempted) as stop:
         loop().result()
-    assert stop.value.step == 57  # four times 100 seconds of checks, then steps of 10 until 970
-    assert clock.now == 1970
+    assert stop.value.step == 67  # eight times 100 seconds of checks, then steps of 10 until 1470
+    assert clock.now == 2470
 
 
 def test_slow_code_of_the_caller_counts(clock: Clock) -> None:

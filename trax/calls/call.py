@@ -76,6 +76,11 @@ class Call:
         """
         return self._bind(self._signature.bind)
 
+    @property
+    def state_parameter(self) -> str:
+        """The name of the parameter that takes the state."""
+        return next(iter(self._signature.parameters))
+
     @cached_property
     def name(self) -> str:
         """The run's name. Only the arguments in its template must be given."""

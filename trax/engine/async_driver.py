@@ -110,7 +110,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._start = start
         self._session: Session | None = None
         self._generator: Any = None  # typeshed hides the attributes of real async generators
-        self._accept: Callable[[Any], Any] | None = None  # None until the first step was accepted
+        self._accept: Callable[[Any], Any] | None = None  # None until the first steps were accepted
         self._sent: Any = None
         self._mark = object()
         self._task: Callable[[], Any] = lambda: None
@@ -249,10 +249,11 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         session = self._session
         assert session is not None  # it drives a generator
         if self._accept is None or session.is_suspect:
-            # The first increment is proved and may start a log. After a failed log, a checkpoint
+            # The first increments are proved and may start a log. After a failed log, a checkpoint
             # replaces it. Both may block.
             self._sent = await self._wait_at_yield(partial(session.accept, increment))
-            self._accept = session.accept
+            if not session.is_checking:
+                self._accept = session.accept
         else:
             self._sent = self._accept(increment)
         if self._deferred.pending:

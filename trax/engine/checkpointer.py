@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trax import notices
 from trax.engine.first_state import describe, note_beginning
 from trax.errors import CodecError, DurabilityError, StorageError
-from trax.storage.codec import Encoded, decode, encode, find_copy
+from trax.storage.codec import Encoded, encode, find_copy
 from trax.storage.process import process
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ class Checkpointer:
                 if encoded.nbytes < _LARGE_FUNCTION:
                     self._parts["replay_log"] = encoded
 
-    def prove(self, state: Any) -> None:
-        """Encode and decode the state once in memory, to fail now and not at a checkpoint."""
-        decode(self._encode_state(state), "state", self._names)
-
-    def _encode_state(self, state: Any) -> Encoded:
+    def encode_for_proof(self, state: Any) -> Encoded:
         """Pickle the state; say once of each class and function in it that its code is copied."""
         copied = self._names.definitions.copied
         copied.clear()
@@ -76,6 +72,11 @@ class Checkpointer:
                 "a copy of its code is stored, which later changes of the script do not reach"
             )
         self._told |= new
+        return encoded
+
+    def _encode_state(self, state: Any) -> Encoded:
+        """Pickle the state for a checkpoint; prove that classes which are new in it load again."""
+        encoded = self.encode_for_proof(state)
         is_first = not self._since.step  # the checks of the first step load it
         self._proof.prove_state(state, encoded, f"step {self._since.step}", loads=not is_first)
         return encoded

@@ -2,17 +2,18 @@
 
 A loop should fail in its first second, not after a crash. So an increment and the state must pickle
 and load again. ``replay_log`` must return the state, and draw random numbers only from RNGs in it.
-And the loop should change nothing outside of the state, since a resumed loop finds it unchanged.
+And the loop should change nothing outside of the state, since a resumed loop finds it unchanged. A
+resumed run is checked like a new one: it may run other code.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from trax.engine.surroundings import Surroundings
 from trax.errors import UsageError
-from trax.storage.codec import decode
+from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -30,41 +31,75 @@ class Preflight:
 
     Attributes
     ----------
-    is_proven : bool
-        Whether an increment and the state have been proved, in this call or an earlier one.
     checks_left : int
-        The number of steps whose local variables are still to be checked.
+        The number of steps that are still to be checked.
     frame : FrameType or None
         The frame of the generator that is driven, with these variables.
     """
 
     def __init__(
-        self, call: Call, tracking: RngTracking, checkpointer: Checkpointer, *, is_proven: bool
+        self, call: Call, run_id: str, tracking: RngTracking, checkpointer: Checkpointer
     ) -> None:
-        self.is_proven = is_proven
+        # Importing trax is faster without these.
+        from trax.engine.proofs import Proofs
+        from trax.engine.receipt import Receipt
+        from trax.engine.surroundings import Surroundings
+
         self._surroundings = Surroundings(call)
         self.checks_left = _CHECKS
         self._tracking = tracking
         self._checkpointer = checkpointer
+        self._mode = call.log_mode
+        self._clock = process.monotonic
+        self._proofs = Proofs(call, run_id, checkpointer.encode_for_proof)
+        self._receipt = Receipt(call)
         self.frame: FrameType | None = None
 
-    def prove_increment(self, encoded: bytes | Encoded, before: Any, state: Any) -> None:
-        """Prove the first increment, and the state that it was folded into.
+    def begin(self, state: Any, size: int, *, is_new: bool) -> None:
+        """Prepare the checks before the loop's body runs; `size` is that of the checkpoint."""
+        self._proofs.begin(state, size, is_new=is_new)
+
+    def check_increment(self, increment: Any, encoded: bytes | Encoded, state: Any) -> float:
+        """Prove an increment before it is folded; return how long that took, in seconds.
+
+        Raises
+        ------
+        UsageError
+            The loop yielded nothing, and the increment would be the new state.
+        CodecError
+            The increment cannot be loaded again.
+        """
+        if not self.checks_left:
+            return 0.0
+        begun = self._clock()
+        is_first = self.checks_left == _CHECKS
+        if is_first and increment is None and state is not None and self._mode.replaces_state:
+            raise UsageError(
+                "The loop yielded None, which would replace its state.\n"
+                "Yield the new state, since replay_log is left out.\n"
+                "Or give replay_log=None, if the loop changes the state itself.\n"
+                "Or give replay_log=, a function that makes the new state of state and increment."
+            )
+        self._proofs.see_increment(increment, encoded, state)
+        return self._clock() - begun
+
+    def check_fold(self, before: Any, state: Any) -> None:
+        """Prove the state that the first increments were folded into, before they are logged.
 
         Raises
         ------
         UsageError
             ``replay_log`` did not return the state, or drew random numbers of its own.
         CodecError
-            The increment or the state cannot be stored, or cannot be loaded again.
+            The state cannot be stored, or cannot be loaded again.
         """
-        if state is None and before is not None:
+        is_first = self.checks_left == _CHECKS
+        if is_first and self._mode.has_function and state is None and before is not None:
             raise UsageError(
                 "replay_log returned None.\n"
                 "It must return the state, even if it changes it in place, as in "
                 "'state.append(increment); return state'."
             )
-        decode(encoded, "increment")
         drawn = self._tracking.drawn_outside()
         if drawn:
             raise UsageError(
@@ -73,12 +108,18 @@ class Preflight:
                 "Draw them in the loop and yield them.\n"
                 "Or draw from an RNG in the state."
             )
-        self.prove_state(state)
+        if self.check_state(state):
+            self._receipt.sign(before, state)
 
-    def prove_state(self, state: Any) -> None:
-        """Prove that the state can be stored and loaded."""
-        self._checkpointer.prove(state)
-        self.is_proven = True
+    def check_state(self, state: Any) -> bool:
+        """Prove that the state can be stored and loaded; return whether it was, for its size."""
+        return self._proofs.see_state(self._checkpointer.encode_for_proof(state))
+
+    def check_step(self, state: Any) -> None:
+        """Compare the state of a step that is done with its copy, and check local variables."""
+        self._proofs.compare(state)
+        self._proofs.report_found("forgotten", partial(self._receipt.forgotten, self.frame))
+        self.check_surroundings(state)
 
     def check_surroundings(self, state: Any) -> None:
         """Tell of RNGs and other objects outside of the state that a resumed loop makes again."""
@@ -86,4 +127,15 @@ class Preflight:
         self._tracking.check_strays(self.frame, state)
         self._surroundings.check(self.frame, state)
         if not self.checks_left:
-            self.frame = None
+            self.end()
+
+    def check_again(self, state: Any, size: int) -> None:
+        """Compare the state with its copy at a checkpoint, if that takes little time."""
+        if not self.checks_left:
+            self._proofs.compare_again(state, size)
+
+    def end(self) -> None:
+        """Forget what only the first steps need."""
+        self.frame = None
+        self._receipt.end()
+        self._proofs.end_first_steps()

@@ -21,13 +21,14 @@ from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.policies import Since
-from trax.storage.codec import PROTOCOL, Encoded, encode
+from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.process import process
 from trax.tracking.output_files import OutputFiles
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.deferral import Deferral
+    from trax.engine.replay import Replayed
     from trax.engine.resume import Opened
     from trax.interrupts.stop_request import StopRequest
     from trax.storage.held_run import HeldRun
@@ -90,8 +91,7 @@ class Session:
         self._since = pulse.since
         self._deferral = deferral
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof)
-        is_resumed = opened.resumed_at is not None
-        self._preflight = Preflight(call, tracking, self._checkpointer, is_proven=is_resumed)
+        self._preflight = Preflight(call, self.run_id, tracking, self._checkpointer)
         # The step in the logs minus the run's: a run may count steps that no log has.
         self._log_offset = self._writer.position.step - self.step
 
@@ -115,19 +115,31 @@ class Session:
         """Whether this process is a fork of the one that holds the run."""
         return os.getpid() != self._hold.pid
 
+    @property
+    def is_checking(self) -> bool:
+        """Whether the next steps are checked more closely, so that `accept` may block."""
+        return bool(self._preflight.checks_left)
+
     def begin(self, opened: Opened) -> None:
-        """Store the checkpoint that a new run begins with, or one that a resumed run needs."""
+        """Store the checkpoint that a new run begins with, or one that a resumed run needs.
+
+        The loop's body has not run yet.
+        """
         if opened.stored is None:
             self.checkpoint()
-            return
-        base = opened.stored.recovery.checkpoint
+        else:
+            self._begin_resumed(opened.stored, replays=bool(opened.log_bytes))
+        is_new = opened.stored is None
+        self._preflight.begin(self.state, self._since.checkpoint_bytes, is_new=is_new)
+
+    def _begin_resumed(self, stored: Replayed[Any], *, replays: bool) -> None:
+        base = stored.recovery.checkpoint
         if base is not None:
             self._proof.trust(base.parts["state"])
-        is_migrated = opened.stored.migrated_from is not None
-        replays = bool(opened.log_bytes)
+        is_migrated = stored.migrated_from is not None
         has_new = self._tracking.check_resumed(self.state, replays, is_migrated)
         if is_migrated:
-            self._checkpointer.prove(self.state)
+            decode(self._checkpointer.encode_for_proof(self.state), "state", self._names)
             # No log mixes versions, and an older checkpoint cannot replace this one.
             self.checkpoint(derived=False)
         elif has_new:
@@ -192,6 +204,7 @@ class Session:
             self._tracking.notice_imports()
             if begun >= self._hold.check_at:
                 self._check_place()
+            proving = self._preflight.check_increment(increment, encoded, self.state)
         context = b""
         for seen, word in self._watched:
             if seen[0] != word:
@@ -208,9 +221,9 @@ class Session:
             context += self._tracking.folded()
         if is_due:
             # Replaying an increment takes about as long as storing it.
-            pulse.sample(self._clock() - begun)
-            if not self._preflight.is_proven:
-                self._preflight.prove_increment(encoded, self.state, state)
+            pulse.sample(self._clock() - begun - proving)
+            if self._preflight.checks_left:
+                self._preflight.check_fold(self.state, state)
         try:
             self._writer.append(encoded, context)
         except DurabilityError as error:
@@ -225,8 +238,8 @@ class Session:
 
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it is not stored
         """Count one increment; the loop changes the state itself, in the same object."""
-        if not self._preflight.is_proven:
-            self._preflight.prove_state(self.state)
+        if self._preflight.checks_left:
+            self._preflight.check_state(self.state)
         begun = self._clock()
         if self._items is not None:
             self._items.step()
@@ -253,7 +266,7 @@ class Session:
             self._pulse.wake()
             if self._tracking.newborn:
                 self._deferral.do(self._checkpoint_if_possible)
-            self._preflight.check_surroundings(self.state)
+            self._preflight.check_step(self.state)
         self._pulse.end_due()
 
     def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:
@@ -305,6 +318,7 @@ class Session:
         self._checkpointer.store_if_possible(self.state)
         if not self._checkpointer.has_failed:
             self._outputs.mark_checkpoint()
+        self._preflight.check_again(self.state, self._since.checkpoint_bytes)
 
     @property
     def _has_uncheckpointed(self) -> bool:
@@ -347,7 +361,7 @@ class Session:
 
     def close(self) -> None:
         """Close the files and release the lock; in a fork of the process, leave them alone."""
-        self._preflight.frame = None
+        self._preflight.end()
         self._writer.on_suspect = lambda: None
         try:
             self._tracking.end()

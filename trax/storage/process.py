@@ -75,6 +75,8 @@ class Process:
         Takes the path of an output file before it is opened, and may refuse it.
     runs : set of str
         The identities of the runs that this process takes part in.
+    said : set of tuple
+        The notices that are given once for a run: its identity, and the kind of the notice.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -86,6 +88,7 @@ class Process:
     new_run_id: Callable[[], str] = lambda: uuid.uuid4().hex
     check_output: Callable[[str | os.PathLike[str]], None] = lambda _: None
     runs: set[str] = field(default_factory=set)
+    said: set[tuple[str, str]] = field(default_factory=set)
 
 
 process = Process()

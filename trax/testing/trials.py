@@ -323,6 +323,7 @@ class Trials:
                 new_run_id=lambda: "0" * 32,  # so that trax.step().key is the same
                 check_output=self._check_output,
                 runs=set(),
+                said=set(),
             ),
             _collected(self._warnings),
             self._global_positions(),

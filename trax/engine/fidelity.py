@@ -1,0 +1,199 @@
+"""Compares an object with its copy from a pickle, and says how a resumed run would differ."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+import pickle
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from typing import Any, Final
+
+from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outline
+from trax.storage.codec import PROTOCOL
+
+__all__ = ["LESS", "ORDER", "Attributes", "flaws", "is_cache", "lost"]
+
+LESS: Final = "less"  # an attribute is missing in the copy, or empty
+ORDER: Final = "order"  # a set iterates otherwise
+LANDMARK: Final = "landmark"  # a variable that is compared by `is` is another object in the copy
+
+_ADVICE = {
+    LESS: (
+        "{path} does not come back ({values}). Let __getstate__ keep it, or __setstate__ make it "
+        "again"
+    ),
+    ORDER: (
+        "the set {path} iterates in another order once it is loaded. Iterate over sorted(...), or "
+        "keep a dict, whose order is stored"
+    ),
+    LANDMARK: (
+        "{path} comes back as another object than the variable {name}, so '... is {name}' is false "
+        "in a resumed run. Make it a member of an Enum, a string or a class"
+    ),
+    IDENTITY: (
+        "{path} do not come back as they are ({values}). Keep one of them in the state, and derive "
+        "the other where it is used"
+    ),
+    VALUE: (
+        "{path} comes back with another value ({values}). Check its __reduce__, __getstate__ and "
+        "__setstate__"
+    ),
+}
+
+_PLAIN = (list, tuple, dict, set, frozenset, bytearray, type, ModuleType, FunctionType)
+_ATOMS = (int, float, complex, str, bytes)
+_RESOURCES: tuple[type, ...] = (
+    *(type, ModuleType, FunctionType, MethodType, BuiltinFunctionType),
+    *(io.IOBase, logging.Logger, logging.Handler, weakref.ref, threading.Thread, threading.local),
+    *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event),
+    *(threading.Semaphore, threading.Barrier),
+)
+_CACHES = ("cache", "memo", "lazy")
+
+
+def flaws(
+    live: Any, loaded: Any, where: str, landmarks: Mapping[int, str], seconds: float
+) -> Iterator[tuple[str, str]]:
+    """Yield each kind of flaw of a copy, with a line about the first one.
+
+    Parameters
+    ----------
+    live, loaded : object
+        The object, and its copy.
+    where : str
+        Their description, with which paths begin.
+    landmarks : mapping of int to str
+        The names of variables that are only compared by ``is``, by their identities.
+    seconds : float
+        The time after which the comparison ends.
+    """
+    visitor = _Flaws(landmarks)
+    sides = "live", "loaded"
+    found = differences(
+        live, loaded, where, sides=sides, identity=True, visitor=visitor, seconds=seconds
+    )
+    met: set[str] = set()
+    for difference in found:
+        if difference.kind in _ADVICE and difference.kind not in met:
+            met.add(difference.kind)
+            advice = _ADVICE[difference.kind]
+            yield difference.kind, advice.format(**difference._asdict(), name=visitor.met)
+        if difference.kind == VALUE:
+            return
+
+
+class _Flaws(Visitor):
+    """Sees sets in another order, attributes that are lost, and landmarks."""
+
+    def __init__(self, landmarks: Mapping[int, str]) -> None:
+        self.met = ""  # the landmark that was met last
+        self._landmarks = landmarks
+        self._lost: set[tuple[type, str]] = set()
+
+    def visit(self, one: Any, two: Any) -> Iterator[tuple[str, str, Any, Any]]:
+        if id(one) in self._landmarks and one is not two:
+            self.met = self._landmarks[id(one)]
+            yield LANDMARK, "", one, two
+        if isinstance(one, (set, frozenset)) and not _is_in_order(one, two):
+            yield ORDER, "", one, two
+        for name, value, other in lost(one, two):
+            self._lost.add((type(one), name))
+            yield LESS, f".{name}", value, other
+
+    def skips(self, kind: type, name: str, one: Any, two: Any) -> bool:  # noqa: ARG002
+        return one is None or one is ABSENT or (kind, name) in self._lost
+
+
+def _is_in_order(one: Any, two: Any) -> bool:
+    """Return whether two sets iterate alike; elements that hash by identity have outlines."""
+    if len(one) != len(two):
+        return True  # they differ in value
+    if isinstance(one, frozenset) and all(isinstance(element, (str, bytes)) for element in one):
+        return True  # such constants have another order in each process, and are not iterated over
+    return all(a is b or a == b or outline(a) == outline(b) for a, b in zip(one, two, strict=True))
+
+
+# -- attributes ----------------------------------------------------------------------------
+
+
+def lost(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the attributes of an object that its copy lacks: their names, and both values.
+
+    Reducing an object gives only what its class wants to store; this looks at the attributes
+    themselves. An attribute that may be a cache, or that is made again elsewhere, is no loss.
+    """
+    kind = type(one)
+    if kind in _PLAIN or isinstance(one, (type, ModuleType)):
+        return
+    mine, its = Attributes(one), Attributes(two)
+    for name, value in mine.items():
+        other = its.get(name, ABSENT)
+        if other is not value and not is_cache(kind, name) and _is_less(name, value, other):
+            is_slot = name not in mine.named
+            if not (is_slot and name.startswith("_")) and not _is_resource(value):
+                yield name, value, other
+
+
+def _is_less(name: str, value: Any, other: Any) -> bool:
+    if value is None or _is_empty(value):
+        return False
+    is_private = name.startswith("_")
+    if isinstance(value, _ATOMS):
+        if is_private or value != value:  # NaN
+            return False
+        return other is None or other is ABSENT or (type(other) is type(value) and other != value)
+    return other is None or other is ABSENT or (_is_empty(other) and not is_private)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, (list, tuple, dict, set, frozenset, bytearray)):
+        return not value
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray) and value.size == 0
+
+
+def _is_resource(value: Any) -> bool:
+    """Return whether a value is made again where it is needed, since it cannot be stored."""
+    if isinstance(value, _RESOURCES):
+        return True
+    if hasattr(value, "__next__"):
+        return False
+    try:
+        pickle.dumps(value, PROTOCOL)
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        return True
+    return False
+
+
+def is_cache(kind: type, name: str) -> bool:
+    """Return whether an attribute may be missing because it is computed when it is needed."""
+    if any(word in name.lower() for word in _CACHES):
+        return True
+    return isinstance(getattr(kind, name, None), functools.cached_property)
+
+
+class Attributes(dict[str, Any]):
+    """The attributes of an object: those in its ``__dict__`` are also `named`, the rest are slots.
+
+    Attributes
+    ----------
+    named : dict of str to object
+        The attributes that are not slots.
+    """
+
+    def __init__(self, value: Any) -> None:
+        named = getattr(value, "__dict__", None)
+        self.named: dict[str, Any] = dict(named) if isinstance(named, dict) else {}
+        super().__init__(self.named)
+        for kind in type(value).__mro__:
+            if "__slots__" in kind.__dict__:
+                for name, member in kind.__dict__.items():
+                    if type(member) is MemberDescriptorType:
+                        with contextlib.suppress(AttributeError):  # not set
+                            self[name] = member.__get__(value)
