@@ -173,17 +173,17 @@ def test_the_newest_runs_are_those_that_changed_last() -> None:
     assert store.newest_runs(2) == ["c d", "a"]
 
 
-def test_a_run_has_a_log_if_anything_is_logged() -> None:
-    """Its header is nothing yet."""
+def test_a_run_has_increments_if_its_log_has_records() -> None:
+    """Its header is nothing yet, nor is a note."""
     store = Store()
-    assert not store.has_log("run")
+    assert not store.has_increments("run")
     held = hold(store)
     held.writer.append(encode(1, "increment"))
     held.close()
-    assert store.has_log("run")
+    assert store.has_increments("run")
     log = Path(store.run_path("run"), "log-00000001")
     log.write_bytes(log.read_bytes()[:HEADER_SIZE])
-    assert not store.has_log("run")
+    assert not store.has_increments("run")
 
 
 def test_a_run_that_is_superseded_is_moved_aside_under_its_lock() -> None:

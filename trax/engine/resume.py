@@ -98,7 +98,7 @@ def is_superseded(call: Call, store: Store) -> bool:
     It is left behind by a mistake in the arguments that is found before the first step.
     """
     meta = store.peek(call.name)
-    if not meta or meta.get("step") != 0 or meta.get("done") or store.has_log(call.name):
+    if not meta or meta.get("step") != 0 or meta.get("done") or store.has_increments(call.name):
         return False
     return not _other_function(call, meta) and bool(_changed_arguments(call, meta))
 

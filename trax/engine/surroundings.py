@@ -56,7 +56,9 @@ class Surroundings:
         }
         if not changed:
             return
-        contained = _contained(state)
+        variables = frame.f_locals if frame is not None else {}
+        # A loop that yields copies may go on with the object that it was given as its state.
+        contained = _contained([state, variables.get(self._call.state_parameter)])
         outside = [
             place
             for place, value in changed.items()

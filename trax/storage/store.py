@@ -33,7 +33,8 @@ from trax.storage.filesystem import (
 from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock, is_held
-from trax.storage.records import HEADER_SIZE, Damage, Forged, NewerVersion
+from trax.storage.log import open_log
+from trax.storage.records import NOTE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import Recreate, RunReader
 from trax.storage.run_writer import RunWriter
 from trax.storage.schema import Sync
@@ -79,14 +80,13 @@ class Store:
                     found.append((entry.stat().st_mtime, decode_run(entry.name)))
         return [name for _, name in sorted(found, reverse=True)[:count]]
 
-    def has_log(self, name: str) -> bool:
-        """Return whether anything is in the logs of a run, be it valid or not."""
+    def has_increments(self, name: str) -> bool:
+        """Return whether there may be an increment in the logs of a run."""
+        names = map(FileName.parse, self.files(name))
+        logs = [file for file in names if file and file.kind == "log"]
         path = self.run_path(name)
-        logs = [
-            file for file in map(FileName.parse, self.files(name)) if file and file.kind == "log"
-        ]
         with storage_errors("reading", path):
-            return any(os.stat(os.path.join(path, str(log))).st_size > HEADER_SIZE for log in logs)
+            return any(_may_have_increments(LocalDirectory(path), log) for log in logs)
 
     def files(self, name: str) -> list[str]:
         """Return the names of a run's files, sorted; an empty list if there is no run."""
@@ -273,3 +273,11 @@ def _check_case(path: str) -> None:
                     f"in {parent}.\n"
                     "The file system there ignores case: give the run another name."
                 )
+
+
+def _may_have_increments(directory: Directory, name: FileName) -> bool:
+    try:
+        with open_log(directory, str(name)) as reader:
+            return any(record.kind != NOTE for record in reader) or reader.flaw is not None
+    except (Damage, Forged, NewerVersion):
+        return True

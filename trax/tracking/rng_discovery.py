@@ -148,10 +148,11 @@ def _rngs_below(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             if id(value) in met or len(met) >= _OBJECTS:
                 continue
             met[id(value)] = value
-            if isinstance(value, types):
+            if issubclass(type(value), types):
                 yield place, value
             else:
-                below += _inside(place, value)
+                with contextlib.suppress(Exception):  # an object may raise anything when it is read
+                    below += _inside(place, value)
         level = below
 
 

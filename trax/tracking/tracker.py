@@ -138,7 +138,7 @@ class Tracker:
 
     def changed_by(self, taken: dict[Key, Parts]) -> set[Key]:
         """Return `changed` as it will be once a checkpoint has stored the positions `taken`."""
-        moved = {i.key for i in self._items if i.stored and i.stored != taken[i.key]}
+        moved = {i.key for i in self._items if i.stored != taken[i.key]}
         return self.changed | moved
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
@@ -151,6 +151,5 @@ class Tracker:
                 self._store(item, parts)
 
     def _store(self, item: _Item, parts: Parts) -> None:
-        if item.stored:
-            self.changed.add(item.key)
+        self.changed.add(item.key)
         item.stored = parts
