@@ -178,6 +178,20 @@ def test_what_is_encoded_keeps_its_memory() -> None:
     del others
 
 
+def test_data_frames_do_not_share_memory() -> None:
+    """pandas would not copy it on a write, as it did before."""
+    pandas: Any = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame({"x": np.arange(5.0), "y": np.arange(5.0)})
+    masked = pandas.Series(pandas.array([1, 2, None], dtype="Int64"))
+    dates = pandas.Series(pandas.date_range("2020", periods=5))
+    state = [frame, frame["x"], frame["x"][1:], masked, masked[1:], dates, dates[1:]]
+    back = stored(state)
+    for parts in (state, back):
+        parts[2].iloc[0] = parts[4].iloc[0] = 99
+        parts[6].iloc[0] = parts[6].iloc[3]
+    assert [part.to_string() for part in back] == [part.to_string() for part in state]
+
+
 # -- files and shared memory ---------------------------------------------------------------
 
 

@@ -97,7 +97,8 @@ def test_a_bound_draw_stays_bound_to_the_global_rng() -> None:
     assert back[:6] == state[:6]
     assert back[6].func == random.gauss
     assert [one is other for one, other in zip(back[2:6], state[2:6], strict=True)].count(True) == 3
-    assert stored(np.random.Generator(global_bits())).bit_generator is state[5]
+    if np.__version__ >= "2":  # before, NumPy itself copies the bit generator
+        assert stored(np.random.Generator(global_bits())).bit_generator is state[5]
 
 
 def test_only_other_rngs_count_as_those_of_the_state() -> None:

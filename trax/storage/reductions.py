@@ -138,10 +138,12 @@ class Met:
 
         pandas copies shared memory when it is written to, but only if pandas itself has shared it.
         """
-        for name in ("values", "_ndarray", "_data", "_mask"):
-            array = getattr(part, name, None)
-            self._arrays.owners.append(array)  # a reference, so that its id is not used again
-            self._apart.add(id(array))
+        for block in getattr(part, "blocks", (part,)):
+            values = block.values
+            for array in (values, *getattr(values, "__dict__", {}).values()):
+                self._arrays.owners.append(array)  # a reference, so that its id is not used again
+                self._apart.add(id(array))
+            self._apart.add(id(getattr(values, "_ndarray", None)))
         return part.__reduce_ex__(_PROTOCOL)
 
     def rng(self, rng: Any) -> Any:
@@ -333,7 +335,7 @@ _OWN: dict[str, Callable[[Met, Any], Any]] = {
     "numpy.random.bit_generator.BitGenerator": Met.bits,
     "numpy.random.mtrand.RandomState": Met.rng,
     "pandas._libs.internals.Block": Met.pandas,
-    "pandas.core.arrays.base.ExtensionArray": Met.pandas,
+    "pandas.core.internals.managers.SingleBlockManager": Met.pandas,
     "random.Random": Met.rng,
     "torch.Tensor": _tensor,
     "torch._C.Generator": Met.rng,
