@@ -76,7 +76,7 @@ class Checkpointer:
             )
         self._told |= new
         is_first = not self._since.step  # the checks of the first step load it
-        self._proof.prove_state(state, encoded, f"step {self._since.step}", loads=not is_first)
+        self._proof.prove_state(state, encoded, self._since.step, loads=not is_first)
         return encoded
 
     def store(
