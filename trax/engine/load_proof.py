@@ -125,8 +125,8 @@ class LoadProof:
         found = _difference(obj, loaded, label)
         if found:
             notices.warn(
-                f"{self._run}: the increment of step {step:,} comes back from its pickle as something "
-                f"else: {found}"
+                f"{self._run}: the increment of step {step:,} comes back from its pickle as "
+                f"something else: {found}"
             )
 
     def _refusal(self, obj: Any, error: CodecError, label: str, step: int) -> CodecError:
