@@ -115,7 +115,7 @@ def test_classes_that_are_known_are_not_loaded_again(monkeypatch: pytest.MonkeyP
         for obj in (Result(number), [Result(float(number))], (number, np.arange(number + 1.0))):
             encoded = pickle.dumps(obj, 5)
             assert GLOBAL in encoded
-            proof.prove(obj, encoded, "increment", "step 1")
+            proof.prove(obj, encoded, "increment", 1)
     assert len(loaded) < 9  # by accident, some numbers look like a name
 
 
@@ -124,10 +124,10 @@ def test_a_long_search_of_large_increments_is_cut_short() -> None:
     proof = LoadProof("run", Names())
     numbers = np.random.default_rng(7).random(100_000)
     for _ in range(50):
-        proof.prove(numbers, pickle.dumps(numbers, 5), "increment", "step 1")
+        proof.prove(numbers, pickle.dumps(numbers, 5), "increment", 1)
     for obj in ([numbers, Sealed()], [Sealed(), numbers]):
         with pytest.raises(CodecError):
-            LoadProof("run", Names()).prove(obj, pickle.dumps(obj, 5), "increment", "step 1")
+            LoadProof("run", Names()).prove(obj, pickle.dumps(obj, 5), "increment", 1)
 
 
 def test_local_classes_are_proved_as_well() -> None:
@@ -144,9 +144,9 @@ def test_local_classes_are_proved_as_well() -> None:
     other.x = 1  # type: ignore[attr-defined]
     names = Names()
     proof = LoadProof("run", names)
-    proof.prove(Local(), encode(Local(), "increment", names), "increment", "step 1")
+    proof.prove(Local(), encode(Local(), "increment", names), "increment", 1)
     with pytest.raises(CodecError, match=r"Other\) pickles, but does not load again"):
-        proof.prove(other, encode(other, "increment", names), "increment", "step 2")
+        proof.prove(other, encode(other, "increment", names), "increment", 2)
 
 
 # -- states ----------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class Checkpointer:
         """Pickle the state for a checkpoint; prove that classes which are new in it load again."""
         encoded = self.encode_for_proof(state)
         is_first = not self._since.step  # the checks of the first step load it
-        self._proof.prove_state(state, encoded, f"step {self._since.step}", loads=not is_first)
+        self._proof.prove_state(state, encoded, self._since.step, loads=not is_first)
         return encoded
 
     def store(

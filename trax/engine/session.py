@@ -199,7 +199,7 @@ class Session:
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
             encoded, has_names = encode(increment, "increment", self._names), True
         if has_names:
-            self._proof.prove(increment, encoded, "increment", f"step {self.step + 1}")
+            self._proof.prove(increment, encoded, "increment", self._since.step + 1)
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
             if begun >= self._hold.check_at:

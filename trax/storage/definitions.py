@@ -129,7 +129,12 @@ class Definitions:
         """Return the one definition of this name that is at hand; None if there is not one."""
         found = self._found.get((module, name), [])
         variables = vars(sys.modules[module]).values() if module in sys.modules else ()
-        others = [one for one in list(variables) if _is_named(one, module, name)]
+        others = [
+            one
+            for one in list(variables)
+            if issubclass(type(one), _KINDS)
+            and (one.__qualname__, one.__module__) == (name, module)
+        ]
         different = {id(one): one for one in (*found, *others)}
         return different.popitem()[1] if len(different) == 1 else None
 
@@ -210,6 +215,7 @@ class Definitions:
         return None
 
 
+_KINDS = (type, FunctionType)
 _CONSTANTS = {type(None), type(...), bool, int, float, complex, str, bytes}
 
 
@@ -224,7 +230,7 @@ def _agree(ours: dict[str, str] | None, theirs: dict[str, str]) -> bool:
 
 
 def _is_definition(one: Any) -> bool:
-    return issubclass(type(one), type) or type(one) is FunctionType
+    return issubclass(type(one), _KINDS)
 
 
 def _is_method(function: Any, kind: Any) -> bool:
@@ -232,10 +238,6 @@ def _is_method(function: Any, kind: Any) -> bool:
     return type(function) is FunctionType and (
         function.__qualname__.startswith(f"{kind.__qualname__}.")
     )
-
-
-def _is_named(one: Any, module: str, name: str) -> bool:
-    return _is_definition(one) and (one.__module__, one.__qualname__) == (module, name)
 
 
 def _bound(function: FunctionType) -> Iterator[tuple[str, Any]]:
