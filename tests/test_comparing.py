@@ -9,6 +9,9 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trax.comparing import difference, freeze, frozen_difference
+from trax.comparing import (
+    IDENTITY,
+    OPAQUE,
+    VALUE,
+    Visitor,
+    difference,
+    differences,
+    freeze,
+    frozen_difference,
+    is_value,
+)
 
 DEEP = 100_000
 
@@ -410,3 +423,88 @@ def test_large_arrays_are_not_copied(make: Callable[[int], Any]) -> None:
 def test_a_value_that_cannot_be_shown_differs_all_the_same() -> None:
     """Long integers have no decimal text, and any `__repr__` may fail."""
     assert difference([10**5000], [10**5000 + 1], "x").startswith("x[0]: live <int object at")
+
+
+# -- all differences -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """It hashes by value and cannot be changed."""
+
+    x: int
+
+
+@dataclass(unsafe_hash=True)
+class Keyed:
+    """It hashes by value, and its attributes can be set all the same."""
+
+    x: int
+
+
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [
+        (Path("a"), False),
+        (Fraction(1, 3), False),
+        (Frozen(1), False),
+        ([].append, False),
+        (Keyed(1), True),
+        (Node(1), True),
+        ([1], True),
+        (np.zeros(1), True),
+    ],
+)
+def test_the_identity_counts_of_what_can_be_changed(value: Any, counts: bool) -> None:
+    """Other objects may be shared as anyone pleases."""
+    assert is_value(value) is not counts
+    if not callable(value):
+        said = difference([value, value], [copied(value), copied(value)], "x", identity=True)
+        assert bool(said) is counts
+
+
+def test_all_differences_are_found_one_after_the_other() -> None:
+    """With their kinds, their paths and both values."""
+    row = [0]
+    one = {"a": 1, "b": [row, row], "c": threading.Lock(), "d": 2}
+    two = {"a": 2, "b": [[0], [0]], "c": threading.Lock(), "d": 2}
+    found = [*differences(one, two, "x", identity=True)]
+    assert [(each.kind, each.path) for each in found] == [
+        (VALUE, "x['a']"),
+        (IDENTITY, "x['b'][0] and x['b'][1]"),
+        (OPAQUE, "x['c'] cannot be compared"),
+    ]
+    assert found[0].line == "x['a']: live 1, resumed 2"
+
+
+def test_objects_of_some_types_are_passed_over_on_request() -> None:
+    """Whatever they contain."""
+    one, two = [random.Random(1), 1], [random.Random(2), 1]
+    assert [*differences(one, two, "x")] != []
+    assert [*differences(one, two, "x", ignored=(random.Random,))] == []
+
+
+class Spy(Visitor):
+    """It sees all nodes, and passes over one attribute."""
+
+    def visit(self, one: Any, two: Any) -> Any:
+        if type(one) is Node and one.value == 7:
+            yield "seven", ".value", 7, two.value
+
+    def skips(self, kind: type, name: str, one: Any, two: Any) -> bool:
+        return (kind, name) == (Node, "value")
+
+
+def test_a_visitor_adds_differences_and_passes_over_others() -> None:
+    """Deep inside as well."""
+    one, two = [Node(1, Node(7))], [Node(2, Node(8))]
+    (found,) = differences(one, two, "x", visitor=Spy())
+    assert (found.kind, found.line) == ("seven", "x[0].after.value: live 7, resumed 8")
+
+
+def test_a_comparison_ends_when_its_time_is_over() -> None:
+    """The rest is passed over."""
+    one = [[n] for n in range(10_000)]
+    two = [*one[:-1], ["other"]]
+    assert [*differences(one, two, "x", seconds=-1.0)] == []
+    assert len([*differences(one, two, "x", seconds=60.0)]) == 1

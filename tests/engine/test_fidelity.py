@@ -171,6 +171,13 @@ class Locked:
         return Locked, ()
 
 
+class More(Kept):
+    """Fills in what it had left open."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "best": [1], "extra": 1})
+
+
 def fitted(model: Any) -> Any:
     """Fit a model of scikit-learn."""
     rows = np.arange(40.0).reshape(20, 2)
@@ -186,6 +193,7 @@ COMPLETE: list[Callable[[], Any]] = [
     lambda: Emptied("best", best=[]),
     lambda: Emptied("best", best=np.zeros(0)),
     lambda: Kept("memo", memo={1: 2}),
+    lambda: More(best=None),
     lambda: Kept("_warned", _warned=True),
     lambda: Kept(best=float("nan"), rows={"a": [1, 2]}),
     lambda: [random.Random(1), np.random.default_rng(1), np.random.RandomState(1)],
