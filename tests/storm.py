@@ -557,7 +557,8 @@ class Round:
         assert last in (["CorruptionError"], ["FormatVersionError"]), ended.errors
         self._files.forget()
         assert self._files.tainted, f"there was no damage: {ended.errors}"
-        assert not self._files.can_stand_in, f"an older checkpoint is there: {ended.errors}"
+        can_stand_in = self._files.can_stand_in and self.setting.mode != "none"
+        assert not can_stand_in, f"an older checkpoint is there: {ended.errors}"
         errors = self._storm / "errors"
         changed = {
             path
@@ -591,7 +592,8 @@ class Round:
 
     def _check_resumed(self, step: int, errors: str) -> None:
         if self._is_stored:
-            assert f"resumed at step {step:,} " in errors or "is done" in errors, "it began afresh"
+            resumed = f"resumed at step {step:,} " if step else "no step was stored yet"
+            assert resumed in errors or "is done" in errors, "it began afresh"
         if self._must_resume_at >= 0:
             assert step >= self._must_resume_at, "what was stored when it stopped is lost"
             self._must_resume_at = -1
