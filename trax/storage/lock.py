@@ -175,8 +175,8 @@ def _describe(subject: str, holder: dict[str, Any]) -> str:
     advice = "Wait until it ends, or end it"
     if mine:
         advice = (
-            "Another part of it, or another task or thread, drives the run: close that one first.\n"
-            "Or give each call a run of its own, as in name='run-{seed}'"
+            "Close the other one first; another task or thread may be driving it.\n"
+            "Or give each a name of its own, as in name='run-{seed}'"
         )
     return (
         f"{subject} is held by {who} (since {holder.get('since')}).\n"
