@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from trax.engine.driver import Driver
+from trax.interrupts.frame_marks import FrameMark, mark
 
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
@@ -46,7 +47,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     def __init__(self, lifecycle: Lifecycle, start: Callable[[Any], Any]) -> None:
         super().__init__(lifecycle)
         self._start = start
-        self._caller = 0
+        self._caller = FrameMark()
         self._loop: Generator[I, None, None] = self._new_loop()
 
     def __iter__(self) -> Iterator[I]:  # noqa: PYI034  # the generator is cheaper than __next__
@@ -56,10 +57,10 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
 
     def __next__(self) -> I:
         # Each line at a prompt and each cell of a notebook is a caller of its own.
-        caller = id(sys._getframe(1))  # noqa: SLF001  # nothing public is as cheap
+        caller = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
         loop = self._current_loop()
-        if caller != self._caller:
-            self._caller = caller
+        if caller.f_trace is not self._caller:
+            self._caller = mark(caller)
             self._watch()
         return next(loop)
 
