@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import wrapt
@@ -139,6 +140,8 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
+        if instance is not None and not inspect.ismethod(wrapped):  # it was called through its class
+            wrapped = MethodType(plain, instance)
         if function is plain and not owners:
             _check_outermost(plain, instance, args)
         return how(Call(options, plain, wrapped, instance, args, kwargs))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trax.calls.digest import are_comparable, digest_value, version_of
-from trax.errors import ArgumentsChangedError, CodecError, UsageError
+from trax.errors import ArgumentsChangedError, CodecError, UsageError, one_line
 from trax.storage.former_names import FORMER_NAMES
 
 __all__ = ["changed_error", "check_argument", "describe", "describe_where_possible", "differences"]
@@ -71,7 +71,7 @@ def differences(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, str]
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
         if old["digest"] != new["digest"]:
-            found[name] = f"{old['text']} -> {new['text']}{_remark(old, new)}"
+            found[name] = one_line(f"{old['text']} -> {new['text']}{_remark(old, new)}")
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from trax.errors import UsageError
+from trax.errors import UsageError, one_line
 
 try:
     from tqdm.auto import tqdm
@@ -40,7 +40,7 @@ class Bar:
         """Show the step and, if it is known, the total."""
         if self._bar is None:
             self._bar = tqdm(
-                desc=self._name,
+                desc=one_line(self._name),
                 initial=self._begin,
                 total=total,
                 unit="step",
