@@ -1,6 +1,6 @@
 """Prints the oldest versions that pyproject.toml allows, as constraints for pip.
 
-    python .ci/oldest.py > oldest.txt && pip install -e '.[test]' -c oldest.txt
+python .ci/oldest.py > oldest.txt && pip install -e '.[test]' -c oldest.txt
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
-import struct
 import random
+import struct
 import threading
 import tracemalloc
 import weakref

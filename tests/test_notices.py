@@ -53,7 +53,9 @@ def test_configured_logging_gets_the_lines(caplog: pytest.LogCaptureFixture) -> 
 
 def resumed(*configuration: str) -> str:
     """Resume a run in a script that configures logging in some way; return its standard error."""
-    script = SQUARES.replace("import trax\n", "\n".join(["import logging, trax", *configuration, ""]))
+    script = SQUARES.replace(
+        "import trax\n", "\n".join(["import logging, trax", *configuration, ""])
+    )
     run_script(script, "4")
     return run_script(script, "-1").stderr
 
