@@ -16,6 +16,7 @@ from trax.calls.log_mode import LogMode, log_mode
 from trax.calls.migration import Migration
 from trax.calls.name_template import format_name
 from trax.calls.options import Options
+from trax.calls.signatures import signature
 from trax.errors import UsageError
 from trax.tracking.rng_discovery import OuterRngs
 
@@ -55,11 +56,11 @@ class Call:
         self._kwargs = kwargs
         self._owner = {}
         if instance is not None:
-            self._owner = {next(iter(inspect.signature(function).parameters)): instance}
+            self._owner = {next(iter(signature(function).parameters)): instance}
 
     @cached_property
     def _signature(self) -> inspect.Signature:
-        return inspect.signature(self._bound)
+        return signature(self._bound)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
