@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import random
+import struct
 import threading
 import tracemalloc
 import weakref
@@ -228,6 +229,17 @@ def test_any_copy_is_the_same(value: Any) -> None:
     """By its values, and by the identities of its parts."""
     again = copied(value)
     assert difference(value, again, "x", identity=True) == difference(value, again, "x") == ""
+
+
+def test_a_set_of_nans_is_the_same_in_any_order() -> None:
+    """They differ in their bits alone, and are hashed by their identities."""
+    bits = range(0x7FF8_0000_0000_0000, 0x7FF8_0000_0000_0020)
+    nans = [struct.unpack("<d", struct.pack("<Q", one))[0] for one in bits]
+    pairs = [complex(0.0, nan) for nan in nans]
+    for values in (nans, pairs):
+        again = copied(values)[::-1]
+        assert difference(frozenset(values), frozenset(again), "x", identity=True) == ""
+        assert difference(frozenset(values), frozenset(again[1:]), "x")
 
 
 @given(plain, plain)

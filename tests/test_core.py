@@ -316,6 +316,46 @@ def test_a_store_is_private_and_git_ignores_it(store_here: Path) -> None:
             assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
+def test_files_of_others_are_not_hidden_from_git(tmp_path: Path) -> None:
+    """In a directory that has some, the store has no ``.gitignore``; nor is one written again."""
+    Path("project").mkdir(0o700)
+    Path("project", "thesis.tex").touch()
+    for _ in range(2):
+        with trax.Trax("project") as store:
+            store.checkpoint(one=1)
+        assert not Path("project", ".gitignore").exists()
+    Path("made before").mkdir(0o700)
+    with trax.Trax("made before") as store:
+        store.checkpoint(one=1)
+    Path("made before", ".gitignore").unlink()
+    with trax.Trax("made before") as store:
+        store.log(one=2)
+    assert not Path("made before", ".gitignore").exists()
+
+
+@pytest.mark.parametrize("name", ["a\x9b31mred\u202eevil", "\u2066hidden", "a\x85"])
+def test_a_name_cannot_steer_the_terminal(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a store that somebody handed over; the state is readable, and shown are escapes."""
+
+    @trax.resumable(create=int, name="{name}")
+    def loop(n: int, name: str) -> Generator[int, int, None]:
+        while n < 3:
+            n = yield n + 1
+
+    next(loop(name))
+    run = loop(name)
+    assert run.resumed_at == 1
+    run.close()
+    assert trax.load(name) == 1
+    shown = [str(trax.verify(name)), str(trax.repair(name)), repr(run), *caplog.messages]
+    with pytest.raises(trax.UsageError) as caught:
+        next(run)
+    shown.append(str(caught.value))
+    assert len(caplog.messages) == 1
+    for text in shown:
+        assert text.replace("\n", "").isprintable()
+
+
 def test_two_stores_in_one_program_do_not_mix(tmp_path: Path) -> None:
     """The same name in each is another state."""
     with trax.Trax("one") as one, trax.Trax("two") as two:

@@ -34,3 +34,27 @@ def test_an_error_can_be_sent_to_another_process() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.path, again.offset) == ("what happened", "/a/file", 17)
     assert isinstance(again, trax.TraxError)
+
+
+HOSTILE = {
+    "a\x1b]0;owned\x07": r"a\x1b]0;owned\x07",
+    "C1 \x9b31m \x85 \x7f": r"C1 \x9b31m \x85 \x7f",
+    "\u202egnp.exe\u2066\u200f\u2028": r"\u202egnp.exe\u2066\u200f\u2028",
+    "\r\b\udcff": r"\r\x08\udcff",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
+def test_no_error_can_steer_a_terminal(text: str, shown: str) -> None:
+    """Whatever it quotes: escapes of a terminal, text that runs the other way, half characters."""
+    for error in (trax.TraxError(text), trax.CorruptionError(text, "path"), trax.UsageError(text)):
+        assert str(error) == error.args[0] == shown
+        assert str(pickle.loads(pickle.dumps(error))) == shown
+    assert str(trax.Preempted(text, 1, "SIGTERM")).startswith(f"{shown} was stopped")
+
+
+def test_ordinary_text_of_any_script_is_shown_as_it_is() -> None:
+    """With the joiners that some need, and the newlines and tabs of a message."""
+    text = "cause:\n\tErdős Ωμέγα 日本語 שלום नमस्ते क्\u200dष 👩\u200d🔬 ❤\ufe0f \\x1b"
+    assert errors.printable(text) == text
+    assert errors.one_line(text) == text.replace("\n", r"\n").replace("\t", r"\t")

@@ -49,3 +49,39 @@ def test_configured_logging_gets_the_lines(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.INFO, "trax"), count(to=6) as run:
         next(run)
     assert [record.name for record in caplog.records] == ["trax"]
+
+
+def resumed(*configuration: str) -> str:
+    """Resume a run in a script that configures logging in some way; return its standard error."""
+    script = SQUARES.replace(
+        "import trax\n", "\n".join(["import logging, trax", *configuration, ""])
+    )
+    run_script(script, "4")
+    return run_script(script, "-1").stderr
+
+
+@pytest.mark.parametrize("level", ["", "level=logging.WARNING", "level=logging.DEBUG"])
+def test_the_line_is_seen_after_basic_config(level: str) -> None:
+    """It lets the root logger, which everybody shares, have its usual level."""
+    assert resumed(f"logging.basicConfig({level})").startswith("INFO:trax:squares resumed at")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "logging.getLogger('trax').setLevel(logging.WARNING)",
+        "logging.getLogger('trax').addHandler(logging.NullHandler()); logging.lastResort = None",
+        "logging.getLogger().setLevel(logging.ERROR)",
+        "logging.disable(logging.INFO)",
+    ],
+)
+def test_the_person_can_choose_not_to_see_it(choice: str) -> None:
+    """By a level or handlers of the logger trax, or a root logger that wants no warnings either."""
+    assert resumed("logging.basicConfig()", choice) == ""
+
+
+def test_a_notice_cannot_steer_the_terminal() -> None:
+    """Names are the person's, and those of a store that somebody handed over need not be."""
+    name = "a\x9b31mred\u202eevil\nline 👩\u200d🔬"
+    done = run_script("import sys\nfrom trax.notices import info\ninfo(sys.argv[1])", name)
+    assert done.stderr == "trax: a\\x9b31mred\\u202eevil\\nline 👩\u200d🔬\n"

@@ -5,6 +5,7 @@ script again, and the loop resumes as if nothing had happened. Below the decorat
 store of states; each is a checkpoint and a log of increments.
 """
 
+import trax._interpreter  # noqa: F401  # before any module that is compiled
 from trax._public import publish
 from trax._version import __version__
 from trax.core import Trax, load

@@ -545,7 +545,9 @@ def outline(value: Any, depth: int = _DEPTH) -> str:
     name = f"{kind.__module__}.{kind.__qualname__}"
     if kind is int:
         return hex(value)
-    if kind in (*_ATOMS, float, complex):
+    if kind in (float, complex):  # NaNs can differ in their bits alone
+        return f"{name} {struct.pack('<dd', value.real, value.imag).hex()}"
+    if kind in _ATOMS:
         return f"{name} {value!r}"
     if _is_named(value):
         return f"{name} {value.__name__}"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from trax.calls.options import Given, Options, check_keywords, keyword_parameters
+from trax.calls.signatures import signature
 from trax.errors import UsageError
 from trax.wrapper import AsyncResumable, Resumable, check_parameters, is_in_class, wrap
 
@@ -225,5 +226,5 @@ def _no_function_error(given: Any) -> UsageError:
 
 def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:
     """Return the parameters without the state; all of them if that depends on the class."""
-    names = list(inspect.signature(plain).parameters)
+    names = list(signature(plain).parameters)
     return names[1:] if isinstance(function, staticmethod) or not is_in_class(plain) else names

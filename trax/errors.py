@@ -26,6 +26,8 @@ way to proceed.
 
 from __future__ import annotations
 
+import re
+
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: not finished, and worth another try
 
 __all__ = [
@@ -44,8 +46,36 @@ __all__ = [
 ]
 
 
+# Control characters but tab and newline, those that change the direction of text or end a line, and
+# what is no character. Joiners stay: emoji and many scripts need them.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Return a text in which nothing can steer a terminal; such characters are shown as escapes.
+
+    Names, paths and the texts in files may come from other people. Every error and notice goes
+    through this, so newlines are kept; see `one_line` for a text inside of a message.
+    """
+    return text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """Return a printable text in which newlines and tabs are escaped as well."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
 class TraxError(Exception):
-    """The base class of the errors that trax raises on purpose."""
+    """The base class of the errors that trax raises on purpose; its message is printable."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(one) if isinstance(one, str) else one for one in args))
 
 
 class UsageError(TraxError, ValueError):
@@ -149,7 +179,7 @@ class Preempted(SystemExit):
         self.reason = reason
 
     def __str__(self) -> str:
-        return (
+        return one_line(
             f"{self.run} was stopped at step {self.step:,} by {self.reason}; run the same script "
             "again and it resumes"
         )

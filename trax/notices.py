@@ -1,13 +1,17 @@
 """One-line notices to the user.
 
 They go through the logger ``trax``. If logging is not configured, they appear on standard error, so
-that a user who runs a script again sees that it resumed.
+that a user who runs a script again sees that it resumed. So do they where the root logger alone is
+configured, whatever its format and destination, even if its level is WARNING: that is its level if
+nobody has chosen one. A level or handlers of the logger ``trax`` itself are a choice.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+
+from trax.errors import one_line
 
 __all__ = ["info", "warn"]
 
@@ -25,7 +29,15 @@ def warn(line: str) -> None:
 
 
 def _tell(level: int, line: str) -> None:
+    line = one_line(line)
     if _logger.hasHandlers() or _logger.level:
-        _logger.log(level, line)
+        if _is_wanted(level):
+            _logger.handle(_logger.makeRecord(_logger.name, level, __file__, 0, line, (), None))
     elif sys.stderr is not None:
         print(f"trax: {line}", file=sys.stderr, flush=True)
+
+
+def _is_wanted(level: int) -> bool:
+    if _logger.level or _logger.handlers or _logger.manager.disable >= level:
+        return _logger.isEnabledFor(level)
+    return _logger.isEnabledFor(max(level, logging.WARNING))

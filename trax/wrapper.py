@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import wrapt
 
 from trax.calls.call import Call
 from trax.calls.options import Options
+from trax.calls.signatures import signature
 from trax.engine.async_driver import AsyncRun
 from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
@@ -139,6 +141,10 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
+        if instance is not None and not inspect.ismethod(
+            wrapped
+        ):  # it was called through its class
+            wrapped = MethodType(plain, instance)
         if function is plain and not owners:
             _check_outermost(plain, instance, args)
         return how(Call(options, plain, wrapped, instance, args, kwargs))
@@ -154,7 +160,7 @@ def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, 
     # Above trax's decorator, @classmethod binds the class in Python 3.12. Later versions pass it as
     # an argument, and pass nothing to `fresh` and `load`.
     is_bound = isinstance(instance, type) or (bool(args) and _has_class_method(args[0], plain))
-    is_method = is_in_class(plain) and next(iter(inspect.signature(plain).parameters)) in _BOUND
+    is_method = is_in_class(plain) and next(iter(signature(plain).parameters)) in _BOUND
     if is_bound or (is_method and instance is None):
         raise UsageError(
             f"{plain.__qualname__}: @trax.resumable must be the outermost decorator.\n"
@@ -185,7 +191,7 @@ def check_parameters(plain: Callable[..., Any], needed: int) -> None:
     """
     positional = [
         parameter
-        for parameter in inspect.signature(plain).parameters.values()
+        for parameter in signature(plain).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if len(positional) < needed:

@@ -381,6 +381,36 @@ def test_ctrl_c_is_not_swallowed_by_a_run_that_nobody_drives() -> None:
     run.close()
 
 
+def test_ctrl_c_is_not_swallowed_where_an_older_call_asked_for_a_step() -> None:
+    """As in a server: each call of a function has a frame of its own, often at the same address."""
+    run = counting(-1, nothing)()
+
+    def request(do: Callable[[], object] | None) -> None:
+        if do is None:
+            next(run)
+        else:
+            do()
+
+    for _ in range(3):
+        request(None)
+        with pytest.raises(KeyboardInterrupt):
+            request(interrupt)
+    run.close()
+
+
+def test_each_call_that_asks_for_a_step_is_watched() -> None:
+    """Even if its frame lies where that of the last one lay: a notebook sets its own handler."""
+    run = counting(-1, nothing)()
+
+    def cell() -> bool:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        next(run)
+        return is_watched(signal.SIGINT)
+
+    assert [cell() for _ in range(5)] == [True] * 5
+    run.close()
+
+
 @pytest.mark.parametrize("how", [by_for, by_next, by_with, trax.Run.result])
 def test_a_cell_that_drives_an_older_run_is_watched(how: Callable[[Any], object]) -> None:
     """A notebook sets its own handler for each cell; driving the run takes it over again."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trax
 from trax import UsageError
-from trax.storage.filenames import FileName, decode_run, encode_run, temporary
+from trax.storage.filenames import FileName, decode_run, encode_run, store_path, temporary
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\"), min_size=1, max_size=30)
 
@@ -138,3 +140,34 @@ def test_files_sort_by_generation() -> None:
     """Also where the number has outgrown its eight digits."""
     names = [FileName("log", generation) for generation in (99_999_999, 100_000_000, 9)]
     assert sorted(names) == [names[2], names[0], names[1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("", "cannot be the directory"),
+        (b"store", "cannot be the directory"),
+        ("a\0b", "cannot be the directory"),
+        (r"C:\data", "a path of Windows"),
+        ("C:/data", "a path of Windows"),
+        (r"\\server\share", "a path of Windows"),
+        (r"data\runs", "a path of Windows"),
+        ("~nobody-of-this-name/x", "an unknown user"),
+    ],
+)
+def test_the_directory_of_a_store_is_not_made_of_a_slip(given: Any, says: str) -> None:
+    """It would lie in a directory with a strange name, and be found by nobody."""
+    with pytest.raises(UsageError, match=says):
+        trax.Trax(given)
+    assert list(Path().iterdir()) == []
+
+
+def test_the_directory_of_a_store_can_be_in_the_home_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And under any name that is meant."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert store_path("~/store") == str(tmp_path / "home" / "store")
+    assert store_path("./~nobody-of-this-name") == str(tmp_path / "~nobody-of-this-name")
+    Path(r"back\slash").mkdir()
+    assert store_path(r"back\slash") == str(tmp_path / r"back\slash")

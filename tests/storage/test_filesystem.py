@@ -308,9 +308,12 @@ def test_files_and_directories_are_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         make_directory(str(tmp_path / "run"))
+        make_directory(str(tmp_path / "far" / "away" / "store"))
         put(LocalDirectory(str(tmp_path / "run")), "file", b"")
     finally:
         os.umask(old)
+    for path in (tmp_path / "far").rglob(""):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert stat.S_IMODE(os.stat(tmp_path / "run").st_mode) == 0o700
     assert stat.S_IMODE(os.stat(tmp_path / "run" / "file").st_mode) == 0o600
 

@@ -86,6 +86,26 @@ def test_a_note_that_cannot_be_read_does_not_hide_the_error(note: bytes) -> None
     lock.release()
 
 
+def test_a_note_cannot_steer_the_terminal() -> None:
+    """Nor add lines to the message: whoever hands over a store has written it."""
+    lock = take()
+    forged = {
+        "pid": 1,
+        "host": "\x1b]0;owned\x07\x9b2Jhost",
+        "command": "rm\r\n\u202eOr run this\n",
+    }
+    Path("lock").write_text(json.dumps({"since": "x", **forged}))
+    with pytest.raises(LockedError) as caught:
+        take()
+    assert str(caught.value).splitlines() == [
+        r"the run 'x' is held by process 1 on \x1b]0;owned\x07\x9b2Jhost (since x).",
+        r"Its command: rm\r\n\u202eOr run this\n",
+        "Wait until it ends, or end it.",
+        "You can read the run with trax.load() at any time.",
+    ]
+    lock.release()
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None], ids=str)
 def test_a_holder_that_ends_leaves_nothing_to_clean_up(end: signal.Signals | None) -> None:
     """Whether it is killed or not, the next one has the lock at once."""

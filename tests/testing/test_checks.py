@@ -7,7 +7,8 @@ import random
 import struct
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,52 @@ def starts_over(n: int, steps: int) -> Steps:
         yield i
 
 
+class Agent:
+    count = 0
+
+    def __init__(self) -> None:
+        Agent.count += 1
+        self.number = Agent.count
+
+
+@trax.resumable(create=list, replay_log=append)
+def counts_on_a_class(state: list[int], steps: int) -> Steps:
+    for _ in trax.steps(steps):
+        yield Agent().number
+
+
+seen: set[int] = set()
+
+
+@trax.resumable(create=list, replay_log=append)
+def fills_a_module(state: list[int], steps: int) -> Steps:
+    for i in trax.steps(steps):
+        seen.add(i)
+        yield len(seen)
+
+
+NOTHING = object()
+
+
+@trax.resumable(create=lambda: [NOTHING], replay_log=append)
+def compares_by_identity(state: list[Any], steps: int) -> Iterator[bool]:
+    for _ in trax.steps(steps):
+        yield state[0] is NOTHING
+
+
 INEXACT: dict[str, tuple[Callable[[], Any], str]] = {
+    "counts on a class": (
+        lambda: counts_on_a_class(steps=4),
+        r"after step 1 .*in a new process\.\nincrement 2: live \d+, resumed \d+\n.*or a class;",
+    ),
+    "fills a module": (
+        lambda: fills_a_module(steps=4),
+        r"in a new process\.\nincrement 2: live 2, resumed 1\n.*a variable of a module",
+    ),
+    "compares by identity": (
+        lambda: compares_by_identity(steps=4),
+        r"in a new process\.\nincrement 2: live True, resumed False\n.*compared by `is`",
+    ),
     "changes what it yielded": (
         lambda: changes_what_it_yielded(steps=4),
         r"after step 0 .*\nthe state at step 2\[0\]\[0\]: live 2, resumed 1\n.*after it was yield",
@@ -359,3 +405,12 @@ def test_one_pattern_to_ignore_is_not_taken_for_its_letters() -> None:
     with pytest.raises(AssertionError, match="the file"):
         check_resume(writes_by_itself(below=3), limit=5, ignore="*.log")
     check_resume(writes_by_itself(below=3), limit=5, ignore="*.txt")
+
+
+def test_checks_in_several_threads_take_turns() -> None:
+    """Each changes the current directory of the process, and more."""
+    here = Path.cwd()
+    with ThreadPoolExecutor(3) as pool:
+        found = [*pool.map(lambda n: check_resume(folds(steps=n), limit=3).steps, (2, 3, 4))]
+    assert found == [2, 3, 4]
+    assert Path.cwd() == here

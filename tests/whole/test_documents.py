@@ -88,7 +88,7 @@ def test_the_tests_and_the_proofs_are_run_before_a_change_lands() -> None:
     runner = (ROOT / ".ci" / "run").read_text()
     commands = re.search(r"^tests=.*$", runner, re.MULTILINE)
     assert commands
-    assert 'bash -euc "$tests"' in runner
+    assert 'bash -euc "$line" < /dev/null\ndone <<< "$tests"' in runner
     script = f'{commands[0]}\necho "$tests"'
     done = subprocess.run(
         ["bash", "-euc", script], capture_output=True, text=True, check=True, cwd=ROOT

@@ -22,7 +22,7 @@ LONGEST_CHAIN = 12  # modules
 
 # Each may import those above it, and itself; those in one line know nothing of each other.
 LAYERS = [
-    ["_version", "_public", "display"],
+    ["_version", "_public", "_interpreter", "display"],
     ["errors"],
     ["notices"],
     ["policies"],

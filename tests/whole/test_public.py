@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any, assert_type
 
 import pytest
-from support import PUBLIC
+from support import PUBLIC, run_script
 
 import trax
 import trax.testing
@@ -194,3 +194,27 @@ def test_the_import_is_light() -> None:
     imported = done.stdout.split()
     assert "trax" in imported
     assert not heavy & set(imported)
+
+
+def test_an_isolated_subinterpreter_is_refused_by_name() -> None:
+    """Where there are such: modules that trax needs cannot be imported there, or crash later."""
+    script = """
+import importlib, sys
+module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+try:
+    interpreters = importlib.import_module(module)
+except ModuleNotFoundError:
+    sys.exit()
+code = f"import sys; sys.path[:] = {sys.path}" + '''
+try:
+    import trax
+except ImportError as error:
+    print(error, flush=True)
+'''
+ended = interpreters.run_string(interpreters.create(), code)
+assert ended is None, ended
+"""
+    done = run_script(script)
+    if sys.version_info >= (3, 12):
+        assert done.stdout.startswith("trax cannot be imported in an isolated subinterpreter.\n")
+        assert "ProcessPoolExecutor" in done.stdout

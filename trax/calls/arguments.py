@@ -16,7 +16,7 @@ from trax.calls import outline
 from trax.calls.digest import VERSION, Digester, are_comparable, version_of
 from trax.calls.former_digest import former_digest
 from trax.display import show
-from trax.errors import ArgumentsChangedError, CodecError, UsageError
+from trax.errors import ArgumentsChangedError, CodecError, UsageError, one_line
 from trax.storage.former_names import FORMER_NAMES
 
 __all__ = [
@@ -118,7 +118,8 @@ def differences(
     for name in dict.fromkeys([*stored, *given]):
         old, new = stored.get(name, missing), given.get(name, missing)
         if not _is_same(old, new):
-            lines = [f"{name}{path}: {text}" for path, text in _changes(old, new).items()]
+            changes = _changes(old, new).items()
+            lines = [one_line(f"{name}{path}: {text}") for path, text in changes]
             rest = len(lines) - _SHOWN
             more = [f"{name}: and {rest} more"] if rest > 0 else []
             found[name] = lines[:_SHOWN] + more

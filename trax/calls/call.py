@@ -18,6 +18,7 @@ from trax.calls.misfit import misfit
 from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
 from trax.calls.script import script_of
+from trax.calls.signatures import signature
 from trax.errors import UsageError
 from trax.storage.codec import Names
 from trax.storage.definitions import Definitions
@@ -59,11 +60,11 @@ class Call:
         self._kwargs = kwargs
         self._owner = {}
         if instance is not None:
-            self._owner = {next(iter(inspect.signature(function).parameters)): instance}
+            self._owner = {next(iter(signature(function).parameters)): instance}
 
     @cached_property
     def _signature(self) -> inspect.Signature:
-        return inspect.signature(self._bound)
+        return signature(self._bound)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trax.calls.arguments import check_argument
+from trax.calls.signatures import signature
 
 __all__ = ["call_create", "check_create"]
 
@@ -38,6 +39,6 @@ def call_create(create: Callable[..., Any], values: dict[str, Any]) -> Any:
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
-        return dict(inspect.signature(function).parameters)
+        return dict(signature(function).parameters)
     except (TypeError, ValueError):  # a builtin without a signature, such as dict
         return {}

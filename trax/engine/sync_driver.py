@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from trax.engine.driver import Driver
 from trax.engine.explain import yield_from_error
+from trax.interrupts.frame_marks import FrameMark, mark
 
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
@@ -47,7 +48,7 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     def __init__(self, lifecycle: Lifecycle, start: Callable[[Any], Any]) -> None:
         super().__init__(lifecycle)
         self._start = start
-        self._caller = 0
+        self._caller = FrameMark()
         self._started: list[Any] = []  # the user's generator, once there is one
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self._loop: Generator[I, None, None] = self._new_loop()
@@ -59,10 +60,10 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
 
     def __next__(self) -> I:
         # Each line at a prompt and each cell of a notebook is a caller of its own.
-        caller = id(sys._getframe(1))  # noqa: SLF001  # nothing public is as cheap
+        caller = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
         loop = self._current_loop()
-        if caller != self._caller:
-            self._caller = caller
+        if caller.f_trace is not self._caller:
+            self._caller = mark(caller)
             self._watch()
         return next(loop)
 

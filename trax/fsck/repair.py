@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trax.errors import CorruptionError, UsageError
+from trax.errors import CorruptionError, UsageError, one_line
 from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits, prefixes
 from trax.fsck.preview import leads_to, recover, still_leads
@@ -74,12 +74,15 @@ class Repaired:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
+        return "\n".join(map(one_line, self._lines()))
+
+    def _lines(self) -> list[str]:
         actions = [f"  {action}" for action in self.actions]
         if self.aside is None:
             head = f"{self.name} needs no repair: it resumes at step {self.step:,}."
-            return "\n".join([head, *actions])
+            return [head, *actions]
         head = f"{self.name} was repaired: it resumes at step {self.step:,}, and {self._loss()}."
-        return "\n".join([head, *actions, f"The files as they were are kept in {self.aside}."])
+        return [head, *actions, f"The files as they were are kept in {self.aside}."]
 
     def _loss(self) -> str:
         if not self.lost:

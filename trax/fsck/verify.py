@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from trax.errors import CorruptionError, StorageError
+from trax.errors import CorruptionError, StorageError, one_line
 from trax.fsck.files import CheckpointFile, Generation, LogFile
 from trax.fsck.outputs import OutputFile, find_outputs
 from trax.fsck.scan import Scan
@@ -66,7 +66,7 @@ class Verification:
         }
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return "\n".join(map(one_line, self._lines()))
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.name}, in {self.path}: {'good' if self.good else 'DAMAGED'}"

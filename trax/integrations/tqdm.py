@@ -7,7 +7,7 @@ import sys
 import weakref
 from typing import Any
 
-from trax.errors import UsageError
+from trax.errors import UsageError, one_line
 
 try:
     from tqdm.auto import tqdm
@@ -43,7 +43,7 @@ class Bar:
         """Show the step and, if it is known, the total."""
         if self._bar is None:
             self._bar = tqdm(
-                desc=self._name,
+                desc=one_line(self._name),
                 initial=self._begin,
                 total=total,
                 unit="step",

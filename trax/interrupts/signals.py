@@ -31,6 +31,7 @@ from typing import Any
 
 from trax.display import show
 from trax.errors import UsageError
+from trax.interrupts.frame_marks import FrameMark, mark
 from trax.interrupts.wakeup import Wakeup, die
 from trax.storage.process import in_child, process
 
@@ -123,7 +124,7 @@ class Watch:
         self.arrivals: list[Arrival] = []
         self._wake = wake
         self._is_running = is_running
-        self._driver = 0
+        self._driver = FrameMark()
 
     def begin(self) -> None:
         """Watch from now on; in any thread but the main one this does nothing.
@@ -165,13 +166,7 @@ class Watch:
 
         A loop that was begun at a prompt, or in a cell that has ended, may never be asked again.
         """
-        if self._is_running():
-            return True
-        while frame is not None:
-            if id(frame) == self._driver:
-                return True
-            frame = frame.f_back
-        return False
+        return self._is_running() or self._driver.is_on_stack(frame)
 
     @property
     def undelivered(self) -> list[Arrival]:
@@ -357,12 +352,12 @@ def _undelivered() -> list[Arrival]:
     return list(dict.fromkeys(one for watch in _watches for one in watch.undelivered))
 
 
-def _driver() -> int:
-    """Return the identity of the frame that drives the loop: the first one outside of trax."""
+def _driver() -> FrameMark:
+    """Return the mark of the frame that drives the loop: the first one outside of trax."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # no public function does it
     while frame is not None and frame.f_globals.get("__name__", "").startswith("trax."):
         frame = frame.f_back
-    return id(frame)
+    return FrameMark() if frame is None else mark(frame)
 
 
 @in_child

@@ -27,10 +27,17 @@ GENERATIONS = 10**18  # each is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
 _ANY_FILE = re.compile(_FILE.pattern + r"(\..*)?")
 _LONGEST = 200
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
 
 
 def store_path(traxdir: str | os.PathLike[str] | None = None) -> str:
-    """Return the path of a store; None means ``$TRAX_DIR``, or ``.trax`` if that is not set."""
+    """Return the path of a store; None means ``$TRAX_DIR``, or ``.trax`` if that is not set.
+
+    Raises
+    ------
+    UsageError
+        It cannot be a path, is a path of Windows, or begins with the home of an unknown user.
+    """
     return os.path.realpath(given_path(traxdir))
 
 
@@ -38,7 +45,21 @@ def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
     """Return the same as it was given, with its links."""
     if traxdir is None:
         traxdir = os.environ.get("TRAX_DIR") or ".trax"
-    return os.path.abspath(os.path.expanduser(os.fspath(traxdir)))
+    path = os.fspath(traxdir)
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise UsageError(f"{path!r} cannot be the directory of a store.\nGive its path as a str.")
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UsageError(
+            f"the store's directory {path!r} begins with the home of an unknown user.\n"
+            f"Give the whole path, or './{path}' for a directory of that name here."
+        )
+    if _WINDOWS.match(path) and not os.path.lexists(path):
+        raise UsageError(
+            f"the store's directory {path!r} is a path of Windows.\n"
+            "Give its path on this system, with / between its parts."
+        )
+    return os.path.abspath(expanded)
 
 
 class FileName(NamedTuple):

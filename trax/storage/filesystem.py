@@ -34,6 +34,7 @@ __all__ = [
     "exists",
     "leads_to",
     "make_directory",
+    "make_private",
     "move_directory",
     "new_file",
     "new_private",
@@ -315,7 +316,10 @@ def write_again(fd: int, offset: int) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Create a private directory and its parents, durably; an existing one must be trustworthy."""
+    """Create a private directory and its parents, durably; an existing one must be trustworthy.
+
+    Its parents are private as well: whoever can write to one could exchange the directory.
+    """
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -325,7 +329,7 @@ def make_directory(path: str) -> None:
         # The process that made it may have been killed before its name was on the disk.
     except FileNotFoundError:
         try:
-            _make_parent(os.path.dirname(path))
+            make_private(os.path.dirname(path))
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, 0o700)
         except FileNotFoundError as error:  # as in /proc, although the parent exists
@@ -337,12 +341,13 @@ def make_directory(path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def _make_parent(path: str) -> None:
+def make_private(path: str) -> None:
+    """Create a directory and its parents for the user alone; existing ones stay as they are."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
-        _make_parent(parent)
+        make_private(parent)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path)
+        os.mkdir(path, 0o700)
         sync_directory(parent)
 
 

@@ -8,7 +8,7 @@ import secrets
 import stat
 
 from trax.errors import UntrustedError, UsageError
-from trax.storage.filesystem import open_trusted, write_private
+from trax.storage.filesystem import make_private, open_trusted, write_private
 from trax.storage.signing import Key
 
 __all__ = ["default_path", "draw_key", "find_key", "make_key"]
@@ -125,6 +125,6 @@ def make_key(path: str) -> Key:
     """
     path = os.path.abspath(path)
     text = draw_key()
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_private(os.path.dirname(path))
     write_private(path, f"{text}\n")
     return _parse(text, path)

@@ -24,7 +24,7 @@ import time
 import weakref
 from typing import Any
 
-from trax.errors import LockedError, UntrustedError
+from trax.errors import LockedError, UntrustedError, one_line
 from trax.storage.filesystem import check_alone, leads_to, open_trusted
 from trax.storage.process import in_child, process
 
@@ -163,7 +163,11 @@ def _read_note(fd: int) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         note = json.loads(os.pread(fd, _LONGEST_NOTE, 0))
         if isinstance(note, dict):
-            return {key: value for key, value in note.items() if isinstance(value, (str, int))}
+            return {
+                key: one_line(value) if isinstance(value, str) else value
+                for key, value in note.items()
+                if isinstance(value, (str, int))
+            }
     return {}
 
 

@@ -239,13 +239,14 @@ class Store:
 
     def _prepare(self) -> None:
         make_directory(self.path)
+        if not os.listdir(self.path):  # else others may have files there that belong in git
+            with (
+                contextlib.suppress(FileExistsError),
+                new_private(os.path.join(self.path, ".gitignore")) as file,
+            ):
+                file.write("*\n")
         for part in ("locks", "runs"):
             make_directory(os.path.join(self.path, part))
-        with (
-            contextlib.suppress(FileExistsError),
-            new_private(os.path.join(self.path, ".gitignore")) as file,
-        ):
-            file.write("*\n")
 
 
 def _check_link(path: str) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from trax.engine.async_driver import AsyncRun
 from trax.engine.sync_driver import Run
 from trax.errors import UsageError
+from trax.testing.fresh import FreshProcesses
 from trax.testing.recording import Recorder
-from trax.testing.trials import Crash, Story, Trials, crashes, kills
+from trax.testing.trials import Crash, Outcome, Story, Trials, crashes, kills
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
 
+_in_turn = threading.RLock()  # a check changes the current directory, and more of the process
+
+_LEAST_SECONDS = 60  # that one may take, and
+_TIMES = 20  # as many times as long as an uninterrupted run more
 _ONCE = 0.9  # the fraction of power cuts that are not followed by another one
 
 
@@ -49,9 +57,12 @@ def check_resume(
     Every increment and every state must be the same as in the uninterrupted run, to the last bit.
     So must the result, the files that it writes and the next numbers of its RNGs.
 
-    All runs are in this process, in temporary directories; one of these is the current directory
-    while the loop runs. The store of the loop is not touched. So the loop must end, and soon, since
-    it is run about as often as it has steps. And it must write to relative paths.
+    After a few of the steps it is also killed in one new process and resumed in another, both
+    forked from this one before its first run: there classes and modules have the variables that
+    they have now. All other runs are in this process. All runs are in temporary directories, and
+    one of these is the current directory while the loop runs; so checks in several threads take
+    turns. The store of the loop is not touched. So the loop must end, and soon, since it is run
+    about as often as it has steps. And it must write to relative paths.
 
     Parameters
     ----------
@@ -108,8 +119,15 @@ def check_resume(
     increment 2: live 3, resumed 2
     ...
     """
-    trials = _trials(run, limit, seed, prepare, ignore)
-    steps = trials.reference().last
+    with _trials(run, limit, seed, prepare, ignore) as trials:
+        return _check_resume(trials, limit)
+
+
+def _check_resume(trials: Trials, limit: int | None) -> Checked:
+    with _fresh_processes(trials) as fresh:
+        steps = trials.reference().last
+        if fresh is not None and steps > 1:
+            _check_in_fresh_processes(trials, fresh)
     done = 0
     for how, options in (
         ("killed after step {}", {}),
@@ -118,9 +136,8 @@ def check_resume(
         recorder = trials.record(**options)
         for crash in kills(recorder, limit, trials.rng):
             handed_out = crash.promise.handed_out
-            least = handed_out if trials.is_logged else crash.promise.durable
             text = f"{how.format(handed_out)} ({_where(crash, recorder.begun)})"
-            trials.resume(crash, Story(text, least, handed_out + 1), "first")
+            trials.resume(crash, _killed(trials, crash, text), "first")
             done += 1
     stops = list(range(1, steps + 1))
     if limit is not None and limit < steps:
@@ -185,7 +202,11 @@ def check_power_cut(
     >>> check_power_cut(squares(below=3), limit=20).steps
     3
     """
-    trials = _trials(run, limit, seed, prepare, ignore)
+    with _trials(run, limit, seed, prepare, ignore) as trials:
+        return _check_power_cut(trials, limit)
+
+
+def _check_power_cut(trials: Trials, limit: int | None) -> Checked:
     steps = trials.reference().last
     recorder = trials.record()
     done = 0
@@ -206,17 +227,65 @@ def check_power_cut(
     return Checked(steps, done)
 
 
+@contextlib.contextmanager
 def _trials(
     run: Run[Any, Any, Any] | AsyncRun[Any, Any],
     limit: int | None,
     seed: int,
     prepare: Callable[[], object] | None,
     ignore: Iterable[str],
-) -> Trials:
+) -> Iterator[Trials]:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise UsageError(f"limit must be a positive whole number, or None for all, not {limit!r}")
     patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    return Trials(run, prepare, patterns, seed)
+    with _in_turn:
+        yield Trials(run, prepare, patterns, seed)
+
+
+def _fresh_processes(trials: Trials) -> contextlib.AbstractContextManager[FreshProcesses | None]:
+    if not hasattr(os, "fork"):
+        return contextlib.nullcontext()
+
+    def work(expected: Outcome, killed: tuple[Crash, Story] | None) -> list[tuple[Crash, Story]]:
+        trials.expected = expected
+        if killed is None:
+            return [*_kills_at_a_few_steps(trials, trials.record())]
+        trials.resume(*killed, "first")
+        return []
+
+    return FreshProcesses(work)
+
+
+def _check_in_fresh_processes(trials: Trials, fresh: FreshProcesses) -> None:
+    """Kill the loop in one new process, and resume it in others.
+
+    A loop that cannot run in a forked process, as on a GPU, or differs from run to run, is left to
+    the trials in this one.
+    """
+    assert trials.expected is not None
+    seconds = _LEAST_SECONDS + int(_TIMES * trials.expected.seconds)
+    recorded = fresh.ask(seconds, trials.expected, None)
+    for killed in recorded.value or () if recorded else ():
+        answer = fresh.ask(seconds, trials.expected, killed)
+        if answer is not None and answer.error:
+            raise AssertionError(answer.error)
+
+
+def _kills_at_a_few_steps(trials: Trials, recorder: Recorder) -> Iterator[tuple[Crash, Story]]:
+    assert trials.expected is not None
+    last = trials.expected.last
+    by_step = {crash.promise.handed_out: crash for crash in kills(recorder, None, trials.rng)}
+    for step in sorted({1, last // 2, last - 1}):
+        crash = by_step[step]
+        where = _where(crash, recorder.begun)
+        text = f"killed after step {step} ({where}), and resumed in a new process"
+        yield crash, _killed(trials, crash, text)
+
+
+def _killed(trials: Trials, crash: Crash, text: str) -> Story:
+    handed_out = crash.promise.handed_out
+    least = handed_out if trials.is_logged else crash.promise.durable
+    return Story(text, least, handed_out + 1)
 
 
 def _cut_again(trials: Trials, recorder: Recorder, story: Story) -> int:

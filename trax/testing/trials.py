@@ -17,6 +17,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,8 +59,9 @@ STATE = (
 )
 LATER = (
     "So the loop depends on something outside of the stored state. Possible causes: a local "
-    "variable that is kept from one step to the next; a global variable; an RNG that trax does not "
-    "know; the time; a part of the state that __getstate__ leaves out."
+    "variable that is kept from one step to the next; a variable of a module or a class; an object "
+    "that is compared by `is`; an RNG that trax does not know; the time; a part of the state that "
+    "__getstate__ leaves out."
 )
 OUTPUT = (
     "Write to the file with trax.open(), which removes the output of an interrupted step.\n"
@@ -84,7 +86,10 @@ class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
 
 @dataclass
 class Outcome:
-    """The increments and states of a run by step, its first and last step, and its end."""
+    """The increments and states of a run by step, its first and last step, and its end.
+
+    Of the reference also the warnings of trax, and the time that it took.
+    """
 
     begun: int = 0
     last: int = 0
@@ -93,6 +98,8 @@ class Outcome:
     result: bytes = b""
     files: Image = field(default_factory=dict)
     positions: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 class Promise(NamedTuple):
@@ -164,7 +171,6 @@ class Trials:
             import_for("numpy.random")  # numpy imports that only when it is used
         self._rngs = [(watched, watched.parts()) for watched in _outer_rngs(self._call).values()]
         self._warnings: list[str] = []  # of the present run, or the last one
-        self._reference_warnings: list[str] = []
         self._ticks: list[Callable[[], None]] = []
         self._has_outputs = False
 
@@ -174,11 +180,13 @@ class Trials:
         """Run the loop uninterrupted, as the reference for later runs."""
         with _directory() as directory, self._process(directory, "first"):
             try:
+                begun = time.monotonic()
                 self.expected = self._play()
+                self.expected.seconds = time.monotonic() - begun
             except FileNotFoundError as error:
                 error.add_note(ELSEWHERE)
                 raise
-        self._reference_warnings = self._warnings
+        self.expected.warnings = self._warnings
         return self.expected
 
     @property
@@ -404,7 +412,8 @@ class Trials:
             found = f"the loop ended with {type(error).__name__}: {error}"
         lines = [f"{self.name} does not resume exactly: {story.text}.", found]
         lines += [advice] if advice else []
-        warnings = dict.fromkeys([*self._reference_warnings, *self._warnings])
+        before = self.expected.warnings if self.expected is not None else []
+        warnings = dict.fromkeys([*before, *self._warnings])
         lines += [f"trax warned: {line}" for line in warnings]
         if image is not None:
             kept = tempfile.mkdtemp(prefix="trax-crash-")

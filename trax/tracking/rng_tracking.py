@@ -338,7 +338,6 @@ class RngTracking:
         self.inner = bool(wanted)
 
 
-
 def _changed(recovery: RunReader) -> set[Key]:
     """Return the keys of everything that has changed since the run began."""
     part = recovery.checkpoint.parts.get("context") if recovery.checkpoint else None

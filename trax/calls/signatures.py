@@ -1,0 +1,22 @@
+"""Signatures of functions, also of those with annotations that are not defined at run time."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["signature"]
+
+
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a function, as `inspect.signature` does."""
+    # Python 3.14 evaluates annotations only when somebody asks for them, and raises where they name
+    # something that only type checkers import.
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        forward = annotationlib.Format.FORWARDREF
+        return inspect.signature(function, annotation_format=forward)
+    return inspect.signature(function)
