@@ -197,9 +197,9 @@ class Session:
             encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
             has_names = GLOBAL in encoded
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
-            encoded, has_names = encode(increment, "increment", self._names), True
+            encoded, has_names = b"", True
         if has_names:
-            self._proof.prove(increment, encoded, "increment", self._since.step + 1)
+            encoded = self._encode(increment, encoded)
         if is_due:  # now and then suffices: an import takes longer than that
             self._tracking.notice_imports()
             if begun >= self._hold.check_at:
@@ -235,6 +235,16 @@ class Session:
             if due or self._preflight.checks_left:
                 self._do(due)
         return state
+
+    def _encode(self, increment: Any, plain: bytes | Encoded) -> bytes | Encoded:
+        """Encode an increment with objects of classes; `plain` is its plain pickle, if any."""
+        encoded = plain
+        if self._mode.replaces_state:  # it is not folded, and its identities are the state's
+            encoded = self._tracking.encode_state(increment)
+        elif not plain:
+            encoded = encode(increment, "increment", self._names)
+        self._proof.prove(increment, encoded, "increment", self._since.step + 1)
+        return encoded
 
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it is not stored
         """Count one increment; the loop changes the state itself, in the same object."""
