@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import run_script
 
 from trax.comparing import (
     IDENTITY,
@@ -520,3 +521,30 @@ def test_a_comparison_ends_when_its_time_is_over() -> None:
     two = [*one[:-1], ["other"]]
     assert [*differences(one, two, "x", seconds=-1.0)] == []
     assert len([*differences(one, two, "x", seconds=60.0)]) == 1
+
+
+AGAIN = """
+from trax.comparing import difference
+
+def define():
+    class World:
+        def __init__(self, x):
+            self.x = x
+    World.__qualname__ = "World"
+    return World
+
+World = define()
+old = World(1)
+World = define()
+print(difference(old, World(1), "state"))
+print(difference(old, World(2), "state"))
+print(difference(World(1), old, "state"))
+"""
+
+
+def test_objects_of_a_class_that_was_defined_again_are_compared_by_their_content() -> None:
+    """Their copies are objects of the newer class."""
+    same, other, back = run_script(AGAIN).stdout.splitlines()
+    assert same == ""
+    assert other == "state.x: live 1, resumed 2"
+    assert back.startswith("state: live <")

@@ -27,6 +27,7 @@ import cloudpickle
 
 from trax.calls.bytecode import content
 from trax.storage.codec import PROTOCOL
+from trax.storage.definitions import by_name
 
 __all__ = [
     "ABSENT",
@@ -238,7 +239,7 @@ class _Comparison:
     def _compare(self, one: Any, two: Any, path: _Path) -> _Parts | None:
         """Return the parts that remain to be compared; None if the two objects are the same."""
         kind = type(one)
-        if kind is not type(two):
+        if kind is not type(two) and by_name(kind) is not type(two):  # it was not defined again
             return self._differ(one, two, path)
         if kind in _ATOMS:
             return None if one == two else self._differ(one, two, path)
