@@ -530,7 +530,7 @@ class State(list):
         return list, (list(self),)
 
 
-@trax.resumable(create=State, replay_log=None)
+@trax.resumable(create=State, replay_log=None, every_steps=1000)
 async def loop(state):
     try:
         while True:
