@@ -161,7 +161,7 @@ def test_the_checkpoint_is_stored_before_the_increment_is_handed_out() -> None:
         stored.append(len(load_checkpoint("loop")))
 
     with pytest.raises(trax.Preempted):
-        drive(counting(2, terminate, "none")(), body)
+        drive(counting(2, terminate, "none", every_steps=1000)(), body)
     assert stored == [0, 0, 3]
 
 
@@ -179,7 +179,7 @@ def test_a_signal_in_the_callers_code_stops_the_loop_before_its_next_step() -> N
     """What was computed and not handed to a checkpoint goes into one."""
     steps: list[int] = []
 
-    @trax.resumable(create=list, replay_log=None, name="loop")
+    @trax.resumable(create=list, replay_log=None, every_steps=1000, name="loop")
     def loop(state: list[int]) -> Iterator[int]:
         for i in trax.steps(10):
             steps.append(i)

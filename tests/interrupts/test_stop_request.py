@@ -65,7 +65,7 @@ def test_a_checkpoint_that_fails_does_not_keep_the_loop_from_stopping(
         caplog.at_level("INFO", "trax"),
         pytest.raises(trax.Preempted),
     ):
-        counting(2, refuse, mode)().result()
+        counting(2, refuse, mode, every_steps=1000)().result()
     assert "could not be stored" in caplog.text
     assert says in caplog.text
     run = counting(-1, nothing, mode)()

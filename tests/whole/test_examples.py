@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 import time
@@ -94,7 +95,7 @@ def test_an_example_that_is_killed_ends_as_if_it_never_had_been(
     assert last.returncode == 0, errors
     assert output == expected, f"seed {seed}"
     if begun and example != "trax_basics.py":
-        assert " resumed at step " in errors or " is done" in errors, errors
+        assert re.search(" resumed at step | is done|no step was stored yet", errors), errors
     for table in calm.glob("*.csv"):
         assert (storm / table.name).read_bytes() == table.read_bytes()
     for picture in calm.glob("*.png"):
