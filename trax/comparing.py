@@ -13,7 +13,6 @@ pickled: an object that is no builtin container is taken apart by its ``__reduce
 from __future__ import annotations
 
 import pickle
-import reprlib
 import struct
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any, Final, NamedTuple
 import cloudpickle
 
 from trax.calls.bytecode import content
+from trax.display import show
 from trax.storage.codec import PROTOCOL
 from trax.storage.definitions import by_name
 
@@ -43,7 +43,6 @@ __all__ = [
     "is_value",
     "outline",
     "owner",
-    "show",
 ]
 
 VALUE: Final = "value"  # the parts are not equal
@@ -565,15 +564,3 @@ def outline(value: Any, depth: int = _DEPTH) -> str:
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
             parts = ()
     return f"{name}({', '.join(outline(part, depth - 1) for part in parts)})"
-
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
-
-
-def show(value: Any) -> str:
-    """Return a short text for an object."""
-    try:
-        return _short.repr(value)
-    except Exception:  # noqa: BLE001  # a __repr__ may raise anything; that of a long int does
-        return object.__repr__(value)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trax.comparing import freeze, frozen_difference, is_value, owner, show
+from trax.comparing import freeze, frozen_difference, is_value, owner
+from trax.display import show
 from trax.engine.fidelity import Attributes
 from trax.tracking.rng_state import rng_types
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
+from trax.display import show
+
 __all__ = ["SECONDS", "find_culprit", "find_part", "kind_of"]
 
 SECONDS = 1.0
@@ -109,8 +111,8 @@ def _text(path: str, steps: list[str]) -> str:
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(obj, dict):
-        yield from ((f"[{_key(key)}]", value) for key, value in obj.items())
-        yield from ((f" key {_key(key)}", key) for key in obj)
+        yield from ((f"[{show(key, _KEY)}]", value) for key, value in obj.items())
+        yield from ((f" key {show(key, _KEY)}", key) for key in obj)
     elif isinstance(obj, (list, tuple, set, frozenset)):
         yield from ((f"[{index}]", value) for index, value in enumerate(obj))
     elif isinstance(obj, FunctionType):
@@ -124,11 +126,3 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
             for name in (slots,) if isinstance(slots, str) else slots:
                 if hasattr(obj, name):
                     yield f".{name}", getattr(obj, name)
-
-
-def _key(key: Any) -> str:
-    try:
-        text = repr(key)
-    except Exception:  # noqa: BLE001  # a __repr__ may raise anything
-        text = object.__repr__(key)
-    return text if len(text) <= _KEY else f"{text[: _KEY // 2]}...{text[-_KEY // 2 :]}"
