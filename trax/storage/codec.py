@@ -33,6 +33,7 @@ from trax.storage.unpickler import Finder, Names
 __all__ = [
     "PROTOCOL",
     "Encoded",
+    "Limited",
     "Names",
     "decode",
     "decode_finding",
@@ -121,7 +122,7 @@ def _is_copy(reduced: Any) -> bool:
 
 def _copy_code(definition: Any) -> bytes:
     """Return a pickle of the code of a class or a function; nothing if there is no such pickle."""
-    file = _Limited(_LARGE_CODE)
+    file = Limited(_LARGE_CODE)
     try:
         _Pickler(file, None, None).dump(definition)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
@@ -129,7 +130,7 @@ def _copy_code(definition: Any) -> bytes:
     return file.getvalue()
 
 
-class _Limited(io.BytesIO):
+class Limited(io.BytesIO):
     """A file that refuses to become large."""
 
     def __init__(self, size: int) -> None:
