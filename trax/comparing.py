@@ -27,7 +27,7 @@ import cloudpickle
 from trax.calls.bytecode import content
 from trax.display import show
 from trax.storage.codec import PROTOCOL
-from trax.storage.definitions import by_name
+from trax.storage.definitions import by_name, full_name
 
 __all__ = [
     "ABSENT",
@@ -542,7 +542,7 @@ def outline(value: Any, depth: int = _DEPTH) -> str:
     different objects can have the same outline.
     """
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = full_name(kind)
     if kind is int:
         return hex(value)
     if kind in (float, complex):  # NaNs can differ in their bits alone

@@ -22,7 +22,7 @@ import cloudpickle
 
 from trax.errors import CodecError
 from trax.storage.array_memory import Blocks
-from trax.storage.culprit import SECONDS, find_culprit, find_part, kind_of
+from trax.storage.culprit import SECONDS, find_culprit, find_part
 from trax.storage.deep_pickler import DeepPickler, TooDeep
 from trax.storage.definitions import by_name, full_name, present
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
@@ -268,7 +268,7 @@ def _dump_by_value(
         path, part, cause = find_culprit(obj, label, error, fault)
         advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
         raise CodecError(
-            f"{path} ({kind_of(part)}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
+            f"{path} ({full_name(type(part))}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
         ) from cause
 
 
@@ -305,7 +305,7 @@ def find_unloadable(
 
     path, part, cause = find_culprit(obj, label, error, fault)
     why = cause.__cause__ if cause is error and cause.__cause__ else cause
-    return f"{path} ({kind_of(part)})", f"{type(why).__name__}: {why}".rstrip(".")
+    return f"{path} ({full_name(type(part))})", f"{type(why).__name__}: {why}".rstrip(".")
 
 
 class _TimeIsUp(Exception):  # noqa: N818  # it is no error

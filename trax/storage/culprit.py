@@ -13,7 +13,7 @@ from typing import Any
 
 from trax.display import show
 
-__all__ = ["SECONDS", "find_culprit", "find_part", "kind_of"]
+__all__ = ["SECONDS", "find_culprit", "find_part"]
 
 SECONDS = 1.0
 _SHOWN = 8  # steps of a path
@@ -95,11 +95,6 @@ def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[st
                     following.append(((*steps, step), part))
         level = following
     return None
-
-
-def kind_of(obj: Any) -> str:
-    """Return the full name of the type of an object."""
-    return f"{type(obj).__module__}.{type(obj).__qualname__}"
 
 
 def _text(path: str, steps: list[str]) -> str:
