@@ -164,8 +164,8 @@ def difference(
     >>> difference([row, row], [[0], [0]], "rows", identity=True)
     'rows[0] and rows[1]: live one object, resumed two'
     """
-    comparison = _Comparison(sides, identity=identity)
-    return next((found.line for found in comparison.run(one, two, where)), "")
+    found = differences(one, two, where, sides=sides, identity=identity)
+    return next((each.line for each in found), "")
 
 
 def differences(
@@ -207,8 +207,8 @@ class _Comparison:
         sides: tuple[str, str],
         *,
         identity: bool,
-        ignored: tuple[type, ...] = (),
-        visitor: Visitor = _VISITOR,
+        ignored: tuple[type, ...],
+        visitor: Visitor,
     ) -> None:
         self._sides = sides
         self._met: dict[tuple[int, int], tuple[Any, Any]] = {}
@@ -216,9 +216,7 @@ class _Comparison:
         self._ignored = ignored
         self._visitor = visitor
 
-    def run(
-        self, one: Any, two: Any, where: str, until: float = float("inf")
-    ) -> Iterator[Difference]:
+    def run(self, one: Any, two: Any, where: str, until: float) -> Iterator[Difference]:
         stack: list[_Parts] = [iter([(one, two, (None, where, "", None))])]
         left = _PACE
         while stack:
