@@ -283,22 +283,19 @@ def _failure(end: float, obj: Any) -> Exception | None:
     return None
 
 
-def find_unloadable(
-    obj: Any, label: str, error: CodecError, names: Names | None = None
-) -> tuple[str, str]:
+def find_unloadable(obj: Any, label: str, error: CodecError, names: Names) -> tuple[str, str]:
     """Return the path of the smallest part that does not load again, with its type; and why."""
     end = time.monotonic() + SECONDS
-    known = names or Names()
 
     def fault(part: Any) -> Exception | None:
         if time.monotonic() > end:
             return None
         try:
-            encoded = encode(part, label, known)
+            encoded = encode(part, label, names)
         except CodecError:
             return None
         try:
-            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, known).load()
+            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, names).load()
         except Exception as failure:  # noqa: BLE001  # a __setstate__ may raise anything
             return failure
         return None
