@@ -13,7 +13,6 @@ pickled: an object that is no builtin container is taken apart by its ``__reduce
 from __future__ import annotations
 
 import pickle
-import reprlib
 import struct
 import sys
 import time
@@ -26,8 +25,9 @@ from typing import Any, Final, NamedTuple
 import cloudpickle
 
 from trax.calls.bytecode import content
+from trax.display import show
 from trax.storage.codec import PROTOCOL
-from trax.storage.definitions import by_name
+from trax.storage.definitions import by_name, full_name
 
 __all__ = [
     "ABSENT",
@@ -43,7 +43,6 @@ __all__ = [
     "is_value",
     "outline",
     "owner",
-    "show",
 ]
 
 VALUE: Final = "value"  # the parts are not equal
@@ -165,8 +164,8 @@ def difference(
     >>> difference([row, row], [[0], [0]], "rows", identity=True)
     'rows[0] and rows[1]: live one object, resumed two'
     """
-    comparison = _Comparison(sides, identity=identity)
-    return next((found.line for found in comparison.run(one, two, where)), "")
+    found = differences(one, two, where, sides=sides, identity=identity)
+    return next((each.line for each in found), "")
 
 
 def differences(
@@ -208,8 +207,8 @@ class _Comparison:
         sides: tuple[str, str],
         *,
         identity: bool,
-        ignored: tuple[type, ...] = (),
-        visitor: Visitor = _VISITOR,
+        ignored: tuple[type, ...],
+        visitor: Visitor,
     ) -> None:
         self._sides = sides
         self._met: dict[tuple[int, int], tuple[Any, Any]] = {}
@@ -217,9 +216,7 @@ class _Comparison:
         self._ignored = ignored
         self._visitor = visitor
 
-    def run(
-        self, one: Any, two: Any, where: str, until: float = float("inf")
-    ) -> Iterator[Difference]:
+    def run(self, one: Any, two: Any, where: str, until: float) -> Iterator[Difference]:
         stack: list[_Parts] = [iter([(one, two, (None, where, "", None))])]
         left = _PACE
         while stack:
@@ -543,7 +540,7 @@ def outline(value: Any, depth: int = _DEPTH) -> str:
     different objects can have the same outline.
     """
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = full_name(kind)
     if kind is int:
         return hex(value)
     if kind in (float, complex):  # NaNs can differ in their bits alone
@@ -565,15 +562,3 @@ def outline(value: Any, depth: int = _DEPTH) -> str:
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
             parts = ()
     return f"{name}({', '.join(outline(part, depth - 1) for part in parts)})"
-
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
-
-
-def show(value: Any) -> str:
-    """Return a short text for an object."""
-    try:
-        return _short.repr(value)
-    except Exception:  # noqa: BLE001  # a __repr__ may raise anything; that of a long int does
-        return object.__repr__(value)

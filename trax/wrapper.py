@@ -141,9 +141,7 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
-        if instance is not None and not inspect.ismethod(
-            wrapped
-        ):  # it was called through its class
+        if instance is not None and not inspect.ismethod(wrapped):  # called through its class
             wrapped = MethodType(plain, instance)
         if function is plain and not owners:
             _check_outermost(plain, instance, args)

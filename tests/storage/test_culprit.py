@@ -50,7 +50,7 @@ def test_a_long_key_is_shortened_and_a_key_without_text_is_no_error() -> None:
     assert found is not None
     assert len(found[0]) < 250
     assert "aaa...aaa" in found[0]
-    assert "Mute object" in found[0]
+    assert "Mute instance" in found[0]
 
 
 def test_the_nearest_part_is_found() -> None:

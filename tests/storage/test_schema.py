@@ -57,7 +57,7 @@ def test_a_checkpoint_whose_header_makes_no_sense_is_as_a_damaged_one(key: str, 
     content = with_fields("checkpoint", files[NEW_CHECKPOINT], {key: value})
     recovery = RunReader(MemoryDirectory(changed(files, NEW_CHECKPOINT, content)), NAME)
     assert (recovery.base, [str(name) for name in recovery.broken]) == (2, [NEW_CHECKPOINT])
-    assert key in recovery.broken[FileName("checkpoint", 3)]
+    assert key in str(recovery.broken[FileName("checkpoint", 3)])
 
 
 def with_fields(kind: str, content: bytes, new: dict[str, Any], without: str = "") -> bytes:

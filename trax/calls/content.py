@@ -19,7 +19,7 @@ PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 FORMAT = 2
 
 # Contents of different versions cannot be compared.
-CONTENT_VERSION = f"1.{version_of(digest_value(None, {}))}"
+CONTENT_VERSION = f"1.{version_of(digest_value(None))}"
 
 _NUMERIC = "biufcSUmM"  # kinds of NumPy's types whose memory is their content
 
@@ -62,7 +62,7 @@ class Contents:
         if kind not in self._is_stable:
             self._is_stable[kind] = _has_stable_digest(item)
         if self._is_stable[kind]:
-            return _join("object", [digest_value(item, {}).encode()])
+            return _join("object", [digest_value(item).encode()])
         if isinstance(item, Sequence):  # such as a row of sqlite3
             return _join(f"sequence {kind.__qualname__}", map(self._of, item))
         raise TypeError("it cannot be taken apart")
@@ -72,7 +72,7 @@ def _has_stable_digest(item: Any) -> bool:
     """Return whether a copy has the same digest, so that it depends on no address."""
     try:
         copy = pickle.loads(pickle.dumps(item, 5))
-        return digest_value(copy, {}) == digest_value(item, {})
+        return digest_value(copy) == digest_value(item)
     except Exception:  # noqa: BLE001  # pickling calls code of the user's
         return False
 

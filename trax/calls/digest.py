@@ -75,36 +75,27 @@ class Digester:
         self.has_functions |= found.kind == "function"
         if found.python:
             self.version = f"{VERSION} of Python {found.python}"
-        origin, attributes, items, pairs = (
-            found.origin,
-            found.attributes,
-            found.items,
-            found.pairs,
-        )
-        sizes = f"{len(origin)},{len(attributes)},{len(items)},{len(pairs)}"
+        sizes = f"{len(found.origin)},{len(found.attributes)},{len(found.items)},{len(found.pairs)}"
         update(f"{found.kind}:{sizes};".encode())
         inside = (*above, id(value))
-        for part in origin:
+        for part in found.origin:
             self._feed(update, part, inside)
-        for name in sorted(attributes):
+        for name in sorted(found.attributes):
             self._feed(update, name, inside)
-            self._feed(update, attributes[name], inside)
+            self._feed(update, found.attributes[name], inside)
         if found.kind == "set":
-            self._feed(update, self.digest_unordered(items, inside), inside)
+            self._feed(update, self.digest_unordered(found.items, inside), inside)
             return
-        for part in items:
+        for part in found.items:
             self._feed(update, part, inside)
-        for key, part in pairs:
+        for key, part in found.pairs:
             self._feed(update, key, inside)
             self._feed(update, part, inside)
 
 
-def digest_value(value: Any, names: Mapping[str, str]) -> str:
-    """Return the digest of a value, without its version; errors of its pickling are passed on.
-
-    `names` is that of `Digester`.
-    """
-    return Digester(names).digest(value)
+def digest_value(value: Any) -> str:
+    """Return the digest of a value, without its version; errors of its pickling are passed on."""
+    return Digester({}).digest(value)
 
 
 def version_of(digest: str) -> str:

@@ -24,6 +24,7 @@ from uuid import UUID
 from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
 from trax.storage.unpickler import present_name
+from trax.tracking.references import closure
 from trax.tracking.rng_state import canonical, seed_of
 
 __all__ = ["LEAVES", "Structure", "take_apart"]
@@ -153,12 +154,7 @@ def _take_function(
     syntax = syntax_of(code) if by_source else None
     module = present_name(function.__module__ or "", names)
     defaults = [function.__defaults__, function.__kwdefaults__]
-    variables = {}
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            variables[name] = cell.cell_contents
-        except ValueError:  # it has no value yet
-            continue
+    variables = closure(function)
     if syntax is None:
         origin = [module, _PYTHON, repr(content(code)), *defaults]
         return Structure("function", origin, variables, python=_PYTHON)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import logging
@@ -11,13 +10,14 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outline
 from trax.storage.codec import PROTOCOL
+from trax.tracking.references import attributes
 
-__all__ = ["LESS", "ORDER", "Attributes", "flaws", "is_cache", "lost"]
+__all__ = ["LESS", "ORDER", "flaws", "is_cache", "lost"]
 
 LESS: Final = "less"  # an attribute is missing in the copy, or empty
 ORDER: Final = "order"  # a set iterates otherwise
@@ -131,11 +131,11 @@ def lost(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]]:
     kind = type(one)
     if kind in _PLAIN or isinstance(one, (type, ModuleType)):
         return
-    mine, its = Attributes(one), Attributes(two)
-    for name, value in mine.items():
+    its = dict(attributes(two, builtin=False))
+    for name, value in attributes(one, builtin=False):
         other = its.get(name, ABSENT)
         if other is not value and not is_cache(kind, name) and _is_less(name, value, other):
-            is_slot = name not in mine.named
+            is_slot = name not in getattr(one, "__dict__", ())
             if not (is_slot and name.startswith("_")) and not _is_resource(value):
                 yield name, value, other
 
@@ -176,24 +176,3 @@ def is_cache(kind: type, name: str) -> bool:
     if any(word in name.lower() for word in _CACHES):
         return True
     return isinstance(getattr(kind, name, None), functools.cached_property)
-
-
-class Attributes(dict[str, Any]):
-    """The attributes of an object: those in its ``__dict__`` are also `named`, the rest are slots.
-
-    Attributes
-    ----------
-    named : dict of str to object
-        The attributes that are not slots.
-    """
-
-    def __init__(self, value: Any) -> None:
-        named = getattr(value, "__dict__", None)
-        self.named: dict[str, Any] = dict(named) if isinstance(named, dict) else {}
-        super().__init__(self.named)
-        for kind in type(value).__mro__:
-            if "__slots__" in kind.__dict__:
-                for name, member in kind.__dict__.items():
-                    if type(member) is MemberDescriptorType:
-                        with contextlib.suppress(AttributeError):  # not set
-                            self[name] = member.__get__(value)

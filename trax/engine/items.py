@@ -9,7 +9,6 @@ item before, so it covers all of its items and their order.
 
 from __future__ import annotations
 
-import reprlib
 import struct
 from bisect import bisect_right
 from collections import deque
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from xxhash import xxh3_64_intdigest
 
 from trax.calls.content import CONTENT_VERSION, FORMAT, PLAIN, Contents
+from trax.display import show
 from trax.errors import ArgumentsChangedError, UsageError
 from trax.storage.context import Key, Kind, entry_head
 
@@ -37,6 +37,7 @@ _DONE = struct.Struct("<QQ")  # the number of done items, the digest of their la
 _PACKED = Key(Kind.ITEMS, CONTENT_VERSION)  # in a checkpoint: that number, and all digests
 _RNGS = Key(Kind.ITEMS, f"{CONTENT_VERSION} rngs")  # positions at the beginning of the source
 _VIEWS = [type({}.keys()), type({}.values()), type({}.items())]
+_SHOWN = 30  # characters of an item
 _FIXED: set[type] = {list, tuple, range, str, bytes, dict, *_VIEWS}
 
 _WAYS_ON = (
@@ -233,12 +234,8 @@ class Items:
     def _changed(self, begin: int, end: int, item: Any) -> ArgumentsChangedError:
         which = f"items[{begin}:{end}] of {self._run!r} are others"
         if end == begin + 1:
-            which = f"items[{begin}] of {self._run!r} is {_repr.repr(item)}, and was another"
+            which = f"items[{begin}] of {self._run!r} is {show(item, _SHOWN)}, and was another"
         return ArgumentsChangedError(f"remaining() got other items: {which}\n{_WAYS_ON}")
-
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 30
 
 
 def _unpack(entries: Mapping[Key, bytes]) -> tuple[int, list[int]]:

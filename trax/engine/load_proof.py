@@ -16,7 +16,8 @@ from trax import notices
 from trax.comparing import difference
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, Names, decode, find_unloadable
-from trax.storage.culprit import find_part, kind_of
+from trax.storage.culprit import find_part
+from trax.storage.definitions import full_name
 from trax.storage.process import process
 
 __all__ = ["GLOBAL", "LoadProof"]
@@ -143,7 +144,7 @@ class LoadProof:
 def _difference(obj: Any, loaded: Any, label: str) -> str:
     """Return the difference of the types, or of the nearest exceptions in both objects."""
     if type(obj) is not type(loaded):
-        return f"now {kind_of(obj)}, loaded {kind_of(loaded)}"
+        return f"now {full_name(type(obj))}, loaded {full_name(type(loaded))}"
     ours, theirs = (find_part(one, label, _is_exception) for one in (obj, loaded))
     if ours is None or theirs is None:
         return ""

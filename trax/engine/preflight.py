@@ -116,13 +116,9 @@ class Preflight:
         return self._proofs.see_state(self._checkpointer.encode_for_proof(state))
 
     def check_step(self, state: Any) -> None:
-        """Compare the state of a step that is done with its copy, and check local variables."""
+        """Compare the state of a step that is done with its copy; check what is outside of it."""
         self._proofs.compare(state)
         self._proofs.report_found("forgotten", partial(self._receipt.forgotten, self.frame))
-        self.check_surroundings(state)
-
-    def check_surroundings(self, state: Any) -> None:
-        """Tell of RNGs and other objects outside of the state that a resumed loop makes again."""
         self.checks_left -= 1
         self._tracking.check_strays(self.frame, state)
         self._surroundings.check(self.frame, state)

@@ -135,7 +135,7 @@ def copied(encoded: Encoded) -> Encoded:
 def _kept(outer: OuterRngs | None) -> Iterator[list[str]]:
     """Undo the draws in a block from RNGs outside of the state; yield the names of these RNGs."""
     rngs = defaults() if outer is None else outer
-    before = [(name, tracked, tracked.parts()) for name, tracked in _tracked(rngs)]
+    before = [(name, tracked := track(rng), tracked.parts()) for name, rng in rngs]
     drawn: list[str] = []
     try:
         yield drawn
@@ -144,7 +144,3 @@ def _kept(outer: OuterRngs | None) -> Iterator[list[str]]:
             if tracked.parts() != parts:
                 put_back(name, tracked, parts)
                 drawn.append(name)
-
-
-def _tracked(rngs: Any) -> Iterator[tuple[str, Any]]:
-    yield from ((name, track(rng)) for name, rng in rngs)

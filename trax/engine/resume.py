@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -300,16 +299,13 @@ def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[
     """Return the differences between arguments, apart from renamed classes."""
     version = next(map(version_of, (one["digest"] for one in stored.values())), "")
     if version == FORMER_VERSION:
-        given = given | _only(given, call.describe_again(version=version, is_renamed=False))
+        again = call.describe_again(version=version, is_renamed=False)
+        given = given | {name: one for name, one in again.items() if name in given}
     found = differences(stored, given)
     if found and call.options.renames:
         others = differences(stored, call.describe_again(version=version, is_renamed=True))
         found = {name: lines for name, lines in found.items() if name in others}
     return found
-
-
-def _only(names: Collection[str], described: dict[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in described.items() if name in names}
 
 
 def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:

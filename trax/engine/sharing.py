@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trax.comparing import freeze, frozen_difference, is_value, owner, show
-from trax.engine.fidelity import Attributes
+from trax.comparing import freeze, frozen_difference, is_value, owner
+from trax.display import show
+from trax.tracking.references import attributes, closure
 from trax.tracking.rng_state import rng_types
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _is_landmark(value: Any) -> bool:
         return True
     if isinstance(value, _CLOSED) or kind.__eq__ is not object.__eq__ or callable(value):
         return False
-    return kind.__module__ != "builtins" and not Attributes(value) and hasattr(value, "__dict__")
+    if kind.__module__ == "builtins" or not hasattr(value, "__dict__"):
+        return False
+    return not attributes(value, builtin=False)
 
 
 def _key(value: Any) -> int:
@@ -116,20 +119,12 @@ def _variables(call: Call) -> Iterator[tuple[str, Any]]:
     for function in [inspect.unwrap(each) for each in functions if each is not None]:
         if not isinstance(function, FunctionType):
             continue
-        yield from _closure(function)
+        yield from closure(function).items()
         if id(function.__globals__) not in seen:
             seen.add(id(function.__globals__))
             for name, value in [*function.__globals__.items()]:
                 if not name.startswith("__"):
                     yield name, value
-
-
-def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # not set
-            continue
 
 
 def _mutable(root: tuple[str, Any], depth: int) -> Iterator[_Part]:
@@ -157,4 +152,4 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{number}]", part) for number, part in enumerate(value))
     elif isinstance(value, (set, frozenset)):
         yield from (("", part) for part in value)
-    yield from ((f".{name}", part) for name, part in Attributes(value).items())
+    yield from ((f".{name}", part) for name, part in attributes(value, builtin=False))

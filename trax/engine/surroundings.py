@@ -9,7 +9,6 @@ small, is compared; RNGs are left out, and so are variables that are named like 
 from __future__ import annotations
 
 import gc
-import io
 import itertools
 import pickle
 import re
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.comparing import frozen_difference
-from trax.storage.codec import PROTOCOL
+from trax.storage.codec import PROTOCOL, Limited
 from trax.storage.process import process
 from trax.tracking.references import references
 from trax.tracking.rng_state import is_rng
@@ -102,15 +101,6 @@ class Surroundings:
                 yield f"the local variable {name!r}", value
 
 
-class _Limited(io.BytesIO):
-    """A file that takes a limited number of bytes."""
-
-    def write(self, data: Any) -> int:
-        if self.tell() > _SIZE:
-            raise ValueError("too large")
-        return super().write(data)
-
-
 class _Freezer(pickle.Pickler):
     """Pickles values without their RNGs: `RngTracking` tells of those that are not stored."""
 
@@ -124,7 +114,7 @@ def _freeze(value: Any) -> bytes | None:
     """Return a pickle of a value without its RNGs; None if there is none, or it is large."""
     if type(value).__module__.partition(".")[0] == "trax":
         return None
-    file = _Limited()
+    file = Limited(_SIZE)
     try:
         _Freezer(file, PROTOCOL).dump(value)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trax.fsck.files import CheckpointFile
     from trax.fsck.prefix import Prefix
     from trax.fsck.scan import Scan
 
@@ -26,7 +25,7 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
     is_exact : bool
         Whether those are all, as far as the files tell.
     """
-    shift = _shift(prefix.base) if prefix.base else 0
+    shift = (prefix.base.shift or 0) if prefix.base else 0
     step = prefix.position.step + shift
     highest, newest = step, 0
     for checkpoint in scan.checkpoints.values():
@@ -36,8 +35,9 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
             newest = checkpoint.generation
     is_exact = False
     for number, log in scan.logs.items():
-        if number in scan.checkpoints:
-            shift = _shift(scan.checkpoints[number], shift)
+        base = scan.checkpoints.get(number)
+        if base is not None and base.shift is not None:
+            shift = base.shift
         reached = _start(scan, number) + log.count + log.salvaged + shift
         highest = max(highest, reached)
         is_exact = log.is_exact and reached == highest and _is_start_known(scan, number)
@@ -45,12 +45,6 @@ def count_lost(scan: Scan, prefix: Prefix) -> tuple[int, int, bool]:
     if prefix.base and prefix.base.meta.get("replay_log") == "none":
         is_exact = is_exact and newest == scan.newest
     return step, highest - step, is_exact
-
-
-def _shift(checkpoint: CheckpointFile, default: int = 0) -> int:
-    """Return the number of steps before a checkpoint that are not logged, if it gives one."""
-    shift = checkpoint.shift
-    return default if shift is None else shift
 
 
 def _is_start_known(scan: Scan, generation: int) -> bool:

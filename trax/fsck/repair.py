@@ -227,8 +227,9 @@ def _sound(directory: Directory, name: str, fits: Fits) -> Plan | None:
     if recovery is None or not (recovery.is_done or fits(recovery.context)):
         return None
     actions = [
-        f"{file} is damaged and is left to the next writer, which loses no step by it: {reason}"
-        for file, reason in recovery.broken.items()
+        f"{file} is damaged and is left to the next writer, which loses no step by it: {damage} "
+        f"(offset {damage.offset})"
+        for file, damage in recovery.broken.items()
     ]
     if recovery.torn:
         torn = recovery.torn

@@ -22,7 +22,7 @@ import cloudpickle
 
 from trax.errors import CodecError
 from trax.storage.array_memory import Blocks
-from trax.storage.culprit import SECONDS, find_culprit, find_part, kind_of
+from trax.storage.culprit import SECONDS, find_culprit, find_part
 from trax.storage.deep_pickler import DeepPickler, TooDeep
 from trax.storage.definitions import by_name, full_name, present
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
@@ -33,6 +33,7 @@ from trax.storage.unpickler import Finder, Names
 __all__ = [
     "PROTOCOL",
     "Encoded",
+    "Limited",
     "Names",
     "decode",
     "decode_finding",
@@ -121,7 +122,7 @@ def _is_copy(reduced: Any) -> bool:
 
 def _copy_code(definition: Any) -> bytes:
     """Return a pickle of the code of a class or a function; nothing if there is no such pickle."""
-    file = _Limited(_LARGE_CODE)
+    file = Limited(_LARGE_CODE)
     try:
         _Pickler(file, None, None).dump(definition)
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
@@ -129,7 +130,7 @@ def _copy_code(definition: Any) -> bytes:
     return file.getvalue()
 
 
-class _Limited(io.BytesIO):
+class Limited(io.BytesIO):
     """A file that refuses to become large."""
 
     def __init__(self, size: int) -> None:
@@ -267,7 +268,7 @@ def _dump_by_value(
         path, part, cause = find_culprit(obj, label, error, fault)
         advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
         raise CodecError(
-            f"{path} ({kind_of(part)}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
+            f"{path} ({full_name(type(part))}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
         ) from cause
 
 
@@ -282,29 +283,26 @@ def _failure(end: float, obj: Any) -> Exception | None:
     return None
 
 
-def find_unloadable(
-    obj: Any, label: str, error: CodecError, names: Names | None = None
-) -> tuple[str, str]:
+def find_unloadable(obj: Any, label: str, error: CodecError, names: Names) -> tuple[str, str]:
     """Return the path of the smallest part that does not load again, with its type; and why."""
     end = time.monotonic() + SECONDS
-    known = names or Names()
 
     def fault(part: Any) -> Exception | None:
         if time.monotonic() > end:
             return None
         try:
-            encoded = encode(part, label, known)
+            encoded = encode(part, label, names)
         except CodecError:
             return None
         try:
-            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, known).load()
+            _load_plainly(encoded) if encoded.kind == PICKLE else _finder(encoded, names).load()
         except Exception as failure:  # noqa: BLE001  # a __setstate__ may raise anything
             return failure
         return None
 
     path, part, cause = find_culprit(obj, label, error, fault)
     why = cause.__cause__ if cause is error and cause.__cause__ else cause
-    return f"{path} ({kind_of(part)})", f"{type(why).__name__}: {why}".rstrip(".")
+    return f"{path} ({full_name(type(part))})", f"{type(why).__name__}: {why}".rstrip(".")
 
 
 class _TimeIsUp(Exception):  # noqa: N818  # it is no error

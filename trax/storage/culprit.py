@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
-__all__ = ["SECONDS", "find_culprit", "find_part", "kind_of"]
+from trax.display import show
+
+__all__ = ["SECONDS", "find_culprit", "find_part"]
 
 SECONDS = 1.0
 _SHOWN = 8  # steps of a path
@@ -95,11 +97,6 @@ def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[st
     return None
 
 
-def kind_of(obj: Any) -> str:
-    """Return the full name of the type of an object."""
-    return f"{type(obj).__module__}.{type(obj).__qualname__}"
-
-
 def _text(path: str, steps: list[str]) -> str:
     if len(steps) > _SHOWN:
         half = _SHOWN // 2
@@ -109,8 +106,8 @@ def _text(path: str, steps: list[str]) -> str:
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(obj, dict):
-        yield from ((f"[{_key(key)}]", value) for key, value in obj.items())
-        yield from ((f" key {_key(key)}", key) for key in obj)
+        yield from ((f"[{show(key, _KEY)}]", value) for key, value in obj.items())
+        yield from ((f" key {show(key, _KEY)}", key) for key in obj)
     elif isinstance(obj, (list, tuple, set, frozenset)):
         yield from ((f"[{index}]", value) for index, value in enumerate(obj))
     elif isinstance(obj, FunctionType):
@@ -124,11 +121,3 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
             for name in (slots,) if isinstance(slots, str) else slots:
                 if hasattr(obj, name):
                     yield f".{name}", getattr(obj, name)
-
-
-def _key(key: Any) -> str:
-    try:
-        text = repr(key)
-    except Exception:  # noqa: BLE001  # a __repr__ may raise anything
-        text = object.__repr__(key)
-    return text if len(text) <= _KEY else f"{text[: _KEY // 2]}...{text[-_KEY // 2 :]}"

@@ -206,8 +206,7 @@ class LocalDirectory:
     def __init__(self, path: str, key: Key | None = None) -> None:
         self.path = path
         self.key = key
-        self._found = found = os.stat(path)
-        self._identity = found.st_dev, found.st_ino
+        self._found = os.stat(path)
 
     @property
     def boot(self) -> str:
@@ -254,7 +253,7 @@ class LocalDirectory:
         return leads_to(self.path, self._found)
 
     def _opened(self) -> _Opened:
-        return _Opened(self.path, self._identity)
+        return _Opened(self.path, self._found)
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -267,9 +266,9 @@ class _Opened:
     others can write to a directory above.
     """
 
-    def __init__(self, path: str, identity: tuple[int, int]) -> None:
+    def __init__(self, path: str, expected: os.stat_result) -> None:
         self._path = path
-        self._identity = identity
+        self._expected = expected
         self._fd = -1
 
     def __enter__(self) -> int:
@@ -283,7 +282,7 @@ class _Opened:
         try:
             found = os.fstat(fd)
             check_trust(found, path, stat.S_ISDIR)
-            if (found.st_dev, found.st_ino) != self._identity:
+            if not os.path.samestat(found, self._expected):
                 reason = "the directory was moved or replaced while it was in use"
                 raise OSError(errno.ESTALE, reason, path)
         except BaseException:

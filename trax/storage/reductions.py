@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from trax.storage.array_memory import Arrays, Blocks, reduce_mapped, span
+from trax.storage.definitions import full_name
 from trax.storage.refusals import ADVICE, RefusedError
 
 __all__ = [
@@ -82,7 +83,7 @@ class Reductions(dict[type, _Reduction]):
         if kind is object:
             return self.met.sentinel
         for base in kind.__mro__[:-1]:
-            name = f"{base.__module__}.{base.__qualname__}"
+            name = full_name(base)
             if (name in _OWN or name in ADVICE) and _is_pickled_alike(kind, base):
                 own = _OWN.get(name)
                 return partial(own, self.met) if own else partial(_refuse, ADVICE[name])
@@ -226,12 +227,8 @@ def _bare(module: str, values: Mapping[str, Any], prefix: str) -> Iterator[tuple
     for name, value in list(values.items()):
         if type(value) is object:
             yield prefix + name, value
-        elif issubclass(type(value), type) and f"{module}.{prefix}{name}" == _full_name(value):
+        elif issubclass(type(value), type) and f"{module}.{prefix}{name}" == full_name(value):
             yield from _bare(module, vars(value), f"{prefix}{name}.")
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _singletons(kind: type) -> dict[int, str]:

@@ -149,8 +149,8 @@ class RunReader:
         The highest generation in the name of any file, including files that were set aside.
     is_recreated : bool
         Whether the base is no file: `recreate` has made it.
-    broken : dict of FileName to str
-        The newer checkpoints that are not valid, and the reasons.
+    broken : dict of FileName to Damage
+        The newer checkpoints that are not valid.
     unborn : list of FileName
         The logs whose creation was interrupted; they never had any content.
     torn : Torn or None
@@ -169,8 +169,7 @@ class RunReader:
         self.context: dict[Key, bytes] = {}
         self.forced_context: dict[Key, bytes] = {}
         self.last = 0
-        self.broken: dict[FileName, str] = {}
-        self._broken: dict[FileName, Damage] = {}
+        self.broken: dict[FileName, Damage] = {}
         self.unborn: list[FileName] = []
         self.torn: Torn | None = None
         self.unforced: dict[FileName, int] = {}
@@ -268,8 +267,7 @@ class RunReader:
                     if "state" not in checkpoint.parts:
                         raise Damage("it has no state", HEADER_SIZE)
                 except Damage as damage:
-                    self.broken[name] = f"{damage} (offset {damage.offset})"
-                    self._broken[name] = damage
+                    self.broken[name] = damage
                     continue
             fields = checkpoint.fields
             self._check_identity(name, fields)
@@ -328,7 +326,7 @@ class RunReader:
 
     def _check_derivation(self, heads: dict[int, _Head]) -> None:
         """Refuse to replace a broken checkpoint by files that do not lead to the same state."""
-        for name, damage in self._broken.items():
+        for name, damage in self.broken.items():
             head = heads.get(name.generation)
             if head is None or not head.fields["derived"]:
                 raise self._corrupt(
@@ -450,7 +448,7 @@ class RunReader:
 
     def _refuse_without_base(self) -> None:
         if not self.base:
-            for name, damage in self._broken.items():
+            for name, damage in self.broken.items():
                 reason = f"{damage}, and there is no older checkpoint{self._but}"
                 raise self._corrupt(name, damage.offset, reason)
 

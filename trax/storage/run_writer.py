@@ -159,11 +159,11 @@ class RunWriter:
         """Rename the files that do not count."""
         directory = self._directory
         origin = "create" if reader.is_recreated else "the checkpoint before it"
-        for name, reason in reader.broken.items():
+        for name, damage in reader.broken.items():
             directory.rename(str(name), name.broken)
             self._report(
-                f"{directory.path}/{name} is damaged: {reason}. It is kept as {name.broken}; the "
-                f"state comes from {origin} and the logs."
+                f"{directory.path}/{name} is damaged: {damage} (offset {damage.offset}). It is "
+                f"kept as {name.broken}; the state comes from {origin} and the logs."
             )
         # The first log of a run that never began comes last: without it, the others are no run.
         for name in sorted(reader.unborn, reverse=True):

@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
@@ -127,10 +127,16 @@ class _Search:
         return "" if module == self._home else f"{module}."
 
 
-def attributes(value: Any) -> list[tuple[str, Any]]:
-    """Return the attributes of an object with their names, without calling any of its code."""
-    found = list(getattr(value, "__dict__", {}).items())
+def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
+    """Return the attributes of an object with their names, without calling any of its code.
+
+    If not `builtin`, those that classes written in C declare are left out.
+    """
+    named = getattr(value, "__dict__", None)
+    found = list(named.items()) if isinstance(named, Mapping) else []
     for kind in type(value).__mro__:
+        if not builtin and "__slots__" not in kind.__dict__:
+            continue
         for name, member in kind.__dict__.items():
             if type(member) is MemberDescriptorType:  # of __slots__
                 with contextlib.suppress(AttributeError):  # not set

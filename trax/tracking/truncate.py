@@ -28,7 +28,6 @@ __all__ = [
     "cut_back",
     "extents",
     "is_ours",
-    "lengths",
     "lock",
 ]
 
@@ -72,7 +71,7 @@ def cut_back(
         (path, extent.length, _length(path, extent))
         for path, extent in extents(store, context).items()
     ]
-    known = lengths(store, forced)
+    known = {path: extent.length for path, extent in extents(store, forced).items()}
     names: set[str] = set()
     for path, length, present in found:
         kept = os.path.join(directory, _name_kept(path, names))
@@ -90,11 +89,6 @@ def cut_back(
                 f"{path} was cut back from {present:,} to {length:,} bytes; the rest, written by a "
                 f"step that is repeated, is kept as {kept}"
             )
-
-
-def lengths(store: str, context: Mapping[Key, bytes]) -> dict[str, int]:
-    """Return the lengths of the output files in a context, in bytes, by path; see `extents`."""
-    return {path: extent.length for path, extent in extents(store, context).items()}
 
 
 def extents(store: str, context: Mapping[Key, bytes]) -> dict[str, Extent]:
