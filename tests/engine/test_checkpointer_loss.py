@@ -80,7 +80,7 @@ def test_no_single_checkpoint_is_needed(
     ends, how = LIVES[life]
     for last in ends:
         run_script(JOB, loop, str(STEPS), str(last), how, check=False)
-    job = runpy.run_path(str(next(Path.cwd().glob("script-*.py"))))[loop]
+    job = runpy.run_path(str(next(Path.cwd().glob("script-*/script.py"))))[loop]
     step = min(ends[-1], STEPS)
     squares = [i * i for i in range(STEPS)]
     wanted: Any = squares[:step] if loop == "folded" else step
@@ -170,7 +170,7 @@ def test_damage_in_a_log_costs_what_follows_it_in_that_log(store_here: Path) -> 
 # -- if nothing is logged ------------------------------------------------------------------
 
 
-@trax.resumable(create=list, replay_log=None, every_steps=5)
+@trax.resumable(create=list, replay_log=None, every_steps=5, name="grow")
 def grow(state: list[int], n: int) -> Iterator[int]:
     for i in trax.steps(n):
         state.append(i)

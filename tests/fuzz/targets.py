@@ -415,7 +415,8 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
         name = os.fsdecode(arguments[0])
         # A name alone is one in a directory that is open, or in the present one, the sandbox.
         is_inside = "/" not in name or os.path.realpath(name).startswith(_here[-1])
-        if arguments[2] & (os.O_WRONLY | os.O_RDWR) and not is_inside:
+        writes = arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if writes and not is_inside and name != os.devnull:
             raise PermissionError(1, "outside of the sandbox", name)
     if event == "pickle.find_class" and str(arguments[0]).partition(".")[0] not in _MODULES:
         raise Escape(arguments)

@@ -203,7 +203,7 @@ def test_the_checks_of_the_first_steps_are_no_step(clock: Clock) -> None:
 
     with pytest.raises(trax.Preempted) as stop:
         loop().result()
-    assert stop.value.step == 67  # eight times 100 seconds of checks, then steps of 10 until 1470
+    assert stop.value.step == 57  # seven times 100 seconds of checks, then steps of 10 until 1470
     assert clock.now == 2470
 
 

@@ -71,7 +71,7 @@ def test_the_error_says_who_holds_it_since_when() -> None:
 def test_the_error_says_where_it_is_this_very_process() -> None:
     """Then there is nobody to wait for."""
     lock = take()
-    with pytest.raises(LockedError, match=r"(?s)very process .*close that one first"):
+    with pytest.raises(LockedError, match=r"(?s)very process .*Close the other one first"):
         take()
     lock.release()
 

@@ -67,6 +67,7 @@ def recreate(
         The note makes no sense.
     """
     digest, places = context[CREATED][:_DIGEST], context[CREATED][_DIGEST:]
+    tracking.know_outer()
     try:
         state = tracking.encode_state(call.create())
     except CodecError:

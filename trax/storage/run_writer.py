@@ -372,6 +372,7 @@ class RunWriter:
     def _check_place(self, place: Directory | Output, step: int | None) -> None:
         if place.is_in_place():
             return
+        self._check_taken_over()
         at = "" if step is None else f" at step {step:,}"
         gone = DurabilityError(
             f"{self._directory.path} is gone{at}: its files were removed, moved or replaced\n"
@@ -440,6 +441,16 @@ class RunWriter:
             with contextlib.suppress(OSError):
                 self._directory.remove(str(FileName("log", generation)))
             raise
+
+    def _check_taken_over(self) -> None:
+        """Raise the error for a run that another process continues, if there is such a one."""
+        with contextlib.suppress(OSError):  # the directory is gone as well
+            newest = max(self._files(), key=lambda name: name.generation, default=None)
+            if newest and newest.generation > self._last:
+                error = self._taken_over(newest.generation, str(newest))
+                if self._log is not None:
+                    self._log.fail(error)
+                raise error
 
     def _taken_over(self, generation: int, name: str) -> LockedError:
         self._highest = generation - 1  # so that every later attempt fails as well

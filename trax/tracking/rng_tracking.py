@@ -128,6 +128,12 @@ class RngTracking:
                 "another RNG gives other numbers than an uninterrupted run would have drawn"
             )
 
+    def know_outer(self) -> None:
+        """Know the RNGs outside of the state, to which states refer, without tracking them."""
+        for place, rng in self._outer or ():
+            self._known[id(rng)] = outer_key(place, track(rng))
+            self._shared |= reductions(self._known, [rng])
+
     def _check_open(self, key: Key, rng: Any) -> None:
         """Warn if another open run has drawn from the same RNG."""
         others = [one.run for one in _open if one is not self and one.draws_from(key, rng)]
