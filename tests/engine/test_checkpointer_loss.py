@@ -80,7 +80,7 @@ def test_no_single_checkpoint_is_needed(
     ends, how = LIVES[life]
     for last in ends:
         run_script(JOB, loop, str(STEPS), str(last), how, check=False)
-    job = runpy.run_path(str(next(Path.cwd().glob("script-*/script.py"))))[loop]
+    job = runpy.run_path(str(next(Path.cwd().glob("script-*/script.py"))), run_name="script")[loop]
     step = min(ends[-1], STEPS)
     squares = [i * i for i in range(STEPS)]
     wanted: Any = squares[:step] if loop == "folded" else step

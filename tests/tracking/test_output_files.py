@@ -942,3 +942,34 @@ def test_an_early_byte_of_a_large_file_is_found_by_verify(flipped_at: int) -> No
     flip("out.bin", 7 << 19)
     loop().result()
     assert Path("out.bin").read_bytes() == block * 12
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed and longer"])
+def test_a_file_that_others_cut_while_it_is_open_is_an_error_at_once(
+    harm: str, tmp_path: Path
+) -> None:
+    """Output of stored steps is gone; a line that others add is not, and stays."""
+    path = tmp_path / "out.txt"
+
+    @trax.resumable(create=lambda: [0], replay_log=None, every_steps=1)
+    def loop(state: list[int]) -> Iterator[int]:
+        with trax.open(path) as file:
+            for i in trax.steps(9):
+                file.write(f"line {i}\n")
+                yield i
+
+    def drive() -> None:
+        with loop() as run:
+            for i in run:
+                if i == 1:
+                    with path.open("a") as other:
+                        other.write("a note\n")
+                if i == 4:
+                    content = path.read_bytes()
+                    assert content.count(b"note") == 1
+                    harmed = content[:9] if harm == "cut" else b"x" + content[1:] + b"more\n"
+                    path.write_bytes(harmed)
+
+    with pytest.raises(trax.DurabilityError, match="was cut or changed by others"):
+        drive()
+    assert not trax.verify("loop").good

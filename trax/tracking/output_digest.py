@@ -96,6 +96,7 @@ class RunningDigest:
         self._hasher = xxh3_64(seed=chain)
         self._known = offset, chain  # a block that is surely on the way to the next extent
         self._checkpointed = offset, chain
+        self._stored: tuple[int, int] | None = None  # the length and the digest last stored
         self._start = _START.pack(begin, offset, chain)
 
     @classmethod
@@ -131,24 +132,28 @@ class RunningDigest:
         while data := os.pread(fd, min(BLOCK, length - self.length), self.length):
             self.update(memoryview(data))
 
-    def parts(self, fd: int, length: int) -> tuple[bytes, bytes]:
-        """Return the extent of the file, whose present length is given, as it is stored."""
-        if length != self.length:
-            self._read_again(fd, length)
-        self._known = self._block, self._chain
-        return _PRESENT.pack(length, self._hasher.intdigest()), self._start
+    def parts(self, fd: int, length: int) -> tuple[bytes, bytes] | None:
+        """Return the extent of the file, whose present length is given, as it is stored.
 
-    def _read_again(self, fd: int, length: int) -> None:
-        """Hash what others have written to the file as well, such as a child process."""
+        None if the content of the extent before is no longer there: somebody else has changed it.
+        """
+        if length != self.length and not self._read_again(fd, length):
+            return None
+        self._known = self._block, self._chain
+        self._stored = length, self._hasher.intdigest()
+        return _PRESENT.pack(*self._stored), self._start
+
+    def _read_again(self, fd: int, length: int) -> bool:
+        """Hash what others have written to the end of the file as well, such as a child process."""
         offset, chain = self._known
-        if length < offset:  # it was cut
-            self._begin = min(self._begin, length)
-            offset, chain = self._begin, 0
-            self._checkpointed = offset, chain
-            self._start = _START.pack(self._begin, offset, chain)
         self.length = self._block = offset
         self._chain, self._hasher = chain, xxh3_64(seed=chain)
+        if self._stored is not None:
+            self.follow(fd, self._stored[0])
+            if not self.is_at(*self._stored):
+                return False
         self.follow(fd, length)
+        return True
 
     def mark_checkpoint(self) -> None:
         """Let later extents name the block of the checkpoint before this one."""

@@ -80,7 +80,11 @@ class _Output:
             if os.fstat(self._fd).st_size != self._length:
                 with self._digest.lock:  # another thread may be writing
                     self._length = os.fstat(self._fd).st_size
-                    self._parts = self._digest.parts(self._fd, self._length)
+                    parts = self._digest.parts(self._fd, self._length)
+                if parts is None:
+                    self._length = -1
+                    raise self._changed_error()
+                self._parts = parts
             return self._parts
         except OSError as error:
             if self._refusal is not None:
@@ -129,6 +133,15 @@ class _Output:
                 "step.\n"
                 "An output file must stay in its place until the run is done."
             )
+
+    def _changed_error(self) -> DurabilityError:
+        return DurabilityError(
+            f"the output file {self.path} was cut or changed by others while it was open\n"
+            "It lacks output of stored steps, so this step is not stored.\n"
+            "Put the file back as it was, and run it again.\n"
+            "Or call trax.repair(...) with the run's name: it goes back to the newest step whose "
+            "output is all there."
+        )
 
     def sync(self) -> None:
         """Force the file to the disk; once that has failed, fail every time."""
