@@ -17,7 +17,7 @@ from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outlin
 from trax.storage.codec import PROTOCOL
 from trax.tracking.references import attributes
 
-__all__ = ["LESS", "ORDER", "flaws", "is_cache", "lost"]
+__all__ = ["ORDER", "flaws", "is_cache", "lost"]
 
 LESS: Final = "less"  # an attribute is missing in the copy, or empty
 ORDER: Final = "order"  # a set iterates otherwise

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.engine.fidelity import flaws
+from trax.engine.fidelity import ORDER, flaws
 from trax.engine.rehearsal import Rehearsal, body_change, copied
 from trax.engine.sharing import Shared, landmarks
 from trax.errors import CodecError
@@ -163,7 +163,7 @@ class Proofs:
         found = dict(flaws(live, loaded, where, self._landmarks, _SECONDS))
         for kind, line in found.items():
             self._report(kind, line)
-        return found.keys() <= {"order"}
+        return found.keys() <= {ORDER}
 
     def _report(self, kind: str, line: str) -> None:
         if line and (self._run_id, kind) not in process.said:

@@ -192,11 +192,8 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     """Replay the log; warn of copied classes, and of random numbers drawn outside of the state."""
-    before = []
-    if call.log_mode.has_function:
-        for name, rng in call.outer_rngs or ():
-            tracked = track(rng)
-            before.append((name, tracked, tracked.parts()))
+    rngs = (call.outer_rngs or ()) if call.log_mode.has_function else ()
+    before = [(name, tracked := track(rng), tracked.parts()) for name, rng in rngs]
     with at_hand(call.outer_rngs or ()):
         replayed = replay(
             recovery,

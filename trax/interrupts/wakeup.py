@@ -40,24 +40,22 @@ class Wakeup:
 
     def end(self) -> None:
         """End the thread, and unset the descriptor if it is still this one."""
-        if self._writer >= 0:
-            self._unset()
-            os.close(self._writer)  # the thread reads to the end, and closes the other one
-            self._reader = self._writer = -1
+        self._close(self._writer)  # the thread reads to the end, and closes the other one
 
     def forget(self) -> None:
         """Close everything in a forked child, which does not have the thread."""
-        if self._writer >= 0:
-            self._unset()
-            for fd in (self._reader, self._writer):
-                os.close(fd)
-            self._reader = self._writer = -1
+        self._close(self._reader, self._writer)
 
-    def _unset(self) -> None:
+    def _close(self, *fds: int) -> None:
+        if self._writer < 0:
+            return
         with contextlib.suppress(ValueError):
             present = signal.set_wakeup_fd(-1)
             if present not in (-1, self._writer):
                 signal.set_wakeup_fd(present)
+        for fd in fds:
+            os.close(fd)
+        self._reader = self._writer = -1
 
     def _attend(self, reader: int) -> None:
         while number := os.read(reader, 1):

@@ -347,7 +347,9 @@ def decode(encoded: bytes | Encoded, label: str, names: Names | None = None) -> 
         is the reason.
     """
     names = names or Names()
-    if not names.renames and (isinstance(encoded, bytes) or encoded.kind == PICKLE):
+    if isinstance(encoded, bytes):
+        encoded = Encoded(PICKLE, encoded, [])
+    if not names.renames and encoded.kind == PICKLE:
         try:
             return _load_plainly(encoded)
         except (AttributeError, ImportError):
@@ -372,9 +374,7 @@ def decode_finding(
     return obj, [memo.get(number) for number in numbers]
 
 
-def _load_plainly(encoded: bytes | Encoded) -> Any:
-    if isinstance(encoded, bytes):
-        return pickle.loads(encoded)
+def _load_plainly(encoded: Encoded) -> Any:
     return pickle.loads(encoded.payload, buffers=encoded.buffers)
 
 
@@ -386,9 +386,7 @@ def _load(finder: Finder, label: str) -> Any:
         raise CodecError(f"{label} cannot be loaded: {reason}") from error
 
 
-def _finder(encoded: bytes | Encoded, names: Names) -> Finder:
-    if isinstance(encoded, bytes):
-        return Finder(encoded, [], names)
+def _finder(encoded: Encoded, names: Names) -> Finder:
     return Finder(encoded.payload, encoded.buffers, names)
 
 

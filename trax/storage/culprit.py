@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from types import FunctionType
 from typing import Any
 
@@ -19,21 +20,11 @@ SECONDS = 1.0
 _SHOWN = 8  # steps of a path
 _KEY = 60  # characters of a key
 
-_Path = tuple[str, ...]
 
-
-class _Search:
-    """One search, which ends in time."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + SECONDS
-
-    def parts(self, obj: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the parts of an object, each with its step, until the time is over."""
-        for step, part in _parts(obj):
-            if time.monotonic() > self._end:
-                return
-            yield step, part
+def _limit() -> Callable[[Any], bool]:
+    """Return a function that is true until the time of a search is over."""
+    end = time.monotonic() + SECONDS
+    return lambda _: time.monotonic() <= end
 
 
 def find_culprit(
@@ -61,12 +52,12 @@ def find_culprit(
     error : Exception
         The fault of the part; that of the whole where it is too deep for the search.
     """
-    search, seen = _Search(), {id(obj): obj}
+    is_in_time, seen = _limit(), {id(obj): obj}
     steps: list[str] = []
     found = True
     while found and getattr(error, "refused", None) is not obj:
         found = False
-        for step, part in search.parts(obj):
+        for step, part in takewhile(is_in_time, _parts(obj)):
             if id(part) in seen:
                 continue
             seen[id(part)] = part
@@ -81,7 +72,7 @@ def find_culprit(
 
 def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[str, Any] | None:
     """Return the path of the nearest part that is wanted, and the part; None if there is none."""
-    search, seen = _Search(), {id(obj): obj}
+    is_in_time, seen = _limit(), {id(obj): obj}
     level: list[tuple[tuple[str, ...], Any]] = [((), obj)]
     while level:
         for steps, one in level:
@@ -89,7 +80,7 @@ def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[st
                 return _text(path, list(steps)), one
         following = []
         for steps, one in level:
-            for step, part in search.parts(one):
+            for step, part in takewhile(is_in_time, _parts(one)):
                 if id(part) not in seen:
                     seen[id(part)] = part
                     following.append(((*steps, step), part))
