@@ -16,6 +16,7 @@ import pickle
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
@@ -490,7 +491,9 @@ def _taken_apart(value: Any) -> tuple[Any, ...]:
     if torch is None or not hasattr(torch, "UntypedStorage"):
         return ()
     if isinstance(value, torch.storage.TypedStorage):
-        return value.dtype, value.device.type, value._untyped_storage  # noqa: SLF001
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch itself still makes such storages
+            return value.dtype, value.device.type, value._untyped_storage  # noqa: SLF001
     if isinstance(value, torch.UntypedStorage):
         size = value.nbytes()
         return (torch.empty(0, dtype=torch.uint8).set_(value.cpu(), 0, (size,)).numpy(),)

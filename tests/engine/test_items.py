@@ -401,3 +401,26 @@ def test_a_run_that_stores_before_it_asks_for_items_keeps_the_digests() -> None:
         run._lifecycle.session.checkpoint()
     with pytest.raises(trax.ArgumentsChangedError, match=r"items\[1\]"):
         work(of=[1, 9, 3]).result()
+
+
+def test_items_that_are_passed_over_without_a_yield_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Those that are fetched all at once are not."""
+
+    @trax.resumable(create=list, replay_log=lambda done, item: [*done, item])
+    def odd(done: list[int]) -> Iterator[int]:
+        for item in trax.remaining(range(9)):
+            if item % 2:
+                yield item
+
+    @trax.resumable(create=list, replay_log=lambda done, item: [*done, item])
+    def listed(done: list[int]) -> Iterator[int]:
+        for item in list(trax.remaining(range(9))):
+            yield item
+
+    listed().result()
+    assert caplog.messages == []
+    odd().result()
+    (told,) = caplog.messages
+    assert told.startswith("odd: remaining() has handed out more items than there are increments")

@@ -29,8 +29,8 @@ _ADVICE = {
         "again"
     ),
     ORDER: (
-        "the set {path} iterates in another order once it is loaded. Iterate over sorted(...), or "
-        "keep a dict, whose order is stored"
+        "the set {path} iterates in another order once it is loaded. If the loop iterates over it, "
+        "use sorted(...), or keep a dict, whose order is stored"
     ),
     LANDMARK: (
         "{path} comes back as another object than the variable {name}, so '... is {name}' is false "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
+from trax import notices
 from trax.calls.content import CONTENT_VERSION, FORMAT, PLAIN, Contents
 from trax.display import show
 from trax.errors import ArgumentsChangedError, UsageError
@@ -67,6 +68,7 @@ class _Digests:
 
     def __init__(self, run: str) -> None:
         self.is_over = False
+        self._has_told = False
         self._run = run
         # The entries of the items that are handed out and not yet done, and that of the last done.
         self._ahead: deque[bytes] = deque()
@@ -80,6 +82,8 @@ class _Digests:
         if not self._ahead:
             return self._step_without_item()
         self._last = entry = self._ahead.popleft()
+        if self._ahead and not self.is_over:
+            self._tell_ahead()
         return entry
 
     def hand_out(self, source: Iterable[Any], content: Callable[[Any], bytes]) -> Iterator[Any]:
@@ -136,6 +140,16 @@ class _Digests:
             self._values.append(value)
         self._begins.append(number)
         return entry_head(_key(len(self._values)), _DONE.size), _end_of_block(number)
+
+    def _tell_ahead(self) -> None:
+        """Warn once of items without an increment; they may also be fetched ahead."""
+        if not self._has_told:
+            self._has_told = True
+            notices.warn(
+                f"{self._run}: remaining() has handed out more items than there are increments. A "
+                "resumed run skips as many items as there are increments: yield once for each "
+                "item, also for one that is passed over"
+            )
 
     def _step_without_item(self) -> bytes:
         if self.is_over:  # the loop goes on without items

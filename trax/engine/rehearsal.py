@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences
 from trax.engine.fidelity import is_cache
-from trax.engine.sharing import overlap
+from trax.engine.sharing import Touched, overlap
+from trax.engine.undo import undone
 from trax.storage.codec import Encoded, Names, decode
 from trax.tracking.rng_state import defaults, put_back, rng_types, track
 
@@ -50,6 +51,7 @@ class Rehearsal:
         self._state = decode(encoded, "state", names)
         self._increment = increment
         self._overlap = overlap(live_increment, live_state)
+        self._touched = Touched(live_state, self._state)
 
     def difference(
         self,
@@ -61,9 +63,12 @@ class Rehearsal:
         """Replay the step; return a line about the first difference, or an empty text.
 
         `expected` is a copy of the state that the live fold gave. Draws from the RNGs outside of
-        the state are undone.
+        the state are undone, and so are changes of variables that the fold refers to.
         """
-        with _kept(outer) as drawn:
+        touched = self._touched
+        if not touched.is_separate:
+            return ""
+        with _kept(outer) as drawn, undone([fold, *touched.kinds], touched.members):
             try:
                 state = fold(self._state, self._increment)
             except Exception as error:  # noqa: BLE001  # the live fold did not raise
@@ -111,7 +116,8 @@ def body_change(before: Encoded, now: Encoded, names: Names, seconds: float) -> 
         return ""
     return (
         f"the loop has changed {change.path} ({change.values}), which only replay_log may do: a "
-        "resumed run lacks the change. Yield it; and yield copies of objects that change later"
+        "resumed run lacks the change. Put it into the increment, so that replay_log makes it; and "
+        "yield copies of objects that change later"
     )
 
 

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections import deque
 from collections.abc import Iterator
+from enum import Enum
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from trax.tracking.rng_state import rng_types
 if TYPE_CHECKING:
     from trax.calls.call import Call
 
-__all__ = ["Shared", "landmarks", "overlap"]
+__all__ = ["Shared", "Touched", "landmarks", "overlap"]
 
 _MOST = 5_000  # objects that are looked at, on each side
 _LARGE = 1 << 20  # bytes; larger objects are not remembered
@@ -70,6 +71,29 @@ class Shared:
                     "with copy.deepcopy"
                 )
         return ""
+
+
+class Touched:
+    """The objects that replaying on a copy of a state would change in the state itself.
+
+    Attributes
+    ----------
+    is_separate : bool
+        Whether the copy has no object of the state, as that of a singleton has.
+    kinds : list of type
+        The classes of objects in the state, and classes that are in it.
+    members : list
+        The members of Enums in it: a copy has the same ones.
+    """
+
+    def __init__(self, state: Any, copy: Any) -> None:
+        mine = [part.value for part in _mutable(("", state), _DEEP)]
+        inner = [part for value in mine for _, part in _inside(value)]
+        self.members = [part for part in [*mine, *inner] if isinstance(part, Enum)]
+        self.kinds = [*{type(value) for value in mine}]
+        self.kinds += [part for part in inner if isinstance(part, type)]
+        ids = {id(value) for value in mine if not isinstance(value, Enum)}
+        self.is_separate = all(id(part.value) not in ids for part in _mutable(("", copy), _DEEP))
 
 
 def overlap(increment: Any, state: Any) -> str:

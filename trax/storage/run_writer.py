@@ -376,8 +376,8 @@ class RunWriter:
         at = "" if step is None else f" at step {step:,}"
         gone = DurabilityError(
             f"{self._directory.path} is gone{at}: its files were removed, moved or replaced\n"
-            "What was stored there since then is lost with them; a loop's state is still in "
-            "memory, as run.state.\n"
+            "What was stored there is gone with them; a loop's state is still in memory, as "
+            "run.state.\n"
             "If they were moved, move them back and run it again: it resumes at the last step that "
             "they have.\n"
             "If they were removed, put them back from a copy; without them it begins a new run."

@@ -34,11 +34,14 @@ class References(NamedTuple):
         The names of variables and attributes in the code.
     libraries : set of str
         The top-level names of the packages that modules, functions and objects in use come from.
+    searched : list
+        The functions and classes that were searched: those given, and the user's own in them.
     """
 
     variables: dict[str, Any]
     names: set[str]
     libraries: set[str]
+    searched: list[Any]
 
 
 def references(roots: Iterable[Any]) -> References:
@@ -66,7 +69,7 @@ class _Search:
     def __init__(self, roots: list[Any]) -> None:
         self._left = roots
         self._met: dict[int, Any] = {}
-        self._found = References({}, set(), set())
+        self._found = References({}, set(), set(), [])
         plain = (inspect.unwrap(root) for root in roots if callable(root))
         self._home = next((f.__module__ for f in plain if isinstance(f, FunctionType)), "")
 
@@ -79,8 +82,10 @@ class _Search:
                 continue
             self._met[id(root)] = root
             if isinstance(root, FunctionType):
+                self._found.searched.append(root)
                 self._search_function(root)
             elif isinstance(root, type) and _is_own(root.__module__):
+                self._found.searched.append(root)
                 self._search_class(root)
         return self._found
 
