@@ -7,7 +7,7 @@ from typing import Any
 
 from support import run_script
 
-from trax.tracking.references import attributes, closure, references
+from trax.tracking.references import references
 
 count = 3
 unused = 4
@@ -69,7 +69,6 @@ def test_a_closure_and_what_it_calls_are_searched() -> None:
         inner()
 
     assert references([outer]).variables == {"kept": kept, "count": 3}
-    assert closure(inner) == {"kept": kept}
 
 
 def test_a_module_of_ones_own_is_searched_and_no_installed_one() -> None:
@@ -106,20 +105,3 @@ def test_functions_that_lead_to_each_other_end() -> None:
         return first
 
     assert references([first, print, 3, None]).variables == {}
-
-
-def test_attributes_are_read_without_calling_code() -> None:
-    """In the dictionary of an object, and in its slots as far as they are set."""
-
-    class Slotted:
-        __slots__ = ("set", "unset")
-
-    class Both(Slotted):
-        @property
-        def never(self) -> None:
-            raise AssertionError
-
-    both = Both()
-    both.set = 1  # type: ignore[attr-defined]
-    both.other = 2  # type: ignore[attr-defined]
-    assert sorted(attributes(both)) == [("other", 2), ("set", 1)]

@@ -23,8 +23,8 @@ from uuid import UUID
 
 from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
+from trax.storage.members import closure
 from trax.storage.unpickler import present_name
-from trax.tracking.references import closure
 from trax.tracking.rng_state import canonical, seed_of
 
 __all__ = ["LEAVES", "Structure", "take_apart"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outline
 from trax.storage.codec import PROTOCOL
-from trax.tracking.references import attributes
+from trax.storage.members import attributes
 
 __all__ = ["ORDER", "flaws", "is_cache", "lost"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trax.comparing import freeze, frozen_difference, is_value, owner
 from trax.display import show
-from trax.tracking.references import attributes, closure
+from trax.storage.members import attributes, closure
 from trax.tracking.rng_state import rng_types
 
 if TYPE_CHECKING:

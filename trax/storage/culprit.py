@@ -5,7 +5,6 @@ The search is bounded in time. A path is shown with its first and last steps if 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
@@ -13,6 +12,7 @@ from types import FunctionType
 from typing import Any
 
 from trax.display import show
+from trax.storage.members import attributes, closure
 
 __all__ = ["SECONDS", "find_culprit", "find_part"]
 
@@ -102,13 +102,6 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(obj, (list, tuple, set, frozenset)):
         yield from ((f"[{index}]", value) for index, value in enumerate(obj))
     elif isinstance(obj, FunctionType):
-        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            with contextlib.suppress(ValueError):  # still empty
-                yield f" closure {name}", cell.cell_contents
+        yield from ((f" closure {name}", value) for name, value in closure(obj).items())
     if not isinstance(obj, type):
-        yield from ((f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items())
-        for kind in type(obj).__mro__:
-            slots = kind.__dict__.get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                if hasattr(obj, name):
-                    yield f".{name}", getattr(obj, name)
+        yield from ((f".{name}", value) for name, value in attributes(obj, builtin=False))

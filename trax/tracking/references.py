@@ -11,11 +11,13 @@ import contextlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
-from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-__all__ = ["References", "attributes", "closure", "references"]
+from trax.storage.members import closure
+
+__all__ = ["References", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
@@ -130,33 +132,6 @@ class _Search:
 
     def _prefix(self, module: str) -> str:
         return "" if module == self._home else f"{module}."
-
-
-def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
-    """Return the attributes of an object with their names, without calling any of its code.
-
-    If not `builtin`, those that classes written in C declare are left out.
-    """
-    named = getattr(value, "__dict__", None)
-    found = list(named.items()) if isinstance(named, Mapping) else []
-    for kind in type(value).__mro__:
-        if not builtin and "__slots__" not in kind.__dict__:
-            continue
-        for name, member in kind.__dict__.items():
-            if type(member) is MemberDescriptorType:  # of __slots__
-                with contextlib.suppress(AttributeError):  # not set
-                    found.append((name, member.__get__(value)))
-    return found
-
-
-def closure(function: Any) -> dict[str, Any]:
-    """Return the variables of the functions around a function that it uses."""
-    found = {}
-    cells = getattr(function, "__closure__", None) or ()
-    for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
-        with contextlib.suppress(ValueError):  # not set
-            found[name] = cell.cell_contents
-    return found
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -14,7 +14,8 @@ from typing import Any
 from trax.display import show
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
-from trax.tracking.references import References, attributes, closure, references
+from trax.storage.members import attributes, closure
+from trax.tracking.references import References, references
 from trax.tracking.rng_state import (
     TrackedRng,
     canonical,
