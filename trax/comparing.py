@@ -301,7 +301,7 @@ class _Comparison:
     def _dicts(self, one: dict[Any, Any], two: dict[Any, Any], path: _Path) -> _Parts:
         yield from self._items(list(one), list(two), (path, "the keys of ", "", None))
         for (key, left), right in zip(one.items(), two.values(), strict=False):
-            yield left, right, (path, "", "[{!r}]", key)
+            yield left, right, (path, "", "[{}]", _Shown(key))
 
     def _sets(self, one: Any, two: Any, path: _Path) -> _Parts:
         theirs = {element: element for element in two}
@@ -422,6 +422,16 @@ _Partners = dict[int, tuple[int, _Path]]  # by id: the id of the partner, and th
 
 def _valued(path: _Path, text: str) -> Difference:
     return Difference(VALUE, _text(path), text)
+
+
+class _Shown:
+    """Is formatted as `show` shows a value, and only then."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return show(self._value)
 
 
 def _text(path: _Path | None) -> str:

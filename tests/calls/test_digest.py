@@ -25,7 +25,6 @@ import pytest
 import trax
 from trax.calls.arguments import describe, differences
 from trax.calls.digest import are_comparable, version_of
-from trax.display import show
 from trax.engine.replay import tell_changed_code
 
 
@@ -195,7 +194,11 @@ FROZEN: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "digest"), FROZEN, ids=[show(value) for value, _ in FROZEN])
+@pytest.mark.parametrize(
+    ("value", "digest"),
+    FROZEN,
+    ids=[f"{n} {type(value).__name__}" for n, (value, _) in enumerate(FROZEN)],
+)
 def test_a_digest_is_the_same_everywhere(value: Any, digest: str) -> None:
     """It depends on the content alone, and not on the modules of Python and NumPy."""
     assert describe({"a": value})["a"]["digest"] == f"2:{digest}"

@@ -18,6 +18,7 @@ from trax.calls.arguments import check_argument
 from trax.calls.creation import check_create
 from trax.calls.log_mode import REPLACE
 from trax.calls.name_template import check_template
+from trax.calls.signatures import signature
 from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
@@ -79,11 +80,11 @@ def _callable(name: str, example: str, needed: int = 0) -> Callable[[Any], Any]:
 
 def _takes(function: Callable[..., Any], number: int) -> bool:
     try:
-        signature = inspect.signature(function)
+        parameters = signature(function)
     except (TypeError, ValueError):  # a builtin without a signature
         return True
     try:
-        signature.bind(*[None] * number)
+        parameters.bind(*[None] * number)
     except TypeError:
         return False
     return True

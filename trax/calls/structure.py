@@ -243,7 +243,8 @@ def _take_array(value: Any) -> Structure | None:
     if not is_scalar and not isinstance(value, numpy.ndarray):
         return None
     if not is_scalar and kind.__reduce__ is not numpy.ndarray.__reduce__:
-        return None  # a class with a content of its own, such as a masked array
+        getattr(value, "fill_value", None)  # of a masked array: it is made when first read
+        return None  # a class with a content of its own
     array = numpy.asarray(value)
     origin = ["scalar" if is_scalar else kind, array.dtype, array.shape]
     if array.dtype.hasobject or array.dtype.kind == "T":  # the memory has addresses

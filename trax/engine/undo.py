@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
-from trax.tracking.references import closure, references
+from trax.storage.members import closure
+from trax.tracking.references import references
 
 __all__ = ["undone"]
 

@@ -286,7 +286,7 @@ class RngTracking:
 
     def encode_state(self, state: Any) -> Encoded:
         """Pickle the state, and remember which RNGs are in it."""
-        shared = self._shared or reductions({}, [])  # as in the run whose first state is made again
+        shared = self._shared
         if self._outer is None or not self._tracks_inner:
             self._places = {}
             return encode(state, "state", self._names, shared)
