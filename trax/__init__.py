@@ -15,6 +15,7 @@ from trax.engine.helpers import Step, open, remaining, step, steps
 from trax.engine.sync_driver import Run
 from trax.errors import (
     ArgumentsChangedError,
+    CallError,
     CodecError,
     CorruptionError,
     DurabilityError,
@@ -37,6 +38,7 @@ __all__ = [
     "ArgumentsChangedError",
     "AsyncResumable",
     "AsyncRun",
+    "CallError",
     "CodecError",
     "CorruptionError",
     "DurabilityError",

@@ -4,6 +4,7 @@
 
     TraxError
     ├── UsageError              trax was called in a way that cannot work (also a ValueError)
+    │   └── CallError           a function was called with arguments that do not fit (also a TypeError)
     ├── NotFoundError           nothing is stored under this name (also a LookupError)
     ├── ArgumentsChangedError   a stored run is called again with other arguments
     ├── CodecError              an object cannot be pickled, or not be loaded again
@@ -32,6 +33,7 @@ UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: not finished, and worth another tr
 
 __all__ = [
     "ArgumentsChangedError",
+    "CallError",
     "CodecError",
     "CorruptionError",
     "DurabilityError",
@@ -79,7 +81,7 @@ class TraxError(Exception):
 
 
 class UsageError(TraxError, ValueError):
-    """trax was called in a way that cannot work; nothing was stored or changed."""
+    """trax was called in a way that cannot work; the step that raised it was not stored."""
 
 
 class CallError(UsageError, TypeError):

@@ -86,8 +86,8 @@ def cut_back(
             ) from error
         if present > length:
             notices.info(
-                f"{path} was cut back from {present:,} to {length:,} bytes; the rest, written by a "
-                f"step that is repeated, is kept as {kept}"
+                f"{path} was cut back from {present:,} to {length:,} bytes; the rest, which no "
+                f"stored step has written, is kept as {kept}"
             )
 
 
