@@ -4,7 +4,7 @@
 
     TraxError
     ├── UsageError              trax was called in a way that cannot work (also a ValueError)
-    │   └── CallError           a function was called with arguments that do not fit (also a TypeError)
+    │   └── CallError           the arguments of a call do not fit (also a TypeError)
     ├── NotFoundError           nothing is stored under this name (also a LookupError)
     ├── ArgumentsChangedError   a stored run is called again with other arguments
     ├── CodecError              an object cannot be pickled, or not be loaded again
