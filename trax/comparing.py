@@ -431,7 +431,7 @@ class _Shown:
         self._value = value
 
     def __str__(self) -> str:
-        return show(self._value)
+        return show(self._value, 1000)
 
 
 def _text(path: _Path | None) -> str:
