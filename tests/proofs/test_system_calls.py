@@ -311,10 +311,10 @@ def damaged_scene(trials: Trials) -> Path:
     scene = trials.begin()
     assert trials.server.run(scene, trials.loop, dies_at=7) == -signal.SIGKILL
     run = scene / ".trax" / "runs" / "run"
-    newest = max(run.glob("checkpoint-????????"))
-    newest.write_bytes(flipped(newest.read_bytes(), 1500))
     (run / "checkpoint-00000009.tmp").write_bytes(b"half a checkpoint")
-    if trials.loop != "none":
+    if trials.loop != "none":  # which has no log that could replace the newest checkpoint
+        newest = max(run.glob("checkpoint-????????"))
+        newest.write_bytes(flipped(newest.read_bytes(), 1500))
         with max(run.glob("log-????????")).open("ab") as log:
             log.write(b"\x81\x50\0\0\0\0\0\0half a record")
     with (scene / "out.txt").open("a") as out:

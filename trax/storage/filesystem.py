@@ -170,7 +170,7 @@ class _LocalOutput:
         process.force(self._file.fileno())
 
     def is_in_place(self) -> bool:
-        return leads_to(self._path, os.fstat(self._file.fileno()))
+        return leads_to(self._path, self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -294,10 +294,11 @@ class _Opened:
         os.close(self._fd)
 
 
-def leads_to(path: str, file: os.stat_result) -> bool:
-    """Return whether a path still leads to a file; True if the disk does not tell."""
+def leads_to(path: str, file: os.stat_result | int) -> bool:
+    """Return whether a path still leads to a file, open or not; True if the disk does not tell."""
     try:
-        return os.path.samestat(os.stat(path), file)
+        found = os.fstat(file) if isinstance(file, int) else file
+        return os.path.samestat(os.stat(path), found)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:

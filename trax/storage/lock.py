@@ -69,7 +69,7 @@ class Lock:
 
     def is_in_place(self) -> bool:
         """Return whether other processes still find this lock."""
-        return leads_to(self.path, os.fstat(self.fd))
+        return leads_to(self.path, self.fd)
 
     def _lock(self, subject: str) -> None:
         try:

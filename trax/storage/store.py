@@ -254,8 +254,12 @@ def _check_link(path: str) -> None:
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     if not os.path.exists(path):
+        try:
+            there = os.readlink(path)
+        except OSError:  # no link; the disk does not tell
+            return
         raise StorageError(
-            f"{path} is a link to {os.readlink(path)}, which is not there.\n"
+            f"{path} is a link to {there}, which is not there.\n"
             "Mount the disk that it is on, or make that directory.\n"
             f"Or remove the link, so that trax makes {path} itself."
         )

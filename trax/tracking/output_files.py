@@ -120,7 +120,7 @@ class _Output:
 
     def is_at(self, path: str) -> bool:
         """Return whether a path leads to this file."""
-        return leads_to(path, os.fstat(self._fd))
+        return leads_to(path, self._fd)
 
     def check_place(self) -> None:
         """Raise `DurabilityError` if the open file is no longer found under its path."""
