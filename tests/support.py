@@ -32,7 +32,7 @@ from xxhash import xxh3_64_intdigest
 
 import trax
 import trax.testing
-from trax.storage.codec import decode, encode
+from trax.storage.codec import Encoded, decode, encode
 from trax.storage.filesystem import Directory
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.run_reader import RunReader
@@ -258,3 +258,10 @@ def as_operations(files: Mapping[str, bytes]) -> Iterator[Operation]:
         yield Operation("write", number, 0, content)
         yield Operation("sync", number)
     yield Operation("sync directory")
+
+
+def stored(obj: Any) -> Any:
+    """Return what comes back: each buffer through the memory that a file is read into."""
+    kind, payload, buffers, _ = encode(obj, "obj")
+    read = [bytes(b) if memoryview(b).readonly else bytearray(b) for b in buffers]
+    return decode(Encoded(kind, bytearray(payload), read), "obj")

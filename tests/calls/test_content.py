@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import sqlite3
 from collections import namedtuple
@@ -41,7 +42,7 @@ class Unpicklable:
 
 
 def rows() -> list[sqlite3.Row]:
-    with sqlite3.connect(":memory:") as database:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
         database.row_factory = sqlite3.Row
         return database.execute("select 1, 'a' union select 2, 'b'").fetchall()
 

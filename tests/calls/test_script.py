@@ -24,11 +24,11 @@ def function(name: str, file: str | None = None) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("module", "file", "script"),
     [
-        ("__main__", "/work/pkg/train.py", "train"),
-        ("__mp_main__", "/work/pkg/train.py", "train"),
-        ("pkg.train", "/work/pkg/train.py", "train"),
+        ("__main__", "/home/me/pkg/train.py", "train"),
+        ("__mp_main__", "/home/me/pkg/train.py", "train"),
+        ("pkg.train", "/home/me/pkg/train.py", "train"),
         ("train", None, "train"),
-        ("__main__", "/work/pkg/__main__.py", "pkg"),
+        ("__main__", "/home/me/pkg/__main__.py", "pkg"),
         ("__main__", None, ""),
         ("__main__", "/var/spool/slurm_script", ""),
     ],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
-from test_codec import stored
+from support import stored
 
 from trax import CodecError
 from trax.storage.codec import decode, encode

@@ -13,19 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import run_script
+from support import run_script, stored
 
 from trax import CodecError
 from trax.storage import deep_pickler
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
-
-
-def stored(obj: Any) -> Any:
-    """Return what comes back: each buffer through the memory that a file is read into."""
-    kind, payload, buffers, _ = encode(obj, "obj")
-    read = [bytes(b) if memoryview(b).readonly else bytearray(b) for b in buffers]
-    return decode(Encoded(kind, bytearray(payload), read), "obj")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_codec import stored
+from support import stored
 
 from trax import CodecError
 from trax.storage.codec import decode_finding, encode, encode_finding

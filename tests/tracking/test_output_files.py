@@ -507,7 +507,8 @@ for n in loop():
 
 
 FORKING = """
-import multiprocessing, os, sys
+import multiprocessing, os, sys, warnings
+warnings.simplefilter("ignore")  # of Python 3.12, about threads
 import trax
 
 def leave_at_once(file): os._exit(0)

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import run_script
-from test_codec import stored
+from support import run_script, stored
 
 import trax
 from trax import CodecError

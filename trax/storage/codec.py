@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from types import FunctionType
@@ -98,7 +99,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         super().__init__(file, PROTOCOL)
         self._definitions = names.definitions if names else None
 
-    dump = pickle.Pickler.dump  # cloudpickle's hides a RecursionError
+    def dump(self, obj: Any) -> None:
+        # Not cloudpickle's, which hides a RecursionError. Pickle may look for an object in every
+        # module, and touch deprecated names there.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pickle.Pickler.dump(self, obj)
 
     def reducer_override(self, obj: Any) -> Any:
         if not isinstance(obj, (type, FunctionType)):
