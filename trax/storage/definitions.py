@@ -65,7 +65,9 @@ def by_name(definition: Any) -> Any:
     """
     found: Any = sys.modules.get(definition.__module__)
     for part in definition.__qualname__.split("."):
-        found = getattr(found, part, None)
+        # A module may make other attributes when they are asked for, and warn.
+        is_module = isinstance(found, ModuleType)
+        found = vars(found).get(part) if is_module else getattr(found, part, None)
     return found if found is definition or _is_newer(found, definition) else None
 
 
