@@ -246,3 +246,33 @@ def test_a_replay_log_that_draws_from_an_rng_outside_is_refused_in_every_call() 
         done = run_script(SCRIPT, check=False)
         assert "replay_log drew random numbers from variable rng" in done.stderr
         assert done.stdout == ""
+
+
+class Buffered:
+    """It empties a buffer when it is loaded, as classes with scratch memory do."""
+
+    def __init__(self) -> None:
+        self.sums, self.work = np.zeros(4), np.ones(4)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self.work[:] = 0
+
+    def add(self, _: int) -> Buffered:
+        self.sums += self.work
+        self.work += 1
+        return self
+
+
+@pytest.mark.parametrize("replay_log", [Buffered.add, None], ids=["logged", "not logged"])
+def test_what_is_loaded_for_a_proof_shares_no_memory_with_the_state(replay_log: Any) -> None:
+    """So nothing that loading does reaches the run."""
+
+    @trax.resumable(create=Buffered, replay_log=replay_log, every_steps=2, name="buffered")
+    def loop(state: Buffered) -> Iterator[int]:
+        for i in trax.steps(6):
+            if replay_log is None:
+                state.add(i)
+            yield i
+
+    assert loop().result().sums.tolist() == [21.0] * 4

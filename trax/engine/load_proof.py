@@ -90,7 +90,7 @@ class LoadProof:
         new = _names_in(encoded.payload) - self._known
         if (new or self._has_met()) and loads and encoded.nbytes <= _TOO_LARGE:
             try:
-                decode(encoded, "state", self._names)
+                decode(encoded.copied(), "state", self._names)
             except CodecError as error:
                 raise self._refusal(state, error, "state", step) from error
         self._remember(new)
@@ -120,7 +120,8 @@ class LoadProof:
         if size > _TOO_LARGE:
             return
         try:
-            loaded = decode(encoded, label, self._names)
+            own = encoded if isinstance(encoded, bytes) else encoded.copied()
+            loaded = decode(own, label, self._names)
         except CodecError as error:
             raise self._refusal(obj, error, label, step) from error
         found = _difference(obj, loaded, label)

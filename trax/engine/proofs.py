@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.engine.fidelity import ORDER, flaws
-from trax.engine.rehearsal import Rehearsal, body_change, copied
+from trax.engine.rehearsal import Rehearsal, body_change
 from trax.engine.sharing import Shared, landmarks
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, decode
@@ -63,7 +63,7 @@ class Proofs:
                 self._remember(self._encode(state))
 
     def _remember(self, encoded: Encoded) -> None:
-        self._before = copied(encoded) if encoded.nbytes <= LARGE else None
+        self._before = encoded.copied() if encoded.nbytes <= LARGE else None
 
     # -- at a step -------------------------------------------------------------------------
 
@@ -78,13 +78,14 @@ class Proofs:
         size = len(encoded) if isinstance(encoded, bytes) else encoded.nbytes
         if size > LARGE:
             return
-        loaded = decode(encoded, "increment", self._names)
+        own = encoded if isinstance(encoded, bytes) else encoded.copied()
+        loaded = decode(own, "increment", self._names)
         with self._timed():
             where = "state" if self._mode.replaces_state else "increment"
             is_faithful = self._report_flaws(increment, loaded, where)
             before, self._before = self._before, None
             if before is not None:
-                now = copied(self._encode(state))
+                now = self._encode(state).copied()
                 change = body_change(before, now, self._names, _SECONDS)
                 self._report("body", change)
                 if is_faithful and not change:
@@ -103,7 +104,7 @@ class Proofs:
         self._loaded = None
         if encoded.nbytes > LARGE:
             return False
-        self._loaded = (decode(encoded, "state", self._names),)
+        self._loaded = (decode(encoded.copied(), "state", self._names),)
         if self._mode.has_function:
             self._remember(encoded)
         return True
@@ -140,7 +141,7 @@ class Proofs:
         if size > LARGE or self._spent + self._last > _SHARE * elapsed:
             return
         with self._timed(), contextlib.suppress(CodecError):
-            loaded = decode(copied(self._encode(state)), "state", self._names)
+            loaded = decode(self._encode(state).copied(), "state", self._names)
             self._report_flaws(state, loaded, "state")
 
     # -- reports ---------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from trax.tracking.rng_state import defaults, put_back, rng_types, track
 if TYPE_CHECKING:
     from trax.tracking.rng_discovery import OuterRngs
 
-__all__ = ["Rehearsal", "body_change", "copied"]
+__all__ = ["Rehearsal", "body_change"]
 
 
 class Rehearsal:
@@ -126,15 +126,6 @@ class _Caches(Visitor):
 
     def skips(self, kind: type, name: str, one: Any, two: Any) -> bool:  # noqa: ARG002
         return is_cache(kind, name) or (name.startswith("_") and (one is None or one is ABSENT))
-
-
-def copied(encoded: Encoded) -> Encoded:
-    """Return an encoded object with buffers of its own, since the object may change."""
-    buffers = [
-        bytes(buffer) if memoryview(buffer).readonly else bytearray(buffer)
-        for buffer in encoded.buffers
-    ]
-    return encoded._replace(buffers=buffers)
 
 
 @contextlib.contextmanager

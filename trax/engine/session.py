@@ -139,7 +139,7 @@ class Session:
         is_migrated = stored.migrated_from is not None
         has_new = self._tracking.check_resumed(self.state, replays, is_migrated)
         if is_migrated:
-            decode(self._checkpointer.encode_for_proof(self.state), "state", self._names)
+            decode(self._checkpointer.encode_for_proof(self.state).copied(), "state", self._names)
             # No log mixes versions, and an older checkpoint cannot replace this one.
             self.checkpoint(derived=False)
         elif has_new:

@@ -82,6 +82,14 @@ class Encoded(NamedTuple):
             begins = 0
         yield self.kind | begins, self.payload
 
+    def copied(self) -> Encoded:
+        """Return the object with buffers of its own: those of an object in use may change.
+
+        What is loaded from them shares no memory with that object either.
+        """
+        buffers = [bytes(b) if memoryview(b).readonly else bytearray(b) for b in self.buffers]
+        return self._replace(buffers=buffers)
+
     @property
     def nbytes(self) -> int:
         """The size of all payloads, in bytes."""
