@@ -305,7 +305,7 @@ def find_unloadable(obj: Any, label: str, error: CodecError, names: Names) -> tu
         if time.monotonic() > end:
             return None
         try:
-            encoded = encode(part, label, names)
+            encoded = encode(part, label, names).copied()
         except CodecError:
             return None
         try:
