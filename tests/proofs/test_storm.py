@@ -37,3 +37,20 @@ def test_an_output_file_that_was_made_shorter_is_not_made_longer(tmp_path: Path)
     files.restore()
     assert path.read_bytes() == bytes(100)
     assert write_behind(files, rng)
+
+
+def test_damage_that_a_process_put_right_before_it_was_killed_counts(tmp_path: Path) -> None:
+    """The next one tells a step that is lower, and by then no file differs any more."""
+    one = Round(tmp_path, "1/0", "function")
+    log = tmp_path / "log"
+    log.write_bytes(bytes(100))
+    one._next = 9
+    one._files.change(log, bytes(90))
+    log.write_bytes(bytes(80))
+    one._files.forget()
+    one._said = "the end of the log was torn"
+    one._check_resumed(7, "")
+    one._next = 9
+    one._said = "the end of the log was torn"
+    with pytest.raises(AssertionError, match="nothing was damaged"):
+        one._check_resumed(7, "")
