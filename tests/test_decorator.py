@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -57,15 +58,42 @@ def test_the_return_value_of_the_generator_is_the_result() -> None:
     assert again.state == 3
 
 
-def test_left_out_create_begins_with_none() -> None:
-    """The state is None until the first increment."""
+def test_without_create_the_function_is_called_as_it_is_written() -> None:
+    """Bare or with options; its first parameter, if there is one, is an argument as well."""
 
     @trax.resumable
-    def loop(state: int | None) -> Generator[int, int, None]:
-        assert state is None
+    def bare(first: int, *more: int, last: int = 0) -> Iterator[int]:
+        yield from ()
+        yield first + sum(more) + last
+
+    @trax.resumable(every_steps=10)
+    def of_nothing() -> Iterator[int]:
         yield 1
 
-    assert loop().result() == 1
+    assert bare(1, 20, 300, last=4000).result() == 4321
+    assert bare(1, 20, 300, last=4000).done
+    with pytest.raises(trax.ArgumentsChangedError, match="first"):
+        bare(2, 20, 300, last=4000).result()
+    assert bare.fresh(first=2).result() == 2
+    assert of_nothing().result() == 1
+
+
+def test_options_that_several_loops_share_leave_the_state_open() -> None:
+    """Each of the loops says what its state is."""
+    often = trax.resumable(every_steps=2)
+    with_more: Any = often
+
+    @often
+    def plain(n: int) -> Iterator[int]:
+        yield n
+
+    def add(state: int, n: int) -> Iterator[int]:
+        yield state + n
+
+    declared = with_more(create=int)(add)
+    assert plain(3).result() == declared(3).result() == 3
+    assert list(inspect.signature(plain).parameters) == ["n"]
+    assert list(inspect.signature(declared).parameters) == ["state", "n"]
 
 
 def test_replay_log_none_leaves_the_state_to_the_loop() -> None:
@@ -183,5 +211,5 @@ class Callable:
 def test_what_cannot_work_is_refused_at_once(function: Any, message: str, store_here: Path) -> None:
     """The decorator itself raises; nothing is stored."""
     with pytest.raises(trax.UsageError, match=message):
-        trax.resumable(function)
+        trax.resumable(create=int)(function)
     assert not store_here.exists()

@@ -44,12 +44,28 @@ def test_a_method_without_a_state_parameter_is_refused_when_its_class_is_made() 
     with pytest.raises((trax.UsageError, RuntimeError)) as caught:  # wrapped before Python 3.12
 
         class Simulation:
-            @trax.resumable
+            @trax.resumable(create=int)
             def run(self) -> Iterator[int]:
                 yield 1
 
     error = caught.value if isinstance(caught.value, trax.UsageError) else caught.value.__cause__
     assert "no parameter for the state" in str(error)
+    assert "Or leave out create=" in str(error)
+
+
+@pytest.mark.parametrize("kind", [lambda function: function, classmethod])
+def test_without_create_a_method_needs_a_parameter_for_its_object(kind: Any) -> None:
+    """A static method needs none."""
+
+    def run() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises((trax.UsageError, RuntimeError)) as caught:  # wrapped before Python 3.12
+        type("Simulation", (), {"run": trax.resumable(kind(run))})
+    error = caught.value if isinstance(caught.value, trax.UsageError) else caught.value.__cause__
+    assert "is a method without a parameter for its object" in str(error)
+    works: Any = type("Simulation", (), {"run": trax.resumable(staticmethod(run))})
+    assert works.run().result() == works().run().result() == 1
 
 
 class Simulation:
@@ -83,6 +99,72 @@ def test_methods_classmethods_and_staticmethods() -> None:
     assert of_class(n=2).result() == "Simulation 2"
     assert Simulation.of_nothing(n=4).result() == 4
     assert Simulation(3).run.fresh(12).result() == 12
+
+
+class Plain:
+    """Methods of all kinds whose local variables are the state."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    @trax.resumable(name="plain-{self.rate}-{n}")
+    def run(self, n: int) -> Iterator[int]:
+        for i in range(n):
+            yield self.rate * i
+
+    @trax.resumable(name="{cls.__name__}", varying="n")
+    @classmethod
+    def of_class(cls, n: int) -> Iterator[str]:
+        yield f"{cls.__name__} {n}"
+
+    @trax.resumable
+    @staticmethod
+    def of_nothing(n: int = 4) -> Iterator[int]:
+        yield n
+
+
+class PlainBelow(Plain):
+    """Inherits them."""
+
+
+def test_without_create_methods_take_their_object_and_the_arguments() -> None:
+    """Their names and what must stay the same count all of them, `self` too."""
+    assert list(Plain(3).run(n=3)) == [0, 3, 6]
+    assert trax.load("plain-3-3").step == Plain(3).run.load(3).step == 3
+    assert PlainBelow(2).run.fresh(2).result() == 2
+    unbound: Any = Plain.run
+    assert unbound(Plain(5), 2).result() == 5
+    of_class: Any = PlainBelow.of_class
+    assert of_class(n=2).result() == "PlainBelow 2"
+    assert trax.load("PlainBelow").step == 1
+    assert Plain.of_nothing().result() == Plain(1).of_nothing().result() == 4
+    with pytest.raises(trax.ArgumentsChangedError):
+        Plain.of_nothing(5).result()
+
+
+@pytest.mark.parametrize("args", [(), (3,), (Plain(1), 3)])
+def test_a_method_called_on_its_class_needs_an_object_of_it(args: tuple[Any, ...]) -> None:
+    """Anything else would be taken for an argument, and the state for the object."""
+
+    class Simulation:
+        @trax.resumable(create=int)
+        def declared(self, state: int, n: int = 1) -> Iterator[int]:
+            yield n
+
+        @trax.resumable
+        def plain(self, n: int = 1) -> Iterator[int]:
+            yield n
+
+    class Below(Simulation): ...
+
+    for owner in (Simulation, Below):
+        for method in (owner.declared, owner.plain):
+            unbound: Any = method
+            for way in (unbound, unbound.fresh, *([unbound.load] if args else [])):
+                with pytest.raises(trax.CallError, match=r"called on its class\.\nCall it on an"):
+                    way(*args)
+            assert unbound(Simulation(), 2).result() == 2
+            assert unbound.load() is not None  # only the name matters
 
 
 class Swapped:

@@ -18,6 +18,7 @@ from trax.errors import (
     CallError,
     CodecError,
     CorruptionError,
+    DivergedError,
     DurabilityError,
     FormatVersionError,
     LockedError,
@@ -28,6 +29,7 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
+from trax.frames.locals import Locals
 from trax.fsck.files import CheckpointFile, Generation, LogFile
 from trax.fsck.outputs import OutputFile
 from trax.fsck.repair import Repaired, repair
@@ -41,8 +43,10 @@ __all__ = [
     "CallError",
     "CodecError",
     "CorruptionError",
+    "DivergedError",
     "DurabilityError",
     "FormatVersionError",
+    "Locals",
     "LockedError",
     "NotFoundError",
     "Policy",

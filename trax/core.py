@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,11 +14,12 @@ from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import StorageError, UsageError
-from trax.storage.codec import Names, encode
+from trax.storage.codec import Encoded, Names, encode
 from trax.storage.definitions import Definitions
 from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
 from trax.storage.messages import not_stored
+from trax.storage.mutex import Mutex
 from trax.storage.schema import Sync
 from trax.storage.store import Store
 
@@ -73,7 +72,7 @@ class Trax:
         self._sync: Sync = check_option("sync", sync)
         self._keep: int = check_option("keep", keep)
         self._held: dict[str, HeldRun] = {}
-        self._guard = threading.RLock()
+        self._guard = Mutex()
         self._closed = False
         self._busy = False
         self._finalizer = weakref.finalize(self, _close_forgotten, self._held)
@@ -103,9 +102,7 @@ class Trax:
         for name in values:
             encode_run(name)
         encoded = {name: encode(value, name) for name, value in values.items()}
-        with self._alone():
-            for name, state in encoded.items():
-                self._hold(name).replace_state(state)
+        self._store_each(encoded, HeldRun.replace_state)
 
     def log(self, /, **values: Any) -> None:
         """Append one increment to the log of each name.
@@ -131,9 +128,7 @@ class Trax:
         for name in values:
             encode_run(name)
         encoded = {name: encode(value, name) for name, value in values.items()}
-        with self._alone():
-            for name, increment in encoded.items():
-                self._hold(name).append(increment)
+        self._store_each(encoded, HeldRun.append)
 
     def recover(
         self,
@@ -210,9 +205,10 @@ class Trax:
         names = Names(self._renames, Definitions(lambda: (create, replay_log)))
         return load_run(self._store, name, create, log_mode(replay_log), names=names)
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Make other threads wait, and refuse a signal handler in this thread."""
+    def _store_each(
+        self, encoded: Mapping[str, Encoded], store: Callable[[HeldRun, Encoded], None]
+    ) -> None:
+        """Make other threads wait meanwhile, and refuse a signal handler in this thread."""
         with self._guard:
             if self._busy:
                 raise UsageError(
@@ -221,7 +217,8 @@ class Trax:
                 )
             self._busy = True
             try:
-                yield
+                for name, one in encoded.items():
+                    store(self._hold(name), one)
             finally:
                 self._busy = False
 
@@ -283,7 +280,7 @@ def load(
     Returns
     -------
     object
-        The state.
+        The state; of a loop without `create` the `Locals` that were stored last.
 
     Raises
     ------

@@ -4,76 +4,52 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from trax.calls.options import Given, Options, check_keywords, keyword_parameters
+from trax.calls.options import Given, GivenWithState, Options, check_keywords, keyword_parameters
 from trax.calls.signatures import signature
 from trax.errors import UsageError
-from trax.wrapper import AsyncResumable, Resumable, check_parameters, is_in_class, wrap
+from trax.wrapper import AsyncResumable, Resumable, check_state_parameter, is_in_class, wrap
 
 __all__ = ["AsyncResumable", "Resumable", "resumable"]
 
-P = ParamSpec("P")
-S = TypeVar("S")
-I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
-R = TypeVar("R")
-
 if TYPE_CHECKING:
-
-    class _Decorator(Protocol):
-        """A decorator, as `resumable` with options returns it."""
-
-        @overload  # the first that fits counts: a generator is an iterator too
-        def __call__(  # type: ignore[overload-overlap]
-            self, function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
-        ) -> Resumable[P, S, I, R]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, P], Iterator[I]], /
-        ) -> Resumable[P, S, I, None]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[S, P], AsyncIterator[I]], /
-        ) -> AsyncResumable[P, S, I]: ...
+    from trax.decorated import DeclaredDecorator, G, P, Plain, PlainDecorator
 
 
 @overload
-def resumable(  # type: ignore[overload-overlap]
-    function: Callable[Concatenate[S, P], Generator[I, Any, R]], /
-) -> Resumable[P, S, I, R]: ...
+def resumable(function: Callable[P, G], /) -> Plain[P, G]: ...
 @overload
-def resumable(
-    function: Callable[Concatenate[S, P], Iterator[I]], /
-) -> Resumable[P, S, I, None]: ...
+def resumable(**options: Unpack[Given]) -> PlainDecorator: ...
 @overload
-def resumable(
-    function: Callable[Concatenate[S, P], AsyncIterator[I]], /
-) -> AsyncResumable[P, S, I]: ...
-@overload
-def resumable(**options: Unpack[Given]) -> _Decorator: ...
-
-
-def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
+def resumable(**options: Unpack[GivenWithState]) -> DeclaredDecorator: ...
+def resumable(function: Any = None, /, **options: Any) -> Any:
     """Make the loop of a generator function, ordinary or async, survive crashes.
 
-    Every ``state = yield increment`` is one step: the increment is logged, folded into the
-    state, and only then handed to the caller. After a crash the same call loads the newest
-    checkpoint, replays the log on it and continues.
+    `create` says what the state is, and the function takes it as its first parameter. Without
+    `create` the loop's own local variables are the state, and the function is called just as it is
+    written. Every `yield` is one step: its increment is logged, and only then handed to the caller.
 
-    The function's first parameter is the state, which trax supplies; the caller passes the rest.
-    The generator never changes the state itself, unless `replay_log` is None.
+    Without `create` the local variables are stored as often as 1 % of the time allows. After a
+    crash the same call goes on at the yield where they were stored last; the steps after it are run
+    again and compared with the log. Arguments that the loop changes are changed in place.
+
+    With a declared state, every ``state = yield increment`` folds the increment into the state
+    before it is handed to the caller. After a crash the same call loads the newest checkpoint,
+    replays the log on it and continues. trax supplies the state, and the caller passes the other
+    arguments. The generator never changes the state itself, unless `replay_log` is None.
 
     Parameters
     ----------
     create : callable, optional
         Makes the first state. It is called with the arguments of the call that it names. If it is
-        left out, the first state is None.
+        left out, the loop's local variables are the state.
     replay_log : callable or None, optional
         ``replay_log(state, increment) -> state``: makes the new state from an increment, both live
         and in recovery. It may change `state` and return it. If it is left out, the increment is
         the new state. None: increments cannot be replayed and are not logged, the loop may change
-        the state itself, and recovery goes back to the newest checkpoint.
+        the state itself, and recovery goes back to the newest checkpoint. It needs `create`.
     every_steps : int, optional
         The number of steps after which a checkpoint is due.
     every_seconds : float or timedelta, optional
@@ -116,8 +92,9 @@ def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
         ``migrate(state, from_version) -> state``: migrates the state of an older version. It is
         called with the state of the checkpoint, before the log is replayed on it by the present
         `replay_log`, which must understand the old increments, too. If the increment is the state,
-        it is called with the newest one instead. The result is stored at once. A finished run is
-        migrated in memory each time, and the return value of its loop stays the same.
+        it is called with the newest one instead. Without `create` it is called with the local
+        variables by name, and returns such a mapping. The result is stored at once. A finished run
+        is migrated in memory each time, and the return value of its loop stays the same.
     signals : iterable of int or str, or None
         The signals that stop the loop, by default SIGTERM: the present step is finished, a
         checkpoint is stored, and `Preempted` is raised when the next increment is requested. A
@@ -142,12 +119,28 @@ def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
     TypeError
         At once, if there is no such option.
     UsageError
-        At once, if an option or the function cannot work. When the run is opened, if it was stored
-        by a newer version, or by an older one and there is no `migrate`.
+        At once, if an option or the function cannot work, such as a function without `create` that
+        uses the value of its `yield`. When the run is opened, if it was stored by a newer version,
+        or by an older one and there is no `migrate`.
+    DivergedError
+        When the run is opened, if a step of a loop without `create` is run again and gives
+        something else than the log has.
 
     Examples
     --------
     >>> import trax
+    >>> @trax.resumable
+    ... def fibonacci(below):
+    ...     a, b = 0, 1
+    ...     while b < below:
+    ...         a, b = b, a + b
+    ...         yield a
+    ...     return b
+    >>> fibonacci(below=100).result()
+    144
+
+    With a declared state:
+
     >>> @trax.resumable(create=list, replay_log=lambda found, prime: [*found, prime])
     ... def primes(found, below):
     ...     for n in range(found[-1] + 1 if found else 2, below):
@@ -162,8 +155,21 @@ def resumable(function: Any = None, /, **options: Unpack[Given]) -> Any:
     if function is None:
         return functools.partial(resumable, **options)
     plain = _check_function(function)
-    arguments = _argument_names(function, plain)
-    return wrap(function, plain, Options.check(options, plain.__name__, arguments))
+    arguments = _argument_names(function, plain, has_state="create" in options)
+    checked = Options.check(options, plain.__name__, arguments)
+    if checked.is_plain:
+        _check_loop(getattr(function, "__func__", function), plain)
+    else:
+        check_state_parameter(plain, 1)
+    return wrap(function, plain, checked)
+
+
+def _check_loop(given: Any, plain: Any) -> None:
+    """Refuse a plain loop that could not go on after a crash; `given` may have decorators."""
+    from trax.frames.program import program_of
+    from trax.frames.refusals import check
+
+    check(given, program_of(plain.__code__, provides_iterators=True))
 
 
 def _show_options() -> None:
@@ -201,7 +207,6 @@ def _check_function(function: Any) -> Callable[..., Any]:
             "Take it away: trax stores the result of a run itself."
         )
     checked: Callable[..., Any] = plain
-    check_parameters(checked, 1)
     return checked
 
 
@@ -224,7 +229,8 @@ def _no_function_error(given: Any) -> UsageError:
     )
 
 
-def _argument_names(function: Any, plain: Callable[..., Any]) -> list[str]:
+def _argument_names(function: Any, plain: Callable[..., Any], *, has_state: bool) -> list[str]:
     """Return the parameters without the state; all of them if that depends on the class."""
     names = list(signature(plain).parameters)
-    return names[1:] if isinstance(function, staticmethod) or not is_in_class(plain) else names
+    is_first = isinstance(function, staticmethod) or not is_in_class(plain)
+    return names[1:] if has_state and is_first else names

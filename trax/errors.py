@@ -8,6 +8,7 @@
     ├── NotFoundError           nothing is stored under this name (also a LookupError)
     ├── ArgumentsChangedError   a stored run is called again with other arguments
     ├── CodecError              an object cannot be pickled, or not be loaded again
+    ├── DivergedError           a step that was run again gave something else
     ├── LockedError             another process, or another part of this one, holds the run
     ├── UntrustedError          somebody else could have written these files
     ├── CorruptionError         stored bytes are not the bytes that were written
@@ -36,6 +37,7 @@ __all__ = [
     "CallError",
     "CodecError",
     "CorruptionError",
+    "DivergedError",
     "DurabilityError",
     "FormatVersionError",
     "LockedError",
@@ -98,6 +100,29 @@ class ArgumentsChangedError(TraxError):
 
 class CodecError(TraxError):
     """An object cannot be pickled, or a pickle cannot be loaded."""
+
+
+class DivergedError(TraxError):
+    """A step of a plain loop was run again and gave something else; nothing stored was changed.
+
+    Attributes
+    ----------
+    step : int or None
+        The step, counted from 0; None if only its output differs.
+    stored, present : object
+        The increment in the log, and the one that the loop has yielded now.
+    """
+
+    def __init__(
+        self, message: str, step: int | None = None, stored: object = None, present: object = None
+    ) -> None:
+        super().__init__(message)
+        self.step = step
+        self.stored = stored
+        self.present = present
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, int | None, object, object]]:
+        return type(self), (str(self), self.step, self.stored, self.present)
 
 
 class LockedError(TraxError):

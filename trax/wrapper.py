@@ -1,11 +1,12 @@
-"""The decorated function: the ways to call, pickle and bind it, and its types."""
+"""The decorated function: the ways to call, pickle and bind it."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from inspect import Parameter
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
@@ -17,17 +18,11 @@ from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
 from trax.engine.replay import load
 from trax.engine.sync_driver import Run
-from trax.errors import UsageError
+from trax.errors import CallError, UsageError
 from trax.storage.messages import not_stored
 from trax.storage.store import Store
 
-__all__ = ["AsyncResumable", "Resumable", "check_parameters", "is_in_class", "wrap"]
-
-P = ParamSpec("P")
-Q = ParamSpec("Q")
-S = TypeVar("S")
-I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
-R = TypeVar("R")
+__all__ = ["AsyncResumable", "Resumable", "check_state_parameter", "is_in_class", "wrap"]
 
 # The kind of a call is passed as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
@@ -70,14 +65,16 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
 
     __bound_function_wrapper__ = _Bound
     _self_owners: list[type]  # the classes whose attribute it is
+    _self_is_plain: bool  # the loop's local variables are the state
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__qualname__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._self_owners.append(owner)
-        if inspect.isfunction(self.__wrapped__):
-            check_parameters(self.__wrapped__, 2)
+        if not isinstance(self.__wrapped__, staticmethod):
+            method = getattr(self.__wrapped__, "__func__", self.__wrapped__)
+            _check_method(method, is_plain=self._self_is_plain)
 
 
 class _AsyncWrapper(_Wrapper):
@@ -85,52 +82,7 @@ class _AsyncWrapper(_Wrapper):
 
 
 if TYPE_CHECKING:
-
-    class Resumable(Generic[P, S, I, R]):
-        """A function decorated with `resumable`, as a type checker sees it."""
-
-        __name__: str
-        __qualname__: str
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]: ...
-        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> Run[S, I, R]:
-            """Start over: the stored run is moved aside when the run begins."""
-
-        def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state, without running the loop or locking the run."""
-
-        @overload
-        def __get__(self, instance: None, owner: type, /) -> Resumable[P, S, I, R]: ...
-        @overload
-        def __get__(
-            self: Resumable[Concatenate[Any, Q], Any, I, R], instance: object, owner: type | None, /
-        ) -> Resumable[Q, Any, I, R]: ...  # mypy cannot tell the type of a method's state
-        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
-
-    class AsyncResumable(Generic[P, S, I]):
-        """An async function decorated with `resumable`, as a type checker sees it."""
-
-        __name__: str
-        __qualname__: str
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]: ...
-        def fresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncRun[S, I]:
-            """Start over: the stored run is moved aside when the run begins."""
-
-        def load(self, *args: Any, **kwargs: Any) -> S:
-            """Return the stored state, without running the loop or locking the run."""
-
-        @overload
-        def __get__(self, instance: None, owner: type, /) -> AsyncResumable[P, S, I]: ...
-        @overload
-        def __get__(
-            self: AsyncResumable[Concatenate[Any, Q], Any, I],
-            instance: object,
-            owner: type | None,
-            /,
-        ) -> AsyncResumable[Q, Any, I]: ...  # mypy cannot tell the type of a method's state
-        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
-
+    from trax.decorated import AsyncResumable, Resumable
 else:
     Resumable = _Wrapper
     AsyncResumable = _AsyncWrapper
@@ -141,6 +93,9 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         how = kwargs.pop(_HOW, _run)
+        is_method = function is plain and bool(owners) and is_in_class(plain)
+        if is_method and instance is None and (args or how is not _load):
+            instance, args = _take_instance(plain, tuple(owners), args)
         if instance is not None and not inspect.ismethod(wrapped):  # called through its class
             wrapped = MethodType(plain, instance)
         if function is plain and not owners:
@@ -150,7 +105,19 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
     owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
     wrapper._self_owners = owners  # noqa: SLF001
+    wrapper._self_is_plain = options.is_plain  # noqa: SLF001
     return wrapper
+
+
+def _take_instance(
+    plain: Callable[..., Any], owners: tuple[type, ...], args: tuple[Any, ...]
+) -> tuple[Any, tuple[Any, ...]]:
+    """Return the object of a method that was called on its class, and the other arguments."""
+    if args and isinstance(args[0], owners):
+        return args[0], args[1:]
+    raise CallError(
+        f"{plain.__name__}() is a method and was called on its class.\nCall it on an object."
+    )
 
 
 def _check_outermost(plain: Callable[..., Any], instance: Any, args: tuple[Any, ...]) -> None:
@@ -182,22 +149,34 @@ def is_in_class(plain: Callable[..., Any]) -> bool:
     return bool(owner) and not owner.endswith("<locals>")
 
 
-def check_parameters(plain: Callable[..., Any], needed: int) -> None:
+def check_state_parameter(plain: Callable[..., Any], needed: int) -> None:
     """Refuse a function that has no parameter for the state, after ``self`` if it is a method.
 
     It must have `needed` positional parameters.
     """
-    positional = [
-        parameter
-        for parameter in signature(plain).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(positional) < needed:
+    if _count_positional(plain) < needed:
         raise UsageError(
             f"{plain.__qualname__} has no parameter for the state.\n"
             f"Write def {plain.__name__}({'self, ' * (needed - 1)}state, ...): trax supplies the "
-            "state, and the caller passes the rest."
+            "state, and the caller passes the rest.\n"
+            "Or leave out create=, and the loop's local variables are the state."
         )
+
+
+def _check_method(method: Callable[..., Any], *, is_plain: bool) -> None:
+    """Refuse a method or a class method that lacks a parameter which it is called with."""
+    if not is_plain:
+        check_state_parameter(method, 2)
+    elif not _count_positional(method):
+        raise UsageError(
+            f"{method.__qualname__} is a method without a parameter for its object.\n"
+            f"Write def {method.__name__}(self, ...), or @staticmethod above the def."
+        )
+
+
+def _count_positional(plain: Callable[..., Any]) -> int:
+    kinds = [parameter.kind for parameter in signature(plain).parameters.values()]
+    return kinds.count(Parameter.POSITIONAL_ONLY) + kinds.count(Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:

@@ -72,13 +72,13 @@ def test_arguments_that_do_not_fit_are_said_where_only_the_name_is_needed() -> N
 def test_what_a_decorator_has_made_of_the_generator_is_named() -> None:
     """Not that it lacks an attribute which only trax looks for."""
 
-    @trax.resumable(create=int)  # type: ignore[arg-type]
+    @trax.resumable(create=int)  # type: ignore[type-var]
     @contextlib.contextmanager
     def managed(state: int) -> Iterator[int]:
         yield state
 
     with pytest.raises(trax.UsageError, match=r"managed\(\) returned '_GeneratorContextManager'"):
-        managed().result()
+        managed().result()  # type: ignore[misc]
 
 
 def test_a_method_under_another_decorator_may_return_its_generator() -> None:
@@ -105,6 +105,6 @@ def test_code_is_digested_once_a_call() -> None:
     def loop(state: Any) -> Iterator[int]:
         yield 1
 
-    call = Call(Options.check({}, "loop", []), loop, loop, None, (), {})
+    call = Call(Options.check({"create": int}, "loop", []), loop, loop, None, (), {})
     assert call.code
     assert call.code is call.code

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import partial
+from functools import partial, update_wrapper
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +45,15 @@ def cell(n: int) -> Any:
     return lambda: n
 
 
+def scale(factor: int, x: int) -> int:
+    return factor * x
+
+
+def dressed(factor: int) -> Any:
+    """Return a partial function that has the names of the one inside."""
+    return update_wrapper(partial(scale, factor), scale)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -59,6 +68,7 @@ def cell(n: int) -> Any:
         (defaultdict(int, a=1, b=2), defaultdict(int, b=2, a=1)),
         (Counter("aab"), Counter("baa")),
         (partial(int, base=2), partial(int, base=3)),
+        (dressed(1), dressed(2)),
     ],
 )
 def test_functions_and_objects_are_told_apart_by_what_they_are(one: Any, other: Any) -> None:

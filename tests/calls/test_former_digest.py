@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ DIGESTS: list[tuple[Any, str]] = [
     (trax.Since(1, 2.0), "e8c7e36e465175ac94445a692114ffce"),
     (trax.automatic, "eb8de4d014e7236ec29a819ef2e6267b"),
     (trax.testing.Checked(1, 2), "fe3bbfb5809ce981fb97b040623abfa9"),
+    (partial(int, base=2), "ffe5f273d31b2f588512aa84e4595dd0"),
 ]
 
 

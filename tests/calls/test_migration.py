@@ -255,9 +255,10 @@ def test_a_migration_that_forgets_to_return_is_told(store_here: Path) -> None:
     def nothing_yet(state: int | None) -> Iterator[int]:
         yield 1
 
-    with trax.resumable(nothing_yet)() as run:
+    begins: Any = {"create": lambda: None}
+    with trax.resumable(**begins)(nothing_yet)() as run:
         assert run.state is None
-    later: Any = trax.resumable(version=2, migrate=lambda state, _: state)(nothing_yet)
+    later: Any = trax.resumable(**begins, version=2, migrate=lambda state, _: state)(nothing_yet)
     assert later().result() == 1
 
 

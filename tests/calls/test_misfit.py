@@ -24,6 +24,10 @@ def several(s: int, /, a: int, b: int, *rest: int, c: int, **others: int) -> Loo
     yield 1
 
 
+def nothing() -> Loop:
+    yield 1
+
+
 def alone(n: int) -> Loop:
     yield 1
 
@@ -48,7 +52,7 @@ def test_the_mistake_and_the_right_call_are_shown(
     function: Any, args: Any, kwargs: Any, cause: str, usage: str, way: str
 ) -> None:
     """At the call, with trax's own error, which is a `TypeError` as of any function."""
-    call = trax.resumable(create=int)(function)
+    call: Any = trax.resumable(create=int)(function)
     with pytest.raises(TypeError) as caught:
         (getattr(call, way) if way else call)(*args, **kwargs)
     assert isinstance(caught.value, trax.UsageError)
@@ -59,9 +63,36 @@ def test_the_mistake_and_the_right_call_are_shown(
     assert "trax supplies its first parameter" in second
 
 
+PLAIN_CASES: list[tuple[Callable[..., Loop], tuple[Any, ...], dict[str, Any], str, str]] = [
+    (plain, (), {}, "plain() is missing the arguments 'state', 'n'", "plain(state, n, to=5)"),
+    (plain, (0, 1, 2, 3), {}, "plain() got 4 positional arguments and takes 3", "plain(state, n,"),
+    (plain, (1,), {"m": 2}, "plain() has no argument 'm'", "plain(state, n, to=5)"),
+    (plain, (1,), {"state": 2}, "plain() got the argument 'state' twice", "plain(state, n,"),
+    (several, (1,), {"s": 2}, "several() is missing the arguments 'a', 'b', 'c'", "several(s, /,"),
+    (nothing, (1,), {}, "nothing() got 1 positional arguments and takes 0", "nothing()"),
+]
+
+
+@pytest.mark.parametrize(("function", "args", "kwargs", "cause", "usage"), PLAIN_CASES)
+@pytest.mark.parametrize("way", ["", "fresh"])
+def test_without_create_the_call_is_shown_as_the_function_is_written(
+    function: Any, args: Any, kwargs: Any, cause: str, usage: str, way: str
+) -> None:
+    """No parameter is the state, and nothing is said of one."""
+    call: Any = trax.resumable(function)
+    with pytest.raises(trax.CallError) as caught:
+        (getattr(call, way) if way else call)(*args, **kwargs)
+    first, second = str(caught.value).splitlines()
+    assert first == cause
+    assert second.startswith(f"Call it as {usage}")
+    assert "as the state" not in second
+
+
 def test_a_state_that_was_meant_to_be_an_argument_is_explained() -> None:
     """The function lacks a parameter for the state."""
-    with pytest.raises(trax.UsageError, match=r"before it, as in def alone\(state, n\)"):
+    with pytest.raises(
+        trax.UsageError, match=r"before it, as in def alone\(state, n\)\.\nOr leave out create="
+    ):
         trax.resumable(create=int)(alone)(n=3)  # type: ignore[call-arg]
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import trax
-from trax.calls.options import Given, Options, check_option
+from trax.calls.options import GivenWithState, Options, check_option
 
 PARAMETERS = {
     name: parameter
@@ -69,8 +69,37 @@ def test_an_option_that_cannot_work_is_refused_at_once(
 ) -> None:
     """The decorator itself raises; nothing is stored."""
     with pytest.raises(trax.UsageError, match=message):
-        trax.resumable(**options)(good)
+        trax.resumable(**{"create": int, **options})(good)
     assert not store_here.exists()
+
+
+@pytest.mark.parametrize("options", [{"create": None}, {"create": None, "replay_log": max}])
+def test_create_is_left_out_or_a_function(options: dict[str, Any]) -> None:
+    """None could mean either of two things, so the error names both."""
+    with pytest.raises(trax.UsageError, match=r"not None.\nLeave it out, .*\n.*=lambda: None"):
+        trax.resumable(**options)(good)
+
+
+@pytest.mark.parametrize("replay_log", [None, max, lambda state, increment: state])
+def test_replay_log_needs_create(replay_log: Any) -> None:
+    """Without it the loop's local variables are the state, into which nothing is folded."""
+    with pytest.raises(trax.UsageError, match=r"^replay_log needs create.*\n.*\nOr leave out both"):
+        trax.resumable(replay_log=replay_log)(good)  # type: ignore[call-overload]
+
+
+def test_without_create_all_parameters_are_arguments() -> None:
+    """Of the options that name some, too."""
+    loop: Any = trax.resumable(name="run-{state}", varying="state")(good)
+    assert loop(1, 2).result() == 1
+    with pytest.raises(trax.UsageError, match=r"'m', which is not an argument.*\n.*: state, n"):
+        trax.resumable(name="run-{m}")(good)
+
+
+def test_the_default_of_create_says_what_the_state_is() -> None:
+    """As `help` and an editor show it."""
+    assert "create: Callable[..., Any] = <the loop's local variables>" in re.sub(
+        r"collections\.abc\.|typing\.", "", str(inspect.signature(trax.resumable))
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,9 +114,10 @@ def test_an_unknown_option_is_a_type_error_at_once(name: str, hint: str) -> None
 
 def test_the_signature_shows_every_option_with_its_type_and_default() -> None:
     """Also that of a decorator which has some of them already."""
-    assert list(PARAMETERS) == list(Given.__annotations__)
-    assert {name: PARAMETERS[name].annotation for name in PARAMETERS} == get_type_hints(Given)
-    assert get_type_hints(trax.resumable).items() >= get_type_hints(Given).items()
+    assert list(PARAMETERS) == list(GivenWithState.__annotations__)
+    hints = get_type_hints(GivenWithState)
+    assert {name: PARAMETERS[name].annotation for name in PARAMETERS} == hints
+    assert get_type_hints(trax.resumable).items() >= hints.items()
     assert (PARAMETERS["keep"].default, PARAMETERS["sync"].default) == (2, "interval")
     partial: Any = trax.resumable(keep=3)
     assert inspect.signature(partial).parameters["keep"].default == 3

@@ -80,28 +80,8 @@ def test_an_attribute_that_the_loop_lacks_by_itself_stays_as_it_is() -> None:
 # -- the state -----------------------------------------------------------------------------
 
 
-def test_a_state_that_nobody_created_is_explained() -> None:
-    """It is None; an exception that has nothing to do with that gets no note."""
-
-    @trax.resumable
-    def loop(state: Any, n: int) -> Iterator[Any]:
-        while state < n:
-            state = yield state + 1
-
-    @trax.resumable
-    def other(state: Any) -> Iterator[Any]:
-        yield len(5)  # type: ignore[arg-type]
-
-    with pytest.raises(TypeError) as caught:
-        loop(n=3).result()
-    assert "without create= there is no first state" in notes(caught)
-    with pytest.raises(TypeError) as caught:
-        other().result()
-    assert not notes(caught)
-
-
 def test_a_replay_log_that_returns_something_else_is_explained() -> None:
-    """If the loop then fails with it; a type may change without a word."""
+    """If the loop then fails with it; a type may change without a word, and other errors too."""
 
     @trax.resumable(create=list, replay_log=lambda state, increment: increment)
     def loop(state: Any) -> Iterator[int]:
@@ -117,6 +97,14 @@ def test_a_replay_log_that_returns_something_else_is_explained() -> None:
         yield 0.5
 
     assert fine().result() == 0.5
+
+    @trax.resumable(create=int)
+    def other(state: int) -> Iterator[Any]:
+        yield len(5)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError) as caught:
+        other().result()
+    assert not notes(caught)
 
 
 def test_an_exception_of_replay_log_shows_how_it_was_called() -> None:

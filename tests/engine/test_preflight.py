@@ -127,7 +127,7 @@ class Unloadable:
 def test_a_state_that_cannot_be_loaded_is_said_at_the_first_step() -> None:
     """The pickle is loaded as well, to prove it."""
 
-    @trax.resumable
+    @trax.resumable(create=lambda: None)
     def loop(state: Any) -> Iterator[Any]:
         yield Unloadable()
 
@@ -185,7 +185,7 @@ def test_a_bare_yield_is_refused_in_every_call() -> None:
 def test_none_is_a_state_like_any_other_where_it_was_one_before() -> None:
     """And later steps may end a chain with it."""
 
-    @trax.resumable
+    @trax.resumable(create=lambda: None)
     def waits(state: Any) -> Iterator[Any]:
         for _ in trax.steps(3):
             yield None

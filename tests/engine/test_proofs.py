@@ -63,7 +63,7 @@ def test_a_flaw_is_said_once_for_a_run_and_a_process(
 def test_where_increments_are_states_these_come_back(caplog: pytest.LogCaptureFixture) -> None:
     """From the log as from a checkpoint: they are encoded alike."""
 
-    @trax.resumable
+    @trax.resumable(create=lambda: None)
     def loop(state: Any) -> Iterator[Any]:
         for _ in trax.steps(3):
             grid = np.zeros(4)

@@ -34,10 +34,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def stopped_at(clock: Clock, step: float, limit: Any = "auto", **options: Any) -> int | None:
+def stopped_at(
+    clock: Clock, step: float, limit: Any = "auto", create: Any = int, **options: Any
+) -> int | None:
     """Run a loop of 100 steps that take so many seconds each; return where it was stopped."""
 
-    @trax.resumable(**{"create": int, "time_limit": limit, **options})
+    @trax.resumable(create=create, time_limit=limit, **options)
     def loop(n: int) -> Iterator[int]:
         for i in trax.steps(100):
             clock.now += step
@@ -160,9 +162,9 @@ def test_a_loop_that_stops_in_time_has_stored_everything(
     clock: Clock, options: dict[str, Any]
 ) -> None:
     """Whatever its policy, and whether it logs or not."""
-    options = {"create": list, "replay_log": lambda state, i: [*state, i], **options}
+    options = {"replay_log": lambda state, i: [*state, i], **options}
 
-    @trax.resumable(time_limit=100, **options)
+    @trax.resumable(create=list, time_limit=100, **options)
     def loop(state: list[int]) -> Iterator[int]:
         for i in trax.steps(100):
             clock.now += 10

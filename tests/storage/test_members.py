@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 from trax.storage.culprit import find_part
-from trax.storage.members import attributes, closure
+from trax.storage.members import attributes, closure, is_routine
 
 
 def test_attributes_are_read_without_calling_code() -> None:
@@ -60,3 +60,11 @@ def test_variables_of_a_closure_are_found_unless_they_are_empty() -> None:
     later = 1
     assert closure(inner) == {"kept": kept, "later": 1}
     assert closure(print) == {}
+
+
+def test_a_partial_function_is_no_routine() -> None:
+    """Not even one that has the name of the function inside."""
+    assert all(map(is_routine, (print, str.upper, "a".upper, closure)))
+    assert not any(
+        map(is_routine, (partial(print), update_wrapper(partial(closure, 1), closure), 3))
+    )

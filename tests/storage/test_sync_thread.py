@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import threading
 
 import pytest
+from faults import Interrupt
 
 from trax.storage.sync_thread import Ticker
 
@@ -85,3 +89,17 @@ def test_a_ticker_outlives_every_exception(error: type[BaseException]) -> None:
     ticker = Ticker(0, act)
     assert again.wait(60)
     ticker.stop()
+
+
+def test_an_interrupt_at_any_place_lets_it_be_stopped_again() -> None:
+    """Whoever closes a run after a Ctrl-C must not wait forever."""
+    for place in itertools.count(1):
+        ticker = Ticker(0.001, lambda: None)
+        interrupt = Interrupt(place, KeyboardInterrupt(), f"{os.sep}sync_thread.py", "threading.py")
+        with contextlib.suppress(KeyboardInterrupt), interrupt:
+            ticker.stop()
+        ticker.stop()
+        assert not ticker._thread.is_alive()
+        if interrupt.places < place:
+            break
+    assert place > 3

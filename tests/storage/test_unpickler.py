@@ -308,11 +308,12 @@ def test_an_increment_that_is_the_state_goes_through_renames(
         for _ in trax.steps(3):
             yield sys.modules["new" if "new" in sys.modules else "old"].World()
 
-    with trax.resumable(loop)() as run:
+    with trax.resumable(create=lambda: None)(loop)() as run:
         next(run)
     monkeypatch.delitem(sys.modules, "old")
     new = module(monkeypatch, "new", World="")
-    later: Any = trax.resumable(renames={"old.World": "new.World"})(loop)
+    renames = {"old.World": "new.World"}
+    later: Any = trax.resumable(create=lambda: None, renames=renames)(loop)
     assert type(later.load()) is type(later().result()) is new.World
     assert type(trax.load("loop")) is new.World
 

@@ -414,3 +414,52 @@ def test_checks_in_several_threads_take_turns() -> None:
         found = [*pool.map(lambda n: check_resume(folds(steps=n), limit=3).steps, (2, 3, 4))]
     assert found == [2, 3, 4]
     assert Path.cwd() == here
+
+
+def test_a_plain_loop_is_told_causes_that_it_can_have() -> None:
+    """Its local variables are the state, and its body does not begin anew."""
+    kept: list[int] = []
+
+    @trax.resumable(every_steps=2)
+    def outside(n: int) -> Iterator[int]:
+        for _ in range(n):
+            kept.append(1)
+            yield len(kept) % 100
+
+    @trax.resumable
+    def untracked(n: int) -> Iterator[int]:
+        for i in range(n):
+            with open("out.txt", "a") as file:
+                file.write(f"{i}\n")
+            yield i
+
+    for loop, cause in (
+        (outside, "outside of its local variables"),
+        (untracked, r"with trax\.open\(\)"),
+    ):
+        with pytest.raises(AssertionError, match=cause) as caught:
+            check_resume(loop(4))
+        assert "kept from one step" not in str(caught.value)
+        assert "before the yield" not in str(caught.value)
+
+
+def test_a_plain_loop_is_exact_wherever_it_is_killed() -> None:
+    """With arguments that it changes, output, random numbers, and generators inside."""
+
+    def numbers(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    @trax.resumable(every_steps=3)
+    def loop(n: int, rows: list[float], weights: Any) -> Generator[Any, None, list[float]]:
+        rng = np.random.default_rng(1)
+        with trax.open("out.txt") as out:
+            for i in range(n):
+                for j in numbers(2):
+                    weights += rng.random()
+                    rows.append(random.random())
+                    print(i, j, file=out)
+                    yield i, j, float(weights.sum())
+        return rows
+
+    assert check_resume(loop(3, [], np.zeros(2)), limit=40).crashes
+    assert check_power_cut(loop(3, [], np.zeros(2)), limit=30).crashes

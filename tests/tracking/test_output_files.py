@@ -385,9 +385,15 @@ def test_a_path_may_be_of_any_bytes() -> None:
         assert Path(name).read_text().split() == [str(n) for n in range(STEPS)]
 
 
-def test_a_full_disk_is_said_and_the_step_done_again() -> None:
-    """What the refused step wrote is not there twice; a limit of file sizes stands for the disk."""
-    large = "x" * 50_000
+@pytest.mark.parametrize(
+    ("size", "error"), [(10 * io.DEFAULT_BUFFER_SIZE, OSError), (100, trax.DurabilityError)]
+)
+def test_a_full_disk_is_said_and_the_step_done_again(size: int, error: type[Exception]) -> None:
+    """Where it is written, or at the end of the step if it is buffered until then.
+
+    What the refused step wrote is not there twice; a limit of file sizes stands for the disk.
+    """
+    large = "x" * size
     lines = Lines()
 
     def body(n: int) -> None:
@@ -402,7 +408,7 @@ def test_a_full_disk_is_said_and_the_step_done_again() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(written) + 10, hard))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(error, match="File too large"):
             next(run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -750,7 +756,7 @@ def test_a_checkpoint_that_failed_and_is_there_finds_its_output(
 def test_an_output_file_cannot_be_one_of_the_store(store_here: Path) -> None:
     """It would be cut back by one run while another one counts on it."""
 
-    @trax.resumable
+    @trax.resumable(create=int)
     def loop(n: int) -> Generator[int]:
         with trax.open(store_here / "runs" / "loop" / "mine.txt"):
             yield 1
@@ -798,7 +804,8 @@ def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
 
     decorated: Any = trax.resumable(create=int)(loop)
     for place in itertools.count(1):
-        modules = [f"trax{os.sep}{name}.py" for name in ("output", "cutting")]
+        names = ("output_files", "output_digest", "truncate", "mutex")
+        modules = [f"{os.sep}{name}.py" for name in names]
         interrupt = Interrupt(place, KeyboardInterrupt(), *modules)
         run = decorated.fresh()
         Path("out.txt").unlink(missing_ok=True)
@@ -809,6 +816,47 @@ def test_an_interrupt_while_a_file_is_being_opened_does_not_get_in_the_way(
         assert Path("out.txt").read_text() == "0\n1\n2\n", place
         if interrupt.places < place:
             break
+    assert place > 20
+
+
+def test_a_signal_handler_that_writes_in_the_middle_of_a_write_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the digest would follow the two in another order than the file."""
+    refused: list[trax.UsageError] = []
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Generator[int, int, None]:
+        with trax.open("out.txt", "ab", buffering=0) as file:
+
+            def handle(*_: Any) -> None:
+                try:
+                    file.write(b"from the handler\n")
+                except trax.UsageError as error:
+                    refused.append(error)
+
+            monkeypatch.setitem(handlers, "now", handle)
+            while n < 5:
+                file.write(b"%d\n" % n)
+                n = yield n + 1
+
+    handlers: dict[str, Callable[[], None]] = {}
+    write = output_files._write
+
+    def interrupted(raw: Any, data: Any) -> int:
+        done = write(raw, data)
+        if data != b"from the handler\n":
+            handlers["now"]()
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output_files, "_write", interrupted)
+        with loop() as run:
+            next(run)
+            next(run)
+    assert len(refused) == 2
+    assert loop().result() == 5
+    assert Path("out.txt").read_text() == "0\n1\n2\n3\n4\n"
 
 
 # -- content -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 from support import run_script
@@ -105,3 +106,14 @@ def test_functions_that_lead_to_each_other_end() -> None:
         return first
 
     assert references([first, print, 3, None]).variables == {}
+
+
+def test_a_partial_function_is_a_variable_and_a_method_is_none() -> None:
+    """It has parts, among them an RNG or a list at times."""
+    kept: list[int] = []
+    adding, method = partial(kept.append, 1), str.upper
+
+    def inner() -> Any:
+        return adding, method
+
+    assert references([inner]).variables == {"adding": adding}

@@ -6,6 +6,7 @@ import dataclasses
 import random
 import signal
 from collections.abc import Callable, Generator
+from functools import partial, update_wrapper
 from types import SimpleNamespace
 from typing import Any
 
@@ -361,6 +362,55 @@ def test_an_rng_deep_in_an_object_is_found(place: str) -> None:
 
 
 nested = Part()
+
+
+def drawn(rng: random.Random) -> float:
+    return rng.random()
+
+
+class Draw(partial[float]):
+    """A partial function of a class of its own."""
+
+
+def dressed(rng: random.Random) -> partial[float]:
+    """Return a partial function with the name and the text of the one inside."""
+    draw = partial(drawn, rng=rng)
+    update_wrapper(draw, drawn)
+    return draw
+
+
+draws: partial[float] = partial(drawn, random.Random(0))
+
+
+@pytest.mark.parametrize("make", [partial(partial, drawn), partial(Draw, drawn), dressed])
+@pytest.mark.parametrize("place", ["variable", "argument", "closure", "attribute"])
+def test_an_rng_in_a_partial_function_is_found(
+    place: str, make: Callable[[random.Random], partial[float]]
+) -> None:
+    """Whatever Python takes it for: since 3.14 it is a descriptor, as methods are."""
+    around = make(random.Random(0))
+
+    @trax.resumable(create=list, replay_log=lambda got, x: [*got, x], varying=("given", "part"))
+    def loop(
+        numbers: list[float], given: partial[float], part: Part
+    ) -> Generator[float, list[float], None]:
+        inner = part.inner
+        draw = {"variable": draws, "argument": given, "closure": around, "attribute": inner}[place]
+        while len(numbers) < STEPS:
+            numbers = yield draw()
+
+    def start(*, fresh: bool = False) -> Any:
+        global draws
+        nonlocal around
+        draws, around = make(random.Random(1)), make(random.Random(2))
+        given, part = make(random.Random(3)), Part(inner=make(random.Random(4)))
+        return loop.fresh(given, part) if fresh else loop(given, part)
+
+    whole = start().result()
+    with start(fresh=True) as run:
+        for _ in zip(range(5), run, strict=False):
+            pass
+    assert start().result() == whole
 
 
 def test_an_rng_that_the_loop_puts_into_an_argument_is_said(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -20,9 +21,11 @@ of_each_text = pytest.mark.parametrize("document", TEXTS, ids=lambda path: path.
 
 
 def python_blocks(text: str) -> list[str]:
-    """Return the Python code blocks of a Markdown text, in order."""
-    blocks = re.findall(r"^( *```python\n.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
-    return [dedent(block).removeprefix("```python\n") for block in blocks]
+    """Return the Python code blocks of a Markdown text, in order; PyTorch may not be here."""
+    found = re.findall(r"^( *```python\n.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    blocks = [dedent(block).removeprefix("```python\n") for block in found]
+    has_torch = importlib.util.find_spec("torch") is not None
+    return [block for block in blocks if has_torch or "import torch\n" not in block]
 
 
 def shown_lines(text: str) -> list[str]:
@@ -40,9 +43,9 @@ def headings(document: Path) -> list[str]:
     return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found]
 
 
-def without_script(text: str) -> str:
-    """Return a text in which messages do not say where the script is."""
-    return re.sub(r"from '[^']*\.py'", "from 'script.py'", text)
+def lasting(text: str) -> str:
+    """Return a text without the words of Python, which change from version to version."""
+    return re.sub(r"\(AttributeError: .*\)\.$", "(AttributeError).", text, flags=re.MULTILINE)
 
 
 @of_each
@@ -53,8 +56,8 @@ def test_the_code_of_a_document_runs(document: Path, tmp_path: Path) -> None:
     script.write_text("\n".join(python_blocks(text)))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    printed = without_script(done.stdout).splitlines()
-    assert not {without_script(line) for line in shown_lines(text)}.difference(printed)
+    printed = lasting(done.stdout).splitlines()
+    assert not {lasting(line) for line in shown_lines(text)}.difference(printed)
 
 
 @of_each_text

@@ -25,6 +25,7 @@ class Case(NamedTuple):
 
 CASES = {
     "solar_system.py": Case(["--years", "30"], 5_000_000),
+    "ising.py": Case(["--sweeps", "2000"], 2_000_000),
     "metropolis.py": Case(["--samples", "60000"], 700_000),
     "fit_digits.py": Case(["--epochs", "600"], 2_000_000, kills=2),
     "output_file.py": Case(["--walks", "30000"], 3_000_000),

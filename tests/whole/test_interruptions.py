@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import trax
+from trax.storage.codec import Encoded
 from trax.storage.filesystem import LocalDirectory
+from trax.storage.held_run import HeldRun
 
 
 def append(state: list[Any], increment: Any) -> list[Any]:
@@ -84,9 +86,14 @@ def test_reading_with_create_stores_nothing_of_what_it_folded() -> None:
         assert store.recover("x", create=list, replay_log=append) == [1, 2, 3]
 
 
-def test_a_signal_handler_that_logs_is_refused() -> None:
+def test_a_signal_handler_that_logs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two records must not be woven into each other."""
     refused: list[BaseException] = []
+    done = HeldRun.append
+
+    def interrupted(held: HeldRun, increment: Encoded) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        done(held, increment)
 
     with trax.Trax() as store:
         store.checkpoint(x=0)
@@ -99,8 +106,9 @@ def test_a_signal_handler_that_logs_is_refused() -> None:
 
         before = signal.signal(signal.SIGUSR1, handler)
         try:
-            with store._alone():
-                os.kill(os.getpid(), signal.SIGUSR1)
+            with monkeypatch.context() as patch:
+                patch.setattr(HeldRun, "append", interrupted)
+                store.log(x=0)
         finally:
             signal.signal(signal.SIGUSR1, before)
         store.log(x=1)

@@ -47,11 +47,11 @@ def test_what_was_restored_draws_the_same_again(own: bool) -> None:
 @pytest.mark.parametrize("stop", [3, 7])
 def test_a_resumed_loop_draws_what_it_would_have_drawn(mode: str, stop: int) -> None:
     """Whatever the script seeds it with at its top."""
-    options: dict[str, Any] = {"replay_log": None, "create": list, "every_steps": 1}
+    options: dict[str, Any] = {"replay_log": None, "every_steps": 1}
     if mode == "function":
-        options = {"replay_log": lambda numbers, x: [*numbers, x], "create": list}
+        options = {"replay_log": lambda numbers, x: [*numbers, x]}
 
-    @trax.resumable(**options)
+    @trax.resumable(create=list, **options)
     def loop(numbers: list[float], steps: int) -> Generator[float, Any, None]:
         for _ in trax.steps(steps):
             number = torch.randn(3).sum().item()

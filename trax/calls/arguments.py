@@ -15,6 +15,7 @@ from typing import Any
 from trax.calls import outline
 from trax.calls.digest import VERSION, Digester, are_comparable, version_of
 from trax.calls.former_digest import former_digest
+from trax.calls.shape import is_data, shape_of
 from trax.display import show
 from trax.errors import ArgumentsChangedError, CodecError, UsageError, one_line
 from trax.storage.former_names import FORMER_NAMES
@@ -26,6 +27,7 @@ __all__ = [
     "describe",
     "describe_where_possible",
     "differences",
+    "renewed",
 ]
 
 Description = dict[str, str]
@@ -36,6 +38,7 @@ FORMER_VERSION = "1"
 _PLAIN = re.compile(r"\w+: '?[\w.+-]+'? -> '?[\w.+-]+'?")
 # Digests of version 1 contain the first names of trax's own classes and functions.
 _OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
+_BY_SHAPE = "content"  # a digest of content that may change
 _SHOWN = 5  # differences in one argument
 
 
@@ -44,18 +47,22 @@ def describe(
     names: Mapping[str, str] | None = None,
     *,
     version: str = "",
+    by_shape: bool = False,
 ) -> dict[str, Description]:
     """Return the description of each argument that is stored.
 
     `names` has other names for classes, functions and modules, by their present ones; see
     `present_name`. With `FORMER_VERSION` as `version`, the digests are those of that version.
+    With `by_shape`, arguments that are no plain data are described by their types and shapes.
 
     Raises
     ------
     CodecError
         An argument cannot be taken apart; the error names it.
     """
-    describe_one = _describe_formerly if version == FORMER_VERSION else _describe
+    describe_one = _describe_shape if by_shape else _describe
+    if version == FORMER_VERSION:
+        describe_one = _describe_formerly
     described = {}
     for name, value in values.items():
         try:
@@ -83,6 +90,33 @@ def _describe(value: Any, names: Mapping[str, str]) -> Description:
     return described | outline.encode(outline.outline(value, names))
 
 
+def _describe_shape(value: Any, names: Mapping[str, str]) -> Description:
+    """Describe data by its content, and any other object by its type and shape.
+
+    The digest of the other object's content is kept beside that, if there is one.
+    """
+    if is_data(value):
+        return _describe(value, names)
+    described = {
+        "type": type(value).__name__,
+        "text": f"<{type(value).__name__}>",
+        "digest": f"{VERSION}:{Digester(names).digest(('shape', shape_of(value)))}",
+    }
+    described[_BY_SHAPE] = ""
+    with contextlib.suppress(Exception):  # it does not pickle
+        described[_BY_SHAPE] = Digester(names).digest(value)
+    return described
+
+
+def renewed(stored: Mapping[str, Description], given: Mapping[str, Description]) -> list[str]:
+    """Return the names of arguments that are known only to be of the stored type and shape."""
+    return [
+        name
+        for name, one in given.items()
+        if one.get(_BY_SHAPE) == "" or one.get(_BY_SHAPE) != stored.get(name, {}).get(_BY_SHAPE)
+    ]
+
+
 def _describe_formerly(value: Any, names: Mapping[str, str]) -> Description:
     return {"text": show(value), "digest": former_digest(value, {**_OWN_NAMES, **names})}
 
@@ -99,13 +133,17 @@ def _not_comparable(name: str, value: Any, error: Exception) -> str:
 
 
 def describe_where_possible(
-    values: dict[str, Any], names: Mapping[str, str] | None = None, *, version: str = ""
+    values: dict[str, Any],
+    names: Mapping[str, str] | None = None,
+    *,
+    version: str = "",
+    by_shape: bool = False,
 ) -> dict[str, Description]:
     """Return the same, without arguments that cannot be taken apart."""
     described = {}
     for name, value in values.items():
         with contextlib.suppress(CodecError):
-            described.update(describe({name: value}, names, version=version))
+            described.update(describe({name: value}, names, version=version, by_shape=by_shape))
     return described
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from trax.calls.arguments import describe, describe_where_possible
 from trax.calls.creation import call_create
 from trax.calls.fingerprint import fingerprint
-from trax.calls.log_mode import LogMode, log_mode
+from trax.calls.log_mode import Frames, LogMode, log_mode
 from trax.calls.migration import Migration
 from trax.calls.misfit import misfit
 from trax.calls.name_template import fits_template, format_name
@@ -37,7 +37,8 @@ class Call:
     function : callable
         The plain generator function.
     bound : callable
-        The same with ``self`` or ``cls`` bound, so that it takes the state and the arguments.
+        The same with ``self`` or ``cls`` bound, so that it takes the arguments, after the state if
+        it is declared.
     instance : object
         That ``self`` or ``cls``, or None.
     args, kwargs
@@ -78,9 +79,14 @@ class Call:
         return self._bind(self._signature.bind)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the loop's local variables are the state, and all parameters are arguments."""
+        return self.options.is_plain
+
+    @property
     def state_parameter(self) -> str:
-        """The name of the parameter that takes the state."""
-        return next(iter(self._signature.parameters))
+        """The name of the parameter that takes the state; empty if there is none."""
+        return "" if self.is_plain else next(iter(self._signature.parameters))
 
     @cached_property
     def name(self) -> str:
@@ -95,15 +101,15 @@ class Call:
     def described(self) -> dict[str, dict[str, str]]:
         """The stored descriptions of the arguments that must stay the same."""
         varying = self.options.varying
-        return describe({k: value for k, value in self.arguments.items() if k not in varying})
+        fixed = {k: value for k, value in self.arguments.items() if k not in varying}
+        return describe(fixed, by_shape=self.is_plain)
 
     @cached_property
     def varying(self) -> dict[str, dict[str, str]]:
         """The stored descriptions of the arguments that may vary, if they can be described."""
         varying = self.options.varying
-        return describe_where_possible(
-            {k: value for k, value in self.arguments.items() if k in varying}
-        )
+        free = {k: value for k, value in self.arguments.items() if k in varying}
+        return describe_where_possible(free, by_shape=self.is_plain)
 
     def describe_again(self, *, version: str, is_renamed: bool) -> dict[str, dict[str, str]]:
         """Return the descriptions of all arguments with digests of a version, where possible.
@@ -112,7 +118,9 @@ class Call:
         """
         renames = self.options.renames if is_renamed else {}
         names = {new: old for old, new in renames.items()}
-        return describe_where_possible(self.arguments, names, version=version)
+        return describe_where_possible(
+            self.arguments, names, version=version, by_shape=self.is_plain
+        )
 
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:
@@ -148,7 +156,7 @@ class Call:
     @cached_property
     def log_mode(self) -> LogMode:
         """The meaning of ``replay_log``."""
-        return log_mode(self.options.replay_log)
+        return Frames() if self.is_plain else log_mode(self.options.replay_log)
 
     @property
     def forces_increments(self) -> bool:
@@ -167,13 +175,14 @@ class Call:
         return script_of(self.function)
 
     def create(self) -> Any:
-        """Return the first state."""
+        """Return the first state; None if the loop's local variables are the state."""
         create = self.options.create
         return call_create(create, self.arguments) if create else None
 
     def start(self, state: Any) -> Any:
         """Return the generator that continues from a state."""
-        generator = self._bound(state, *self._args, **self._kwargs)
+        supplied = () if self.is_plain else (state,)
+        generator = self._bound(*supplied, *self._args, **self._kwargs)
         if hasattr(generator, "gi_frame") or hasattr(generator, "ag_frame"):
             return generator
         name = self.function.__name__
@@ -182,6 +191,11 @@ class Call:
             "it.\n"
             f"Put @trax.resumable directly above def {name}, and the other decorator away."
         )
+
+    def apply(self, function: Callable[..., Any]) -> Any:
+        """Call another function with the arguments of this call, ``self`` or ``cls`` included."""
+        owner = (self._bound.__self__,) if inspect.ismethod(self._bound) else ()
+        return function(*owner, *self._args, **self._kwargs)
 
     def again(self, options: Options) -> Call:
         """Return the same call under other options, with arguments of its own.
@@ -200,12 +214,15 @@ class Call:
 
     def _bind(self, bind: Callable[..., inspect.BoundArguments]) -> dict[str, Any]:
         try:
-            bound = bind(None, *self._args, **self._kwargs)
+            bound = bind(*([] if self.is_plain else [None]), *self._args, **self._kwargs)
         except TypeError:
+            parameters = [*self._signature.parameters.values()]
+            state = None if self.is_plain else parameters.pop(0)
             name, args, kwargs = self.function.__name__, self._args, self._kwargs
-            raise misfit(name, self._signature, args, kwargs) from None
+            raise misfit(name, state, parameters, args, kwargs) from None
         bound.apply_defaults()
-        values = dict(list(bound.arguments.items())[1:])
+        values = {**bound.arguments}
+        values.pop(self.state_parameter, None)
         for parameter in bound.signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 values.update(values.pop(parameter.name, {}))

@@ -29,9 +29,15 @@ class Contents:
 
     Which way is taken depends only on an item and on those of its type before it, so it is the same
     whenever the items are.
+
+    Attributes
+    ----------
+    opaque : set of type
+        The types of items that cannot be taken apart.
     """
 
     def __init__(self) -> None:
+        self.opaque: set[type] = set()
         self._is_stable: dict[type, bool] = {}
 
     def of(self, item: Any) -> bytes:
@@ -39,6 +45,7 @@ class Contents:
         try:
             return self._of(item)
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+            self.opaque.add(type(item))
             return _join("type", [type(item).__qualname__.encode()])
 
     def _of(self, item: Any) -> bytes:

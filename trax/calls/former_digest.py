@@ -8,7 +8,6 @@ count.
 from __future__ import annotations
 
 import copyreg
-import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from trax.calls.bytecode import content
+from trax.storage.members import is_routine
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of
 
@@ -85,7 +85,7 @@ def _feed(
         each([kind, type(canonical(value)), seed.entropy, seed.spawn_key])
     elif isinstance(value, ModuleType):
         leaf("module", present_name(value.__name__, names).encode())
-    elif isinstance(value, type) or inspect.isroutine(value):
+    elif isinstance(value, type) or is_routine(value):
         name = f"{value.__module__}.{value.__qualname__}"
         leaf("name", present_name(name, names).encode())
         each(_distinctions(value))

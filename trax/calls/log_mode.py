@@ -1,8 +1,9 @@
 """The meaning of ``replay_log``: how increments become state, both live and in recovery.
 
-A run is written in one of three modes: `Fold` (a function was given), `Replace` (left out: the
-increment is the new state) or `NoLog` (None: increments are not logged). A reader may ask for
-`AsStored`, whichever of them it was. Code that depends on the mode asks this one object. A
+A run is written in one of four modes: `Fold` (a function was given), `Replace` (left out: the
+increment is the new state), `NoLog` (None: increments are not logged) or `Frames` (there is no
+``create``: the loop's local variables are the state). A reader may ask for `AsStored`, whichever of
+them it was. Code that depends on the mode asks this one object. A
 checkpoint stores the mode's `word`.
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "STORED",
     "AsStored",
     "Fold",
+    "Frames",
     "LogMode",
     "NoLog",
     "Replace",
@@ -59,6 +61,8 @@ class LogMode:
         Whether an increment is the new state.
     asks_stored : bool
         Whether the mode is the one that the run was written in.
+    stores_frames : bool
+        Whether the state is the loop's own frame, and replaying is to run its steps again.
     fold : callable
         ``fold(state, increment) -> state``, which a step calls directly.
     """
@@ -69,6 +73,7 @@ class LogMode:
     has_function: ClassVar[bool] = False
     replaces_state: ClassVar[bool] = False
     asks_stored: ClassVar[bool] = False
+    stores_frames: ClassVar[bool] = False
 
     def __init__(self, fold: ReplayLog) -> None:
         self.fold = fold
@@ -152,6 +157,17 @@ class NoLog(LogMode):
         return state
 
 
+class Frames(LogMode):
+    """There is no ``create``: the state is the frame of the loop, and only the loop replays."""
+
+    word = "frames"
+    text = "and create left out"
+    stores_frames = True
+
+    def __init__(self) -> None:
+        super().__init__(REPLACE)
+
+
 class AsStored(LogMode):
     """The mode that the run was written in, according to its checkpoint."""
 
@@ -160,7 +176,7 @@ class AsStored(LogMode):
     asks_stored = True
 
 
-_MODES: tuple[type[LogMode], ...] = (Fold, Replace, NoLog)
+_MODES: tuple[type[LogMode], ...] = (Fold, Replace, NoLog, Frames)
 
 
 def log_mode(replay_log: ReplayLog | None) -> LogMode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import Parameter, Signature
 
 from trax.errors import CallError
@@ -13,35 +13,38 @@ _GATHERING = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def misfit(
-    function: str, signature: Signature, args: tuple[object, ...], kwargs: Mapping[str, object]
+    function: str,
+    state: Parameter | None,
+    others: Sequence[Parameter],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
 ) -> CallError:
     """Return the error for arguments that do not fit.
 
-    `signature` is that of the function with ``self`` or ``cls`` bound: its first parameter is the
-    state, which trax supplies.
+    `state` is the parameter for which trax supplies a declared state, and `others` are those of the
+    caller, without ``self`` or ``cls``.
     """
-    state, *others = signature.parameters.values()
-    if state.name == "self":  # it is not bound
-        return CallError(
-            f"{function}() is a method and was called on its class.\nCall it on an object."
-        )
     bare = [other.replace(annotation=Parameter.empty) for other in others]
-    usage = f"{function}{Signature(bare)}"
+    cause = f"{function}() {_cause(state, others, args, kwargs)}"
+    usage = f"Call it as {function}{Signature(bare)}"
+    if state is None:
+        return CallError(f"{cause}\n{usage}.")
     lines = [
-        f"{function}() {_cause(state, others, args, kwargs)}",
-        f"Call it as {usage}: trax supplies its first parameter, {state.name!r}, as the state.",
+        cause,
+        f"{usage}: trax supplies its first parameter, {state.name!r}, as the state.",
     ]
     if state.name in kwargs and state.kind is not Parameter.POSITIONAL_ONLY:
         lines.append(
             f"If {state.name!r} is not the state, add a parameter for that before it, as in "
-            f"def {function}(state, {state.name})."
+            f"def {function}(state, {state.name}).\n"
+            "Or leave out create=, and the loop's local variables are the state."
         )
     return CallError("\n".join(lines))
 
 
 def _cause(
-    state: Parameter,
-    others: list[Parameter],
+    state: Parameter | None,
+    others: Sequence[Parameter],
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> str:
@@ -49,20 +52,20 @@ def _cause(
     kinds = {parameter.kind for parameter in others}
     positional = [p for p in others if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     by_keyword = {p.name for p in others if p.kind not in (p.POSITIONAL_ONLY, *_GATHERING)}
-    if state.name in kwargs and Parameter.VAR_KEYWORD not in kinds:
+    named = kwargs.keys() & by_keyword
+    if state and state.name in kwargs and Parameter.VAR_KEYWORD not in kinds:
         return f"got the argument {state.name!r}, and that is the state"
     if len(args) > len(positional) and Parameter.VAR_POSITIONAL not in kinds:
-        return (
-            f"got {len(args)} positional arguments and takes {len(positional)}, besides the state"
-        )
+        besides = ", besides the state" if state else ""
+        return f"got {len(args)} positional arguments and takes {len(positional)}{besides}"
     given = {parameter.name for parameter, _ in zip(positional, args, strict=False)}
     unknown = [name for name in kwargs if name not in by_keyword]
     if unknown and Parameter.VAR_KEYWORD not in kinds:
         return f"has no argument {unknown[0]!r}"
-    twice = sorted(given & kwargs.keys())
+    twice = sorted(given & named)
     if twice:
         return f"got the argument {twice[0]!r} twice"
     needed = [p.name for p in others if p.default is p.empty and p.kind not in _GATHERING]
-    missing = [repr(name) for name in needed if name not in given | kwargs.keys()]
+    missing = [repr(name) for name in needed if name not in given | named]
     noun = "arguments" if len(missing) > 1 else "argument"
     return f"is missing the {noun} {', '.join(missing)}"

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from functools import reduce
 from signal import Signals
 from typing import Annotated, Any, Literal, Self, TypedDict, get_args
@@ -27,7 +28,23 @@ from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.storage.schema import Sync
 from trax.tracking.rng_discovery import check_rng
 
-__all__ = ["Given", "Options", "check_keywords", "check_option", "keyword_parameters"]
+__all__ = [
+    "Given",
+    "GivenWithState",
+    "Options",
+    "check_keywords",
+    "check_option",
+    "keyword_parameters",
+]
+
+
+class _Default(Enum):
+    """What the state is if `create` does not say it; `help` shows it as the default."""
+
+    LOCALS = "the loop's local variables"
+
+    def __repr__(self) -> str:
+        return f"<{self.value}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,18 @@ def _takes(function: Callable[..., Any], number: int) -> bool:
     return True
 
 
+def _check_create(create: Any) -> Any:
+    if create is None:
+        raise UsageError(
+            "create must be callable, not None.\n"
+            "Leave it out, and the loop's local variables are the state.\n"
+            "To declare a state that begins as None, write create=lambda: None."
+        )
+    if create is _Default.LOCALS:
+        return None
+    return _callable("create", "create=int or create=lambda: 0")(create)
+
+
 def _whole_number(name: str) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -140,17 +169,20 @@ def _check_renames(renames: Any) -> dict[str, str]:
     return dict(renames)
 
 
-class Given(TypedDict, total=False):
-    """The options as the user gives them: for each the type, the default and the checks."""
+class _Create(TypedDict):
+    create: Annotated[Callable[..., Any], Option(_Default.LOCALS, _check_create, check_create)]
 
-    create: Annotated[
-        Callable[..., Any] | None,
-        Option(None, _callable("create", "create=int or create=lambda: 0"), check_create),
-    ]
+
+class _State(_Create, total=False):
     replay_log: Annotated[
         Callable[[Any, Any], Any] | None,
         Option(REPLACE, _callable("replay_log", "replay_log=lambda state, increment: state", 2)),
     ]
+
+
+class Given(TypedDict, total=False):
+    """The options as the user gives them: for each the type, the default and the checks."""
+
     every_steps: Annotated[int | None, Option(None, _optional(every_steps))]
     every_seconds: Annotated[float | timedelta | None, Option(None, _optional(every_seconds))]
     policy: Annotated[
@@ -174,8 +206,12 @@ class Given(TypedDict, total=False):
     time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
 
 
+class GivenWithState(_State, Given):
+    """All options of a loop whose state is declared; `create` must be among them."""
+
+
 _DECLARED: dict[str, tuple[Any, Option]] = {
-    name: get_args(declared) for name, declared in Given.__annotations__.items()
+    name: get_args(declared) for name, declared in GivenWithState.__annotations__.items()
 }
 
 
@@ -183,7 +219,7 @@ _DECLARED: dict[str, tuple[Any, Option]] = {
 class Options:
     """The options after the checks; `trax.resumable` documents each of them."""
 
-    create: Callable[..., Any] | None
+    create: Callable[..., Any] | None  # None: the loop's local variables are the state
     replay_log: Callable[[Any, Any], Any] | None
     policy: Callable[[Since], bool]  # of every_steps, every_seconds and policy
     name: str  # that of the function, unless it is given
@@ -200,7 +236,18 @@ class Options:
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the loop's local variables are the state, because there is no `create`."""
+        return self.create is None
+
     def __post_init__(self) -> None:
+        if self.is_plain and self.replay_log is not REPLACE:
+            raise UsageError(
+                "replay_log needs create, which says what the state is.\n"
+                "Give both, as in create=list; the function's first parameter is the state then.\n"
+                "Or leave out both, and the loop's local variables are the state."
+            )
         if self.migrate is not None and self.version == 1:
             raise UsageError(
                 "migrate would never be called: a state stored without a version has version 1.\n"
@@ -208,8 +255,10 @@ class Options:
             )
 
     @classmethod
-    def check(cls, given: Given, function: str, arguments: Sequence[str]) -> Self:
-        """Return the options of a function, checked; `arguments` does not include the state.
+    def check(cls, given: Mapping[str, Any], function: str, arguments: Sequence[str]) -> Self:
+        """Return the options of a function, checked.
+
+        `arguments` are the names of those that the caller passes, so without a declared state.
 
         Raises
         ------

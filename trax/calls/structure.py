@@ -7,7 +7,6 @@ a function is its name, and one that no name leads to is its syntax tree.
 from __future__ import annotations
 
 import copyreg
-import inspect
 import os
 import sys
 from collections import Counter, OrderedDict
@@ -23,7 +22,7 @@ from uuid import UUID
 
 from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
-from trax.storage.members import closure
+from trax.storage.members import closure, is_routine
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, seed_of
 
@@ -91,7 +90,7 @@ def take_apart(value: Any, names: Mapping[str, str], *, by_source: bool = True) 
         return Structure("module", [present_name(value.__name__, names)])
     if isinstance(value, FunctionType) and "<" in value.__qualname__:
         return _take_function(value, names, by_source=by_source)
-    if isinstance(value, type) or inspect.isroutine(value):
+    if isinstance(value, type) or is_routine(value):
         return _take_named(value, names)
     for take in (_take_plain, _take_rng, _take_array, _take_tensor):
         found = take(value)

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
 from trax.engine.async_threads import (
     cancellable_in_thread,
@@ -34,8 +34,10 @@ from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.engine.deferral import Deferred
+    from trax.engine.driver import Unknown
     from trax.engine.lifecycle import Lifecycle
     from trax.engine.session import Session
+    from trax.frames.locals import Locals
 
 __all__ = ["AsyncRun"]
 
@@ -146,18 +148,24 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             raise StopAsyncIteration
         return increment
 
-    async def result(self) -> S:
+    @overload
+    async def result(self: AsyncRun[Unknown, I]) -> Any: ...
+    @overload
+    async def result(self: AsyncRun[Locals, I]) -> I: ...
+    @overload
+    async def result(self) -> S: ...
+    async def result(self) -> Any:
         """Drive the loop to its end.
 
         Returns
         -------
         object
-            The final state; async generators have no return value.
+            The final state, or the last increment where the loop's local variables are the state;
+            async generators have no return value.
         """
         async for _ in self:
             pass
-        state: S = self._lifecycle.result
-        return state
+        return self._lifecycle.result
 
     async def aclose(self) -> None:
         """End the loop here and release the lock; the next call resumes the run."""
@@ -265,9 +273,26 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         await self._open()
         if lifecycle.status == "open":
             self._session = lifecycle.session
-            self._generator = self._start(lifecycle.state)
+            self._generator = self._session.start(self._start)
             take_over = partial(_take_over, weakref.ref(self))
             lifecycle.drive(self._generator.ag_frame, lambda: None, take_over)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Run the steps of a plain loop again that are stored after its newest frame."""
+        session = self._lifecycle.session
+        if session.is_reentered:
+            await anext(self._generator)
+            session.reenter()
+        while session.is_behind:
+            if self._lifecycle.stop_request.reason:
+                await self._stop()
+            try:
+                increment = await anext(self._generator)
+            except StopAsyncIteration:
+                raise session.ended_early() from None
+            session.compare(increment)
+        session.end_catch_up()
 
     async def _open(self) -> None:
         lifecycle = self._lifecycle

@@ -12,9 +12,10 @@ import contextlib
 import contextvars
 import inspect
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from trax.storage.mutex import Mutex
 
 __all__ = [
     "cancellable_in_thread",
@@ -66,7 +67,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     that comes meanwhile is raised afterwards. Under trio, it is raised at trio's next checkpoint;
     see `cancellable_in_thread`. An exception from the function takes precedence.
     """
-    turn, todo = threading.Lock(), [function]
+    turn, todo = Mutex(), [function]
 
     def work() -> _Outcome:
         # Return the error as a value: a StopIteration would get lost between the threads.

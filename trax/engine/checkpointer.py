@@ -76,6 +76,8 @@ class Checkpointer:
 
     def _encode_state(self, state: Any) -> Encoded:
         """Pickle the state for a checkpoint; prove that classes which are new in it load again."""
+        if isinstance(state, Encoded):
+            return state
         encoded = self.encode_for_proof(state)
         is_first = not self._since.step  # the checks of the first step load it
         self._proof.prove_state(state, encoded, self._since.step, loads=not is_first)
@@ -84,7 +86,7 @@ class Checkpointer:
     def store(
         self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
     ) -> None:
-        """Store a checkpoint of the state at the present step.
+        """Store a checkpoint of the state at the present step; it may be encoded already.
 
         `result` is the loop's return value, and `done` tells whether it has ended. `derived` tells
         whether the previous checkpoint and the log lead to the same state.

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "Unknown"]
 
 S = TypeVar("S")
+
+
+class Unknown:
+    """No type of the user's, so what fits this is Any; an overload for it gives Any again."""
 
 
 class Driver(Generic[S]):
@@ -31,7 +35,10 @@ class Driver(Generic[S]):
 
     @property
     def state(self) -> S:
-        """The state, with every increment so far folded in."""
+        """The state, with every increment so far folded in.
+
+        Without `create` it is a `trax.Locals`: the local variables that the loop needs to go on.
+        """
         state: S = self._opened().state
         return state
 

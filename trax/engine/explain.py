@@ -30,9 +30,7 @@ def yield_from_error(error: BaseException) -> UsageError | None:
     )
 
 
-def note_state(
-    error: BaseException, state: Any, first: type, *, has_create: bool, is_resumed: bool
-) -> None:
+def note_state(error: BaseException, state: Any, first: type, *, is_resumed: bool) -> None:
     """Add a note to a `TypeError` or `AttributeError` if the state explains it.
 
     `first` is the type of the state with which the call began.
@@ -41,12 +39,7 @@ def note_state(
         return
     if is_resumed:
         note_new_attribute(error)
-    if state is None and not has_create and "None" in str(error):
-        error.add_note(
-            "trax: the state is None: without create= there is no first state.\n"
-            "Give one, as in @trax.resumable(create=int)."
-        )
-    elif type(state) is not first and f"'{type(state).__name__}'" in str(error):
+    if type(state) is not first and f"'{type(state).__name__}'" in str(error):
         error.add_note(
             f"trax: the state is of type {type(state).__name__!r}, and was of type "
             f"{first.__name__!r} when the call began.\n"

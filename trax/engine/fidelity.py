@@ -58,7 +58,13 @@ _CACHES = ("cache", "memo", "lazy")
 
 
 def flaws(
-    live: Any, loaded: Any, where: str, landmarks: Mapping[int, str], seconds: float
+    live: Any,
+    loaded: Any,
+    where: str,
+    landmarks: Mapping[int, str],
+    seconds: float,
+    *,
+    ignored: tuple[type, ...] = (),
 ) -> Iterator[tuple[str, str]]:
     """Yield each kind of flaw of a copy, with a line about the first one.
 
@@ -72,11 +78,18 @@ def flaws(
         The names of variables that are only compared by ``is``, by their identities.
     seconds : float
         The time after which the comparison ends.
+    ignored : tuple of type
+        Objects of these types count as the same.
     """
-    visitor = _Flaws(landmarks)
-    sides = "live", "loaded"
     found = differences(
-        live, loaded, where, sides=sides, identity=True, visitor=visitor, seconds=seconds
+        live,
+        loaded,
+        where,
+        sides=("live", "loaded"),
+        identity=True,
+        ignored=ignored,
+        visitor=(visitor := _Flaws(landmarks)),
+        seconds=seconds,
     )
     met: set[str] = set()
     for difference in found:

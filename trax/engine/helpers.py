@@ -21,7 +21,9 @@ T = TypeVar("T")
 def steps(total: int) -> range:
     """Return the numbers of the remaining steps; a whole run has those from 0 to `total` - 1.
 
-    One increment must be yielded for each number. The progress bar shows the total.
+    With a declared state, one increment must be yielded for each number. In a plain loop, whose
+    local variables come back, these are simply the numbers, and it can be called anywhere. The
+    progress bar shows the total.
 
     Parameters
     ----------
@@ -36,8 +38,8 @@ def steps(total: int) -> range:
     Raises
     ------
     UsageError
-        This is called outside of a loop that trax runs, or for a second time in a loop; or
-        `total` is not a whole number of at least 0.
+        This is called outside of a loop that trax runs, or for a second time in a loop with a
+        declared state; or `total` is not a whole number of at least 0.
 
     Examples
     --------
@@ -52,7 +54,11 @@ def steps(total: int) -> range:
     if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
         raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
     total = total.__index__()
-    session = _counting("trax.steps()")
+    session = current("trax.steps()")
+    if session.is_plain:
+        session.expect(total)
+        return range(total)
+    _count(session, "trax.steps()")
     session.expect(total)
     if session.step > total:
         notices.info(f"{session.name} is at step {session.step:,}, past its total of {total:,}")
@@ -61,6 +67,9 @@ def steps(total: int) -> range:
 
 def remaining(items: Iterable[T]) -> Iterable[T]:
     """Return the items that are not yet done; one increment must be yielded for each item.
+
+    In a plain loop, whose local variables come back, these are simply the items; what follows is
+    about loops with a declared state.
 
     The items must come in the same order every time, the done ones included; new ones may follow
     at the end. A digest of each item is stored with its step. When the run is resumed, the done
@@ -83,8 +92,9 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     Raises
     ------
     UsageError
-        This is called outside of a loop that trax runs, for a second time in a loop, or after a
-        step; or the items have no fixed order, as those of a set or of `as_completed`.
+        This is called outside of a loop that trax runs; or, with a declared state, for a second
+        time or after a step; or the items have no fixed order, as those of a set or of
+        `as_completed`.
     ArgumentsChangedError
         While it is iterated over: the items that are done do not come again.
 
@@ -99,7 +109,11 @@ def remaining(items: Iterable[T]) -> Iterable[T]:
     6
     """
     check_source(items)
-    session = _counting("trax.remaining()")
+    session = current("trax.remaining()")
+    if session.is_plain:
+        session.expect_items(items)
+        return items
+    _count(session, "trax.remaining()")
     # The loop may change its list while it goes through the items.
     return session.remaining([*items] if isinstance(items, list) else items)
 
@@ -160,7 +174,8 @@ def step() -> Step:
     [10, 20]
     """
     session = current("trax.step()")
-    return Step(session.step, str(uuid.uuid5(uuid.UUID(session.run_id), str(session.step))))
+    number = session.loop_step
+    return Step(number, str(uuid.uuid5(uuid.UUID(session.run_id), str(number))))
 
 
 @overload
@@ -234,9 +249,8 @@ def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[An
     return current("trax.open()").open_output(path, mode, **options)
 
 
-def _counting(caller: str) -> Session:
-    """Return the open run of the loop; refuse a second call that counts its steps."""
-    session = current(caller)
+def _count(session: Session, caller: str) -> None:
+    """Refuse a second call that counts the steps of a loop with a declared state."""
     if session.is_counted:
         raise UsageError(
             f"{caller} was called a second time in {session.name!r}.\n"
@@ -244,4 +258,3 @@ def _counting(caller: str) -> Session:
             "Replace nested loops by one, as in remaining(itertools.product(a, b))."
         )
     session.is_counted = True
-    return session

@@ -17,9 +17,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
+from trax.engine.opening import open_session
 from trax.engine.registry import TAKEN_OVER, Active, abandoned
 from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
-from trax.engine.session import Session, open_session
+from trax.engine.session import Session
 from trax.errors import CodecError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
@@ -86,7 +87,7 @@ class Lifecycle:
     def state(self) -> Any:
         """The state; None before the run is open."""
         if self._session is not None:
-            return self._session.state
+            return self._session.shown_state
         return self._opened.state if self._opened is not None else None
 
     @property
@@ -278,7 +279,7 @@ class Lifecycle:
                 error.add_note("trax: all steps are stored: corrected code resumes at the end")
             self.abort(error)
             raise
-        self.result = self.state if value is None else value
+        self.result = self.session.result if value is None else value
         self._release()
         self.status = "done"
 

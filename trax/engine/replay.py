@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
 from trax.calls.fingerprint import changed_names, fingerprint
-from trax.calls.log_mode import Fold, LogMode, NoLog, Replace
+from trax.calls.log_mode import Fold, Frames, LogMode, NoLog, Replace
+from trax.engine.stored_loop import StoredLoop, load_locals
 from trax.errors import CodecError, CorruptionError, NotFoundError, StorageError
+from trax.frames.packed import unpack
 from trax.storage.codec import Encoded, Names, decode, decode_finding
-from trax.storage.context import FOLDED, decode_context
+from trax.storage.context import FOLDED, FRAME, decode_context
 from trax.storage.process import process
 from trax.storage.run_reader import Torn
 from trax.tracking.rng_discovery import InnerRngs
@@ -102,6 +105,8 @@ def replay(
     version = stored_version(meta)
     forward = migration.since(version) if migration else None
     mode = _resolve(mode, recovery, name, names)
+    if mode.stores_frames:
+        return _find_frame(recovery, begun, forward)
     inner = InnerRngs({})
     if checkpoint:
         places = meta.get("generators", {})
@@ -146,6 +151,43 @@ def replay(
         recovery=recovery,
         inner=inner,
         migrated_from=version if forward else None,
+    )
+
+
+def _find_frame(
+    recovery: RunReader, begun: float, forward: Callable[[Any], Any] | None
+) -> Replayed[StoredLoop]:
+    """Read a run of a plain loop to its end; nothing of it is loaded yet."""
+    checkpoint = recovery.checkpoint
+    loop = StoredLoop(
+        encoded=checkpoint.parts["state"] if checkpoint else None,
+        step=recovery.step,
+        context=dict(recovery.context),
+        migrate=forward,
+    )
+    loaded = process.monotonic()
+    packed = None
+    for increment in recovery.increments():
+        loop.last = increment
+        loop.behind.append(increment)
+        if FRAME in recovery.context:
+            packed = recovery.context.pop(FRAME)
+            loop.step, loop.context = recovery.step, dict(recovery.context)
+            loop.behind.clear()
+    if packed is not None:
+        loop.encoded = unpack(packed)
+    written = checkpoint.fields["written"] if checkpoint else process.time()
+    return Replayed(
+        state=loop,
+        step=recovery.step,
+        replayed=recovery.replayed,
+        seconds=process.monotonic() - begun,
+        load_seconds=loaded - begun,
+        age=max(0.0, process.time() - written),
+        meta=recovery.meta,
+        recovery=recovery,
+        inner=InnerRngs({}),
+        migrated_from=stored_version(recovery.meta) if forward else None,
     )
 
 
@@ -207,6 +249,8 @@ def _resolve(mode: LogMode, recovery: RunReader, name: str, names: Names | None)
     """Return the mode to replay a log in: the stored mode of the run, if none was given."""
     # Without replay_log=, Trax.recover replays with the stored function if the run has one.
     word = recovery.meta.get("replay_log", "unknown")
+    if word == Frames.word or mode.stores_frames:
+        return Frames()
     if not mode.asks_stored and not (mode.replaces_state and word == "function"):
         return mode
     if word == "replace":
@@ -260,6 +304,8 @@ def load(
                 return None
             replayed = replay(recovery, name, create, mode, names=names, migration=migration)
             _tell_end(store, name, replayed)
+            if isinstance(replayed.state, StoredLoop):
+                replayed = dataclasses.replace(replayed, state=load_locals(replayed.state, names))
         except (FileNotFoundError, CorruptionError, StorageError):
             if store.look(name) == seen:
                 raise

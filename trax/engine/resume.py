@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.calls.arguments import FORMER_VERSION, changed_error, differences
+from trax.calls.arguments import FORMER_VERSION, changed_error, differences, renewed
 from trax.calls.digest import version_of
-from trax.calls.log_mode import describe
+from trax.calls.log_mode import Frames, describe
 from trax.display import show
 from trax.engine.first_state import recreate
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.engine.similar import tell_similar
+from trax.engine.stored_loop import StoredLoop, recall
 from trax.errors import UsageError
 from trax.storage.codec import decode
 from trax.storage.process import process
@@ -52,6 +53,8 @@ class Opened:
         Whether the run is done.
     result : object
         The result of the run, if it is done.
+    varied : tuple of str
+        The arguments that have other values than in the call that stored the run.
     """
 
     state: Any
@@ -60,6 +63,7 @@ class Opened:
     load_seconds: float = 0.0
     done: bool = False
     result: Any = None
+    varied: tuple[str, ...] = ()
 
     @property
     def resumed_at(self) -> int | None:
@@ -137,6 +141,9 @@ def new_tracking(call: Call, stored: Replayed[Any] | None = None) -> RngTracking
         stored.recovery if stored else None,
         tracks_inner=call.log_mode.has_function,
         names=call.names,
+        context=stored.state.context
+        if stored and call.is_plain and not stored.recovery.is_done
+        else None,
     )
 
 
@@ -162,7 +169,10 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     log_bytes = recovery.log_bytes
     _check_mode(call, meta, log_bytes)
     replayed = _replay(call, recovery)
+    varied = tuple(_changed(call, meta.get("varying", {}), call.varying))
     finished = recovery.is_done and _is_same_call(call, meta)
+    if call.is_plain and recovery.is_done and not finished:
+        raise _ended_error(call, varied)
     if not finished:
         cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
     hold.writer.adopt(recovery)
@@ -170,8 +180,19 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
         return _finished(call, store, replayed)
     _tell_resumed(call, store, replayed)
     _tell_migrated(call, replayed)
+    _tell_renewed(call, meta)
     tell_changed_code(call.name, meta, call.code, "the present code runs")
-    return Opened(replayed.state, replayed, log_bytes, seconds + replayed.load_seconds)
+    loading = seconds + replayed.load_seconds
+    return Opened(replayed.state, replayed, log_bytes, loading, varied=varied)
+
+
+def _ended_error(call: Call, varied: tuple[str, ...]) -> UsageError:
+    """Return the error for a plain loop that has ended and is called with other arguments."""
+    return UsageError(
+        f"{call.name} has ended, and cannot go on with another value of {', '.join(varied)}.\n"
+        "A loop whose end may be moved later needs a declared state, as in create=...\n"
+        f"Or start over with {call.function.__name__}.fresh(...)."
+    )
 
 
 def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
@@ -182,6 +203,11 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
         )
     if not replayed.step:
         notices.info(f"{call.name}: no step was stored yet; it begins again ({store.path})")
+        return
+    if isinstance(replayed.state, StoredLoop):
+        begin, end = replayed.state.step, replayed.step
+        how = f"; steps {begin + 1:,} to {end:,} are run again" if begin < end else ""
+        notices.info(f"{call.name} resumed at step {end:,}{how} ({store.path})")
         return
     how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
     notices.info(
@@ -221,10 +247,7 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
 
 
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
-    checkpoint = replayed.recovery.checkpoint
-    stored = checkpoint.parts.get("result") if checkpoint else None
-    label = f"the result of {call.name!r}"
-    result = decode(stored, label, call.names) if stored else replayed.state
+    result = _result(call, replayed)
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"
@@ -233,6 +256,15 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     stays = f"the result is that of the old code; {call.function.__name__}.fresh(...) starts over"
     tell_changed_code(call.name, replayed.meta, call.code, stays)
     return Opened(replayed.state, replayed, done=True, result=result)
+
+
+def _result(call: Call, replayed: Replayed[Any]) -> Any:
+    checkpoint = replayed.recovery.checkpoint
+    if call.is_plain and checkpoint:
+        return recall(checkpoint.parts["state"], call)
+    stored = checkpoint.parts.get("result") if checkpoint else None
+    label = f"the result of {call.name!r}"
+    return decode(stored, label, call.names) if stored else replayed.state
 
 
 def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
@@ -308,12 +340,24 @@ def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[
 def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:
     """Refuse to replay increments in another mode than they were logged in."""
     word = meta.get("replay_log", "unknown")
-    if word not in ("unknown", call.log_mode.word) and log_bytes:
+    is_other = word not in ("unknown", call.log_mode.word)
+    if is_other and (log_bytes or Frames.word in (word, call.log_mode.word)):
         raise UsageError(
             f"the log of {call.name!r} was written with replay_log {describe(word)}, and now it "
             f"is {call.log_mode.text}.\n"
             "Put replay_log back as it was, so that the log can be replayed.\n"
             f"Or start over with {call.function.__name__}.fresh(...)."
+        )
+
+
+def _tell_renewed(call: Call, meta: dict[str, Any]) -> None:
+    """Say which arguments may have other content than those that the run began with."""
+    found = renewed(meta.get("arguments") or {}, call.described)
+    if found:
+        notices.info(
+            f"{call.name}: {', '.join(found)}: compared with the stored call by type and shape "
+            "alone; an argument that the loop has changed is as the loop has left it, and any "
+            "other is the one given now"
         )
 
 

@@ -7,6 +7,7 @@ is appended to the log, and only then handed to the caller.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable, Iterable
@@ -20,7 +21,6 @@ from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
-from trax.policies import Since
 from trax.storage.codec import PROTOCOL, Encoded, decode, encode
 from trax.storage.process import process
 from trax.tracking.output_files import OutputFiles
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from trax.engine.deferral import Deferral
     from trax.engine.replay import Replayed
     from trax.engine.resume import Opened
-    from trax.interrupts.stop_request import StopRequest
     from trax.storage.held_run import HeldRun
     from trax.tracking.rng_tracking import RngTracking
 
-__all__ = ["Session", "open_session"]
+__all__ = ["Session"]
 
 _dumps = pickle.dumps
 
@@ -56,7 +55,19 @@ class Session:
         Whether `trax.steps` or `trax.remaining` was called, which is allowed once.
     unsaved : TraxError or None
         The error of the checkpoint before a stop, if it could not be stored.
+    is_reentered : bool
+        Whether the generator that `start` made first comes to a yield of before, and not to a new
+        one.
+    is_plain : bool
+        Whether the loop's local variables are the state.
     """
+
+    is_plain = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the generator has to run stored steps again, each of which `compare` takes."""
+        return False
 
     def __init__(
         self,
@@ -74,8 +85,8 @@ class Session:
         self.run_id = hold.writer.run
         self.is_counted = False
         self.unsaved: TraxError | None = None
+        self.is_reentered = False
         self._first_type = type(opened.state)
-        self._has_create = call.options.create is not None
         self._names = call.names
         self._proof = LoadProof(call.name, call.names)
         self._mode = call.log_mode
@@ -99,6 +110,21 @@ class Session:
     def step(self) -> int:
         """Increments since the run began."""
         return self._since.step
+
+    @property
+    def loop_step(self) -> int:
+        """The increments before the loop's present step; fewer if it runs stored steps again."""
+        return self.step
+
+    @property
+    def shown_state(self) -> Any:
+        """The state as the caller gets it."""
+        return self.state
+
+    @property
+    def result(self) -> Any:
+        """The result of a loop that returns none."""
+        return self.state
 
     @property
     def checkpointed_step(self) -> int | None:
@@ -149,6 +175,10 @@ class Session:
         """Register the frame of the generator that is driven."""
         self._preflight.frame = frame
 
+    def start(self, start: Callable[[Any], Any]) -> Any:
+        """Return the generator to drive; `start` makes it from the state."""
+        return start(self.state)
+
     def wake(self) -> None:
         """Make `Pulse.look` due at the next step; a signal handler may call this."""
         self._pulse.wake()
@@ -156,6 +186,11 @@ class Session:
     def expect(self, total: int) -> None:
         """Set the total number of steps, for the progress bar."""
         self._pulse.total = total
+
+    def expect_items(self, source: Iterable[Any]) -> None:
+        """Set the total to the number of items, if it is known."""
+        with contextlib.suppress(TypeError, NotImplementedError):
+            self.expect(len(source))  # type: ignore[arg-type]  # most iterables have a length
 
     def remaining(self, source: Iterable[Any]) -> Iterable[Any]:
         """Return the items of the source that are not yet done; see `trax.remaining`."""
@@ -317,18 +352,48 @@ class Session:
             elif due:
                 due()
 
+    def compare(self, increment: Any) -> None:  # noqa: ARG002  # see `PlainSession`
+        """Compare the increment of a step that was run again with the stored one."""
+        raise AssertionError("only plain loops run steps again")
+
+    def ended_early(self) -> TraxError:
+        """Return the error for a loop that ended before it had run all stored steps again."""
+        raise AssertionError("only plain loops run steps again")
+
+    def reenter(self) -> None:
+        """Do what is left to do after the generator has come to its yield of before."""
+
+    def end_catch_up(self) -> None:
+        """Go on with new steps: the stored ones have been run again."""
+
     # -- checkpoints -----------------------------------------------------------------------
 
     def checkpoint(self, *, result: Any = None, done: bool = False, derived: bool = True) -> None:
         """Store the state as it is now; see `Checkpointer.store`."""
-        self._checkpointer.store(self.state, result=result, done=done, derived=derived)
-        self._outputs.mark_checkpoint()
+        self._checkpointer.store(self._stored_state, result=result, done=done, derived=derived)
+        self._mark_checkpoint()
 
     def _checkpoint_if_possible(self) -> None:
-        self._checkpointer.store_if_possible(self.state)
+        self._checkpointer.store_if_possible(self._stored_state)
         if not self._checkpointer.has_failed:
-            self._outputs.mark_checkpoint()
+            self._mark_checkpoint()
         self._preflight.check_again(self.state, self._since.checkpoint_bytes)
+
+    def _mark_checkpoint(self) -> None:
+        """Note that a checkpoint was stored."""
+        self._outputs.mark_checkpoint()
+
+    @property
+    def _stored_state(self) -> Any:
+        """The state as a checkpoint stores it."""
+        return self.state
+
+    @property
+    def _cuts_outputs(self) -> bool:
+        """Whether output files are cut back, when they are closed, to the last stored step."""
+        # A failed checkpoint may be on the disk all the same, and refer to more output than the
+        # previous one. The next call cuts off the rest.
+        return not self._checkpointer.has_failed
 
     @property
     def _has_uncheckpointed(self) -> bool:
@@ -359,11 +424,7 @@ class Session:
 
     def explain(self, error: BaseException) -> None:
         """Add a note to an exception of the loop, if the state explains it."""
-        is_resumed = self.resumed_at is not None
-        has_create = self._has_create
-        note_state(
-            error, self.state, self._first_type, has_create=has_create, is_resumed=is_resumed
-        )
+        note_state(error, self.state, self._first_type, is_resumed=self.resumed_at is not None)
 
     def end_progress(self) -> None:
         """Leave the progress bar at the last step."""
@@ -376,60 +437,9 @@ class Session:
         try:
             self._tracking.end()
             if not self.is_forked:
-                # A failed checkpoint may be on the disk all the same, and refer to more output
-                # than the previous one. The next call cuts off the rest.
-                failed = self._checkpointer.has_failed
-                self._outputs.end(None if failed else self._tracking.last)
+                self._outputs.end(self._tracking.last if self._cuts_outputs else None)
         finally:
             try:
                 self._hold.close()
             finally:
                 self._outputs.close()
-
-
-def open_session(
-    call: Call,
-    opened: Opened,
-    hold: HeldRun,
-    store_path: str,
-    tracking: RngTracking,
-    stop_request: StopRequest,
-    deferral: Deferral,
-) -> Session:
-    """Create an open run from its parts; nothing is stored yet."""
-    options, writer = call.options, hold.writer
-    since = _measurements(opened)
-    since.is_logged = call.log_mode.is_logged
-    outputs = OutputFiles(
-        store_path,
-        tracking.recovered,
-        always=options.sync == "always" and not deferral.is_deferred,
-        note=writer.note,
-        track=tracking.add,
-        untrack=tracking.drop,
-    )
-    writer.before_sync = outputs.sync
-    bar = None
-    if options.progress:
-        from trax.integrations.tqdm import Bar
-
-        bar = Bar(call.name, since.step)
-    pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
-    writer.on_suspect = pulse.wake
-    return Session(call, opened, hold, tracking, outputs, pulse, deferral)
-
-
-def _measurements(opened: Opened) -> Since:
-    """Return the measurements with which a call begins."""
-    stored = opened.stored
-    if stored is None:
-        return Since(0, process.monotonic())
-    since = Since(stored.step, process.monotonic())
-    since.resume(stored.replayed, stored.seconds, stored.age)
-    recovery = stored.recovery
-    since.checkpoints = int(recovery.checkpoint is not None)
-    since.checkpoint_bytes = recovery.checkpoint_bytes
-    # To load a checkpoint takes about as long as to store it; the first one stored corrects this.
-    since.checkpoint_seconds = opened.load_seconds
-    since.logs = len(recovery.generations)
-    return since

@@ -66,9 +66,12 @@ class Surroundings:
         if outside and len(contained) < _OBJECTS:
             more = len(outside) - _SHOWN
             shown = ", ".join(outside[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            is_plain = self._call.is_plain
+            place = "outside of its variables" if is_plain else "outside of its state"
+            way = "Pass it as an argument" if is_plain else "Keep it in the state"
             notices.warn(
-                f"{self._call.name} changes {shown}, outside of its state: a resumed run finds it "
-                "as it was at the start. Keep it in the state if the results depend on it"
+                f"{self._call.name} changes {shown}, {place}: a resumed run finds it as it was at "
+                f"the start. {way} if the results depend on it"
             )
 
     def _look(self, frame: FrameType | None, state: Any) -> dict[str, tuple[Any, bytes]]:
@@ -93,7 +96,7 @@ class Surroundings:
         for name, value in references([call.function, *call.helpers, *kinds]).variables.items():
             if not _CACHE.search(name.rpartition(".")[2]):
                 yield name, value
-        for name, value in call.arguments.items():
+        for name, value in call.arguments.items() if not call.is_plain else ():
             yield f"the argument {name!r}", value
         for name, value in frame.f_locals.items() if frame is not None else ():
             # Other local variables are bound anew in each step.

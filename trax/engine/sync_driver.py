@@ -15,13 +15,16 @@ from trax.engine.explain import yield_from_error
 from trax.interrupts.frame_marks import FrameMark, mark
 
 if TYPE_CHECKING:
+    from trax.engine.driver import Unknown
     from trax.engine.lifecycle import Lifecycle
+    from trax.frames.locals import Locals
 
 __all__ = ["Run"]
 
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741  # increment, beside S(tate) and R(esult)
 R = TypeVar("R")
+X = TypeVar("X")
 
 
 class Run(Driver[S], Iterator[I], Generic[S, I, R]):
@@ -68,7 +71,17 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         return next(loop)
 
     @overload
+    def result(self: Run[Unknown, I, R]) -> Any: ...
+    @overload
+    def result(self: Run[S, I, Unknown]) -> Any: ...
+    @overload
+    def result(self: Run[Locals, I, None]) -> I: ...
+    @overload
     def result(self: Run[S, I, None]) -> S: ...
+    @overload
+    def result(self: Run[Locals, I, X | None]) -> X | I: ...
+    @overload
+    def result(self: Run[S, I, X | None]) -> X | S: ...
     @overload
     def result(self) -> R: ...
     def result(self) -> Any:
@@ -77,7 +90,8 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
         Returns
         -------
         object
-            The return value of the generator or, if that is None, the final state.
+            The return value of the generator. If that is None, it is the final state, or the last
+            increment where the loop's local variables are the state.
         """
         deque(iter(self), maxlen=0)
         if self._lifecycle.status != "done":
@@ -153,11 +167,12 @@ def _drive(
             lifecycle.open()
         if lifecycle.status == "done":
             return
-        state = lifecycle.state if started else None
-        if not started:
-            started.append(start(lifecycle.state))
-            lifecycle.drive(started[0].gi_frame, started[0].close)
+        state = lifecycle.session.state if started else None
         session = lifecycle.session
+        if not started:
+            started.append(session.start(start))
+            lifecycle.drive(started[0].gi_frame, started[0].close)
+            _catch_up(lifecycle, started[0])
         send, accept = started[0].send, session.accept
         stop_request = lifecycle.stop_request
         while True:
@@ -181,6 +196,23 @@ def _drive(
             raise explained from error
         raise
     lifecycle.stop_request.act(lifecycle.step)
+
+
+def _catch_up(lifecycle: Lifecycle, loop: Generator[Any, None, None]) -> None:
+    """Run the steps of a plain loop again that are stored after its newest frame."""
+    session = lifecycle.session
+    if session.is_reentered:
+        next(loop)
+        session.reenter()
+    while session.is_behind:
+        if lifecycle.stop_request.reason:
+            lifecycle.stop()
+        try:
+            increment = next(loop)
+        except StopIteration:
+            raise session.ended_early() from None
+        session.compare(increment)
+    session.end_catch_up()
 
 
 def _abort(lifecycle: Lifecycle, error: BaseException) -> None:

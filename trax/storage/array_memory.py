@@ -15,12 +15,15 @@ import os
 import sys
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator
+from functools import partial
 from itertools import chain, combinations, islice
+from operator import itemgetter
 from typing import Any
 
 __all__ = [
     "Arrays",
     "Blocks",
+    "bounds",
     "fill",
     "reduce_mapped",
     "reopen",
@@ -54,7 +57,7 @@ class Blocks:
 
     def reduce(self, array: Any) -> tuple[Any, ...] | None:
         """Return the reduction of an array in one of the blocks; None for any other array."""
-        low, high = _bounds(array)
+        low, high = bounds(array)
         place = bisect_right(self.begins, low) - 1
         if place < 0 or not array.size:
             return None
@@ -67,6 +70,15 @@ class Blocks:
         offset = _address(array) - begin
         layout = (offset, array.shape, array.strides, array.dtype, array.flags.writeable)
         return view_of, (memory, *layout, *([kind] * (kind is not _numpy().ndarray)))
+
+    def joined(self, others: Blocks) -> Blocks:
+        """Return these blocks, with those of the others that overlap none of them."""
+        free = [one for one in others._found if not any(map(partial(_touch, one), self._found))]
+        return Blocks(sorted([*self._found, *free], key=itemgetter(0))) if free else self
+
+
+def _touch(one: tuple[int, int, Any], other: tuple[int, int, Any]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 class Arrays:
@@ -126,7 +138,7 @@ def _shared(arrays: list[Any]) -> Iterator[tuple[int, int, Any]]:
 
 def _groups(arrays: list[Any]) -> Iterator[tuple[int, int, list[Any]]]:
     """Yield groups of arrays whose bounds overlap, with the bounds of each group."""
-    spans = sorted((*_bounds(array), n) for n, array in enumerate(arrays) if array.size)
+    spans = sorted((*bounds(array), n) for n, array in enumerate(arrays) if array.size)
     group: list[Any] = []
     begin = end = 0
     for low, high, n in spans:
@@ -171,7 +183,7 @@ def _address(array: Any) -> int:
     return address
 
 
-def _bounds(array: Any) -> tuple[int, int]:
+def bounds(array: Any) -> tuple[int, int]:
     """Return the address of the first byte of an array, and the one after its last byte."""
     low = _address(array)
     if array.flags.c_contiguous:
@@ -206,7 +218,7 @@ def _numpy() -> Any:
 def reduce_mapped(array: Any, root: Any) -> tuple[Any, ...]:
     """Return the reduction of an array in the memory of `root`, a file mapped for reading."""
     if array is not root:
-        return Blocks([(*_bounds(root), root)]).reduce(array) or array.__reduce_ex__(5)
+        return Blocks([(*bounds(root), root)]).reduce(array) or array.__reduce_ex__(5)
     path = os.fspath(root.filename)
     order = "C" if root.flags.c_contiguous else "F"
     return reopen, (path, os.path.getsize(path), root.dtype, root.offset, root.shape, order)

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
-from trax.errors import CodecError
+from trax.errors import ArgumentsChangedError, CodecError
 from trax.storage.array_memory import Blocks
 from trax.storage.culprit import SECONDS, find_culprit, find_part
 from trax.storage.deep_pickler import DeepPickler, TooDeep
 from trax.storage.definitions import by_name, full_name, present
+from trax.storage.outside import NOTHING, Outside
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
 from trax.storage.reductions import Reductions
 from trax.storage.refusals import RefusedError
@@ -42,6 +43,7 @@ __all__ = [
     "encode_finding",
     "find_copy",
     "find_unloadable",
+    "load_with",
 ]
 
 PROTOCOL = 5
@@ -99,13 +101,21 @@ class Encoded(NamedTuple):
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """cloudpickle, but what a name leads to, or what is at hand, is stored as a reference."""
 
-    def __init__(self, file: Any, table: Reductions | None, names: Names | None) -> None:
+    def __init__(
+        self,
+        file: Any,
+        table: Reductions | None,
+        names: Names | None,
+        outside: Outside = NOTHING,
+    ) -> None:
         if table is None:
             table = Reductions({})
-        table.others.update(cloudpickle.Pickler.dispatch_table)
+        table.others = {**cloudpickle.Pickler.dispatch_table, **table.others}
         self.dispatch_table = table
         super().__init__(file, PROTOCOL)
         self._definitions = names.definitions if names else None
+        if not outside.is_empty:
+            self.persistent_id = outside.path
 
     def dump(self, obj: Any) -> None:
         # Not cloudpickle's, which hides a RecursionError. Pickle may look for an object in every
@@ -120,18 +130,34 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         found = by_name(obj)
         if found is not None:
             return NotImplemented if found is obj else (present, (found,))
+        own = self.dispatch_table.of_functions() if isinstance(obj, FunctionType) else None
+        reduced = own(obj) if own else NotImplemented
+        if reduced is not NotImplemented:
+            return reduced
         definitions = self._definitions
         reduced = definitions.reference(obj, _copy_code) if definitions else None
         if reduced is None:
             reduced = super().reducer_override(obj)
             if definitions and _is_copy(reduced):
                 definitions.note_copy(obj)
+            if own and isinstance(obj, FunctionType) and _is_copy(reduced):
+                reduced = _with_cells(obj, reduced)
         return reduced
 
 
 def _is_copy(reduced: Any) -> bool:
     """Whether cloudpickle has taken a class or a function apart; all else has no setter."""
     return reduced is not NotImplemented and len(reduced) > _SETTER
+
+
+def _with_cells(function: FunctionType, reduced: Any) -> Any:
+    """Return cloudpickle's reduction of a function, but with the cells that others share with it.
+
+    cloudpickle copies what is in them.
+    """
+    make, (*arguments, _), (state, slots), *others = reduced
+    slots = {**slots, "__closure__": None}
+    return make, (*arguments, function.__closure__), (state, slots), *others
 
 
 def _copy_code(definition: Any) -> bytes:
@@ -163,18 +189,19 @@ def encode(
     label: str,
     names: Names | None = None,
     shared: Mapping[type, Any] | None = None,
+    outside: Outside = NOTHING,
 ) -> Encoded:
     """Pickle one object; `label` is its name in errors.
 
     `shared` has functions by type that take apart objects which are also outside of this one, as
-    `copyreg.dispatch_table` has them.
+    `copyreg.dispatch_table` has them. Objects in `outside` are stored as references.
 
     Raises
     ------
     CodecError
         Neither pickle nor cloudpickle can store it. The error names the part to blame.
     """
-    return encode_finding(obj, label, (), names, shared)[0]
+    return encode_finding(obj, label, (), names, shared, outside)[0]
 
 
 def encode_finding(
@@ -183,6 +210,7 @@ def encode_finding(
     kinds: tuple[type, ...],
     names: Names | None = None,
     shared: Mapping[type, Any] | None = None,
+    outside: Outside = NOTHING,
 ) -> tuple[Encoded, dict[int, Any]]:
     """Pickle one object as `encode` does, and find the parts of it that are of certain kinds.
 
@@ -194,10 +222,10 @@ def encode_finding(
         The parts, by their numbers. A pickle numbers the objects in it, and loading it gives them
         the same numbers; so `decode_finding` finds these parts in the copy.
     """
-    encode = partial(_encode, obj, label, names or Names(), shared or {})
-    encoded, pickler = encode(Blocks())
-    blocks = pickler.dispatch_table.met.find_blocks()
-    if blocks.begins:
+    encode = partial(_encode, obj, label, names or Names(), shared or {}, outside)
+    encoded, pickler = encode(outside.blocks)
+    blocks = outside.blocks.joined(pickler.dispatch_table.met.find_blocks())
+    if blocks is not outside.blocks:
         encoded, pickler = encode(blocks)
     reductions: Reductions = pickler.dispatch_table
     if not reductions.has_met(kinds):  # searching a memo takes longer than pickling small objects
@@ -207,17 +235,22 @@ def encode_finding(
 
 
 def _encode(
-    obj: Any, label: str, names: Names, shared: Mapping[type, Any], blocks: Blocks
+    obj: Any,
+    label: str,
+    names: Names,
+    shared: Mapping[type, Any],
+    outside: Outside,
+    blocks: Blocks,
 ) -> tuple[Encoded, Any]:
     """Pickle one object; return the pickler, too. `blocks` is memory that arrays share."""
     kind = PICKLE
     try:
-        pickler, file, views = _dump(obj, partial(_plain, shared, blocks))
+        pickler, file, views = _dump(obj, partial(_plain, shared, outside, blocks))
     except TooDeep as error:
         raise _too_deep(label, error) from error
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         kind = CLOUDPICKLE
-        pickler, file, views = _dump_by_value(obj, label, names, shared, blocks)
+        pickler, file, views = _dump_by_value(obj, label, names, shared, outside, blocks)
     return Encoded(kind, file.getvalue(), views), pickler
 
 
@@ -260,25 +293,46 @@ def _too_deep(label: str, error: TooDeep) -> CodecError:
 
 
 def _plain(
-    shared: Mapping[type, Any], blocks: Blocks, file: io.BytesIO, on_buffer: _OnBuffer | None
+    shared: Mapping[type, Any],
+    outside: Outside,
+    blocks: Blocks,
+    file: io.BytesIO,
+    on_buffer: _OnBuffer | None,
 ) -> Any:
-    pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+    pickler: Any
+    if outside.is_empty:
+        pickler = pickle.Pickler(file, PROTOCOL, buffer_callback=on_buffer)
+    else:
+        pickler = _Referring(file, on_buffer, outside)
     pickler.dispatch_table = Reductions(shared, blocks)
     return pickler
 
 
+class _Referring(pickle.Pickler):
+    """A pickler that refers to objects outside; it takes longer, since it asks for each object."""
+
+    def __init__(self, file: io.BytesIO, on_buffer: _OnBuffer | None, outside: Outside) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
+        self.persistent_id = outside.path  # type: ignore[method-assign]
+
+
 def _dump_by_value(
-    obj: Any, label: str, names: Names, shared: Mapping[type, Any], blocks: Blocks
+    obj: Any,
+    label: str,
+    names: Names,
+    shared: Mapping[type, Any],
+    outside: Outside,
+    blocks: Blocks,
 ) -> tuple[Any, io.BytesIO, list[Any]]:
     def make(file: io.BytesIO, _: Any) -> Any:
-        return _Pickler(file, Reductions(shared, blocks), names)
+        return _Pickler(file, Reductions(shared, blocks), names, outside)
 
     try:
         return _dump(obj, make, in_band=True)
     except TooDeep as error:
         raise _too_deep(label, error) from error
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
-        fault = partial(_failure, time.monotonic() + SECONDS)
+        fault = partial(_failure, time.monotonic() + SECONDS, shared, outside)
         path, part, cause = find_culprit(obj, label, error, fault)
         advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
         raise CodecError(
@@ -286,10 +340,12 @@ def _dump_by_value(
         ) from cause
 
 
-def _failure(end: float, obj: Any) -> Exception | None:
+def _failure(
+    end: float, shared: Mapping[type, Any], outside: Outside, obj: Any
+) -> Exception | None:
     """Return the error of pickling a part; None if there is none, or none before `end`."""
     try:
-        _Pickler(_Sink(end), None, None).dump(obj)
+        _Pickler(_Sink(end), Reductions(shared), None, outside).dump(obj)
     except _TimeIsUp:
         return None
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
@@ -348,42 +404,55 @@ def find_copy(obj: Any, label: str, copied: Container[str]) -> str:
     return f"{found[0]} ({full_name(definition(found[1]))})" if found else ""
 
 
-def decode(encoded: bytes | Encoded, label: str, names: Names | None = None) -> Any:
+def decode(
+    encoded: bytes | Encoded,
+    label: str,
+    names: Names | None = None,
+    outside: Mapping[str, Any] | None = None,
+) -> Any:
     """Load an object whose checksums are valid; bytes are a pickle without buffers.
 
     `label` is the object's name in errors. `names` tells which classes and functions of the
-    present script are meant.
+    present script are meant. `outside` has the objects that are stored as references, by path.
 
     Raises
     ------
     CodecError
         It cannot be loaded. The error names the class or function that cannot be imported, if that
         is the reason.
+    ArgumentsChangedError
+        It refers to an object that is not in `outside`.
     """
     names = names or Names()
     if isinstance(encoded, bytes):
         encoded = Encoded(PICKLE, encoded, [])
-    if not names.renames and encoded.kind == PICKLE:
+    if not names.renames and encoded.kind == PICKLE and outside is None:
         try:
             return _load_plainly(encoded)
         except (AttributeError, ImportError):
             pass  # a Finder knows former names, and tells which name is missing
+        except CodecError:  # of a part, which says it all
+            raise
         except Exception as error:
             raise CodecError(f"{label} cannot be loaded: {_explain(error, None)}") from error
-    return _load(_finder(encoded, names), label)
+    return load_with(_finder(encoded, names, outside), label)
 
 
 def decode_finding(
-    encoded: Encoded, label: str, numbers: Sequence[int], names: Names | None = None
+    encoded: Encoded,
+    label: str,
+    numbers: Sequence[int],
+    names: Names | None = None,
+    outside: Mapping[str, Any] | None = None,
 ) -> tuple[Any, list[Any]]:
     """Load an object as `decode` does, and find the parts of it that `encode_finding` numbered.
 
     The parts are in the order of `numbers`, with None for a number without a part.
     """
     if not numbers:
-        return decode(encoded, label, names), []
-    finder = _finder(encoded, names or Names())
-    obj = _load(finder, label)
+        return decode(encoded, label, names, outside), []
+    finder = _finder(encoded, names or Names(), outside)
+    obj = load_with(finder, label)
     memo = finder.memo.copy()
     return obj, [memo.get(number) for number in numbers]
 
@@ -392,16 +461,19 @@ def _load_plainly(encoded: Encoded) -> Any:
     return pickle.loads(encoded.payload, buffers=encoded.buffers)
 
 
-def _load(finder: Finder, label: str) -> Any:
+def load_with(finder: Any, label: str) -> Any:
+    """Load an object with a finder of names; see `decode`."""
     try:
         return finder.load()
+    except (ArgumentsChangedError, CodecError):
+        raise
     except Exception as error:
         reason = _explain(error, finder.missing)
         raise CodecError(f"{label} cannot be loaded: {reason}") from error
 
 
-def _finder(encoded: Encoded, names: Names) -> Finder:
-    return Finder(encoded.payload, encoded.buffers, names)
+def _finder(encoded: Encoded, names: Names, outside: Mapping[str, Any] | None = None) -> Finder:
+    return Finder(encoded.payload, encoded.buffers, names, outside)
 
 
 def _explain(error: Exception, missing: tuple[str, str] | None) -> str:

@@ -18,7 +18,9 @@ from trax.storage.records import Damage
 
 __all__ = [
     "CREATED",
+    "EDITION",
     "FOLDED",
+    "FRAME",
     "Key",
     "Kind",
     "decode_context",
@@ -103,6 +105,14 @@ FOLDED = Key(Kind.MARK, "folded")
 
 # In the note at the beginning of a run: a digest of the first state and of the call that made it.
 CREATED = Key(Kind.MARK, "created")
+
+
+# In the context of an increment: the frame of a plain loop at its yield.
+FRAME = Key(Kind.MARK, "frame")
+
+
+# The text of the function of a plain loop, and its yields, by which frames refer to it.
+EDITION = Key(Kind.MARK, "edition")
 
 
 def encode_context(entries: Iterable[tuple[Key, bytes]]) -> bytes:

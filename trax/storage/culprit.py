@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
-from types import FunctionType
+from types import FunctionType, GeneratorType
 from typing import Any
 
 from trax.display import show
@@ -103,5 +103,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{index}]", value) for index, value in enumerate(obj))
     elif isinstance(obj, FunctionType):
         yield from ((f" closure {name}", value) for name, value in closure(obj).items())
+    elif isinstance(obj, GeneratorType) and obj.gi_frame is not None:
+        yield from ((f".{name}", value) for name, value in obj.gi_frame.f_locals.items())
     if not isinstance(obj, type):
         yield from ((f".{name}", value) for name, value in attributes(obj, builtin=False))

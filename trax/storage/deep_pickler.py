@@ -39,7 +39,7 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
     file : binary file
         The place for the pickle.
     like : pickle.Pickler
-        The pickler whose `reducer_override` and `dispatch_table` are used.
+        The pickler whose `reducer_override`, `dispatch_table` and `persistent_id` are used.
     on_buffer : callable, optional
         Takes each buffer that stays out of the pickle.
     """
@@ -50,6 +50,7 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
         super().__init__(file, pickle.HIGHEST_PROTOCOL, buffer_callback=on_buffer)
         self._override = getattr(like, "reducer_override", _leave)
         self.dispatch_table = getattr(like, "dispatch_table", copyreg.dispatch_table)
+        self._path_of = getattr(like, "persistent_id", _no_path)
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: ARG002
         """Write an object, and everything in it."""
@@ -75,6 +76,9 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
     def _begin(self, obj: Any) -> _Parts:
         """Begin to write an object; the parts come each when it is their turn to be written."""
         self.framer.commit_frame()
+        path = self._path_of(obj)
+        if path is not None:
+            return self._outside(path)
         kind = type(obj)
         if self._is_known(obj):
             return _NOTHING
@@ -90,6 +94,11 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
             self.save_global(obj, reduced)
             return _NOTHING
         return self._reduced(obj, *reduced)
+
+    def _outside(self, path: str) -> _Parts:
+        """Refer to an object that stays outside of the pickle."""
+        yield path
+        self.write(pickle.BINPERSID)
 
     def _reduce(self, obj: Any, kind: type) -> Any:
         try:
@@ -191,6 +200,10 @@ class DeepPickler(_Pickler):  # type: ignore[misc]  # typeshed knows no more of 
 
 def _leave(obj: Any) -> Any:  # noqa: ARG001
     return NotImplemented
+
+
+def _no_path(obj: Any) -> str | None:  # noqa: ARG001
+    return None
 
 
 _CONTAINERS: dict[type, Callable[[DeepPickler, Any], _Parts]] = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Mapping
+from functools import partial
 from types import MemberDescriptorType
 from typing import Any
 
-__all__ = ["attributes", "closure"]
+__all__ = ["attributes", "closure", "is_routine"]
 
 
 def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
@@ -37,3 +39,11 @@ def closure(function: Any) -> dict[str, Any]:
         with contextlib.suppress(ValueError):  # not set
             found[name] = cell.cell_contents
     return found
+
+
+def is_routine(value: Any) -> bool:
+    """Return whether a value is a function or a method, as `inspect.isroutine` does.
+
+    A partial function is none under any version of Python: it is an object with parts.
+    """
+    return inspect.isroutine(value) and not isinstance(value, partial)

@@ -18,17 +18,19 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter, length_hint, methodcaller
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn
 
 from trax.storage.array_memory import Arrays, Blocks, reduce_mapped, span
 from trax.storage.definitions import full_name
+from trax.storage.exceptions import reduce_exception
 from trax.storage.refusals import ADVICE, RefusedError
 
 __all__ = [
     "Reductions",
     "named",
     "own_storage",
+    "refuse",
     "set_grad",
     "shared_storage",
     "storage_over",
@@ -65,11 +67,16 @@ class Reductions(dict[type, _Reduction]):
     def __init__(self, shared: Mapping[type, _Reduction], blocks: Blocks | None = None) -> None:
         super().__init__()
         self.met = Met(blocks or Blocks(), shared)
-        self.others = dict(shared)
+        self.others: dict[type, _Reduction] = {}
+        self._shared = shared
 
     def has_met(self, kinds: tuple[type, ...]) -> bool:
         """Return whether the pickle has objects of certain kinds."""
         return any(issubclass(kind, kinds) for kind in self)
+
+    def of_functions(self) -> _Reduction | None:
+        """Return the reduction of functions that no name leads to; None if there is none."""
+        return self._shared.get(FunctionType)
 
     def __missing__(self, kind: type) -> _Reduction:
         if issubclass(kind, type):  # a class is stored by its name
@@ -82,11 +89,17 @@ class Reductions(dict[type, _Reduction]):
             return copyreg.dispatch_table[kind]
         if kind is object:
             return self.met.sentinel
-        for base in kind.__mro__[:-1]:
-            name = full_name(base)
-            if (name in _OWN or name in ADVICE) and _is_pickled_alike(kind, base):
-                own = _OWN.get(name)
-                return partial(own, self.met) if own else partial(_refuse, ADVICE[name])
+        if issubclass(kind, BaseException):
+            return reduce_exception
+        alike = [full_name(base) for base in kind.__mro__[:-1] if _is_pickled_alike(kind, base)]
+        own = next((_OWN[name] for name in alike if name in _OWN), None)
+        if own is not None:
+            return partial(own, self.met)
+        if kind in self._shared:
+            return self._shared[kind]
+        advice = next((ADVICE[name] for name in alike if name in ADVICE), "")
+        if advice:
+            return partial(_refuse, advice)
         if kind in self.others:
             return self.others[kind]
         names = _singletons(kind)
@@ -99,6 +112,12 @@ def _is_pickled_alike(kind: type, base: type) -> bool:
 
 def _refuse(advice: str, obj: Any) -> Any:
     raise RefusedError(obj, advice)
+
+
+def refuse(obj: Any) -> NoReturn:
+    """Refuse an object that a reduction of its type cannot take apart either."""
+    names = map(full_name, type(obj).__mro__)
+    raise RefusedError(obj, next((ADVICE[name] for name in names if name in ADVICE), ""))
 
 
 class Met:
@@ -258,8 +277,9 @@ def _count(_: Met, counter: Any) -> Any:
     """Reduce an `itertools.count` to the numbers that its representation shows."""
     try:
         start = ast.literal_eval(repr(counter).removeprefix("count"))
-    except ValueError:
-        raise RefusedError(counter, ADVICE["itertools.chain"]) from None
+    except ValueError:  # not plain numbers
+        numbers = [one for one in gc.get_referents(counter) if one is not type(counter)]
+        return itertools.count, tuple(numbers)
     return itertools.count, start if isinstance(start, tuple) else (start,)
 
 

@@ -13,7 +13,6 @@ import contextlib
 import os
 import platform
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from trax.storage.codec import Encoded
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory, Output, copy_file
 from trax.storage.log import LogWriter, as_os_error
+from trax.storage.mutex import Mutex
 from trax.storage.process import process
 from trax.storage.retention import removable
 from trax.storage.run_reader import LogPosition, RunReader
@@ -125,7 +125,7 @@ class RunWriter:
         self.on_suspect: Callable[[], None] = lambda: None
         self._pid = os.getpid()
         # Only the caller appends; this guards against the background sync.
-        self._switching = threading.Lock()
+        self._switching = Mutex()
 
     @property
     def position(self) -> LogPosition:

@@ -130,7 +130,7 @@ _PARTS: dict[str, _Check] = {"parts": _is_names}
 _META: dict[str, _Check] = {
     "step": _is_step,
     "done": _is_switch,
-    "replay_log": _is_one_of("function", "replace", "none", "unknown"),
+    "replay_log": _is_one_of("function", "replace", "none", "frames", "unknown"),
     "arguments": _is_arguments,
     "varying": _is_arguments,
     "code": _is_mapping(_is_text),

@@ -24,20 +24,24 @@ class Ticker:
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
         self._seconds = seconds
         self._action = action
-        self._stopped = threading.Event()
+        # Held until `stop` releases it. No exception of a signal handler can divide that one call;
+        # an event has a lock of its own, which such a one could leave locked.
+        self._running = threading.Lock()
+        self._running.acquire()
         self._thread = threading.Thread(target=self._work, name="trax-sync", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         while True:
             with contextlib.suppress(BaseException):
-                if self._stopped.wait(self._seconds):
+                if self._running.acquire(timeout=self._seconds):
                     return
                 self._action()
 
     def stop(self) -> None:
         """Return once no call is running and none will come."""
-        self._stopped.set()
+        with contextlib.suppress(RuntimeError):  # it was stopped before
+            self._running.release()
         if self._thread is not threading.current_thread():
             with contextlib.suppress(RuntimeError):  # no thread runs once the interpreter has ended
                 self._thread.join()

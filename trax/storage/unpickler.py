@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trax.errors import ArgumentsChangedError
 from trax.storage.definitions import Definitions, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = ["Finder", "Names", "present_name"]
+__all__ = ["Finder", "Finding", "Names", "present_name"]
 
 _AT_HAND = ("trax.storage.definitions", "at_hand")
 
@@ -61,8 +62,8 @@ def present_name(name: str, renames: Mapping[str, str]) -> str:
     return name
 
 
-class Finder(pickle.Unpickler):
-    """Loads one pickle, applying the renames that the user gives, or else those within trax.
+class Finding:
+    """Finds the names in one pickle, with the renames that the user gives, or else those of trax.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ class Finder(pickle.Unpickler):
         Its buffers.
     names : Names
         The renames, and the classes and functions at hand.
+    outside : mapping of str to object, optional
+        The objects that the pickle refers to by their paths.
 
     Attributes
     ----------
@@ -79,10 +82,27 @@ class Finder(pickle.Unpickler):
         The name that could not be imported, as it was stored and as it was looked up.
     """
 
-    def __init__(self, payload: Any, buffers: list[Any], names: Names) -> None:
-        super().__init__(io.BytesIO(payload), buffers=buffers)
+    def __init__(
+        self,
+        payload: Any,
+        buffers: list[Any],
+        names: Names,
+        outside: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(io.BytesIO(payload), buffers=buffers)  # type: ignore[call-arg]  # pickle's
         self.missing: tuple[str, str] | None = None
         self._names = names
+        self._outside = {} if outside is None else outside
+
+    def persistent_load(self, path: str) -> Any:
+        """Return an object that stayed outside of the pickle."""
+        try:
+            return self._outside[path]
+        except KeyError:
+            raise ArgumentsChangedError(
+                f"the stored loop refers to {path}, which is not in the arguments.\n"
+                "Call the function with arguments that are made in the same way."
+            ) from None
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("cloudpickle.cloudpickle", "subimport"):
@@ -93,7 +113,7 @@ class Finder(pickle.Unpickler):
             return self.find_class
         with self._find(f"{module}.{name}") as (old, new):
             if new == old:
-                return super().find_class(module, name)
+                return super().find_class(module, name)  # type: ignore[misc]  # pickle's
             return _resolve(new)
 
     def _find_module(self, name: str) -> Any:
@@ -128,6 +148,10 @@ class Finder(pickle.Unpickler):
         except (AttributeError, ImportError):
             self.missing = old, new
             raise
+
+
+class Finder(Finding, pickle.Unpickler):
+    """Loads one pickle, with names as `Finding` finds them."""
 
 
 def _resolve(name: str) -> Any:

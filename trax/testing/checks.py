@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 from trax.engine.async_driver import AsyncRun
 from trax.engine.sync_driver import Run
 from trax.errors import UsageError
+from trax.storage.mutex import Mutex
 from trax.testing.fresh import FreshProcesses
 from trax.testing.recording import Recorder
 from trax.testing.trials import Crash, Outcome, Story, Trials, crashes, kills
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
 
-_in_turn = threading.RLock()  # a check changes the current directory, and more of the process
+_in_turn = Mutex()  # a check changes the current directory, and more of the process
 
 _LEAST_SECONDS = 60  # that one may take, and
 _TIMES = 20  # as many times as long as an uninterrupted run more

@@ -14,11 +14,11 @@ import contextlib
 import io
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from trax.storage.mutex import Mutex
 from trax.storage.process import process
 from trax.testing.crashes import ROOT, Image, Operation, Tree
 
@@ -76,7 +76,7 @@ class Recorder:
         self._open: dict[int, int] = {}  # by number: while a file is open, its inode is not reused
         self._seen: dict[int, tuple[int, int]] = {}
         self._next = 0
-        self._guard = threading.RLock()
+        self._guard = Mutex()
         if before:
             for operation in before:
                 self._emit(operation)

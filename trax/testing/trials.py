@@ -68,6 +68,17 @@ OUTPUT = (
     "Write before the yield: code after the yield is not run again for the resumed step.\n"
     "If the file need not be the same, name it with ignore=."
 )
+OF_PLAIN_LOOPS = {
+    LATER: (
+        "So the loop depends on something outside of its local variables. Possible causes: a "
+        "variable of a module or a class; an object that is compared by `is`; an RNG that trax "
+        "does not know; the time; an object whose __getstate__ leaves something out."
+    ),
+    OUTPUT: (
+        "Write to the file with trax.open(), which removes the output of an interrupted step.\n"
+        "If the file need not be the same, name it with ignore=."
+    ),
+}
 RANDOM = "The next random numbers would differ: see the how-to about random numbers."
 ELSEWHERE = (
     "trax.testing runs the loop in an empty directory.\n"
@@ -263,13 +274,13 @@ class Trials:
             step = outcome.begun = outcome.last = run.resumed_at or 0
             if story is not None:
                 story.check(step)
-            outcome.states[step] = freeze(run.state)
+            outcome.states[step] = self._freeze_state(run)
             self._compare(outcome, step)
             was_done = run.done
             while run.step < stop and (increment := driver.next()) is not _END:
                 step = outcome.last = run.step
                 outcome.increments[step] = freeze(increment)
-                outcome.states[step] = freeze(run.state)
+                outcome.states[step] = self._freeze_state(run)
                 self._compare(outcome, step)
                 if recorder is not None:
                     durable = max(durable, self._tick(run._lifecycle, durable))  # noqa: SLF001
@@ -279,6 +290,10 @@ class Trials:
                     recorder.mark(Promise(step, step))
                 self._end(run._lifecycle, outcome)  # noqa: SLF001
         return outcome
+
+    def _freeze_state(self, run: AnyRun) -> bytes:
+        """Return the state as bytes; of a plain loop nothing, since it may be that of a frame."""
+        return b"" if self._call.is_plain else freeze(run.state)
 
     def _end(self, lifecycle: Lifecycle, outcome: Outcome) -> None:
         outcome.result = freeze(lifecycle.result)
@@ -405,6 +420,8 @@ class Trials:
             reason: BaseException | None = None
             is_again = image is None
             found, advice = str(error), NOT_THE_SAME_TWICE if is_again else error.advice
+            if self._call.is_plain:
+                advice = OF_PLAIN_LOOPS.get(advice, advice)
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  # of the loop, or of trax

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xxhash import xxh3_64, xxh3_64_intdigest
+
+from trax.storage.mutex import Mutex
 
 __all__ = ["BLOCK", "Extent", "RunningDigest", "difference"]
 
@@ -81,14 +82,14 @@ class RunningDigest:
 
     Attributes
     ----------
-    lock : Lock
+    lock : Mutex
         Held while the file is written and the digest follows.
     length : int
         The end of the content that was hashed, in bytes.
     """
 
     def __init__(self, begin: int, offset: int, chain: int) -> None:
-        self.lock = threading.Lock()
+        self.lock = Mutex()
         self.length = offset
         self._begin = begin
         self._block = offset

@@ -14,18 +14,22 @@ import io
 import os
 import stat
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
-from trax.errors import DurabilityError, LockedError, UsageError
+from trax.errors import DivergedError, DurabilityError, LockedError, UsageError
 from trax.storage.context import Key, Kind, encode_context, parts_of
 from trax.storage.filesystem import leads_to, sync_directory
 from trax.storage.process import forked_error, in_child, process
+from trax.storage.reductions import refuse
 from trax.tracking.output_digest import Extent, RunningDigest
 from trax.tracking.tracker import Parts
 from trax.tracking.truncate import accepts, changed_error, check_owner, is_ours, lock
 
-__all__ = ["OutputFiles"]
+__all__ = ["OutputFiles", "open_again"]
 
 _MODES = {letter + kind for letter in "wax" for kind in ("", "t", "b")}
 
@@ -36,13 +40,22 @@ _write = io.FileIO.write
 class _Raw(io.FileIO):
     """A file without a buffer, open for appending, whose digest follows what is written."""
 
-    def __init__(self, path: str, digest: RunningDigest, opener: Any) -> None:
-        super().__init__(path, "a", opener=opener)
+    def __init__(self, output: _Output, digest: RunningDigest, opener: Any) -> None:
+        super().__init__(output.path, "a", opener=opener)
+        self._output = weakref.proxy(output)
         self._digest = digest
 
     def write(self, data: Any, /) -> int:
         digest = self._digest
+        if digest.lock.is_owned():
+            raise UsageError(
+                f"a signal handler writes to {self.name} in the middle of a write.\n"
+                "Let it set a flag instead."
+            )
         with digest.lock:
+            if self._output.left:
+                same: int = self._output.compare(memoryview(data).cast("B"))
+                return same
             done = _write(self, data)
             if done:
                 view = memoryview(data).cast("B")
@@ -56,8 +69,11 @@ class _Output:
     seen = memoryview(bytes(8)).cast("Q")
     word = -1  # never equal to seen[0]: the length is read after every step
 
-    def __init__(self, path: str, fd: int, digest: RunningDigest, *, always: bool) -> None:
+    def __init__(
+        self, path: str, fd: int, digest: RunningDigest, *, always: bool, left: int = 0
+    ) -> None:
         self.path = path
+        self.left = left  # bytes that are there already, and that the loop will write again
         self.file: IO[Any] | None = None
         self._raw: io.FileIO | None = None
         self._refusal: LockedError | None = None
@@ -77,9 +93,9 @@ class _Output:
                 self.file.flush()
             if self._always or self._failure is not None:
                 self.sync()
-            if os.fstat(self._fd).st_size != self._length:
+            if self._size() != self._length:
                 with self._digest.lock:  # another thread may be writing
-                    self._length = os.fstat(self._fd).st_size
+                    self._length = self._size()
                     parts = self._digest.parts(self._fd, self._length)
                 if parts is None:
                     self._length = -1
@@ -95,10 +111,29 @@ class _Output:
                 "Make room or repair the disk, and run it again."
             ) from error
 
+    def _size(self) -> int:
+        """Return the length up to which the loop has come."""
+        return os.fstat(self._fd).st_size - self.left
+
+    def compare(self, data: memoryview) -> int:
+        """Compare what a step that is run again writes with what is there; the lock is held."""
+        digest = self._digest
+        there = os.pread(self._fd, len(data), digest.length)
+        if len(data) > self.left or there != data:
+            raise DivergedError(
+                f"the loop writes something else to {self.path} when a step is run again, from "
+                f"offset {digest.length:,} on\n"
+                "Nothing stored was changed.\n"
+                "If the code was changed: put it back as it was, or start over with fresh(...)."
+            )
+        digest.update(data)
+        self.left -= len(data)
+        return len(data)
+
     def open(self, mode: str, **options: Any) -> IO[Any]:
         """Open the file to write at its end."""
         open(os.devnull, mode, **options).close()  # raises if the options do not fit
-        self._raw = _Raw(self.path, self._digest, options.pop("opener", None))
+        self._raw = _Raw(self, self._digest, options.pop("opener", None))
         self.file = _wrap(self._raw, mode, **options)
         return self.file
 
@@ -180,10 +215,13 @@ class _Output:
 
     def close(self) -> None:
         """Release the file, so that other runs can write to it."""
-        if self in _open:
-            _open.discard(self)
-            with contextlib.suppress(OSError):  # closed all the same, and forced before
-                os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:  # noqa: SIM105  # no interrupt comes between the lines above and the call
+                os.close(fd)
+            except OSError:  # closed all the same, and forced before
+                pass
+        _open.discard(self)
 
 
 # A forked child has copies of the descriptors, which share the locks: it closes its copies.
@@ -226,12 +264,27 @@ def _wrap(
     return text
 
 
+_Opened = tuple[str, str, dict[str, Any]]  # path, mode, other options
+
+_loading: ContextVar[Callable[..., IO[Any] | None] | None] = ContextVar("loading", default=None)
+
+
+def open_again(path: str, mode: str, options: dict[str, Any], is_closed: bool) -> Any:
+    """Open an output file of the run that is being loaded; for a reader it is only a path.
+
+    Pickles refer to this function.
+    """
+    find = _loading.get()
+    return Path(path) if find is None else find((path, mode, options), is_closed=is_closed)
+
+
 class OutputFiles:
     """The output files of an open run.
 
-    `recovered` is the context that the run was recovered to. If `always`, every step is forced to
-    the disk. `note` stores a context at once. `track` starts to track a file, and `untrack` stops
-    it, or returns False if it refuses.
+    `recovered` is the context that the run was recovered to. If the loop is to run the last of the
+    stored steps again, it is that before them, and `expected` is that after them. If `always`,
+    every step is forced to the disk. `note` stores a context at once. `track` starts to track a
+    file, and `untrack` stops it, or returns False if it refuses.
     """
 
     def __init__(
@@ -243,15 +296,18 @@ class OutputFiles:
         note: Callable[[bytes], None],
         track: Callable[[Key, Any, Parts], None],
         untrack: Callable[[Key], bool],
+        expected: Mapping[Key, bytes] | None = None,
     ) -> None:
         self._store = store
         self._recovered = recovered
+        self._expected = expected
         self._always = always
         self._note = note
         self._track = track
         self._untrack = untrack
         self._pid = os.getpid()
         self._outputs: dict[Key, _Output] = {}
+        self._files: weakref.WeakKeyDictionary[IO[Any], _Opened] = weakref.WeakKeyDictionary()
 
     def open(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open a file of this run to write to it; see `trax.open`."""
@@ -271,7 +327,43 @@ class OutputFiles:
             output = self._begin(key, os.path.abspath(path), mode)
         else:
             self._check_reopened(output, mode)
-        return output.open("a" + mode[1:], **options)
+        file = output.open("a" + mode[1:], **options)
+        self._files[file] = path, "a" + mode[1:], options
+        return file
+
+    def reductions(self, others: Mapping[type, Any]) -> dict[type, Any]:
+        """Return reductions of the files of this run, for pickles of what refers to them.
+
+        `others` has those of other files of the same types.
+        """
+        kinds = (io.TextIOWrapper, io.BufferedWriter, _Raw)
+        return {kind: partial(self._reduce, others.get(kind, refuse)) for kind in kinds}
+
+    def _reduce(self, other: Callable[[IO[Any]], Any], file: IO[Any]) -> Any:
+        opened = self._files.get(file)
+        return other(file) if opened is None else (open_again, (*opened, file.closed))
+
+    @contextlib.contextmanager
+    def loading(self, *, opens: bool = True) -> Iterator[None]:
+        """Let the files in what is loaded be files of this run: opened again, or those open now."""
+        token = _loading.set(self._open_again if opens else self._find_open)
+        try:
+            yield
+        finally:
+            _loading.reset(token)
+
+    def _open_again(self, opened: _Opened, *, is_closed: bool) -> IO[Any]:
+        path, mode, options = opened
+        file = self.open(path, mode, **options)
+        if is_closed:
+            file.close()
+        return file
+
+    def _find_open(self, opened: _Opened, *, is_closed: bool) -> IO[Any] | None:
+        files = self._files.items()
+        return next(
+            (file for file, one in files if (one, file.closed) == (opened, is_closed)), None
+        )
 
     def sync(self) -> None:
         """Force all files to the disk."""
@@ -283,6 +375,11 @@ class OutputFiles:
         for output in self._outputs.values():
             output.check_place()
 
+    def end_catch_up(self) -> str:
+        """Write from now on; return the path of a file that was not written again in full."""
+        self._recovered, self._expected = self._expected or self._recovered, None
+        return next((one.path for one in self._outputs.values() if one.left), "")
+
     def mark_checkpoint(self) -> None:
         """Record that a checkpoint was stored; see `RunningDigest.mark_checkpoint`."""
         for output in self._outputs.values():
@@ -293,7 +390,10 @@ class OutputFiles:
         for key, output in list(self._outputs.items()):
             if output.is_finished and self._untrack(key):
                 del self._outputs[key]
-                output.close()
+                try:
+                    output.close()
+                finally:  # an interrupt may have come before it began
+                    output.close()
 
     def end(self, last: Callable[[Key], Parts | None] | None) -> None:
         """Close the files; if `last` is given, cut each back to the position it returns."""
@@ -302,8 +402,9 @@ class OutputFiles:
 
     def close(self) -> None:
         """Release the files."""
-        while self._outputs:
-            self._outputs.popitem()[1].close()
+        for output in self._outputs.values():
+            output.close()
+        self._outputs.clear()
 
     def _key(self, path: str) -> Key:
         if not os.path.isabs(path):
@@ -311,7 +412,8 @@ class OutputFiles:
         return Key(Kind.OUTPUT, os.path.normpath(path))
 
     def _begin(self, key: Key, path: str, mode: str) -> _Output:
-        is_new = key.at(0) not in self._recovered
+        expected = self._expected_extent(key)
+        is_new = key.at(0) not in self._recovered and expected is None
         if is_new and mode[0] == "x" and os.path.lexists(path):
             raise FileExistsError(f"{path} exists, and is not an output file of this run")
         found = self._examine(path)
@@ -320,17 +422,23 @@ class OutputFiles:
             extent = Extent.uncovered(length)
             stored: Parts = extent.encode()
             self._note(encode_context((key.at(n), part) for n, part in enumerate(stored)))
+        elif key.at(0) not in self._recovered:  # the loop opens it once more
+            assert expected is not None
+            extent = Extent.uncovered(expected.begin)
+            stored = extent.encode()
         else:
             stored = tuple(parts_of(self._recovered, key))
             known = Extent.decode(stored)
             assert known is not None  # cut_back has seen it
             extent = known
+        left = expected.length - extent.length if expected else 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             lock(fd, path)
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
-            output = _Output(path, fd, _continued(fd, path, extent), always=self._always)
+            digest = _continued(fd, path, extent)
+            output = _Output(path, fd, digest, always=self._always, left=left)
         except BaseException:
             os.close(fd)
             raise
@@ -342,6 +450,12 @@ class OutputFiles:
             raise
         self._outputs[key] = output
         return output
+
+    def _expected_extent(self, key: Key) -> Extent | None:
+        """Return the extent of a file after the steps that the loop runs again, if it has one."""
+        if self._expected is None:
+            return None
+        return Extent.decode(tuple(parts_of(self._expected, key)))
 
     def _examine(self, path: str) -> os.stat_result | None:
         """Return the status of a file, if there is one; refuse it before its length is stored."""

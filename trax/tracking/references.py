@@ -12,12 +12,13 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from trax.storage.members import closure
 
-__all__ = ["References", "references"]
+__all__ = ["References", "is_own", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
@@ -86,7 +87,7 @@ class _Search:
             if isinstance(root, FunctionType):
                 self._found.searched.append(root)
                 self._search_function(root)
-            elif isinstance(root, type) and _is_own(root.__module__):
+            elif isinstance(root, type) and is_own(root.__module__):
                 self._found.searched.append(root)
                 self._search_class(root)
         return self._found
@@ -118,7 +119,7 @@ class _Search:
         """Add a variable, or search it if it is a function, a class or a module."""
         value = value if isinstance(value, type) else getattr(value, "__func__", value)
         home = value.__name__ if isinstance(value, ModuleType) else _home(value)
-        if isinstance(value, (ModuleType, FunctionType, type)) and not _is_own(home):
+        if isinstance(value, (ModuleType, FunctionType, type)) and not is_own(home):
             self._found.libraries.add(home.partition(".")[0])
         elif isinstance(value, ModuleType):
             for name in sorted({*names} & vars(value).keys()):
@@ -127,7 +128,9 @@ class _Search:
             self._left.append(value)
         elif not _is_of_trax(value):
             self._found.libraries.add(_home(type(value)).partition(".")[0])
-            if not hasattr(type(value), "__get__"):  # a property, a bound or a built-in method
+            # Not a property, nor a bound or a built-in method. Since Python 3.14 a partial function
+            # is a descriptor, too.
+            if isinstance(value, partial) or not hasattr(type(value), "__get__"):
                 self._found.variables.setdefault(place, value)
 
     def _prefix(self, module: str) -> str:
@@ -141,7 +144,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_own(module: str | None) -> bool:
+def is_own(module: str | None) -> bool:
     """Return whether a module is the user's, and not trax's or an installed one."""
     if not module or module.partition(".")[0] == "trax":
         return False

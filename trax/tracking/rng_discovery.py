@@ -14,7 +14,7 @@ from typing import Any
 from trax.display import show
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
-from trax.storage.members import attributes, closure
+from trax.storage.members import attributes, closure, is_routine
 from trax.tracking.references import References, references
 from trax.tracking.rng_state import (
     TrackedRng,
@@ -163,7 +163,7 @@ def _inside(place: str, value: Any) -> list[tuple[str, Any]]:
     if type(value) in _CONTAINERS and len(value) <= _SMALL:
         pairs = value.items() if type(value) is dict else enumerate(value)
         found = [(f"{place}[{key!r}]", item) for key, item in list(pairs)]
-    elif not isinstance(value, (type, ModuleType)) and not inspect.isroutine(value):
+    elif not isinstance(value, (type, ModuleType)) and not is_routine(value):
         found = [(f"{place}.{name}", item) for name, item in attributes(value)]
     return [(name, item) for name, item in found if type(item) not in _PLAIN]
 

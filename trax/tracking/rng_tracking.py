@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from trax import notices
 from trax.errors import CodecError
 from trax.storage.codec import Encoded, Names, encode, encode_finding
-from trax.storage.context import FOLDED, Key, Kind, decode_context, encode_context, parts_of
+from trax.storage.context import (
+    EDITION,
+    FOLDED,
+    FRAME,
+    Key,
+    Kind,
+    decode_context,
+    encode_context,
+    parts_of,
+)
+from trax.storage.outside import NOTHING, Outside
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
 from trax.tracking.rng_discovery import InnerRngs, OuterRngs, Strays, import_for, outer_key
@@ -27,6 +37,7 @@ __all__ = ["RngTracking"]
 
 _open: weakref.WeakSet[RngTracking] = weakref.WeakSet()
 
+_NONE: Mapping[type, Any] = {}
 _FOLDED = encode_context([(FOLDED, b"")])
 
 
@@ -47,6 +58,8 @@ class RngTracking:
         Whether RNGs in the state are tracked as well.
     names : Names, optional
         The classes and functions at hand, for pickles of the state.
+    context : mapping of Key to bytes, optional
+        The positions to begin with; by default those that were recovered.
 
     Attributes
     ----------
@@ -71,9 +84,12 @@ class RngTracking:
         *,
         tracks_inner: bool,
         names: Names | None = None,
+        context: Mapping[Key, bytes] | None = None,
     ) -> None:
         self.run = run
-        self.recovered = recovery.context if recovery else {}
+        if context is None:
+            context = recovery.context if recovery else {}
+        self.recovered = {**context}
         self.inner = False
         self.item_entries: Callable[[], dict[Key, bytes]] | None = None
         self._outer = outer
@@ -128,6 +144,10 @@ class RngTracking:
                 "another RNG gives other numbers than an uninterrupted run would have drawn"
             )
 
+    def reduce_also(self, table: Mapping[type, Any]) -> None:
+        """Pickle objects of more types in a way of their own when they are in the state."""
+        self._shared = {**table, **self._shared}
+
     def know_outer(self) -> None:
         """Know the RNGs outside of the state, to which states refer, without tracking them."""
         for place, rng in self._outer or ():
@@ -151,6 +171,19 @@ class RngTracking:
         """Stop counting as an open run that may share RNGs with others."""
         _open.discard(self)
         self.item_entries = None  # it refers to this object
+
+    def end_catch_up(self, context: Mapping[Key, bytes]) -> str:
+        """Compare the RNGs outside of the state with stored positions, and track them from there.
+
+        Return the name of one that has another position, if any.
+        """
+        self.delta()
+        for key, tracked in self._tracker.of(Kind.OUTER_RNG):
+            stored = tuple(parts_of(context, key))
+            if stored and tracked.parts() != stored:
+                return key.name
+        self.recovered = {**context}
+        return ""
 
     # -- at every step ---------------------------------------------------------------------
 
@@ -250,13 +283,14 @@ class RngTracking:
     def rewound(self, positions: bytes) -> Iterator[None]:
         """Set the RNGs outside of the state to positions in a context, while a block runs."""
         present = self.outer_positions()
-        self._put_back(positions)
+        self.restore_outer(positions)
         try:
             yield
         finally:
-            self._put_back(present)
+            self.restore_outer(present)
 
-    def _put_back(self, positions: bytes) -> None:
+    def restore_outer(self, positions: bytes) -> None:
+        """Set the RNGs outside of the state to positions in a context."""
         context = decode_context(positions)
         for key, tracked in self._tracker.of(Kind.OUTER_RNG):
             parts = tuple(parts_of(context, key))
@@ -284,12 +318,17 @@ class RngTracking:
 
     # -- checkpoints -----------------------------------------------------------------------
 
-    def encode_state(self, state: Any) -> Encoded:
-        """Pickle the state, and remember which RNGs are in it."""
-        shared = self._shared
+    def encode_state(
+        self, state: Any, *, outside: Outside = NOTHING, also: Mapping[type, Any] = _NONE
+    ) -> Encoded:
+        """Pickle the state, and remember which RNGs are in it.
+
+        Objects in `outside` are stored as references. `also` has reductions of more types.
+        """
+        shared = {**also, **self._shared} if also else self._shared
         if self._outer is None or not self._tracks_inner:
             self._places = {}
-            return encode(state, "state", self._names, shared)
+            return encode(state, "state", self._names, shared, outside)
         encoded, found = encode_finding(state, "state", rng_types(), self._names, shared)
         inner = {n: rng for n, rng in found.items() if id(canonical(rng)) not in self._known}
         self._places = self._inner.renew(inner)
@@ -314,13 +353,13 @@ class RngTracking:
 
     def _is_kept(self, key: Key, taken: dict[Key, Parts]) -> bool:
         """Return whether a checkpoint stores a recovered entry that `taken` does not replace."""
-        if key.kind is Kind.OUTPUT:
+        if key.kind is Kind.OUTPUT or key == EDITION:
             return True
         if key.kind is Kind.ITEMS:
             return self.item_entries is None
         if self._outer is None or key.kind is Kind.INNER_RNG:
             return False
-        return key != FOLDED and key.whole not in taken
+        return key not in (FOLDED, FRAME) and key.whole not in taken
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
         """Record that a checkpoint has stored the positions that `snapshot` returned."""

@@ -1,0 +1,487 @@
+"""Plain loops: frames in the log, steps that are run again, and what is compared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+import random
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import run_script
+
+import trax
+from trax.engine import plain_session
+from trax.storage.context import FRAME, decode_context
+from trax.storage.process import process
+from trax.storage.store import Store
+
+NEVER = 1e9  # seconds, after which a frame is due
+
+
+@contextlib.contextmanager
+def few_frames(run: trax.Run[Any, Any, Any]) -> Iterator[None]:
+    """Let a run that is open store no frame but in checkpoints."""
+    session = run._lifecycle.session
+    assert run.step
+    session._frame_at = NEVER  # type: ignore[attr-defined]
+    yield
+
+
+def frames_of(name: str) -> list[int]:
+    """Return the steps of a stored run with a frame in the log."""
+    reader = Store(None).recover(name)
+    assert reader is not None
+    return [
+        reader.position.step
+        for increment in reader.increments()
+        if FRAME in decode_context(increment.context)
+    ]
+
+
+def drive(run: Iterator[Any], number: int) -> list[Any]:
+    """Return so many increments, the last of them without a frame in the log."""
+    first = next(run)
+    with few_frames(run):  # type: ignore[arg-type]
+        return [first, *itertools.islice(run, number - 1)]
+
+
+@trax.resumable(every_steps=1000)
+def walk(n: int) -> Iterator[tuple[int, float]]:
+    """Walk at random."""
+    place = 0.0
+    for i in range(n):
+        place += random.gauss(0, 1)
+        yield i, place
+
+
+def test_a_loop_goes_on_in_its_middle_after_it_was_left() -> None:
+    """Its variables, its place in the loop and the random numbers are those of before."""
+    random.seed(1)
+    expected = list(walk.fresh(n=20))
+    random.seed(1)
+    run = walk.fresh(n=20)
+    found = drive(run, 9)
+    run.close()
+    random.seed(2)
+    again = walk(n=20)
+    assert again.resumed_at == 9
+    found += again
+    assert found == expected
+    assert again.result() == expected[-1]
+
+
+def test_a_slow_loop_has_a_frame_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no step is run again."""
+    calls: list[int] = []
+    hours = itertools.count()
+    monkeypatch.setattr(process, "monotonic", lambda: 3600.0 * (len(calls) + next(hours) * 1e-9))
+
+    @trax.resumable
+    def slow(n: int) -> Iterator[int]:
+        for i in range(n):
+            calls.append(i)
+            yield i
+
+    run = slow(n=6)
+    for _ in range(4):
+        next(run)
+    run.close()
+    list(slow(n=6))
+    assert calls == [0, 1, 2, 3, 4, 5]
+
+
+def test_steps_behind_the_newest_frame_are_run_again_and_not_handed_out_twice() -> None:
+    """Each is compared with the log."""
+    calls = []
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            calls.append(i)
+            yield i
+
+    run = loop(n=6)
+    found = drive(run, 4)
+    run.close()
+    found += loop(n=6)
+    assert found == [0, 1, 2, 3, 4, 5]
+    assert calls == [0, 1, 2, 3, 1, 2, 3, 4, 5]
+
+
+def test_a_loop_that_goes_another_way_is_refused_with_both_values() -> None:
+    """Nothing is changed by that: it can be put right."""
+    wrong = 0
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i + wrong
+
+    run = loop(n=6)
+    drive(run, 4)
+    run.close()
+    wrong = 10
+    with pytest.raises(trax.DivergedError, match=r"step 1 .*increment: stored 1, now 11") as caught:
+        list(loop(n=6))
+    assert (caught.value.step, caught.value.stored, caught.value.present) == (1, 1, 11)
+    wrong = 0
+    assert list(loop(n=6)) == [4, 5]
+
+
+@pytest.mark.parametrize(("stored", "now"), [(1, True), (0.0, -0.0), ((1, 2), [1, 2]), (1, 1.0)])
+def test_increments_are_compared_by_structure_to_the_bit(stored: Any, now: Any) -> None:
+    """Equal is not enough."""
+    value = stored
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[Any]:
+        for _ in range(5):
+            yield value
+
+    run = loop()
+    drive(run, 3)
+    run.close()
+    value = now
+    with pytest.raises(trax.DivergedError):
+        next(loop())
+
+
+def test_increments_that_pickle_differently_may_be_the_same() -> None:
+    """Equal parts may be one object or two."""
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[Any]:
+        parts: list[Any] = []
+        for i in range(5):
+            parts.append(np.arange(3) + i)
+            yield (parts[0], parts[0]) if len(parts) > 3 else (parts[0], parts[0].copy())
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    assert len(list(loop())) == 1
+
+
+def test_a_loop_that_ends_early_when_it_is_run_again_is_refused() -> None:
+    """The steps in the log were handed out."""
+    last = 6
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        for i in range(6):
+            if i == last:
+                return
+            yield i
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    last = 2
+    with pytest.raises(trax.DivergedError, match="the loop has ended there"):
+        next(loop())
+
+
+def test_numbers_that_the_caller_draws_between_the_steps_are_noticed() -> None:
+    """The steps that are run again would draw others."""
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        for i in range(6):
+            random.random()
+            yield i
+
+    run = loop()
+    next(run)
+    with few_frames(run):
+        for _ in range(3):
+            next(run)
+            random.random()
+    run.close()
+    with pytest.raises(trax.DivergedError, match="has drawn other numbers"):
+        next(loop())
+
+
+def test_output_is_compared_when_steps_are_run_again(store_here: Path) -> None:
+    """It is neither cut nor written twice; also where the file is opened in such a step."""
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            if i == 2:
+                out = trax.open("out.txt")
+            if i >= 2:
+                out.write(f"{i}\n" * 3)
+            yield i
+
+    run = loop(n=8)
+    drive(run, 6)
+    run.close()
+    before = Path("out.txt").read_text()
+    assert before == "".join(f"{i}\n" * 3 for i in range(2, 6))
+    again = loop(n=8)
+    assert again.resumed_at == 6
+    assert list(again) == [6, 7]
+    assert Path("out.txt").read_text() == "".join(f"{i}\n" * 3 for i in range(2, 8))
+
+
+def test_other_output_of_a_step_that_is_run_again_is_refused() -> None:
+    """The file stays as it is."""
+    text = "a"
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        with trax.open("out.txt") as out:
+            for i in range(6):
+                out.write(text)
+                yield i
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    text = "b"
+    with pytest.raises(trax.DivergedError, match=r"out\.txt"):
+        next(loop())
+    assert Path("out.txt").read_text() == "aaaa"
+    text = "a"
+    assert list(loop()) == [4, 5]
+    assert Path("out.txt").read_text() == "aaaaaa"
+
+
+def test_less_output_of_steps_that_are_run_again_is_refused() -> None:
+    """The rest of the file would belong to no step."""
+    writes = True
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        with trax.open("out.txt") as out:
+            for i in range(6):
+                if writes:
+                    out.write("a")
+                yield i
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    writes = False
+    with pytest.raises(trax.DivergedError, match=r"less was written to .*out\.txt"):
+        next(loop())
+
+
+def test_a_kill_while_steps_are_run_again_loses_nothing(store_here: Path) -> None:
+    """The store and the output are as before."""
+    script = """
+import os, signal, sys
+import trax
+
+@trax.resumable(every_steps=1000)
+def loop(n):
+    with trax.open("out.txt") as out:
+        for i in range(n):
+            out.write(f"{i} ")
+            if trax.step() == int(sys.argv[1]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield i
+
+run = loop(n=9)
+if not run.step:
+    next(run)
+    run._lifecycle.session._frame_at = 1e9
+print(list(run), file=open("found.txt", "w"))
+"""
+    run_script(script, "6", check=False)
+    for step in ("3", "1", "5"):
+        run_script(script, step, check=False)
+        assert Path("out.txt").read_text() == "0 1 2 3 4 5 "
+    run_script(script, "-1")
+    assert Path("found.txt").read_text() == "[6, 7, 8]\n"
+    assert Path("out.txt").read_text() == "0 1 2 3 4 5 6 7 8 "
+
+
+def test_a_step_that_is_run_again_has_its_number_and_its_key() -> None:
+    """So the system on the other side recognises it."""
+    keys: list[tuple[int, str]] = []
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            keys.append((int(trax.step()), trax.step().key))
+            yield i
+
+    run = loop(n=5)
+    drive(run, 3)
+    run.close()
+    list(loop(n=5))
+    assert [number for number, _ in keys] == [0, 1, 2, 1, 2, 3, 4]
+    assert keys[1:3] == keys[3:5]
+
+
+def test_the_state_is_a_mapping_of_the_variables() -> None:
+    """It knows its step, and says which names it does not have."""
+
+    @trax.resumable
+    def loop(n: int) -> Iterator[int]:
+        forgotten = 0
+        total = forgotten
+        for i in range(n):
+            total += i
+            yield total
+        return
+
+    run = loop(n=5)
+    assert dict(run.state) == {}
+    for _ in range(3):
+        next(run)
+    state = run.state
+    assert isinstance(state, trax.Locals)
+    assert (state.step, state["total"], state.get("n", 5)) == (3, 3, 5)
+    with pytest.raises(KeyError, match="forgotten"):
+        state["forgotten"]
+    run.close()
+    assert loop.load()["total"] in (0, 1, 3)
+    assert trax.load("loop")["total"] == loop.load()["total"]
+    assert trax.Trax().recover("loop")["total"] == loop.load()["total"]
+
+
+def test_a_loop_without_a_return_value_gives_its_last_increment() -> None:
+    """In this call and in later ones, and where no step was left to do."""
+
+    @trax.resumable
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i * i
+
+    run = loop(n=3)
+    assert list(run) == [0, 1, 4]
+    assert run.result() == 4
+    assert loop(n=3).result() == 4
+    again = loop.fresh(n=3)
+    for _ in range(3):
+        next(again)
+    again.close()
+    assert loop(n=3).result() == 4
+
+
+def test_a_return_value_is_kept() -> None:
+    """Of a run that is done as well."""
+
+    @trax.resumable
+    def loop(n: int) -> Generator[int, None, list[int]]:
+        found = []
+        for i in range(n):
+            found.append(i)
+            yield i
+        return found
+
+    assert loop(n=3).result() == [0, 1, 2]
+    assert loop(n=3).result() == [0, 1, 2]
+
+
+def test_large_frames_are_stored_in_checkpoints_only() -> None:
+    """The log would grow by a megabyte with every step."""
+
+    @trax.resumable
+    def loop(n: int) -> Generator[int, None, Any]:
+        large = np.zeros(300_000)
+        for i in range(n):
+            large[i] = i
+            yield i
+        return large
+
+    run = loop(n=30)
+    for _ in range(20):
+        next(run)
+    run.close()
+    assert frames_of("loop") == []
+    assert loop(n=30).result()[:30].tolist() == list(range(30))
+
+
+def test_frames_between_two_checkpoints_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the policy says: a log of frames must not fill the disk."""
+    monkeypatch.setattr(plain_session, "_MOST", 200_000)
+    monkeypatch.setattr(plain_session, "_SHARE", math.inf)  # a frame at each step
+
+    @trax.resumable(every_steps=10**9)
+    def loop(n: int) -> Iterator[int]:
+        some = np.zeros(5000)
+        for i in range(n):
+            some[i] = i
+            yield i
+
+    run = loop(n=100)
+    for _ in range(48):
+        next(run)
+    run.close()
+    assert 0 < len(frames_of("loop")) <= 6
+
+
+def test_an_async_loop_goes_on_in_its_middle() -> None:
+    """With output files and steps that are run again."""
+
+    @trax.resumable(every_steps=1000)
+    async def loop(n: int) -> AsyncIterator[int]:
+        with trax.open("out.txt") as out:
+            total = 0
+            for i in range(n):
+                await asyncio.sleep(0)
+                total += i
+                out.write(f"{i} ")
+                yield total
+
+    async def first() -> None:
+        async with loop(n=8) as run:
+            await anext(run)
+            run._lifecycle.session._frame_at = NEVER  # type: ignore[attr-defined]
+            for _ in range(4):
+                await anext(run)
+
+    async def second() -> Any:
+        run = loop(n=8)
+        return [total async for total in run], run.resumed_at
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == ([15, 21, 28], 5)
+    assert Path("out.txt").read_text() == "0 1 2 3 4 5 6 7 "
+
+
+def test_helpers_work_anywhere_in_a_plain_loop() -> None:
+    """Nested, repeated and after a step; they are simply the numbers and the items."""
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[tuple[int, str]]:
+        yield -1, ""
+        for i in trax.steps(3):
+            for letter in trax.remaining("ab"):
+                yield i, letter
+
+    expected = [(-1, ""), *itertools.product(range(3), "ab")]
+    run = loop()
+    found = drive(run, 4)
+    run.close()
+    assert [*found, *loop()] == expected
+
+
+def test_a_run_with_a_declared_state_is_not_taken_for_a_plain_loop() -> None:
+    """Nor the other way round, also where no increment is in the log."""
+
+    @trax.resumable(name="one", create=int)
+    def declared(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            n = yield n + 1
+
+    @trax.resumable(name="one")
+    def plain() -> Iterator[int]:
+        for i in range(3):
+            yield i
+
+    next(declared())
+    with pytest.raises(trax.UsageError, match="create left out"):
+        next(plain())
+    next(plain.fresh())
+    with pytest.raises(trax.UsageError, match="create left out"):
+        next(declared())

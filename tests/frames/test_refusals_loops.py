@@ -1,0 +1,134 @@
+"""Loops that could not go on are refused when they are decorated, with the line and the remedy."""
+
+from __future__ import annotations
+
+import io
+import linecache
+import textwrap
+from typing import Any
+
+import pytest
+
+from trax.errors import UsageError
+from trax.frames.program import program_of
+from trax.frames.refusals import check
+
+REFUSED = {
+    "the value of a yield is used": [
+        "while True: x = yield x",
+        "return (yield x)",
+        "x += yield 1",
+        "print((yield x))",
+        "while (yield x): pass",
+    ],
+    "a yield in `finally`": ["try: pass\nfinally:\n    yield x"],
+    "a yield in `except*`": ["try: pass\nexcept* ValueError: yield x"],
+    "a yield inside of a larger expression": ["x += yield from [1]", "print((yield from [1]))"],
+    "a `with` reads 'x', which changes inside of it": ["with x.lock:\n    x = 3\n    yield x"],
+    "the global variable 'y' is assigned to": [
+        "global y\ny = 1\nyield x",
+        "def inner():\n    global y\n    y = 1\nyield x",
+        "global y\nfor y in x: pass\nyield x",
+    ],
+    "the nonlocal variable 'outside' is assigned to": [
+        "nonlocal outside\noutside = 1\nyield x",
+        "def inner():\n    nonlocal outside\n    outside += 1\nyield x",
+    ],
+    "a file that is written stays open across a yield": [
+        "with open('x', 'w') as f:\n    yield x",
+        "with open('x', mode='at') as f: yield x",
+        "with io.open('x', 'r+b') as f: yield x",
+        "with x.open('x') as f: yield x",
+        "f = open('x', 'w')\nyield x\nf.write('')",
+        "f: object = open('x', 'a')\nyield x\nprint(f)",
+        "while (f := open('x', 'w')):\n    yield x\n    f.close()",
+        "w = csv.writer(open('x', 'w'))\nyield x\nw.writerow(x)",
+    ],
+}
+ACCEPTED = [
+    "yield x",
+    "x = yield from [1]",
+    "total = 0\ndef add():\n    nonlocal total\n    total += 1\nyield x",
+    "global y\nyield y",
+    "with open('x') as f: yield f.read()",
+    "with open('x', 'w') as f: f.write('')\nyield x",
+    "f = open('x', 'w')\nf.close()\nyield x",
+    "open('x', 'w').close()\nyield x",
+    "with trax.open('x', 'w') as f: yield x",
+    "with gzip.open('x', 'w') as f: yield x",
+    "text = open('x', 'r+').read()\nyield x\nprint(text)",
+]
+
+
+def _loop(body: str, head: str = "def loop(x):") -> Any:
+    lines = [head, *textwrap.indent(body, "    ").splitlines()]
+    if "nonlocal outside" in body:
+        lines = ["def around():", *(f"    {line}" for line in ["outside = 0", *lines])]
+        lines += ["    return loop", "loop = around()"]
+    text = "import csv, gzip, io, trax\n" + "\n".join(lines) + "\n"
+    name = f"/somewhere/{abs(hash(text))}.py"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    variables: dict[str, Any] = {}
+    exec(compile(text, name, "exec"), variables)
+    return variables["loop"]
+
+
+def _check(loop: Any) -> None:
+    check(loop, program_of(loop.__code__, provides_iterators=True))
+
+
+@pytest.mark.parametrize(
+    ("reason", "body"), [(reason, body) for reason, bodies in REFUSED.items() for body in bodies]
+)
+def test_refused(reason: str, body: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        _check(_loop(body))
+    first, *ways = str(caught.value).splitlines()
+    assert first.startswith("loop, line ")
+    assert first.endswith(f".py: {reason}.")
+    assert ways
+
+
+@pytest.mark.parametrize("body", ACCEPTED)
+def test_accepted(body: str) -> None:
+    _check(_loop(body))
+
+
+def test_async_for_around_a_yield_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"loop, line 3 of \d+.py: a yield in `async for`"):
+        _check(_loop("async for y in x: yield y", "async def loop(x):"))
+    _check(_loop("async for y in x: pass\nyield y", "async def loop(x):"))
+
+
+def test_a_name_for_trax_open_is_no_other_open() -> None:
+    import trax
+
+    loop = _loop("with open('x', 'w') as f: yield x")
+    loop.__globals__["open"] = trax.open
+    _check(loop)
+    loop.__globals__["open"] = io.open
+    with pytest.raises(UsageError, match="stays open across a yield"):
+        _check(loop)
+
+
+def test_a_decorator_in_between_is_refused() -> None:
+    import functools
+
+    loop = _loop("yield x")
+
+    @functools.wraps(loop)
+    def wrapper(*args: Any) -> Any:
+        yield from loop(*args)
+
+    with pytest.raises(UsageError, match="another decorator stands between trax and the function"):
+        check(wrapper, program_of(loop.__code__, provides_iterators=True))  # type: ignore[arg-type]
+
+
+def test_a_forgotten_create_is_explained() -> None:
+    with pytest.raises(UsageError, match=r"declare that: @trax.resumable\(create=...\)"):
+        _check(_loop("while True: x = yield x + 1"))
+
+
+def test_a_lambda_is_refused() -> None:
+    with pytest.raises(UsageError, match="a lambda cannot be a loop"):
+        _check(lambda: (yield))

@@ -1,0 +1,112 @@
+"""The yields of functions, and the obstacles to going on after them."""
+
+from __future__ import annotations
+
+import ast
+from textwrap import dedent
+
+import pytest
+
+from trax.frames.sites import assigned, find_sites, loaded, start_of, target_names
+from trax.frames.source import Function
+
+
+def function(text: str) -> Function:
+    (node,) = ast.parse(dedent(text)).body
+    assert isinstance(node, Function)
+    return node
+
+
+OBSTACLES = {
+    "yield x": "",
+    "a = yield x": "",
+    "a[b()] = c = yield x": "",
+    "a: int = yield x": "",
+    "return (yield x)": "",
+    "if (yield x): pass": "",
+    "if not (y := (yield x)) == 3: pass": "",
+    "match (yield x):\n case 1: pass": "",
+    "for a in (yield x): pass": "",
+    "with (yield x) as a: pass": "",
+    "raise (yield x)": "",
+    "a = (yield x) or 3": "",
+    "a = yield from x": "",
+    "a += yield x": "a yield inside of a larger expression",
+    "a(b, (yield x))": "a yield inside of a larger expression",
+    "a = b + (yield x)": "a yield inside of a larger expression",
+    "while (yield x): pass": "a yield inside of a larger expression",
+    "assert a, (yield x)": "a yield inside of a larger expression",
+    "a[(yield x)] = 1": "a yield inside of a larger expression",
+    "with a, (yield x): pass": "a yield inside of a larger expression",
+    "def inner(a=(yield x)): pass": "a yield inside of a larger expression",
+    "class inner(metaclass=(yield x)): pass": "a yield inside of a larger expression",
+    "[a for a in (yield x)]": "a yield inside of a larger expression",
+    "f'{(yield x)}'": "a yield inside of a larger expression",
+    "try: pass\nfinally: yield x": "a yield in `finally`",
+    "try: pass\nfinally:\n for a in b: yield x": "a yield in `finally`",
+    "try: pass\nexcept* ValueError: yield x": "a yield in `except*`",
+    "try: yield x\nexcept* ValueError: pass": "",
+    "with a as b: yield x": "",
+    "with a as a: yield x": "a `with` reads 'a', which changes inside of it",
+    "with a(b):\n b = 1\n yield x": "a `with` reads 'b', which changes inside of it",
+    "with a(b):\n yield x\n for b in c: pass": "a `with` reads 'b', which changes inside of it",
+    "with a() as b, c(b): yield x": "",
+    "with a(c), b() as c: yield x": "a `with` reads 'c', which changes inside of it",
+    "with a(n): yield x\ndef g():\n nonlocal n\n n = 1": (
+        "a `with` reads 'n', which changes inside of it"
+    ),
+    "for b in c:\n with a(b): yield x": "",
+}
+
+
+@pytest.mark.parametrize("text", OBSTACLES)
+def test_obstacles(text: str) -> None:
+    (site,) = find_sites(function("def f():\n" + "\n".join(f" {x}" for x in text.splitlines())))
+    assert site.obstacle == OBSTACLES[text]
+
+
+def test_a_yield_in_async_for_is_an_obstacle() -> None:
+    (site,) = find_sites(function("async def f(a):\n async for x in a:\n  yield x"))
+    assert site.obstacle == "a yield in `async for`"
+
+
+def test_sites_have_numbers_in_the_order_of_the_text_and_the_blocks_around_them() -> None:
+    node = function("""
+        def f(a):
+            for x in a:
+                with x as y, y as z:
+                    yield 1
+                while y:
+                    try:
+                        yield 2
+                    except ValueError:
+                        yield from 3
+                    finally:
+                        pass
+                else:
+                    yield 4
+            def inner():
+                yield 5
+            return [(yield_) for yield_ in a], lambda: (yield 6)
+    """)
+    sites = find_sites(node)
+    assert [(site.number, [block.kind for block in site.blocks]) for site in sites] == [
+        (0, ["for", "with", "with"]),
+        (1, ["for", "while"]),
+        (2, ["for", "while", "handler", "from"]),
+        (3, ["for"]),
+    ]
+    assert [step.part for step in sites[2].path] == ["body", "body", "handlers 0", ""]
+    assert start_of(node).number == -1
+    assert start_of(node).blocks == ()
+
+
+def test_names_that_are_read_and_bound() -> None:
+    tree = ast.parse("a, *b = [c for d in e if (f := d)]; g[h], i.j = k; lambda l: m")
+    assert loaded(tree) == {"c", "e", "d", "g", "h", "i", "k"}
+    assert assigned(tree) == {"a", "b", "f"}
+    text = "import a.b, c as d\nfrom e import f\ndef g(): h = 1\nclass i: j = 1"
+    assert assigned(ast.parse(text)) == {"a", "d", "f", "g", "i"}
+    (statement,) = ast.parse("(a, [b, *c]), d.e, f[g] = h").body
+    assert isinstance(statement, ast.Assign)
+    assert target_names(statement.targets[0]) == {"a", "b", "c"}

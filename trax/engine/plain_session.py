@@ -1,0 +1,342 @@
+"""An open run of a plain loop, whose frame is the state.
+
+Strategy: an increment is logged as in any run. The frame of the loop goes into the record of a step
+whenever that costs at most 1 % of the time since the last one; a large one only into checkpoints.
+A resumed loop begins at the yield of the newest frame and runs the few steps after it again. Each
+increment is compared with the one in the log, and neither logged nor handed out a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from trax import notices
+from trax.comparing import difference
+from trax.engine.frame_proofs import FrameProofs, name_variable
+from trax.engine.load_proof import GLOBAL
+from trax.engine.pulse import CHECKPOINT
+from trax.engine.session import Session
+from trax.engine.stored_loop import StoredLoop, load_frame, load_locals, show_locals
+from trax.errors import CodecError, DivergedError, DurabilityError
+from trax.frames.iterables import Iterables, RunRngs
+from trax.frames.iterators import reductions
+from trax.frames.loading import Loading, loading, loading_into
+from trax.frames.locals import Locals
+from trax.frames.loop import PlainLoop
+from trax.frames.packed import pack
+from trax.frames.state import LoopState
+from trax.storage.codec import PROTOCOL, Encoded, decode
+from trax.storage.context import EDITION, FRAME, encode_context
+from trax.storage.outside import Outside
+from trax.storage.process import process
+from trax.storage.records import PICKLE
+
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+    from trax.engine.resume import Opened
+
+__all__ = ["PlainSession"]
+
+_dumps = pickle.dumps
+
+_SHARE = 0.01  # of the time, for frames
+_LARGE = 1 << 20  # bytes; larger frames are stored in checkpoints only
+_MOST = 64_000_000  # bytes of frames between two checkpoints, or twice the checkpoint
+_AGAIN = 1.0  # seconds, until a frame is tried again that could not be stored
+
+
+class PlainSession(Session):
+    """A run of a plain loop that is locked for writing; for the rest see `Session`."""
+
+    is_plain = True
+
+    def __init__(self, call: Call, opened: Opened, *others: Any) -> None:
+        super().__init__(call, opened, *others)
+        stored = opened.stored.state if opened.stored else StoredLoop(None, 0, {})
+        self._rngs = RunRngs(self._tracking)
+        self._loop = PlainLoop(call, Iterables(self._rngs), self._encode_state)
+        self._stored: StoredLoop = stored
+        self._behind = deque(stored.behind)
+        self._recovered = opened.stored.recovery.context if opened.stored else {}
+        self._recovery = opened.stored.recovery if opened.stored else None
+        self._varied = opened.varied
+        self._generator: Any = None
+        self._loading = Loading(enters=True, rngs=self._rngs)
+        self._entering: LoopState | None = None
+        self._last: Any = None  # the newest increment
+        self._edit = ""  # the first line of the function that was changed since
+        self._edition = self._loop.edition.encode()
+        self._frame_at = -math.inf  # the time from which on a frame is due
+        self._frames = 0
+        self._frame_bytes = 0  # since the last checkpoint
+        self._frame_time = process.monotonic()
+        self._has_warned = False
+        self._proofs = FrameProofs(call, self.run_id, self._copy)
+        self._preflight.checks_left = 0
+        self._tracking.reduce_also(self._outputs.reductions(reductions()))
+        self.state = None  # what is sent to the generator
+
+    def begin(self, opened: Opened) -> None:
+        """Store the checkpoint that a new run begins with; see `Session.begin`."""
+        if opened.stored is None:
+            self._recovered[EDITION] = self._tracking.recovered[EDITION] = self._edition
+            self.checkpoint()
+
+    # -- the loop --------------------------------------------------------------------------
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the loop still has to run steps again that are logged."""
+        return bool(self._behind)
+
+    @property
+    def loop_step(self) -> int:
+        """The increments before the loop's present step."""
+        return self.step - len(self._behind)
+
+    def start(self, start: Callable[[Any], Any]) -> Any:  # noqa: ARG002  # a declared state needs it
+        """Return the loop's generator, at its beginning or where the newest frame has it.
+
+        If `is_reentered`, it comes to that frame's yield first.
+        """
+        with self._outputs.loading(), loading_into(rngs=self._rngs) as self._loading:
+            state = load_frame(self._stored, self._names, self._loop.outside)
+        if self._stored.last is not None:
+            self._last = self._decode(self._stored.last, self.step)
+        elif state is not None:
+            self._last = state.increment
+        self.is_reentered = state is not None
+        if state is None:
+            self._generator = self._loop.begin()
+        else:
+            edition = self._stored.edition
+            state = self._loop.moved(state, edition)
+            self._entering = state = self._loop.following(state, self._varied)
+            if edition is not None:
+                self._edit = edition.first_change(self._loop.edition)
+            self._generator = self._loop.resume(state, self._loading)
+            self._loop.tell_resumed(state)
+        return self._generator
+
+    @contextlib.contextmanager
+    def _copy(self, encoded: Encoded) -> Iterator[LoopState]:
+        """Load a state into a copy for the length of a block, in which nothing of it is used."""
+        with (
+            self._outputs.loading(opens=False),
+            loading(enters=False, rngs=self._rngs) as present,
+            contextlib.ExitStack() as files,
+        ):
+            stored = decode(encoded.copied(), "frame", self._names, self._loop.outside)
+            for file in present.files:
+                files.enter_context(file)
+            yield LoopState(*stored)
+
+    def reenter(self) -> None:
+        """Let the generators inside of the loop's enter their blocks, after its own has."""
+        state, self._entering = self._entering, None
+        assert state is not None
+        self._loop.enter(self._generator, state, self._loading)
+
+    def compare(self, increment: Any) -> None:
+        """Compare the increment of a step that was run again with the one in the log.
+
+        Raises
+        ------
+        DivergedError
+            It is another one.
+        """
+        step = self.loop_step
+        stored = self._decode(self._behind[0], step + 1)
+        found = difference(stored, increment, "increment", sides=("stored", "now"))
+        if found:
+            raise self._diverged(step, found, stored, increment)
+        self._tracking.delta()  # what the step has written is compared
+        self._behind.popleft()
+
+    def ended_early(self) -> DivergedError:
+        """Return the error for a loop that has ended before the logged steps were run again."""
+        stored = self._decode(self._behind[0], self.loop_step + 1)
+        return self._diverged(self.loop_step, "the loop has ended there", stored, None)
+
+    def _diverged(self, step: int, found: str, stored: Any, present: Any) -> DivergedError:
+        return DivergedError(
+            f"{self.name!r} went another way when step {step:,} was run again: {found}\n"
+            "Nothing stored was changed.\n"
+            "If an increment contains the time, or what other systems say, leave that out of it: "
+            "the steps after the newest stored variables are run again.\n"
+            f"{self._ways_on()}",
+            step,
+            stored,
+            present,
+        )
+
+    def _ways_on(self) -> str:
+        lines = ["Or start over with fresh(...)."]
+        if self._recovery is not None and self._stored.step:
+            lines.insert(0, self._recovery.way_back(self._stored.step))
+        if self._edit:
+            lines.insert(0, f"The code was changed ({self._edit}): put it back for these steps.")
+        return "\n".join(lines)
+
+    def _decode(self, encoded: Encoded, step: int) -> Any:
+        return decode(encoded, f"the increment of step {step:,} of {self.name!r}", self._names)
+
+    def end_catch_up(self) -> None:
+        """Compare RNGs and output files with their stored positions, and go on from there."""
+        if self.resumed_at is None:
+            return
+        step = self.step - 1
+        if other := self._tracking.end_catch_up(self._recovered):
+            raise self._diverged(step, f"{other} has drawn other numbers", None, None)
+        if path := self._outputs.end_catch_up():
+            raise self._diverged(step, f"less was written to {path}", None, None)
+        if self._recovered.get(EDITION) != self._edition or self._stored.migrate is not None:
+            # Later frames refer to the yields of the present text.
+            self._tracking.recovered[EDITION] = self._edition
+            self.checkpoint(derived=self._stored.migrate is None)
+        self._pulse.end_due()
+
+    # -- steps -----------------------------------------------------------------------------
+
+    @property
+    def accept(self) -> Callable[[Any], Any]:
+        """The function that logs an increment; see `Session.accept`."""
+        return self._accept
+
+    def _accept(self, increment: Any) -> None:
+        pulse = self._pulse
+        begun = self._clock()
+        is_due = begun >= pulse.at
+        # In one piece: the loop may change the memory that separate buffers refer to.
+        try:
+            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
+            has_names = GLOBAL in encoded
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
+            encoded, has_names = b"", True
+        if has_names:
+            encoded = self._encode(increment, encoded)
+        if is_due:
+            self._tracking.notice_imports()
+            if begun >= self._hold.check_at:
+                self._check_place()
+        context = b""
+        for seen, word in self._watched:
+            if seen[0] != word:
+                context = self._tracking.delta()
+                break
+        if self._items is not None:
+            context += self._items.step()
+        self._last = increment
+        if begun >= self._frame_at:
+            context += self._take_frame(begun)
+        try:
+            self._writer.append(encoded, context)
+        except DurabilityError as error:
+            self._handle_failure(None, context, error)
+        self._since.step += 1
+        if is_due:
+            self._since.replay_seconds = begun - self._frame_time
+            due = pulse.look(begun) or (CHECKPOINT if self._frame_bytes > self._most_bytes else "")
+            if due:
+                self._do(due)
+
+    def _take_frame(self, begun: float) -> bytes:
+        """Return the loop's frame as a context; nothing if it is large, or cannot be stored now."""
+        try:
+            encoded = self._loop.encode(self._generator)
+        except CodecError as error:
+            if not self._frames:
+                raise
+            if not self._has_warned:
+                cause = str(error).partition("\n")[0]
+                notices.warn(f"{self.name} continues without storing its variables: {cause}")
+            self._has_warned = True
+            self._frame_at = begun + _AGAIN
+            return b""
+        self._frames += 1
+        if self._proofs.checks_left:
+            self._proofs.check(encoded, self._loop.take(self._generator))
+        self._since.is_logged = encoded.nbytes <= _LARGE
+        if not self._since.is_logged:
+            self._frame_at = math.inf  # until a checkpoint shows another size
+            return b""
+        context = encode_context([(FRAME, pack(encoded))])
+        self._frame_bytes += len(context)
+        if self._frame_bytes > self._most_bytes:
+            self._pulse.wake()
+        now = self._frame_time = self._clock()
+        if self._frames > 1:  # the first takes longer
+            self._frame_at = now + (now - begun) / _SHARE
+        return context
+
+    @property
+    def _most_bytes(self) -> int:
+        return max(_MOST, 2 * self._since.checkpoint_bytes)
+
+    def _encode_state(
+        self, state: Any, *, outside: Outside, also: Callable[[], Mapping[type, Any]]
+    ) -> Encoded:
+        """Pickle a state; plain data without the names of classes in the quickest way."""
+        if outside.is_empty:
+            try:
+                payload = _dumps(state, PROTOCOL)
+            except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+                payload = b"\x93"
+            if GLOBAL not in payload:
+                return Encoded(PICKLE, payload, [])
+        try:
+            return self._tracking.encode_state(state, outside=outside, also=also())
+        except CodecError as error:
+            raise CodecError(name_variable(str(error))) from error.__cause__
+
+    # -- checkpoints -----------------------------------------------------------------------
+
+    def checkpoint(self, *, result: Any = None, done: bool = False, derived: bool = True) -> None:
+        """Store the frame as it is now; see `Session.checkpoint`.
+
+        The result is in the last frame: it may be one of the arguments, or share objects with them.
+        """
+        if result is not None:
+            self._last = result
+        super().checkpoint(done=done, derived=derived)
+
+    def _mark_checkpoint(self) -> None:
+        super()._mark_checkpoint()
+        self._frame_bytes = 0
+        self._frame_time = self._clock()
+        self._since.is_logged = self._since.checkpoint_bytes <= _LARGE
+        self._frame_at = self._frame_time if self._since.is_logged else math.inf
+
+    @property
+    def _cuts_outputs(self) -> bool:
+        return super()._cuts_outputs and not self._behind
+
+    @property
+    def _stored_state(self) -> Encoded | None:
+        if self._generator is None:
+            return self._stored.encoded
+        return self._loop.encode(self._generator, self._last)
+
+    @property
+    def result(self) -> Any:
+        """The result of a loop that returns none: its last increment."""
+        return self._last
+
+    @property
+    def shown_state(self) -> Locals:
+        """The loop's variables, for the caller."""
+        if self._generator is None:
+            return load_locals(self._stored, self._names)
+        return show_locals(self._loop.take(self._generator), self.step)
+
+    def save(self) -> None:
+        """Store a checkpoint before the loop stops; see `Session.save`."""
+        if self._generator is None or self._behind:
+            self._pulse.end_request()  # the log has everything
+        else:
+            super().save()

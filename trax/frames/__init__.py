@@ -1,0 +1,1 @@
+"""Plain loops: takes the frame of a suspended generator apart, and makes a generator from it."""

@@ -1,0 +1,452 @@
+"""Takes suspended generators of helper functions and libraries apart, and makes them again.
+
+Strategy: a generator is stored as the place of its code, its frame, and the cells that it shares
+with functions around it. The code itself is not stored: the present one is found by its module and
+its qualified name, so that a corrected function continues. The program of the code then makes a
+generator that stands at the same yield.
+
+Pickles refer to the public functions of this module by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import gc
+import importlib
+import inspect
+import linecache
+import sys
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from types import CellType, CodeType, FunctionType, GeneratorType
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from xxhash import xxh3_64_hexdigest
+
+from trax.errors import CodecError, UsageError
+from trax.frames.loading import end_of_loading
+from trax.frames.managers import held_managers, stored_slots
+from trax.frames.program import Frame, Program, program_of
+from trax.frames.source import nested_codes
+from trax.frames.spots import Spot, find_spot, missing, spot_of
+from trax.storage.codec import encode
+from trax.storage.refusals import RefusedError
+
+__all__ = [
+    "REDUCTIONS",
+    "Place",
+    "adoptable",
+    "fill_cell",
+    "find_code",
+    "finished",
+    "function_at",
+    "new_cell",
+    "reduce_cell",
+    "reduce_generator",
+    "refuse_async_generator",
+    "suspended",
+    "unstarted",
+]
+
+REDUCTIONS: Final[dict[type, Callable[[Any], Any]]] = {}
+"""How objects in frames are taken apart, by type; `trax.frames.iterators` fills it."""
+
+Loop: TypeAlias = "GeneratorType[Any, Any, Any]"
+
+_ADVICE: Final = (
+    "Let the loop go over a list of its items, or over numbers.\n"
+    "Or let it end before the yield, as in list(...)."
+)
+_ASYNC: Final = "Collect its items before the loop, as in [item async for item in ...]."
+# The attributes under which decorators keep a function.
+_WRAPPED: Final = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
+_DEEP: Final = 20  # decorators around a function
+
+
+# -- the place of a code -------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """The place of a function's code in the present program.
+
+    Attributes
+    ----------
+    module : str
+        The name of its module.
+    name : str
+        Its qualified name in it.
+    number : int
+        Its number among the codes of this name.
+    digest : str
+        The digest of its text, if it has a source.
+    """
+
+    module: str
+    name: str
+    number: int
+    digest: str
+
+
+_places: dict[tuple[str, int], tuple[CodeType, Place]] = {}
+
+
+def place_of(code: CodeType, module: str) -> Place | None:
+    """Return the place of a code; None if it is not found there."""
+    found = _places.get((module, id(code)))
+    if found is None:
+        codes = _find_codes(module, code.co_qualname)
+        number = next((n for n, one in enumerate(codes) if one is code), None)
+        if number is None:  # compiled once more from the same text
+            number = next((n for n, one in enumerate(codes) if _is_alike(one, code)), None)
+        if number is None:
+            return None
+        place = Place(module, code.co_qualname, number, _text_digest(code, module))
+        found = _places[module, id(code)] = code, place
+    return found[1]
+
+
+def _is_alike(one: CodeType, other: CodeType) -> bool:
+    return one == other or (
+        one.co_varnames == other.co_varnames and {*one.co_positions()} == {*other.co_positions()}
+    )
+
+
+def find_code(place: Place) -> CodeType:
+    """Return the code at a place; the one with the same text, if there are several.
+
+    Raises
+    ------
+    CodecError
+        There is none, or it cannot be told which.
+    """
+    codes = _find_codes(place.module, place.name)
+    same = [code for code in codes if _text_digest(code, place.module) == place.digest]
+    if len(codes) == 1:
+        return codes[0]
+    if same:
+        is_same = place.number < len(codes) and codes[place.number] in same
+        return codes[place.number] if is_same else same[0]
+    raise CodecError(
+        f"the generator function {place.name} of {place.module} "
+        + ("has changed in number and text.\n" if codes else "is not there any more.\n")
+        + "Put it back under this name, or start over with the function's fresh(...)."
+    )
+
+
+def _find_codes(module: str, name: str) -> list[CodeType]:
+    """Return the codes in a module that have a qualified name, in the order of the text."""
+    found = sys.modules.get(module)
+    if found is None:
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(module)
+    if found is None:
+        return []
+    codes = [*_by_attributes(vars(found), name)] or [*_by_source(found, name)]
+    return [*{id(code): code for code in codes}.values()]
+
+
+def _by_attributes(variables: dict[str, Any], name: str) -> Iterator[CodeType]:
+    head = name.partition(".<")[0].split(".")
+    one: Any = variables.get(head[0])
+    for part in head[1:]:
+        one = vars(one).get(part) if isinstance(one, type) else None
+    for function in _functions(one, name, _DEEP):
+        code = function.__code__
+        yield from (each for each in (code, *nested_codes(code)) if _is_called(each, name))
+
+
+def _functions(one: Any, name: str, depth: int) -> Iterator[FunctionType]:
+    """Yield the functions that an object is, or wraps as decorators do."""
+    if not depth or one is None:
+        return
+    if type(one) is FunctionType:
+        code = one.__code__
+        if _is_called(code, name) or name.startswith(f"{code.co_qualname}.<locals>."):
+            yield one
+            return
+        inner: Sequence[Any] = [
+            cell.cell_contents for cell in one.__closure__ or () if _is_function(cell)
+        ]
+    else:
+        inner = []
+    for attribute in _WRAPPED:
+        with contextlib.suppress(Exception):  # a property may raise anything
+            inner = [*inner, getattr(one, attribute)]
+    for each in inner:
+        yield from _functions(each, name, depth - 1)
+
+
+def _is_called(code: CodeType, name: str) -> bool:
+    """Whether a code has a qualified name; one in a generator expression may have it shorter."""
+    return code.co_qualname == name or (
+        code.co_name == name.rpartition(".")[2]
+        and code.co_qualname.replace(".<locals>", "") == name.replace(".<locals>", "")
+    )
+
+
+def _is_function(cell: CellType) -> bool:
+    try:
+        return isinstance(cell.cell_contents, FunctionType)
+    except ValueError:  # still empty
+        return False
+
+
+def _by_source(module: Any, name: str) -> Iterator[CodeType]:
+    """Yield the codes of a name from the text of a module: not all functions are its attributes."""
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        whole = _compiled(file, "".join(linecache.getlines(file)))
+        yield from (code for code in whole if _is_called(code, name))
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(file: str, text: str) -> list[CodeType]:
+    try:
+        return [*nested_codes(compile(text, file, "exec", dont_inherit=True))]
+    except SyntaxError:
+        return []
+
+
+def _program_of(code: CodeType, module: str) -> Program:
+    """Return the program of a code; the interpreter's own copy of a module names no file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if code.co_filename.startswith("<frozen") and file is not None:
+        code = code.replace(co_filename=file)
+    return program_of(code)
+
+
+def _text_digest(code: CodeType, module: str) -> str:
+    try:
+        return xxh3_64_hexdigest(ast.unparse(_program_of(code, module).source.node).encode())
+    except UsageError:
+        return ""
+
+
+def _site_at(program: Program, spot: Spot, place: Place) -> int:
+    """Return the number of the yield that a spot describes, in the present function."""
+    found = find_spot(program, spot)
+    if found is not None:
+        return found
+    raise CodecError(
+        f"{place.name} of {place.module} was at `{spot.line}`, which is not there any more.\n"
+        "Put this yield back with the loops around it, or start over with the function's "
+        "fresh(...)."
+    )
+
+
+# -- generators ----------------------------------------------------------------------------
+
+_made: weakref.WeakKeyDictionary[Loop, tuple[Program, FunctionType, Place]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def adoptable(generator: Loop) -> bool:
+    """Return whether a generator's code has a source, and is found again by its place."""
+    if generator in _made or generator.gi_frame is None:
+        return True
+    try:
+        module = _module_of(generator)
+        _program_of(generator.gi_code, module)
+        return place_of(generator.gi_code, module) is not None
+    except UsageError:
+        return False
+
+
+def reduce_generator(generator: Loop) -> tuple[Any, ...]:
+    """Reduce a generator to the place of its code, and to its frame.
+
+    Raises
+    ------
+    RefusedError
+        It cannot be taken apart.
+    """
+    state = inspect.getgeneratorstate(generator)
+    if state == inspect.GEN_CLOSED:
+        return finished, (generator.__name__, generator.__qualname__)
+    if state == inspect.GEN_RUNNING:
+        raise _refused(generator, "it is running")
+    program, function, place = _known(generator)
+    names = generator.__name__, generator.__qualname__
+    outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    if state == inspect.GEN_CREATED:
+        return unstarted, (place, names, outer, _locals(generator))
+    try:
+        program = program or _program_of(function.__code__, place.module)
+        frame = _frame_of(program, generator)
+    except (UsageError, CodecError) as error:
+        raise _refused(generator, str(error).partition("\n")[0]) from error
+    spot = spot_of(program, frame.site)
+    return suspended, (place, names, outer, spot, frame.values, frame.cells, frame.slots)
+
+
+def _known(generator: Loop) -> tuple[Program | None, FunctionType, Place]:
+    if generator in _made:
+        return _made[generator]
+    function = _function_of(generator)
+    place = place_of(generator.gi_code, _module_of(generator)) if function else None
+    if function is None or place is None:
+        raise _refused(generator, "its function cannot be found again by its name")
+    return None, function, place
+
+
+def _frame_of(program: Program, generator: Loop) -> Frame:
+    """Take a generator apart, without the managers of blocks that are entered again."""
+    frame = program.snapshot(generator)
+    site = program.site(frame.site)
+    if all(block.kind != "with" for block in site.blocks):
+        return frame
+    variables = _locals(generator)
+    held, remade = held_managers(site, variables, frame.slots, _can_store)
+    slots = stored_slots(site, frame.slots, held)
+    values = {name: value for name, value in frame.values.items() if name not in remade}
+    return replace(frame, values=values, slots=slots)
+
+
+def _can_store(value: Any) -> bool:
+    try:
+        encode(value, "manager", shared=REDUCTIONS)
+    except CodecError:
+        return False
+    return True
+
+
+def _locals(generator: Loop) -> dict[str, Any]:
+    frame = generator.gi_frame
+    return {**frame.f_locals} if frame is not None else {}
+
+
+def _module_of(generator: Loop) -> str:
+    frame = generator.gi_frame
+    name = frame.f_globals.get("__name__", "") if frame is not None else ""
+    return name if isinstance(name, str) else ""
+
+
+def _function_of(generator: Loop) -> FunctionType | None:
+    code = generator.gi_code
+    for one in gc.get_referents(generator):
+        if type(one) is FunctionType and one.__code__ is code:
+            return one
+    return None
+
+
+def _refused(generator: Loop, reason: str) -> RefusedError:
+    code = generator.gi_code
+    line = generator.gi_frame.f_lineno if generator.gi_frame else code.co_firstlineno
+    return RefusedError(generator, _ADVICE, f"{code.co_qualname}, line {line}: {reason}")
+
+
+def refuse_async_generator(generator: Any) -> Any:
+    """Refuse an async generator, which only its event loop can continue."""
+    raise RefusedError(generator, _ASYNC, "an async generator cannot be taken apart")
+
+
+def finished(name: str, qualified: str) -> Loop:
+    """Return a generator that has ended."""
+    generator: Any = _nothing()
+    generator.close()
+    return _named(generator, (name, qualified))
+
+
+def _nothing() -> Generator[None]:
+    yield
+
+
+def unstarted(
+    place: Place, names: tuple[str, str], outer: dict[str, CellType], values: dict[str, Any]
+) -> Loop:
+    """Return a generator that has not begun."""
+    code = find_code(place)
+    function = function_at(code, place, outer)
+    count = code.co_argcount
+    parameters = code.co_varnames
+    rest = count + code.co_kwonlyargcount
+    has_more = bool(code.co_flags & inspect.CO_VARARGS)
+    more = values.get(parameters[rest], ()) if has_more else ()
+    named: dict[str, Any] = {name: values[name] for name in parameters[count:rest]}
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        named |= values[parameters[rest + has_more]]
+    try:
+        ordered = [values[name] for name in parameters[:count]]
+    except KeyError as error:
+        raise CodecError(
+            f"{place.name} of {place.module} has a new parameter, {error.args[0]}.\n"
+            "Give it a default inside of the function, or start over with fresh(...)."
+        ) from None
+    made: Loop = function(*ordered, *more, **named)
+    return _named(made, names)
+
+
+def suspended(
+    place: Place,
+    names: tuple[str, str],
+    outer: dict[str, CellType],
+    spot: Spot,
+    values: dict[str, Any],
+    cells: dict[str, CellType],
+    slots: list[Any],
+) -> Loop:
+    """Return a generator that stands at a yield."""
+    code = find_code(place)
+    try:
+        program = _program_of(code, place.module)
+    except UsageError as error:
+        raise CodecError(str(error)) from error
+    number = _site_at(program, spot, place)
+    _check_variables(program, number, spot, place)
+    function = function_at(code, place, outer)
+    made: Any = program.resume(Frame(number, values, cells, slots), function, {})
+    _made[made] = program, function, place
+    end_of_loading(functools.partial(next, made), is_generator=True)
+    return _named(made, names)
+
+
+def _check_variables(program: Program, number: int, spot: Spot, place: Place) -> None:
+    lost = missing(program, number, spot)
+    if lost:
+        raise CodecError(
+            f"{place.name} of {place.module} now needs {', '.join(lost)}, not stored before.\n"
+            "Let it do without, or start over with the function's fresh(...)."
+        )
+
+
+def function_at(code: CodeType, place: Place, outer: dict[str, CellType]) -> FunctionType:
+    """Return the function with a code, and the variables that it shares with others."""
+    lost = [name for name in code.co_freevars if name not in outer]
+    if lost:
+        raise CodecError(
+            f"{place.name} of {place.module} now uses {', '.join(lost)} from around it.\n"
+            "Let it do without, or start over with the function's fresh(...)."
+        )
+    closure = tuple(outer[name] for name in code.co_freevars)
+    variables = vars(sys.modules[place.module])
+    return FunctionType(code, variables, code.co_name, None, closure)
+
+
+def _named(generator: Loop, names: tuple[str, str]) -> Loop:
+    generator.__name__, generator.__qualname__ = names
+    return generator
+
+
+# -- cells ---------------------------------------------------------------------------------
+
+
+def reduce_cell(cell: CellType) -> tuple[Any, ...]:
+    """Reduce a variable that several functions share."""
+    try:
+        return new_cell, (), (cell.cell_contents,), None, None, fill_cell
+    except ValueError:  # still empty
+        return new_cell, ()
+
+
+def new_cell() -> CellType:
+    """Return such a variable without a value."""
+    return CellType()
+
+
+def fill_cell(cell: CellType, content: tuple[Any]) -> None:
+    """Set such a variable."""
+    (cell.cell_contents,) = content

@@ -1,0 +1,82 @@
+"""The state of a plain loop: its local variables by name, as they were after one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from trax.display import show
+
+__all__ = ["Locals"]
+
+_SHOWN = 40  # characters of a value
+
+
+def _say_missing(name: str) -> str:
+    return f"no local variable {name!r} is stored"
+
+
+class Locals(Mapping[str, Any]):
+    """The state of a plain loop: its local variables by name, as they were after one step.
+
+    It contains those that the loop needs in order to go on, and cannot be changed. It belongs to
+    its step: the variables of later steps are those of another one.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        The variables by name.
+    step : int
+        The step after which they were so.
+    missing : callable, optional
+        ``missing(name) -> str``: the message of the `KeyError` for a name that is not there. It is
+        left behind if the object is pickled or copied.
+
+    Attributes
+    ----------
+    step : int
+        As above.
+
+    Examples
+    --------
+    >>> import trax
+    >>> state = trax.Locals({"epoch": 3, "best": 0.25}, step=4)
+    >>> state
+    Locals({'epoch': 3, 'best': 0.25}, step=4)
+    >>> state["best"], state.step
+    (0.25, 4)
+    """
+
+    __slots__ = ("_missing", "_step", "_values")
+
+    def __init__(
+        self, values: Mapping[str, Any], step: int, missing: Callable[[str], str] = _say_missing
+    ) -> None:
+        self._values = dict(values)
+        self._step = step
+        self._missing = missing
+
+    @property
+    def step(self) -> int:
+        return self._step
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        raise KeyError(self._missing(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name!r}: {show(value, _SHOWN)}" for name, value in self.items())
+        return f"Locals({{{shown}}}, step={self.step})"
+
+    def __reduce__(self) -> tuple[type[Locals], tuple[dict[str, Any], int]]:
+        return type(self), (self._values, self._step)

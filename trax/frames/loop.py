@@ -1,0 +1,265 @@
+"""A plain loop: its generator at the beginning, or where another process has left it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Collection, Mapping
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from trax import notices
+from trax.errors import CodecError, UsageError
+from trax.frames import settings
+from trax.frames.arguments import Arguments
+from trax.frames.edition import Edition
+from trax.frames.effects import unrepeated, unrepeated_notice
+from trax.frames.iterators import reductions
+from trax.frames.later import StandIns
+from trax.frames.loading import Loading
+from trax.frames.program import ITER, Frame, Loop, program_of
+from trax.frames.remake import notice
+from trax.frames.remakes import Remakes, variables
+from trax.frames.state import END, LoopState
+from trax.frames.suspended import frame_of
+from trax.frames.varying import RANGE, follow
+from trax.storage.outside import Outside
+
+if TYPE_CHECKING:
+    from trax.calls.call import Call
+    from trax.storage.codec import Encoded
+
+__all__ = ["PlainLoop"]
+
+_RangeIterator: Final = type(iter(range(0)))
+_INSIDE: Final = "inside"
+_OUTSIDE: Final = "outside"
+
+
+class Encode(Protocol):
+    """Pickles the state of a run."""
+
+    def __call__(
+        self, state: Any, *, outside: Outside, also: Callable[[], Mapping[type, Any]]
+    ) -> Encoded:
+        """Pickle a state; objects `outside` are references, and `also` gives more reductions."""
+
+
+class PlainLoop:
+    """The loop of one call whose local variables are the state.
+
+    Parameters
+    ----------
+    call : Call
+        The call.
+    iterate : callable
+        Makes the iterators of the loops around a yield.
+    encode : callable
+        Pickles the state.
+    """
+
+    def __init__(self, call: Call, iterate: Callable[[Any], Any], encode: Encode) -> None:
+        self._call = call
+        self._function: FunctionType = call.function  # type: ignore[assignment]
+        self._program = program_of(self._function.__code__, provides_iterators=True)
+        self._written = program_of(self._function.__code__)
+        self._outer: dict[str, Any] = {ITER: iterate}
+        self._encode = encode
+        self._arguments = Arguments(call.arguments, call.options.varying)
+        self._settings = settings.now()
+        self._told: set[str] = set()
+        self._remakes = Remakes(self._program, call.name, self._can_store)
+        self._outside = StandIns(self._arguments.objects)
+
+    # -- a generator -----------------------------------------------------------------------
+
+    @functools.cached_property
+    def edition(self) -> Edition:
+        """The present text of the function."""
+        return Edition.of(self._written)
+
+    def begin(self) -> Loop:
+        """Return the generator at the beginning of the loop."""
+        loop: Loop = self._call.apply(self._program.function(self._function, self._outer))
+        return loop
+
+    @property
+    def outside(self) -> Mapping[str, Any]:
+        """The objects to which a stored state refers, by their paths."""
+        return self._outside
+
+    def moved(self, state: LoopState, stored: Edition | None) -> LoopState:
+        """Return a state with its yield as it is numbered now, if the function was edited since.
+
+        Raises
+        ------
+        UsageError
+            The yield is not there any more, or needs a variable that was not stored.
+        """
+        if stored is None or stored.is_same(self.edition):
+            return state
+        name = self._call.name
+        number, missing, unrun = stored.move(state.site, self._written, name)
+        lost = [one for one in missing if one not in state.variables]
+        if lost:
+            raise UsageError(
+                f"{name} now needs {', '.join(lost)}, which the stored frame does not have.\n"
+                f"Give it: version={self._call.options.version + 1} and migrate=lambda variables, "
+                f"version: {{**variables, {lost[0]!r}: ...}}.\n"
+                "Or start over with the function's fresh(...)."
+            )
+        if unrun:
+            notices.info(f"{name}: {unrun!r} was changed, and runs only when the run begins")
+        return state._replace(site=number)
+
+    def following(self, state: LoopState, changed: Collection[str]) -> LoopState:
+        """Return a state in which these arguments have the values of this call."""
+        if not changed:
+            return state
+        arguments, variables = self._call.arguments, self._function.__globals__
+        return follow(self._written, state, changed, arguments, variables)
+
+    def resume(self, state: LoopState, loading: Loading) -> Loop:
+        """Return a generator that goes on from a state, and first comes to the yield of before.
+
+        `loading` has what is to be done to the objects in the state. After the generator has come
+        to that yield, call `enter`.
+        """
+        self._arguments.restore(state.contents)
+        loading.complete()
+        slots = [_range_from(slot) if type(slot) is tuple else slot for slot in state.slots]
+        frame = Frame(state.site, state.values, state.cells, slots)
+        self._restore(state.settings.get(_OUTSIDE, {}))
+        return self._program.resume(frame, self._function, self._outer, frozenset(state.remade))
+
+    def enter(self, loop: Loop, state: LoopState, loading: Loading) -> None:
+        """Let what the generator uses enter its blocks, and set all settings as they were."""
+        self._outside.make(variables(loop))
+        loading.enter()
+        self._restore(state.settings.get(_INSIDE, {}))
+
+    def _restore(self, stored: Mapping[str, Any]) -> None:
+        for name in settings.restore(stored):
+            notices.warn(f"{self._call.name}: the setting {name!r} could not be set as it was")
+
+    def restore_arguments(self, state: LoopState) -> None:
+        """Put back what a finished loop has changed in its arguments."""
+        self._arguments.restore(state.contents)
+
+    def tell_resumed(self, state: LoopState) -> None:
+        """Say what is made again, and what is not."""
+        name, site = self._call.name, self._program.site(state.site)
+        if told := notice(self._program, site, name, state.remade):
+            notices.info(told)
+        code = self._program.source.code
+        for line, text in unrepeated(code, site, state.remade):
+            notices.info(unrepeated_notice(name, line, text))
+
+    # -- its state -------------------------------------------------------------------------
+
+    def encode(self, loop: Loop, increment: Any = None) -> Encoded:
+        """Pickle the state of a generator that is suspended at a yield, or has ended.
+
+        Raises
+        ------
+        CodecError
+            A variable can be neither stored nor made again.
+        """
+        contents = self._arguments.contents()
+        self._tell_services()
+        changed = self._changed_settings(loop)
+        if frame_of(loop) is None:
+            state = LoopState(END, {}, {}, [], contents, changed, (), increment)
+            return self._pickle(state)
+        filled = {"contents": contents, "settings": changed, "increment": increment}
+        state = self._take(loop)._replace(**filled)
+        try:
+            return self._pickle(state)
+        except CodecError:
+            if not self._plan(loop, state):
+                raise
+        return self._pickle(self._take(loop)._replace(**filled))
+
+    def _changed_settings(self, loop: Loop) -> dict[str, Any]:
+        """Return the settings that the loop has changed; see `LoopState`."""
+        inside = settings.changed(self._settings, settings.now())
+        if not inside:
+            return {}
+        outside: dict[str, Any] = {}
+        if frame_of(loop) is not None:
+            slots = self._program.snapshot(loop).slots
+            outside = settings.outside(inside, self._settings, slots)
+        return {_INSIDE: inside, _OUTSIDE: outside}
+
+    def _tell_services(self) -> None:
+        for service in {*self._arguments.services} - self._told:
+            self._told.add(service)
+            notices.warn(
+                f"{self._call.name}: the argument {service} changes and cannot be stored; a "
+                "resumed run gets it as the caller makes it"
+            )
+
+    def take(self, loop: Loop) -> LoopState:
+        """Return the state of a generator, without what is outside of it."""
+        if frame_of(loop) is None:
+            return LoopState(END, {}, {}, [], {}, {})
+        return self._take(loop)
+
+    def _take(self, loop: Loop) -> LoopState:
+        frame = self._program.snapshot(loop, self._remakes.needs)
+        frame = self._remakes.stored(loop, frame)
+        slots = [*map(_described, frame.slots, _references(frame.slots))]
+        names = tuple(sorted(self._remakes.plan_of(frame.site).names))
+        return LoopState(frame.site, frame.values, frame.cells, slots, {}, {}, names)
+
+    def _pickle(self, state: LoopState) -> Encoded:
+        outside = self._arguments.outside
+        if not state.remade:
+            return self._encode(tuple(state), outside=outside, also=reductions)
+        outside = outside.joined(self._remakes.outside)
+        also = {**reductions(), **self._remakes.reductions}
+        return self._encode(tuple(state), outside=outside, also=lambda: also)
+
+    def _can_store(self, value: Any, paths: Mapping[int, str]) -> bool:
+        outside = self._arguments.outside
+        try:
+            self._encode(value, outside=outside.joined(paths), also=reductions)
+        except CodecError:
+            return False
+        return True
+
+    def _plan(self, loop: Loop, state: LoopState) -> bool:
+        """Plan what is made again, because a state could not be stored; False if nothing is new."""
+        before = self._remakes.plan_of(state.site)
+        self._remakes.plan(loop, self._program.snapshot(loop))
+        made = self._remakes.plan_of(state.site)
+        for line in made.warnings(self._call.name):
+            notices.warn(line)
+        return made.names != before.names
+
+
+def _references(objects: list[Any]) -> list[int]:
+    """Return for each object of a list how many references to it there are."""
+    return [sys.getrefcount(objects[number]) for number in range(len(objects))]
+
+
+_ALONE: Final = 1 + _references([object()])[0]  # the list's and the generator's
+
+
+def _described(slot: Any, references: int) -> Any:
+    """Return the rest of an iterator over a range as plain data, and anything else as it is.
+
+    Without names of classes a pickle is made more quickly, and most loops go over a range. But an
+    iterator that a variable has as well, or another loop, must stay the same one.
+    """
+    if type(slot) is not _RangeIterator or references > _ALONE:
+        return slot
+    iterator: Any = slot
+    _, (numbers,), index = iterator.__reduce__()
+    rest = numbers[index or 0 :]
+    return RANGE, rest.start, rest.stop, rest.step
+
+
+def _range_from(rest: tuple[str, int, int, int]) -> Any:
+    """Return the iterator that `_described` has described."""
+    return iter(range(*rest[1:]))

@@ -1,0 +1,173 @@
+"""The content of NumPy arrays and of PyTorch's tensors, which is memory."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from xxhash import xxh3_128
+
+from trax.frames.facets import Facet
+from trax.storage.array_memory import span
+
+__all__ = ["ArrayMemory", "ArrayObjects", "TensorMemory", "arrays_of"]
+
+
+def _numpy() -> Any:
+    return sys.modules["numpy"]
+
+
+def _plain(array: Any) -> Any:
+    """Return an array as one of NumPy's own class, in the same memory."""
+    return array.view(_numpy().ndarray)
+
+
+def _bytes_of(array: Any) -> Any:
+    """Return the memory of an array as a flat array of bytes, copied if it has gaps."""
+    numpy = _numpy()
+    return numpy.ascontiguousarray(_plain(array)).reshape(-1).view(numpy.uint8)
+
+
+def _owner(array: Any) -> Any:
+    """Return the array that has the memory of an array; itself if it does."""
+    while isinstance(array.base, _numpy().ndarray):
+        array = array.base
+    return array
+
+
+class ArrayMemory(Facet):
+    """The memory of an array of numbers."""
+
+    def mark(self, obj: Any) -> Any:
+        digest = xxh3_128(_bytes_of(obj) if obj.size else b"").digest()
+        return str(obj.dtype), obj.shape, digest
+
+    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
+        owner = _owner(obj)
+        return [] if owner is obj else [(".base", owner)]
+
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:
+        if before[0] != now[0]:
+            return f"its dtype was {before[0]}, and is {now[0]}"
+        if before[1] != now[1]:
+            return f"its shape was {before[1]}, and is {now[1]}"
+        return "" if obj.flags.writeable else "it cannot be written to"
+
+    def content(self, obj: Any) -> Any:
+        memory = pickle.PickleBuffer(_bytes_of(obj)) if obj.size else b""
+        return str(obj.dtype), obj.shape, memory
+
+    def misfit(self, obj: Any, content: Any) -> str:
+        dtype, shape, _ = content
+        if (dtype, shape) == (str(obj.dtype), obj.shape):
+            return ""
+        return f"it was {dtype} of shape {shape}, and is {obj.dtype} of shape {obj.shape}"
+
+    def restore(self, obj: Any, content: Any) -> None:
+        numpy = _numpy()
+        _, shape, memory = content
+        if obj.size:
+            numpy.copyto(_plain(obj), numpy.frombuffer(memory, obj.dtype).reshape(shape))
+
+
+class ArrayObjects(Facet):
+    """The objects in an array of objects."""
+
+    rank = 2
+
+    def values(self, obj: Any) -> list[Any]:
+        return [*_plain(obj).flat]
+
+    def mark(self, obj: Any) -> Any:
+        return obj.shape
+
+    def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
+        return f".flat[{index}]"
+
+    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
+        owner = _owner(obj)
+        return [] if owner is obj else [(".base", owner)]
+
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:
+        if before != now:
+            return f"its shape was {before}, and is {now}"
+        return "" if obj.flags.writeable else "it cannot be written to"
+
+    def content(self, obj: Any) -> Any:
+        return obj.shape, self.values(obj)
+
+    def misfit(self, obj: Any, content: Any) -> str:
+        shape, _ = content
+        return "" if shape == obj.shape else f"it was of shape {shape}, and is of {obj.shape}"
+
+    def restore(self, obj: Any, content: Any) -> None:
+        flat = _plain(obj).flat
+        for index, value in enumerate(content[1]):
+            flat[index] = value
+
+
+class TensorMemory(Facet):
+    """The memory of a tensor, and its gradient."""
+
+    def values(self, obj: Any) -> list[Any]:
+        return [obj.grad] if obj.is_leaf and obj.grad is not None else []
+
+    def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
+        return ".grad"
+
+    def mark(self, obj: Any) -> Any:
+        about = str(obj.dtype), tuple(obj.shape), obj.requires_grad, obj.is_leaf
+        return *about, xxh3_128(_memory(obj)).digest()
+
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:
+        if not obj.is_leaf:
+            return "it is part of a graph of gradients; yield after backward()"
+        if before[:2] != now[:2]:
+            return f"it was {before[0]} of shape {before[1]}, and is {now[0]} of shape {now[1]}"
+        return ""
+
+    def content(self, obj: Any) -> Any:
+        memory = pickle.PickleBuffer(_memory(obj)) if obj.numel() else b""
+        return str(obj.dtype), tuple(obj.shape), memory, obj.requires_grad, obj.grad
+
+    def misfit(self, obj: Any, content: Any) -> str:
+        dtype, shape = content[:2]
+        if (dtype, shape) == (str(obj.dtype), tuple(obj.shape)):
+            return ""
+        return f"it was {dtype} of shape {shape}, and is {obj.dtype} of shape {tuple(obj.shape)}"
+
+    def restore(self, obj: Any, content: Any) -> None:
+        torch = sys.modules["torch"]
+        _, shape, memory, requires_grad, grad = content
+        with torch.no_grad():
+            if obj.numel():
+                flat = torch.frombuffer(bytearray(memory), dtype=torch.uint8)
+                obj.detach().copy_(flat.view(obj.dtype).reshape(shape))
+        obj.requires_grad_(requires_grad)
+        obj.grad = grad
+
+
+def _memory(tensor: Any) -> Any:
+    """Return the elements of a tensor, in their order, as bytes."""
+    torch = sys.modules["torch"]
+    plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    return plain.view(torch.uint8).numpy() if plain.numel() else b""
+
+
+def arrays_of(obj: Any, path: str) -> list[tuple[str, Any]]:
+    """Return the array of the memory that an array or a tensor has or lies in, with its path."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is None:
+        return []
+    if issubclass(type(obj), numpy.ndarray):
+        owner = _owner(obj)
+        return [(path if owner is obj else f"{path}.base", owner)]
+    if torch is None or not issubclass(type(obj), torch.Tensor):
+        return []
+    if obj.layout is not torch.strided or obj.device.type != "cpu":
+        return []
+    storage = obj.untyped_storage()
+    memory = span(storage, storage.data_ptr(), storage.nbytes())
+    return [(f"{path}.untyped_storage()", memory)]

@@ -1,0 +1,401 @@
+"""The syntax tree of a function, from its source, and functions compiled from a changed tree."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import contextlib
+import dis
+import functools
+import inspect
+import linecache
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Final
+
+from trax.errors import UsageError
+
+__all__ = [
+    "Function",
+    "Source",
+    "compile_function",
+    "nested_codes",
+    "place",
+    "rewritten",
+    "source_of",
+]
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_FUTURE: Final = functools.reduce(
+    int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+_GENEXPR: Final = "<genexpr>"
+_MADE: Final = "@"  # begins the names of variables that pytest puts into a test's ``assert``
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source of one function.
+
+    Attributes
+    ----------
+    code : CodeType
+        The function's code, as Python compiled it.
+    node : FunctionDef or AsyncFunctionDef
+        Its tree, with the lines and columns of the file. A generator expression becomes a function
+        with one parameter, ``.0``, as it is for Python itself.
+    classes : tuple of str
+        The names of the classes around it, from the outermost.
+    imports: tuple of str
+        The names that its module imports. Python compiles calls of their attributes differently.
+    """
+
+    code: CodeType
+    node: Function
+    classes: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+
+    def mangled(self, name: str) -> str:
+        """Return a name as it is in the code, where names private to a class are changed."""
+        if not (self.classes and name.startswith("__")) or name.endswith("__"):
+            return name
+        owner = self.classes[-1].lstrip("_")
+        return f"_{owner}{name}" if owner else name
+
+
+class _Candidate:
+    """A function or generator expression in a file, which may be that of a code."""
+
+    def __init__(
+        self,
+        node: Function | ast.GeneratorExp,
+        classes: tuple[str, ...],
+        imports: tuple[str, ...],
+    ) -> None:
+        self._node = node
+        self._classes = classes
+        self._imports = imports
+
+    def source(self, code: CodeType) -> Source | None:
+        """Return the source, if the code was compiled from it."""
+        if isinstance(self._node, ast.GeneratorExp):
+            node = _as_function(self._node, code)
+            source = Source(code, node, self._classes, self._imports)
+            body: list[ast.stmt] = [ast.copy_location(ast.Expr(self._node), self._node)]
+            around = _function(ast.AsyncFunctionDef, ".around", [], body, self._node)
+            made = _compile(source, around, _GENEXPR)
+        else:
+            source = Source(code, self._node, self._classes, self._imports)
+            made = compile_function(source, self._node.body, self._node.args)
+        return source if _is_same(made, code) else None
+
+
+def place(code: CodeType, line: int) -> str:
+    """Return where a line of a function is, to begin a message with."""
+    name = code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return f"{code.co_qualname.rpartition('.<locals>.')[2]}, line {line} of {name}"
+
+
+def source_of(code: CodeType) -> Source:
+    """Return the source of a function's code.
+
+    Raises
+    ------
+    UsageError
+        There is no source, or it is not that of the code.
+    """
+    candidates = _parse(code.co_filename, _lines(code))
+    for candidate in candidates.get((code.co_name, code.co_firstlineno), ()):
+        source = candidate.source(code)
+        if source is not None:
+            return source
+    raise UsageError(_no_source(code, is_there=bool(candidates)))
+
+
+def _lines(code: CodeType) -> tuple[str, ...]:
+    lines = linecache.getlines(code.co_filename)
+    if not lines:  # the loader of its module may have them, as that of a zip file has
+        module = inspect.getmodule(code)
+        lines = linecache.getlines(code.co_filename, vars(module)) if module else []
+    return tuple(lines)
+
+
+def _no_source(code: CodeType, *, is_there: bool) -> str:
+    if code.co_name == "<lambda>":
+        return f"{place(code, code.co_firstlineno)}: a lambda cannot be a loop.\nWrite it with def."
+    if is_there:
+        return (
+            f"{place(code, code.co_firstlineno)}: its source has changed since it was loaded.\n"
+            "Start the program again.\n"
+            "If an import hook changes the code of its module, leave this module out."
+        )
+    return (
+        f"{code.co_name} has no source, which a loop without create= needs.\n"
+        "Put it into a file, or into a cell of a notebook.\n"
+        "Or declare its state, as in @trax.resumable(create=...)."
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _parse(filename: str, lines: tuple[str, ...]) -> dict[tuple[str, int], list[_Candidate]]:
+    """Return the functions of a file by name and first line."""
+    found: dict[tuple[str, int], list[_Candidate]] = {}
+    try:
+        with _silence():
+            tree = ast.parse("".join(lines), filename)
+    except (SyntaxError, ValueError):
+        return found
+    imports = tuple(_imported(tree))
+    waiting: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
+    while waiting:
+        node, classes = waiting.pop()
+        if isinstance(node, ast.ClassDef):
+            classes = (*classes, node.name)
+        elif isinstance(node, ast.GeneratorExp):
+            found.setdefault((_GENEXPR, node.lineno), []).append(_Candidate(node, classes, imports))
+        elif isinstance(node, Function):
+            key = node.name, _first_line(node)
+            found.setdefault(key, []).append(_Candidate(node, classes, imports))
+        waiting += [(child, classes) for child in ast.iter_child_nodes(node)]
+    return found
+
+
+def _imported(module: ast.Module) -> Iterator[str]:
+    """Yield the names that a module imports, outside of its functions and classes."""
+    waiting: list[ast.AST] = [module]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = (one.asname or one.name.partition(".")[0] for one in node.names)
+            yield from (name for name in names if name != "*")
+        elif not isinstance(node, Function | ast.ClassDef | ast.expr):
+            waiting += ast.iter_child_nodes(node)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Leave out the warnings of the compiler, which has said them when the code was loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _first_line(node: Function) -> int:
+    return min([node.lineno, *(one.lineno for one in node.decorator_list)])
+
+
+def _as_function(node: ast.GeneratorExp, code: CodeType) -> Function:
+    handed_out = ast.copy_location(ast.Yield(node.elt), node.elt)
+    if sys.version_info < (3, 12):  # the place of the yield is that of any part
+        for position in _yields(code):
+            if position and position.col_offset is not None:
+                vars(handed_out).update(position._asdict())
+    body: list[ast.stmt] = [ast.copy_location(ast.Expr(handed_out), node.elt)]
+    for number, part in reversed([*enumerate(node.generators)]):
+        for test in reversed(part.ifs):
+            body = [ast.copy_location(ast.If(test, body, []), test)]
+        source = ast.Name(".0", ast.Load()) if not number else part.iter
+        kind = ast.AsyncFor if part.is_async else ast.For
+        loop = kind(part.target, ast.copy_location(source, part.iter), body, [])
+        body = [ast.copy_location(loop, part.target)]
+    is_async = any(part.is_async for part in node.generators)
+    function = ast.AsyncFunctionDef if is_async else ast.FunctionDef
+    return _function(function, _GENEXPR, [".0"], body, node)
+
+
+def _function(
+    kind: type[Function], name: str, names: list[str], body: list[ast.stmt], node: ast.AST
+) -> Function:
+    made: Function = kind(name, _parameters(names), body, [])
+    return ast.copy_location(made, node)
+
+
+def _parameters(names: Sequence[str]) -> ast.arguments:
+    return ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+
+
+def _is_same(made: CodeType, code: CodeType) -> bool:
+    """Whether two codes are compiled from the same text.
+
+    pytest compiles a test module from a changed tree: its ``assert`` statements call more. What
+    counts in that case are the variables, and the places of the yields.
+    """
+    ours, theirs = made.co_varnames, code.co_varnames
+    if len(theirs) > len(ours) or code.co_names != made.co_names:
+        if not any(name.startswith(_MADE) for name in (*code.co_names, *theirs)):
+            return False
+        given = tuple(name for name in theirs if not name.startswith(_MADE))
+        return (
+            given == ours
+            and made.co_freevars == code.co_freevars
+            and made.co_cellvars == code.co_cellvars
+            and _yields(made) == _yields(code)
+        )
+    return (
+        made.co_names == code.co_names
+        and ours == theirs
+        and made.co_freevars == code.co_freevars
+        and _small_numbers(made) == _small_numbers(code)
+        and {*made.co_positions()} == {*code.co_positions()}
+        and len(made.co_consts) == len(code.co_consts)
+        and all(map(_is_same_constant, made.co_consts, code.co_consts))
+    )
+
+
+def _small_numbers(code: CodeType) -> list[int | None]:
+    """Return the numbers that are no constants, from Python 3.14 on."""
+    if "LOAD_SMALL_INT" not in dis.opmap:
+        return []
+    return [one.arg for one in dis.get_instructions(code) if one.opname == "LOAD_SMALL_INT"]
+
+
+def _yields(code: CodeType) -> set[dis.Positions | None]:
+    return {one.positions for one in dis.get_instructions(code) if one.opname == "YIELD_VALUE"}
+
+
+def _is_same_constant(one: object, other: object) -> bool:
+    if inspect.iscode(one) and inspect.iscode(other):
+        return _is_same(one, other)
+    if isinstance(one, frozenset):
+        return one == other
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+def compile_function(
+    source: Source,
+    body: list[ast.stmt],
+    parameters: ast.arguments | Sequence[str],
+    *,
+    outer: Sequence[str] = (),
+) -> CodeType:
+    """Compile a function that has a name, place and surroundings like those of another.
+
+    Parameters
+    ----------
+    source : Source
+        That one's source.
+    body : list of stmt
+        The statements.
+    parameters : arguments or sequence of str
+        Its parameters.
+    outer : sequence of str
+        Names that are variables of a function around it, beside those that were so already.
+    """
+    node, name = source.node, source.code.co_name
+    arguments = parameters if isinstance(parameters, ast.arguments) else _parameters(parameters)
+    if set(outer) - set(source.code.co_freevars):
+        body = [ast.Nonlocal([*outer]), *body]
+    line = _first_line(node)  # a function begins where its decorators do
+    mark = ast.Constant(None, lineno=line, end_lineno=line, col_offset=0, end_col_offset=0)
+    marks: list[ast.expr] = [mark] if line < node.lineno else []
+    function = ast.copy_location(type(node)(name, _bare(arguments), body, marks), node)
+    return _compile(source, function, name, outer)
+
+
+def _compile(source: Source, function: Function, name: str, outer: Sequence[str] = ()) -> CodeType:
+    """Compile a function, and return its code, or the first one of this name in it."""
+    around: ast.stmt = function
+    for one in reversed(source.classes):
+        around = ast.ClassDef(one, [], [], [around], [])
+    names = dict.fromkeys([*source.code.co_freevars, *outer])
+    names.pop("__class__", None)
+    own = source.classes[0] if source.classes else name
+    top: list[ast.stmt] = [] if own in names else [ast.Global([own])]  # it may refer to itself
+    factory = ast.FunctionDef(".factory", _parameters([*names]), [*top, around], [])
+    imports: list[ast.stmt] = [ast.Import([ast.alias(one)]) for one in source.imports]
+    module = ast.Module([*imports, factory], [])
+    _locate(module, source.node)
+    flags = source.code.co_flags & _FUTURE
+    with _silence():
+        whole = compile(module, source.code.co_filename, "exec", flags=flags, dont_inherit=True)
+    functions = (one for one in nested_codes(whole) if one.co_flags & inspect.CO_OPTIMIZED)
+    code = next(one for one in functions if one.co_name == name)
+    return _renamed(code, code.co_qualname, source.code.co_qualname)
+
+
+def _renamed(code: CodeType, old: str, new: str) -> CodeType:
+    """Return a code in which functions and classes have qualified names that begin in another way.
+
+    The code of a class has its qualified name among its constants.
+    """
+
+    def change(constant: Any) -> Any:
+        if inspect.iscode(constant):
+            return _renamed(constant, old, new)
+        if isinstance(constant, str) and constant.startswith(f"{old}."):
+            return new + constant.removeprefix(old)
+        return constant
+
+    name = new + code.co_qualname.removeprefix(old)
+    return code.replace(co_qualname=name, co_consts=tuple(map(change, code.co_consts)))
+
+
+def _locate(tree: ast.AST, node: ast.AST) -> None:
+    """Give a place to the nodes that have none: the beginning of the node around them."""
+    waiting = [(tree, node)]
+    while waiting:
+        one, around = waiting.pop()
+        if hasattr(one, "lineno"):
+            around = one
+        elif isinstance(
+            one, ast.stmt | ast.expr | ast.ExceptHandler | ast.arg | ast.pattern | ast.alias
+        ):
+            ast.copy_location(one, around)
+            one.end_lineno, one.end_col_offset = one.lineno, one.col_offset
+        waiting += [(child, around) for child in ast.iter_child_nodes(one)]
+
+
+def _bare(arguments: ast.arguments) -> ast.arguments:
+    """Return parameters without defaults and annotations, which belong to the code around."""
+
+    def bare(one: ast.arg) -> ast.arg:
+        return ast.copy_location(ast.arg(one.arg), one)
+
+    return ast.arguments(
+        posonlyargs=[bare(one) for one in arguments.posonlyargs],
+        args=[bare(one) for one in arguments.args],
+        vararg=bare(arguments.vararg) if arguments.vararg else None,
+        kwonlyargs=[bare(one) for one in arguments.kwonlyargs],
+        kw_defaults=[None] * len(arguments.kwonlyargs),
+        kwarg=bare(arguments.kwarg) if arguments.kwarg else None,
+        defaults=[],
+    )
+
+
+def nested_codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield the codes of the functions and classes in a code, and those in them."""
+    for constant in code.co_consts:
+        if inspect.iscode(constant):
+            yield constant
+            yield from nested_codes(constant)
+
+
+def rewritten(node: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> Any:
+    """Return a copy of a tree in which some nodes are others.
+
+    Parameters
+    ----------
+    node : AST
+        The tree; it stays as it is.
+    change : callable
+        Returns what stands for a node, which is not looked into any more; None if the node stays.
+    """
+    made = change(node)
+    if made is not None:
+        return made
+    made = type(node).__new__(type(node))
+    for name, value in vars(node).items():
+        setattr(made, name, _rewritten_field(value, change))
+    return made
+
+
+def _rewritten_field(value: Any, change: Callable[[ast.AST], ast.AST | None]) -> Any:
+    if isinstance(value, ast.AST):
+        return rewritten(value, change)
+    if isinstance(value, list):
+        return [_rewritten_field(one, change) for one in value]
+    return value
