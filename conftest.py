@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,3 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             begun.add(function)
             item.add_marker("quick")
     yield
+
+
+@pytest.fixture(autouse=True)
+def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what loops that are left in their middle keep open, before another test begins."""
+    yield
+    if request.path.parent.name == "frames" or "plain" in request.path.name:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()

@@ -478,5 +478,5 @@ def test_runs_that_take_turns_with_one_generator_are_said(
         next(one)
         with loop("two") as two:
             next(two)
-    line = next(line for line in caplog.messages if line.startswith("two restored random: Random"))
-    assert "one" in line
+    told = [line for line in caplog.messages if line.startswith("two restored random: Random")]
+    assert any("one" in line for line in told)
