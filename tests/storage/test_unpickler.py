@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import math
+import os
 import pickle
 import sys
+import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -373,3 +377,25 @@ def test_a_varying_argument_whose_class_has_moved_is_the_same(
     moved = trax.resumable(create=int, varying="world", renames={"old": "new"})(loop)
     assert moved(new.World()).done
     assert len(calls) == 1
+
+
+def test_what_was_loaded_lives_no_longer_than_its_user_wants() -> None:
+    """The finder and its memo wait for no garbage collector: a generator ends at once, say."""
+
+    def local() -> int:
+        return 1
+
+    class Local:
+        pass
+
+    obj = [np.arange(3), local, Local(), math, os.path.join]
+    encoded = encode(obj, "state")
+    gc.collect()
+    gc.disable()
+    try:
+        back = decode(encoded, "state", Names({"former.Name": "present.Name"}))
+        array = weakref.ref(back[0])
+        del back
+        assert array() is None
+    finally:
+        gc.enable()

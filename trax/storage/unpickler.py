@@ -6,7 +6,8 @@ import contextlib
 import importlib
 import io
 import pickle
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,11 +107,11 @@ class Finding:
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("cloudpickle.cloudpickle", "subimport"):
-            return self._find_module
+            return _weak(self._find_module)
         if (module, name) == _AT_HAND:
-            return self._find_definition
+            return _weak(self._find_definition)
         if (module, name) == ("trax.storage.reductions", "named"):
-            return self.find_class
+            return _weak(self.find_class)
         with self._find(f"{module}.{name}") as (old, new):
             if new == old:
                 return super().find_class(module, name)  # type: ignore[misc]  # pickle's
@@ -152,6 +153,19 @@ class Finding:
 
 class Finder(Finding, pickle.Unpickler):
     """Loads one pickle, with names as `Finding` finds them."""
+
+
+def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that a finder may have in its memo, and that does not keep it alive.
+
+    It would keep all that was loaded alive, until the garbage collector runs.
+    """
+    reference: Callable[[], Any] = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> Any:
+        return reference()(*args)
+
+    return call
 
 
 def _resolve(name: str) -> Any:
