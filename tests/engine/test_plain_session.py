@@ -420,6 +420,26 @@ def test_frames_between_two_checkpoints_are_bounded(monkeypatch: pytest.MonkeyPa
     assert 0 < len(frames_of("loop")) <= 6
 
 
+def test_a_loop_that_is_behind_stores_no_checkpoint_of_the_step_of_its_run() -> None:
+    """Not even where the log has failed in the background: it would be that of another step."""
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        total = 0
+        for i in range(n):
+            total += i
+            yield total
+
+    run = loop(n=8)
+    drive(run, 5)
+    run.close()
+    again = loop(n=8)
+    assert again.resumed_at == 5
+    again._lifecycle.session._writer.suspect = True
+    again.close()
+    assert list(loop(n=8)) == [15, 21, 28]
+
+
 def test_an_async_loop_goes_on_in_its_middle() -> None:
     """With output files and steps that are run again."""
 

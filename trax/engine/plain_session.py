@@ -62,7 +62,6 @@ class PlainSession(Session):
         self._loop = PlainLoop(call, Iterables(self._rngs), self._encode_state)
         self._stored: StoredLoop = stored
         self._behind = deque(stored.behind)
-        self._recovered = opened.stored.recovery.context if opened.stored else {}
         self._recovery = opened.stored.recovery if opened.stored else None
         self._varied = opened.varied
         self._generator: Any = None
@@ -84,7 +83,7 @@ class PlainSession(Session):
     def begin(self, opened: Opened) -> None:
         """Store the checkpoint that a new run begins with; see `Session.begin`."""
         if opened.stored is None:
-            self._recovered[EDITION] = self._tracking.recovered[EDITION] = self._edition
+            self._tracking.recovered[EDITION] = self._edition
             self.checkpoint()
 
     # -- the loop --------------------------------------------------------------------------
@@ -188,14 +187,14 @@ class PlainSession(Session):
 
     def end_catch_up(self) -> None:
         """Compare RNGs and output files with their stored positions, and go on from there."""
-        if self.resumed_at is None:
+        if self._recovery is None:
             return
-        step = self.step - 1
-        if other := self._tracking.end_catch_up(self._recovered):
+        step, recovered = self.step - 1, self._recovery.context
+        if other := self._tracking.end_catch_up(recovered):
             raise self._diverged(step, f"{other} has drawn other numbers", None, None)
         if path := self._outputs.end_catch_up():
             raise self._diverged(step, f"less was written to {path}", None, None)
-        if self._recovered.get(EDITION) != self._edition or self._stored.migrate is not None:
+        if recovered.get(EDITION) != self._edition or self._stored.migrate is not None:
             # Later frames refer to the yields of the present text.
             self._tracking.recovered[EDITION] = self._edition
             self.checkpoint(derived=self._stored.migrate is None)
@@ -229,8 +228,6 @@ class PlainSession(Session):
             if seen[0] != word:
                 context = self._tracking.delta()
                 break
-        if self._items is not None:
-            context += self._items.step()
         self._last = increment
         if begun >= self._frame_at:
             context += self._take_frame(begun)
@@ -340,3 +337,11 @@ class PlainSession(Session):
             self._pulse.end_request()  # the log has everything
         else:
             super().save()
+
+    def keep(self) -> None:
+        """Store a checkpoint if the log has failed; see `Session.keep`.
+
+        A loop that is behind has not come to the step of the run, and the log has everything.
+        """
+        if not self._behind:
+            super().keep()

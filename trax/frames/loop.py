@@ -142,10 +142,6 @@ class PlainLoop:
         for name in settings.restore(stored):
             notices.warn(f"{self._call.name}: the setting {name!r} could not be set as it was")
 
-    def restore_arguments(self, state: LoopState) -> None:
-        """Put back what a finished loop has changed in its arguments."""
-        self._arguments.restore(state.contents)
-
     def tell_resumed(self, state: LoopState) -> None:
         """Say what is made again, and what is not."""
         name, site = self._call.name, self._program.site(state.site)
