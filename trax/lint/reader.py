@@ -1,0 +1,65 @@
+"""Reads a function when it is decorated, and warns of what would not resume exactly."""
+
+from __future__ import annotations
+
+import warnings
+from types import FunctionType
+from typing import Final
+
+from trax.calls.options import Options
+from trax.errors import ResumeWarning
+from trax.lint.carried import carried
+from trax.lint.changes import changes
+from trax.lint.declared_loop import DeclaredLoop, is_method
+from trax.lint.findings import Finding
+from trax.lint.outdated import outdated
+from trax.lint.positions import positions
+from trax.lint.set_up import set_up
+from trax.lint.side_effects import effects
+from trax.lint.trees import forget, function_tree
+
+__all__ = ["findings", "warn"]
+
+_MOST: Final = 3  # warnings for one function; its author will look at it anyway
+
+
+def findings(function: FunctionType, options: Options) -> list[Finding]:
+    """Return the reasons for which a loop would not resume exactly, the most certain ones first.
+
+    Without its source nothing is known, and nothing is said.
+    """
+    code = function.__code__
+    node = function_tree(code)
+    if node is None or code.co_argcount <= is_method(code):  # there is no parameter for the state
+        return []
+    loop = DeclaredLoop(function, node, options)
+    finders = (positions, carried, changes, outdated, set_up, effects)
+    found: dict[str, Finding] = {}
+    for one in sorted((one for find in finders for one in find(loop)), key=_rank):
+        found.setdefault(one.subject, one)
+    return [*found.values()]
+
+
+def _rank(finding: Finding) -> tuple[int, int]:
+    return finding.rank, finding.line
+
+
+def warn(function: FunctionType, options: Options) -> None:
+    """Warn of what would not resume exactly, in the lines that are the cause."""
+    try:
+        found = findings(function, options)
+    except Exception:  # noqa: BLE001  # what cannot be read, such as too deep a tree, can be run
+        return
+    finally:
+        forget()
+    for one in found[:_MOST]:
+        text = "\n".join([f"{function.__name__}: {one.cause}.", *one.ways])
+        warnings.warn_explicit(
+            text,
+            ResumeWarning,
+            function.__code__.co_filename,
+            one.line,
+            module=function.__module__,
+            registry=function.__globals__.setdefault("__warningregistry__", {}),
+            module_globals=function.__globals__,
+        )
