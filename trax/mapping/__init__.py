@@ -1,0 +1,1 @@
+"""Many calls of one function, each result stored by its item."""

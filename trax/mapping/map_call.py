@@ -1,0 +1,169 @@
+"""One call of `map`: its function, its items and its options, checked."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from signal import Signals
+from typing import Any, Literal, TypedDict
+
+from trax.calls.content import check_key
+from trax.calls.fingerprint import fingerprint
+from trax.calls.options import check_option
+from trax.calls.script import script_of
+from trax.display import show
+from trax.errors import UsageError
+from trax.interrupts.deadline import TimeLimit
+from trax.storage.schema import Sync
+
+__all__ = ["Given", "GivenExecutor", "MapCall"]
+
+_IN_FLIGHT = 32  # where no executor says it
+_OPTIONS = ("traxdir", "sync", "renames", "signals", "time_limit")  # as of `resumable`
+
+
+class Given(TypedDict, total=False):
+    """The parameters of `trax.map` that have no part in the type of what it returns."""
+
+    name: str | None
+    in_flight: int | None
+    fresh: bool
+    traxdir: str | os.PathLike[str] | None
+    sync: Sync
+    renames: Mapping[str, str] | None
+    signals: Iterable[int | str] | int | str | None
+    time_limit: TimeLimit
+
+
+class GivenExecutor(Given, total=False):
+    """Those of an ordinary function."""
+
+    executor: Executor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapCall:
+    """A call of `map` after the checks; `trax.map` documents each of the values."""
+
+    function: Callable[[Any], Any]
+    items: Any
+    executor: Any
+    name: str
+    is_named: bool
+    key: Callable[[Any], Any] | None
+    in_flight: int
+    return_exceptions: bool
+    fresh: bool
+    is_async: bool
+    traxdir: str | os.PathLike[str] | None
+    sync: Sync
+    renames: dict[str, str]
+    signals: tuple[Signals, ...] | None
+    time_limit: float | Literal["auto"] | None
+
+    @classmethod
+    def check(
+        cls, function: Any, items: Any, name: str | None, in_flight: int | None, **given: Any
+    ) -> MapCall:
+        """Return the call; `given` has the other parameters of `map`.
+
+        Raises
+        ------
+        UsageError
+            One of the values is invalid.
+        """
+        if not callable(function):
+            raise UsageError(f"map() takes a function and its items, not {show(function)}")
+        is_async = _is_async(function)
+        _check_items(items, is_async=is_async)
+        executor, key = given["executor"], given["key"]
+        _check_executor(executor, is_async=is_async)
+        if key is not None:
+            check_key(key)
+        if in_flight is None:
+            in_flight = _limit(executor, is_async=is_async)
+        _check_in_flight(in_flight)
+        return cls(
+            function=function,
+            items=items,
+            name=_name_of(function) if name is None else name,
+            is_named=name is not None,
+            in_flight=in_flight,
+            is_async=is_async,
+            **given | {option: check_option(option, given[option]) for option in _OPTIONS},
+        )
+
+    @property
+    def function_name(self) -> str:
+        """The function's name, with the classes and functions that it is in."""
+        named = getattr(self.function, "__qualname__", None)
+        return named if isinstance(named, str) else type(self.function).__qualname__
+
+    @property
+    def script(self) -> str:
+        """The script or module of the function; empty if nobody knows."""
+        return script_of(self.function)
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Digests of the function's code."""
+        return fingerprint({self.function_name: self.function})
+
+
+def _is_async(function: Any) -> bool:
+    if inspect.iscoroutinefunction(function):
+        return True
+    method = getattr(function, "__call__", None)  # noqa: B004  # of an object; it is looked at
+    return inspect.iscoroutinefunction(method)
+
+
+def _name_of(function: Any) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise UsageError(
+            f"{show(function)} has no name that the run could have.\nGive one, as in name='pages'."
+        )
+    return name
+
+
+def _check_items(items: Any, *, is_async: bool) -> None:
+    if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
+        return
+    if not hasattr(items, "__aiter__"):
+        raise UsageError(f"map() takes an iterable of items, and {type(items).__name__!r} is none")
+    if not is_async:
+        raise UsageError(
+            f"map() got the async iterable {type(items).__name__!r} with a function that is not."
+            "\nGive it an async function, or collect the items first."
+        )
+
+
+def _check_executor(executor: Any, *, is_async: bool) -> None:
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise UsageError(
+            "executor must have a method submit, as those of concurrent.futures have, and not be "
+            f"{show(executor)}"
+        )
+    if executor is not None and is_async:
+        raise UsageError(
+            "map() got an async function and an executor.\n"
+            "Leave out the executor: its calls are tasks of the event loop.\n"
+            "Or give it an ordinary function."
+        )
+
+
+def _check_in_flight(in_flight: Any) -> None:
+    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+        raise UsageError(f"in_flight must be a whole number of at least 1, not {show(in_flight)}")
+
+
+def _limit(executor: Any, *, is_async: bool) -> int:
+    """Return the number of items in flight, unless it is given."""
+    if executor is None:
+        return _IN_FLIGHT if is_async else 1
+    # No public attribute tells it. One item waits for each worker, so that none is idle.
+    workers = getattr(executor, "_max_workers", None)
+    return 2 * workers if isinstance(workers, int) else _IN_FLIGHT

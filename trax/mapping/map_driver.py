@@ -1,0 +1,49 @@
+"""The common part of the drivers of ordinary and async maps: a map's name, and how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from trax.mapping.map_call import MapCall
+    from trax.mapping.one_pass import Pass
+
+__all__ = ["MapDriver"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MapDriver(Generic[K, V]):
+    """A map that a call drives.
+
+    Parameters
+    ----------
+    call : MapCall
+        The call.
+    one_pass : Pass
+        Its first pass through the items.
+    """
+
+    def __init__(self, call: MapCall, one_pass: Pass) -> None:
+        self._call = call
+        self._pass = one_pass
+
+    @property
+    def name(self) -> str:
+        """The run's name in the store."""
+        return self._call.name
+
+    @property
+    def step(self) -> int:
+        """The number of items that are done, as far as this pass has come."""
+        return self._pass.step
+
+    @property
+    def done(self) -> bool:
+        """Whether all items are done: the pass came to its end, and none has failed."""
+        return self._pass.status == "done" and not self._pass.failed
+
+    def __repr__(self) -> str:
+        kind, status = type(self).__name__, self._pass.status
+        return f"<{kind} {self.name!r}, {status}, {self.step:,} items done>"
