@@ -5,45 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from trax.engine.async_driver import AsyncRun
 from trax.engine.sync_driver import Run
-from trax.errors import UsageError
-from trax.storage.mutex import Mutex
 from trax.testing.fresh import FreshProcesses
 from trax.testing.recording import Recorder
-from trax.testing.trials import Crash, Outcome, Story, Trials, crashes, kills
+from trax.testing.trials import Checked, Crash, Outcome, Story, Trials, crashes, kills, trials_of
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
-
-_in_turn = Mutex()  # a check changes the current directory, and more of the process
 
 _LEAST_SECONDS = 60  # that one may take, and
 _TIMES = 20  # as many times as long as an uninterrupted run more
 _ONCE = 0.9  # the fraction of power cuts that are not followed by another one
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The extent of a check that found no difference.
-
-    Attributes
-    ----------
-    steps : int
-        The number of increments that the uninterrupted run handed out.
-    crashes : int
-        The number of crashes from which the loop was resumed, each different from the others.
-    """
-
-    steps: int
-    crashes: int
-
-
 def check_resume(
     run: Run[Any, Any, Any] | AsyncRun[Any, Any],
     *,
+    steps: int | None = None,
     limit: int | None = 100,
     seed: int = 0,
     prepare: Callable[[], object] | None = None,
@@ -61,14 +41,17 @@ def check_resume(
     forked from this one before its first run: there classes and modules have the variables that
     they have now. All other runs are in this process. All runs are in temporary directories, and
     one of these is the current directory while the loop runs; so checks in several threads take
-    turns. The store of the loop is not touched. So the loop must end, and soon, since it is run
-    about as often as it has steps. And it must write to relative paths.
+    turns. The store of the loop is not touched. So the loop must end soon, or `steps` must end it,
+    since it is run about as often as it has steps. And it must write to relative paths.
 
     Parameters
     ----------
     run : Run or AsyncRun
         A call of the decorated function, such as ``walk(steps=10)``, from which no increment was
         requested yet. Each run has copies of its arguments.
+    steps : int or None
+        The step at which each run is closed for good, for a loop that is long or has no end; then
+        a plain loop's variables are compared instead of the result. None: the loop ends by itself.
     limit : int or None
         The largest number of kills of each kind, drawn at random, and of closings. None: all.
     seed : int
@@ -87,10 +70,11 @@ def check_resume(
     Raises
     ------
     UsageError
-        `run` is no such call, or `limit` no such number.
+        `run` is no such call, or `steps` or `limit` no such number.
     AssertionError
         The resumed loop differed. The message gives the place of the interruption, the first
-        difference, its possible causes, and the path of a copy of the directory as it was then.
+        difference, its likely causes with their lines, and the path of a copy of the directory as
+        it was then.
 
     Examples
     --------
@@ -106,7 +90,7 @@ def check_resume(
 
     A loop with data outside of its state does not resume exactly:
 
-    >>> @trax.resumable(create=int)
+    >>> @trax.resumable(create=int, check=False)
     ... def count(n, below):
     ...     stride = 0
     ...     while n < below:
@@ -119,7 +103,7 @@ def check_resume(
     increment 2: live 3, resumed 2
     ...
     """
-    with _trials(run, limit, seed, prepare, ignore) as trials:
+    with trials_of(run, limit, seed, prepare, ignore, steps) as trials:
         return _check_resume(trials, limit)
 
 
@@ -202,7 +186,7 @@ def check_power_cut(
     >>> check_power_cut(squares(below=3), limit=20).steps
     3
     """
-    with _trials(run, limit, seed, prepare, ignore) as trials:
+    with trials_of(run, limit, seed, prepare, ignore) as trials:
         return _check_power_cut(trials, limit)
 
 
@@ -227,31 +211,18 @@ def _check_power_cut(trials: Trials, limit: int | None) -> Checked:
     return Checked(steps, done)
 
 
-@contextlib.contextmanager
-def _trials(
-    run: Run[Any, Any, Any] | AsyncRun[Any, Any],
-    limit: int | None,
-    seed: int,
-    prepare: Callable[[], object] | None,
-    ignore: Iterable[str],
-) -> Iterator[Trials]:
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise UsageError(f"limit must be a positive whole number, or None for all, not {limit!r}")
-    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    with _in_turn:
-        yield Trials(run, prepare, patterns, seed)
-
-
 def _fresh_processes(trials: Trials) -> contextlib.AbstractContextManager[FreshProcesses | None]:
     if not hasattr(os, "fork"):
         return contextlib.nullcontext()
 
-    def work(expected: Outcome, killed: tuple[Crash, Story] | None) -> list[tuple[Crash, Story]]:
+    def work(
+        expected: Outcome, killed: tuple[Crash, Story] | None
+    ) -> tuple[Outcome, list[tuple[Crash, Story]]]:
         trials.expected = expected
         if killed is None:
-            return [*_kills_at_a_few_steps(trials, trials.record())]
+            return expected, [*_kills_at_a_few_steps(trials, trials.record())]
         trials.resume(*killed, "first")
-        return []
+        return expected, []
 
     return FreshProcesses(work)
 
@@ -265,8 +236,11 @@ def _check_in_fresh_processes(trials: Trials, fresh: FreshProcesses) -> None:
     assert trials.expected is not None
     seconds = _LEAST_SECONDS + int(_TIMES * trials.expected.seconds)
     recorded = fresh.ask(seconds, trials.expected, None)
-    for killed in recorded.value or () if recorded else ():
-        answer = fresh.ask(seconds, trials.expected, killed)
+    if recorded is None or recorded.value is None:
+        return
+    expected, kills_there = recorded.value
+    for killed in kills_there:
+        answer = fresh.ask(seconds, expected, killed)
         if answer is not None and answer.error:
             raise AssertionError(answer.error)
 

@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,76 +30,80 @@ from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
 from trax.engine.sync_driver import Run
 from trax.errors import UsageError
+from trax.storage.mutex import Mutex
 from trax.storage.process import process
+from trax.testing.causes import (
+    ELSEWHERE,
+    LATER,
+    LOST,
+    NOT_THE_SAME_TWICE,
+    OUTPUT,
+    RANDOM,
+    STATE,
+    causes_of,
+)
 from trax.testing.crashes import Disk, Image, Operation
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
 from trax.tracking.rng_discovery import OuterRngs, import_for, outer_key
 from trax.tracking.rng_state import TrackedRng, track
 
-__all__ = ["Crash", "Outcome", "Story", "Trials", "crashes", "kills"]
+__all__ = [
+    "END",
+    "Checked",
+    "Crash",
+    "Driver",
+    "Outcome",
+    "Story",
+    "Trials",
+    "crashes",
+    "kills",
+    "outer_rngs",
+    "temporary_directory",
+    "trials_of",
+]
 
 AnyRun = Run[Any, Any, Any] | AsyncRun[Any, Any]
 
+_in_turn = Mutex()  # a check changes the current directory, and more of the process
+
 _STORE = ".trax"
 _MEMORY = "/dev/shm"  # noqa: S108  # Linux keeps files in memory there; only we can use mkdtemp's
-_END: Any = object()
+END: Any = object()
 _NEVER = 1 << 62  # a step that no run reaches
 _SYNC_EVERY = 3  # steps between two syncs of the log, which a thread does otherwise
 
-NOT_THE_SAME_TWICE = (
-    "So the cause is not resuming: the loop differs from run to run. Possible causes: the time; an "
-    "RNG made without a seed; the order of a set; threads that finish in any order; a global "
-    "variable that an earlier run has changed."
-)
-STATE = (
-    "The same increments, folded into the same state, did not give the same state again. Possible "
-    "causes: an object was changed after it was yielded; the generator changes the state itself "
-    "instead of yielding; replay_log depends on more than its two arguments; __getstate__ leaves "
-    "something out."
-)
-LATER = (
-    "So the loop depends on something outside of the stored state. Possible causes: a local "
-    "variable that is kept from one step to the next; a variable of a module or a class; an object "
-    "that is compared by `is`; an RNG that trax does not know; the time; a part of the state that "
-    "__getstate__ leaves out."
-)
-OUTPUT = (
-    "Write to the file with trax.open(), which removes the output of an interrupted step.\n"
-    "Write before the yield: code after the yield is not run again for the resumed step.\n"
-    "If the file need not be the same, name it with ignore=."
-)
-OF_PLAIN_LOOPS = {
-    LATER: (
-        "So the loop depends on something outside of its local variables. Possible causes: a "
-        "variable of a module or a class; an object that is compared by `is`; an RNG that trax "
-        "does not know; the time; an object whose __getstate__ leaves something out."
-    ),
-    OUTPUT: (
-        "Write to the file with trax.open(), which removes the output of an interrupted step.\n"
-        "If the file need not be the same, name it with ignore=."
-    ),
-}
-RANDOM = "The next random numbers would differ: see the how-to about random numbers."
-ELSEWHERE = (
-    "trax.testing runs the loop in an empty directory.\n"
-    "Create the files that it reads in prepare=, or give absolute paths."
-)
-LOST = "This is a bug in trax, or the increments were not forced to the disk: see sync=."
-
 
 class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
-    """A difference from the uninterrupted run, with advice about its cause."""
+    """A difference from the uninterrupted run, with advice about its cause, and a yield's line."""
 
-    def __init__(self, difference: str, advice: str) -> None:
+    def __init__(self, difference: str, advice: str, line: int = 0) -> None:
         super().__init__(difference)
         self.advice = advice
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The extent of a check that found no difference.
+
+    Attributes
+    ----------
+    steps : int
+        The number of increments that the uninterrupted run handed out.
+    crashes : int
+        The number of crashes from which the loop was resumed, each different from the others.
+    """
+
+    steps: int
+    crashes: int
 
 
 @dataclass
 class Outcome:
     """The increments and states of a run by step, its first and last step, and its end.
 
-    Of the reference also the warnings of trax, and the time that it took.
+    Of a plain loop that is broken off for good, the variables are there instead of a result. Of the
+    reference also the warnings of trax, and the time that it took.
     """
 
     begun: int = 0
@@ -107,6 +111,7 @@ class Outcome:
     increments: dict[int, bytes] = field(default_factory=dict)
     states: dict[int, bytes] = field(default_factory=dict)
     result: bytes = b""
+    variables: dict[str, bytes] = field(default_factory=dict)
     files: Image = field(default_factory=dict)
     positions: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -155,10 +160,24 @@ class Trials:
         Patterns of files that need not be the same.
     seed : int
         The seed for drawing samples.
+    most : int or None
+        The step at which each run ends for good; None if the loop ends by itself.
+
+    Attributes
+    ----------
+    call : Call
+        The call.
+    store : Store
+        The store of the call, which is not touched.
     """
 
     def __init__(
-        self, run: AnyRun, prepare: Callable[[], object] | None, ignore: tuple[str, ...], seed: int
+        self,
+        run: AnyRun,
+        prepare: Callable[[], object] | None,
+        ignore: tuple[str, ...],
+        seed: int,
+        most: int | None = None,
     ) -> None:
         if not isinstance(run, (Run, AsyncRun)):
             raise UsageError(
@@ -174,22 +193,27 @@ class Trials:
         self.seed = seed
         self.rng = random.Random(seed)  # noqa: S311  # nothing is secret here
         self.expected: Outcome | None = None
-        self._call = lifecycle._call  # noqa: SLF001
+        self.call = lifecycle.lend()
+        self.store = lifecycle.store
         self._is_async = isinstance(run, AsyncRun)
+        if self._is_async:
+            _check_no_event_loop(self.name)
         self._prepare = prepare or _nothing
         self._ignore = ignore
         if "numpy" in sys.modules:
             import_for("numpy.random")  # numpy imports that only when it is used
-        self._rngs = [(watched, watched.parts()) for watched in _outer_rngs(self._call).values()]
+        self._rngs = [(watched, watched.parts()) for watched in outer_rngs(self.call).values()]
         self._warnings: list[str] = []  # of the present run, or the last one
         self._ticks: list[Callable[[], None]] = []
         self._has_outputs = False
+        self._most = _NEVER if most is None else most
+        self._is_again = False  # whether this is the second uninterrupted run
 
     # -- one run after the other -----------------------------------------------------------
 
     def reference(self) -> Outcome:
         """Run the loop uninterrupted, as the reference for later runs."""
-        with _directory() as directory, self._process(directory, "first"):
+        with temporary_directory() as directory, self.process(directory, "first"):
             try:
                 begun = time.monotonic()
                 self.expected = self._play()
@@ -203,13 +227,17 @@ class Trials:
     @property
     def is_logged(self) -> bool:
         """Whether increments are logged, and so survive the death of the process one by one."""
-        return self._call.log_mode.is_logged
+        return self.call.log_mode.is_logged
 
     def record(self, **options: Any) -> Recorder:
         """Run the loop uninterrupted once more, and record its operations on the disk."""
         story = Story("run a second time, uninterrupted")
-        with _directory() as directory, self._process(directory, "first"):
-            return self._record(story, None, directory, **options)
+        self._is_again = True
+        try:
+            with temporary_directory() as directory, self.process(directory, "first"):
+                return self._record(story, None, directory, **options)
+        finally:
+            self._is_again = False
 
     def resume(self, crash: Crash, story: Story, boot: str) -> None:
         """Resume the loop from the files that a crash left, run it to its end, and compare it."""
@@ -225,21 +253,21 @@ class Trials:
 
     def close_after(self, stops: list[int]) -> None:
         """Run the loop, close it after each of these steps, and resume it."""
-        with _directory() as directory:
+        with temporary_directory() as directory:
             done = 0
             for stop in [*stops, _NEVER]:
                 before = snapshot(directory)
                 story = Story(f"closed after step {done}" if done else "begun", done, done)
                 play = partial(self._play, None, story, stop)
-                with self._process(directory, "first"):
+                with self.process(directory, "first"):
                     self._explain(story, before, play)
                 done = stop
 
     @contextlib.contextmanager
     def _left_by(self, crash: Crash, boot: str) -> Iterator[str]:
-        with _directory() as directory:
+        with temporary_directory() as directory:
             write_image(crash.image, directory)
-            with self._process(directory, boot):
+            with self.process(directory, boot):
                 yield directory
 
     def _record(
@@ -269,7 +297,7 @@ class Trials:
     ) -> Outcome:
         """Run the loop in the present directory, to its end or until it is closed."""
         outcome = Outcome()
-        with contextlib.closing(_Driver(self._new_run(**options))) as driver:
+        with contextlib.closing(Driver(self.new_run(**options))) as driver:
             run, durable = driver.run, 0
             step = outcome.begun = outcome.last = run.resumed_at or 0
             if story is not None:
@@ -277,35 +305,41 @@ class Trials:
             outcome.states[step] = self._freeze_state(run)
             self._compare(outcome, step)
             was_done = run.done
-            while run.step < stop and (increment := driver.next()) is not _END:
+            stop = min(stop, self._most)
+            while run.step < stop and (increment := driver.next()) is not END:
                 step = outcome.last = run.step
                 outcome.increments[step] = freeze(increment)
                 outcome.states[step] = self._freeze_state(run)
-                self._compare(outcome, step)
+                self._compare(outcome, step, driver.line)
                 if recorder is not None:
                     durable = max(durable, self._tick(run._lifecycle, durable))  # noqa: SLF001
                     recorder.mark(Promise(step, durable))
-            if run.done:
-                if recorder is not None and not was_done:
-                    recorder.mark(Promise(step, step))
-                self._end(run._lifecycle, outcome)  # noqa: SLF001
+            if run.done and recorder is not None and not was_done:
+                recorder.mark(Promise(step, step))
+            # A loop that is resumed at its last step has not been begun.
+            is_at_end = run.done or outcome.begun < run.step == self._most
+            if is_at_end and not run.done and self.call.is_plain:
+                outcome.variables = _freeze_variables(run.state)
+        if is_at_end:
+            self._end(run._lifecycle, outcome)  # noqa: SLF001
         return outcome
 
     def _freeze_state(self, run: AnyRun) -> bytes:
         """Return the state as bytes; of a plain loop nothing, since it may be that of a frame."""
-        return b"" if self._call.is_plain else freeze(run.state)
+        return b"" if self.call.is_plain else freeze(run.state)
 
     def _end(self, lifecycle: Lifecycle, outcome: Outcome) -> None:
         outcome.result = freeze(lifecycle.result)
         outcome.files = self._files()
-        followed = _outer_rngs(lifecycle._call)  # noqa: SLF001
+        followed = outer_rngs(lifecycle._call)  # noqa: SLF001
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
         self._compare_ends(outcome)
 
-    def _new_run(self, **options: Any) -> AnyRun:
+    def new_run(self, **options: Any) -> AnyRun:
+        """Return a run of the call, with arguments of its own, in the present directory."""
         options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
         options["progress"] = False
-        call = self._call.again(replace(self._call.options, **options))
+        call = self.call.again(replace(self.call.options, **options))
         if self._is_async:
             deferred = Deferred(forces=call.forces_increments)
             return AsyncRun(Lifecycle(call, deferred), deferred, call.start)
@@ -316,9 +350,9 @@ class Trials:
         step, checkpointed = lifecycle.step, lifecycle.checkpointed_step
         if checkpointed is not None:
             durable = max(durable, checkpointed)
-        if not self._call.log_mode.is_logged:
+        if not self.call.log_mode.is_logged:
             return durable
-        if self._call.options.sync == "always":
+        if self.call.options.sync == "always":
             return step
         if self._ticks and step % _SYNC_EVERY == 0:
             for tick in self._ticks:
@@ -330,7 +364,7 @@ class Trials:
     # -- a process -------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _process(self, directory: str, boot: str) -> Iterator[None]:
+    def process(self, directory: str, boot: str) -> Iterator[None]:
         """Make a block look like a process that has just begun in a directory."""
         self._has_outputs = False
         self._ticks = []
@@ -379,7 +413,8 @@ class Trials:
 
     # -- comparisons -----------------------------------------------------------------------
 
-    def _compare(self, outcome: Outcome, step: int) -> None:
+    def _compare(self, outcome: Outcome, step: int, line: int = 0) -> None:
+        """Compare a step with that of the reference; it ends at a yield in this line."""
         expected = self.expected
         if expected is None:
             return
@@ -391,7 +426,7 @@ class Trials:
         ):
             found = frozen_difference(then[step], now[step], place) if step in now else ""
             if found:
-                raise Differs(found, advice if self.is_logged else LATER)
+                raise Differs(found, advice if self.is_logged else LATER, line)
 
     def _compare_ends(self, outcome: Outcome) -> None:
         expected = self.expected
@@ -403,32 +438,47 @@ class Trials:
         found = frozen_difference(expected.result, outcome.result, "the result")
         if found:
             raise Differs(found, LATER)
+        self._compare_variables(expected.variables, outcome.variables)
         for name in sorted(expected.files.keys() | outcome.files.keys()):
             then, now = expected.files.get(name), outcome.files.get(name)
             if then != now:
                 raise Differs(_describe_file(name, then, now), OUTPUT)
         for name, parts in expected.positions.items():
-            if self._call.options.rng is not None and outcome.positions.get(name) != parts:
+            if self.call.options.rng is not None and outcome.positions.get(name) != parts:
                 raise Differs(f"the RNG {name!r} has another position at the end", RANDOM)
 
+    def _compare_variables(self, then: dict[str, bytes], now: dict[str, bytes]) -> None:
+        """Compare the variables with which plain loops are broken off for good.
+
+        Those that differ from one uninterrupted run to the next, such as the time at which the loop
+        was begun, need not be the same.
+        """
+        for name in sorted(then):
+            found = ""
+            if then[name] != now.get(name, then[name]):
+                found = frozen_difference(
+                    then[name], now[name], f"the variable {name!r} at the end"
+                )
+            if found and not self._is_again:
+                raise Differs(found, LATER)
+            if found or name not in now:
+                del then[name]
+
     def _explain(self, story: Story, image: Image | None, play: Callable[[], object]) -> None:
-        """Play; raise any difference with its history, advice, and a way to repeat it."""
+        """Play; raise any difference with its history, its causes, and a way to repeat it."""
         try:
             play()
             return
         except Differs as error:
             reason: BaseException | None = None
-            is_again = image is None
-            found, advice = str(error), NOT_THE_SAME_TWICE if is_again else error.advice
-            if self._call.is_plain:
-                advice = OF_PLAIN_LOOPS.get(advice, advice)
+            advice = NOT_THE_SAME_TWICE if image is None else error.advice
+            found, causes = str(error), causes_of(self.call, advice, error.line)
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  # of the loop, or of trax
-            reason, advice = error, ""
+            reason, causes = error, []
             found = f"the loop ended with {type(error).__name__}: {error}"
-        lines = [f"{self.name} does not resume exactly: {story.text}.", found]
-        lines += [advice] if advice else []
+        lines = [f"{self.name} does not resume exactly: {story.text}.", found, *causes]
         before = self.expected.warnings if self.expected is not None else []
         warnings = dict.fromkeys([*before, *self._warnings])
         lines += [f"trax warned: {line}" for line in warnings]
@@ -438,6 +488,26 @@ class Trials:
             lines.append(f"The directory as it was then is copied to {kept}.")
         lines.append(f"To repeat this, give seed={self.seed}.")
         raise AssertionError("\n".join(lines)) from reason
+
+
+@contextlib.contextmanager
+def trials_of(
+    run: AnyRun,
+    limit: int | None,
+    seed: int,
+    prepare: Callable[[], object] | None,
+    ignore: Iterable[str],
+    steps: int | None = None,
+) -> Iterator[Trials]:
+    """Prepare the trials of a call for the length of a block; other checks wait meanwhile."""
+    for name, number in (("steps", steps), ("limit", limit)):
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise UsageError(
+                f"{name} must be a positive whole number, or None for all, not {number!r}"
+            )
+    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    with _in_turn:
+        yield Trials(run, prepare, patterns, seed, steps)
 
 
 class _Ticking:
@@ -474,19 +544,29 @@ def _collected(lines: list[str]) -> Iterator[None]:
             logger.setLevel(level)
 
 
-class _Driver:
+class Driver:
     """A run of either kind, driven from ordinary code."""
 
     def __init__(self, run: AnyRun) -> None:
         self.run = run
         self._runner = asyncio.Runner() if isinstance(run, AsyncRun) else None
 
+    @property
+    def line(self) -> int:
+        """The line of the yield at which the loop is suspended; 0 if that is not known."""
+        run, frame = self.run, None
+        if isinstance(run, AsyncRun):
+            frame = getattr(run._generator, "ag_frame", None)  # noqa: SLF001
+        elif run._started:  # noqa: SLF001
+            frame = run._started[0].gi_frame  # noqa: SLF001
+        return frame.f_lineno or 0 if frame is not None else 0
+
     def next(self) -> Any:
         run = self.run
         if isinstance(run, AsyncRun):
             assert self._runner is not None
             return self._runner.run(_next(run))
-        return next(run, _END)
+        return next(run, END)
 
     def close(self) -> None:
         run = self.run
@@ -499,7 +579,7 @@ class _Driver:
 
 
 async def _next(run: AsyncRun[Any, Any]) -> Any:
-    return await anext(run, _END)
+    return await anext(run, END)
 
 
 def kills(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
@@ -542,8 +622,28 @@ def _promised(recorder: Recorder, count: int) -> Promise:
     return promises[-1] if promises else Promise(0, 0)
 
 
+def _freeze_variables(variables: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the variables of a loop as bytes, those that can be stored as such."""
+    frozen = {}
+    for name, value in variables.items():
+        with contextlib.suppress(Exception):
+            frozen[name] = freeze(value)
+    return frozen
+
+
+def _check_no_event_loop(name: str) -> None:
+    """Refuse to drive an async loop in a thread in which an event loop is running."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError(
+            f"the loop of {name!r} is async, and this thread has a running event loop.\n"
+            "Check it in another thread: await asyncio.to_thread(...)."
+        )
+
+
 @contextlib.contextmanager
-def _directory() -> Iterator[str]:
+def temporary_directory() -> Iterator[str]:
+    """Make a directory for the length of a block, in memory if possible; its path has no links."""
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) and "TMPDIR" not in os.environ else None
     path = os.path.realpath(tempfile.mkdtemp(prefix="trax-trial-", dir=memory))
     try:
@@ -552,7 +652,7 @@ def _directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _outer_rngs(call: Call) -> dict[str, TrackedRng]:
+def outer_rngs(call: Call) -> dict[str, TrackedRng]:
     """Return the RNGs outside of its state that a call can draw from now, tracked, by key."""
     rngs = OuterRngs(call.options.rng or (), call.arguments, call.function, call.helpers)
     tracked = [(place, track(rng)) for place, rng in rngs]
