@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # later it would not find what refers to its RNGs, frozen below
 import pytest
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and then nothing can be tested
 # of it. Processes that the tests start inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Most tests force files to the disk. In memory that costs nothing, and shows as much.
+MEMORY = Path("/dev/shm")
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect what loops that are left in their middle keep open, before another test begins."""
+def _collected(request: pytest.FixtureRequest, store_here: Path) -> Iterator[None]:
+    """Collect what loops that are left in their middle keep open, and only then remove files."""
     yield
-    if request.path.parent.name == "frames" or "plain" in request.path.name:
-        with warnings.catch_warnings():
+    with warnings.catch_warnings():
+        if request.path.parent.name == "frames" or "plain" in request.path.name:
             warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        gc.collect()
+    gc.freeze()  # the next collection need not look through all modules and tests again

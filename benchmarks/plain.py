@@ -87,12 +87,26 @@ def decoration(depth: int) -> float:
     lines = ["import trax", "def loop(n):", "    total = 0"]
     lines += ["    " * (level + 1) + f"for i{level} in range(n):" for level in range(depth)]
     lines += ["    " * (depth + 1) + "total += 1", "    " * (depth + 1) + "yield total"]
+    return decorating(lines)
+
+
+def reading(turns: int) -> float:
+    """Return the time to decorate a function with a declared state and four lines for each turn."""
+    lines = ["import trax", "def loop(state, n):", "    for i in trax.steps(n):"]
+    for turn in range(turns):
+        lines += [f"        a{turn} = state * {turn}", f"        if a{turn} > i:"]
+        lines += [f"            b = max(i, a{turn})", f"        b += a{turn} % 7"]
+    return decorating([*lines, "        state = yield b"], create=int)
+
+
+def decorating(lines: list[str], **options: Any) -> float:
+    """Return the time to decorate the function `loop` of a module, in seconds."""
     path = Path(tempfile.mkdtemp(), "nested.py")
     path.write_text(textwrap.dedent("\n".join(lines)))
     made: dict[str, Any] = {"__name__": "nested"}
     exec(compile(path.read_text(), str(path), "exec"), made)
     begun = time.perf_counter()
-    trax.resumable(made["loop"])
+    trax.resumable(**options)(made["loop"])
     return time.perf_counter() - begun
 
 
@@ -108,6 +122,8 @@ def main() -> None:
         "frame of ten local variables (us)": lambda: 1e6 * frame(),
         "ordinary code, more for a step (ns)": lambda: 1e9 * ordinary(steps),
         "decoration, 12 loops in one another (ms)": lambda: 1e3 * decoration(12),
+        "decoration, 30 lines, declared state (ms)": lambda: 1e3 * reading(6),
+        "decoration, 100 lines, declared state (ms)": lambda: 1e3 * reading(24),
     }
     with tempfile.TemporaryDirectory() as directory:
         os.environ["TRAX_DIR"] = directory

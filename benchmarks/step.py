@@ -57,7 +57,7 @@ def writing(state: int, steps: int) -> Iterator[tuple[int, float, str]]:
 
 def other_loop(body: Callable[[int, int], Iterator[object]]) -> Callable[[int], None]:
     def run(steps: int) -> None:
-        loop = trax.resumable(create=int, replay_log=count)(body)
+        loop = trax.resumable(create=int, replay_log=count, check=False)(body)
         for _ in loop.fresh(steps):
             pass
 
@@ -66,7 +66,7 @@ def other_loop(body: Callable[[int, int], Iterator[object]]) -> Callable[[int], 
 
 def trax_loop(**options: object) -> Callable[[int], None]:
     def run(steps: int) -> None:
-        @trax.resumable(create=int, replay_log=count, **options)  # type: ignore[call-overload,untyped-decorator]
+        @trax.resumable(create=int, replay_log=count, check=False, **options)  # type: ignore[call-overload,untyped-decorator]
         def loop(state: int, steps: int) -> Iterator[tuple[int, float, str]]:
             for _ in range(steps):
                 yield INCREMENT

@@ -60,6 +60,10 @@ class Crash(BaseException):
     """Breaks a program off where no handler of its own sees it."""
 
 
+class Replaced(BaseException):
+    """A program has gone on after a `Crash`, since a ``finally`` of its own replaced it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Incident:
     """What happens to a process: at the tick of that number, or after so many seconds."""
@@ -113,6 +117,7 @@ class Ticks:
 
     def __init__(self, incident: Incident) -> None:
         self.count = 0
+        self.has_crashed = False
         self._incident = incident
         if incident.how == "alarm":
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -129,6 +134,7 @@ class Ticks:
         elif self._incident.how == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
         elif self._incident.how == "crash":
+            self.has_crashed = True
             raise Crash
 
 
@@ -154,7 +160,7 @@ def work(plan: Plan) -> None:
             exec(compile(path.read_text(), str(path), "exec"), vars(module))
             mine |= arguments(module)
             drive(module, mine, native if plan.native else None, told, ticks, ended)
-        except (TraxError, Crash, KeyboardInterrupt, SystemExit) as error:
+        except (TraxError, Crash, Replaced, KeyboardInterrupt, SystemExit) as error:
             ended = {"left": f"{type(error).__name__}: {error}", "text": traceback.format_exc()}
         except Exception as error:  # noqa: BLE001  # of the program
             chain = [*_chain(error)]
@@ -197,6 +203,8 @@ def drive(
         except StopIteration as stop:
             value = stop.value
             break
+        if ticks.has_crashed:
+            raise Replaced
         last = increment
         step = run.step if native is None else native.handed + 1
         if native is not None:
@@ -218,6 +226,8 @@ def drive(
 async def _drive_async(run: Any, told: Any, ticks: Ticks, ended: dict[str, Any]) -> None:
     async with run:
         async for increment in run:
+            if ticks.has_crashed:
+                raise Replaced
             told.write(json.dumps([run.step, repr(increment)]) + "\n")
             ticks()
             if run.step >= LIMIT:
@@ -421,6 +431,9 @@ class Trial:
         else:
             why = ended.left.get("left", "")
             assert why, f"it failed: {ended.errors}"
+            if why.startswith("Replaced"):  # it has gone another way, as it may
+                self.refused = "it replaces the exception that breaks it off"
+                return True
             if not self._is_wanted(why, incident):
                 return self._refusal(why, ended, number)
             self.counts[incident.how] += 1

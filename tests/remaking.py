@@ -16,7 +16,8 @@ from trax.frames.later import StandIns
 from trax.frames.loading import NoRngs, loading_into
 from trax.frames.program import ITER, Frame, program_of
 from trax.frames.remake import notice
-from trax.frames.remakes import Remakes, variables
+from trax.frames.remakes import Remakes
+from trax.frames.suspended import variables
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.outside import Outside
 

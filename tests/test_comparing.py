@@ -9,7 +9,7 @@ import struct
 import threading
 import tracemalloc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +33,7 @@ from trax.comparing import (
     is_value,
 )
 
-DEEP = 100_000
+DEEP = 20_000
 
 
 class Walker:
@@ -497,6 +497,21 @@ def test_objects_of_some_types_are_passed_over_on_request() -> None:
     one, two = [random.Random(1), 1], [random.Random(2), 1]
     assert [*differences(one, two, "x")] != []
     assert [*differences(one, two, "x", ignored=(random.Random,))] == []
+    assert [*differences([iter([1])], [iter((1,))], "x", ignored=(Iterator,))] == []
+
+
+def test_weak_references_are_compared_without_an_order() -> None:
+    """Nor are sets: objects that were met before are recognized."""
+    one, two = ([Node(number) for number in range(50)] for _ in range(2))
+    for node in (*one, *two):
+        node.value = 0
+    assert [*differences([one, {*one}], [two, {*two}], "x", identity=True)] == []
+    first, second = [one, weakref.WeakSet(one)], [two, weakref.WeakSet(two)]
+    assert [*differences(first, second, "x", identity=True)] == []
+    numbers, others = (weakref.WeakKeyDictionary({x: x.value for x in all_}) for all_ in (one, two))
+    assert [*differences([one, numbers], [two, others], "x", identity=True)] == []
+    others.popitem()
+    assert [*differences([one, numbers], [two, others], "x", identity=True)] != []
 
 
 class Spy(Visitor):

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, assert_type
 import pytest
 
 import trax
+import trax.testing
 
 W = TypeVar("W")
 ROOT = Path(__file__).parents[1]
@@ -107,6 +108,8 @@ def check_plain() -> None:
     assert_type(returning(3, key="b"), trax.Run[trax.Locals, float, str])
     assert_type(returning.fresh(3), trax.Run[trax.Locals, float, str])
     assert_type(returning.load(), trax.Locals)
+    assert_type(returning.check(3, key="b"), trax.testing.Checked)
+    returning.check()  # type: ignore[call-arg]
     assert_type(returning(3).state, trax.Locals)
     assert_type(returning(3).result(), str)
     assert_type(next(returning(3)), float)

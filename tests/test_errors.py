@@ -18,6 +18,9 @@ def test_errors_are_one_family_and_survive_pickling(name: str) -> None:
     if name == "Preempted":  # it stands beside them; see test_signals.py
         assert not issubclass(kind, Exception)
         return
+    if name == "ResumeWarning":
+        assert issubclass(kind, UserWarning)
+        return
     assert issubclass(kind, trax.TraxError)
     is_about_file = name in ("CorruptionError", "FormatVersionError")
     error = kind("message", "path", 7) if is_about_file else kind("message")

@@ -5,15 +5,21 @@ from __future__ import annotations
 import inspect
 import logging
 import pickle
+import random
+import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
+import cloudpickle
 import pytest
+from support import run_script
 from test_decorator import add_up, count
 
 import trax
+import trax.testing
 
 
 def test_fresh_moves_the_old_run_aside(store_here: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -140,6 +146,57 @@ def test_without_create_methods_take_their_object_and_the_arguments() -> None:
     assert Plain.of_nothing().result() == Plain(1).of_nothing().result() == 4
     with pytest.raises(trax.ArgumentsChangedError):
         Plain.of_nothing(5).result()
+
+
+@trax.resumable
+def draws(rows: list[float], steps: int) -> Iterator[int]:
+    for i in range(steps):
+        rows.append(random.random())
+        yield i
+
+
+def test_check_takes_the_arguments_of_the_function_and_leaves_all_as_it_was(
+    store_here: Path,
+) -> None:
+    """Neither the store, nor an argument, nor an RNG is touched, also where a run is stored."""
+    with count(to=5) as run:
+        next(run)
+        assert count.check(to=9).steps == 9  # other arguments than those of the stored run
+    before = sorted(path.stat().st_mtime_ns for path in store_here.rglob("*"))
+    rows: list[float] = []
+    random.seed(1)
+    assert draws.check(rows, steps=10**9) == trax.testing.Checked(20, 60)
+    assert random.random() == random.Random(1).random()
+    assert rows == []
+    assert count.load() == 1
+    assert sorted(path.stat().st_mtime_ns for path in store_here.rglob("*")) == before
+    assert [*Path.cwd().iterdir()] == [store_here]
+
+
+def test_check_is_there_for_methods_of_all_kinds() -> None:
+    """`self` and `cls` are bound."""
+    assert Simulation(3).run.check(n=9).steps == 3
+    assert Plain(3).run.check(n=3).steps == 3
+    below: Any = PlainBelow  # no type checker sees through both decorators
+    assert below.of_class.check(n=2).steps == 1
+    assert below.of_nothing.check(n=4).steps == 1
+    assert below.run.check(PlainBelow(2), n=2).steps == 2
+
+
+def test_check_tells_of_a_loop_that_does_not_resume_exactly() -> None:
+    """Where, and why."""
+
+    @trax.resumable(create=int, check=False)
+    def drifts(n: int) -> Generator[int, int, None]:
+        stride = 0
+        while True:
+            stride += 1
+            n = yield n + stride
+
+    with pytest.raises(AssertionError, match=r"Likely cause: .*test_wrapper.py:\d+: 'stride'"):
+        drifts.check()
+    with pytest.raises(TypeError, match="takes 0, besides the state"):
+        drifts.check(3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("args", [(), (3,), (Plain(1), 3)])
@@ -282,3 +339,117 @@ def test_the_function_pickles_by_reference() -> None:
     """So it can be handed to worker processes; and a method with its object."""
     assert pickle.loads(pickle.dumps(count)) is count
     assert pickle.loads(pickle.dumps(Simulation(2).run))(n=4).result() == 4
+
+
+BY_VALUE = """
+import os, sys
+import cloudpickle
+import trax
+
+@trax.resumable(every_steps=2, varying="n")
+def loop(n):
+    total = 0
+    for i in range(n):
+        total += i
+        yield total
+    return type(loop).__name__
+
+@trax.resumable(create=int, replay_log=lambda state, increment: increment)
+def declared(state, n):
+    while state < n:
+        state = yield state + 1
+
+class Model:
+    def __init__(self):
+        self.weight = 0
+
+    @trax.resumable
+    def train(self, n):
+        for i in range(n):
+            self.weight += i
+            yield self.weight
+
+    @trax.resumable(name="still")
+    @staticmethod
+    def still(n):
+        yield from range(n)
+
+def method(n):
+    return Model().train(n)
+
+def still(n):
+    return Model.still(n)
+
+def within(n):
+    @trax.resumable(name="within")
+    def inner(n):
+        for i in range(n):
+            yield i
+
+    return inner
+
+works = [loop, declared, method, still, within(3)]
+with open("works.pickle", "wb") as file:
+    cloudpickle.dump(works, file)
+"""
+WORKER = """
+import os, pickle, sys
+
+with open("works.pickle", "rb") as file:
+    works = pickle.load(file)
+for i, work in enumerate(works):
+    run = work(9)
+    assert type(run).__module__ == "trax", work
+    for k, increment in enumerate(run):
+        print(i, increment, flush=True)
+        if [i, k] == [*map(int, sys.argv[1:])]:
+            os.kill(os.getpid(), 9)
+print(works[0](9).result())
+"""
+
+
+def test_cloudpickle_takes_a_function_along_with_its_decorator_and_its_source() -> None:
+    """To a worker that has neither its module nor its file; the run is resumed there as well."""
+    run_script(BY_VALUE)
+    shutil.rmtree(next(Path.cwd().glob("script-*")))
+    undisturbed = run_script(WORKER, "-1", "-1").stdout.splitlines()
+    assert undisturbed[-1] == "Resumable"
+    assert len(undisturbed) == 5 * 9 + 1
+    shutil.rmtree(".trax")
+    found = []
+    for i in range(5):
+        found += run_script(WORKER, str(i), "2", check=False).stdout.splitlines()
+    found += run_script(WORKER, "-1", "-1").stdout.splitlines()
+    assert found == undisturbed
+
+
+def test_what_has_a_name_elsewhere_is_pickled_by_it() -> None:
+    assert cloudpickle.loads(cloudpickle.dumps(count)) is count
+    assert b"resumable" not in cloudpickle.dumps(count)
+    assert len(cloudpickle.dumps(count)) < 100
+    cloudpickle.register_pickle_by_value(sys.modules[count.__module__])
+    try:
+        copied = cloudpickle.loads(cloudpickle.dumps(count))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[count.__module__])
+    assert copied is not count
+    assert list(copied(to=2)) == [1, 2]
+    assert inspect.isgeneratorfunction(count)
+    assert isinstance(count, FunctionType)
+
+
+@pytest.mark.parametrize("attribute", ["result", "state", "step", "done", "close"])
+def test_a_call_that_was_forgotten_is_told(attribute: str) -> None:
+    """Of what only runs have; any other name is missing as in every function."""
+
+    class Owner:
+        @trax.resumable
+        def method(self) -> Iterator[int]:
+            yield 1
+
+    with pytest.raises(AttributeError, match=rf"count was not called: write count.*\.{attribute}$"):
+        getattr(count, attribute)
+    with pytest.raises(AttributeError, match=r"method was not called: write method\(\.\.\.\)"):
+        getattr(Owner().method, attribute)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        count.nothing  # type: ignore[attr-defined]  # noqa: B018

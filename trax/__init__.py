@@ -24,6 +24,7 @@ from trax.errors import (
     LockedError,
     NotFoundError,
     Preempted,
+    ResumeWarning,
     StorageError,
     TraxError,
     UntrustedError,
@@ -34,10 +35,14 @@ from trax.fsck.files import CheckpointFile, Generation, LogFile
 from trax.fsck.outputs import OutputFile
 from trax.fsck.repair import Repaired, repair
 from trax.fsck.verify import Verification, verify
+from trax.mapping.async_map import AsyncMap
+from trax.mapping.function import map
+from trax.mapping.sync_map import Map
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 
 __all__ = [
     "ArgumentsChangedError",
+    "AsyncMap",
     "AsyncResumable",
     "AsyncRun",
     "CallError",
@@ -48,11 +53,13 @@ __all__ = [
     "FormatVersionError",
     "Locals",
     "LockedError",
+    "Map",
     "NotFoundError",
     "Policy",
     "Preempted",
     "Repaired",
     "Resumable",
+    "ResumeWarning",
     "Run",
     "Since",
     "Step",
@@ -67,6 +74,7 @@ __all__ = [
     "every_seconds",
     "every_steps",
     "load",
+    "map",
     "open",
     "remaining",
     "repair",

@@ -22,6 +22,7 @@ from itertools import chain
 from operator import itemgetter
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import cloudpickle
 
@@ -238,7 +239,8 @@ class _Comparison:
         """Return the parts that remain to be compared; None if the two objects are the same."""
         kind = type(one)
         if kind is not type(two) and by_name(kind) is not type(two):  # it was not defined again
-            return self._differ(one, two, path)
+            is_ignored = all(isinstance(each, self._ignored) for each in (one, two))
+            return None if is_ignored else self._differ(one, two, path)
         if kind in _ATOMS:
             return None if one == two else self._differ(one, two, path)
         if kind is float:
@@ -272,6 +274,10 @@ class _Comparison:
         if isinstance(one, (set, frozenset)):
             mine, its = (getattr(value, "__dict__", {}) for value in (one, two))
             return chain(self._sets(one, two, path), self._attributes(kind, mine, its, path))
+        if isinstance(one, WeakSet):
+            return self._sets({*one}, {*two}, path)
+        if kind in (WeakKeyDictionary, WeakValueDictionary):
+            return self._dicts(dict(one), dict(two), path)
         if kind is bytearray:
             return iter(()) if one == two else self._differ(one, two, path)
         if kind is complex:
@@ -305,11 +311,14 @@ class _Comparison:
 
     def _sets(self, one: Any, two: Any, path: _Path) -> _Parts:
         theirs = {element: element for element in two}
+        partners = self._identities.partners(two) if self._identities else {}
         ours = {}
         inside = (path, "an element of ", "", None)
         for element in one:
             if element in theirs:
                 yield element, theirs.pop(element), inside
+            elif id(element) in partners:
+                yield element, theirs.pop(partners[id(element)]), inside
             else:
                 ours[element] = element
         left, right = _outlined(ours), _outlined(theirs)
@@ -350,12 +359,21 @@ class _Comparison:
         if len(left_state) == len(right_state):
             for ours, theirs in zip(left_state, right_state, strict=True):
                 if type(ours) is dict and type(theirs) is dict:
+                    if not is_value(one):
+                        yield from self._meet_attributes(ours, theirs, path)
                     yield from self._attributes(type(one), ours, theirs, path)
                 else:
                     yield ours, theirs, inner
         else:
             yield left_state, right_state, inner
         yield from self._items(left, right, inner)
+
+    def _meet_attributes(self, one: dict[str, Any], two: dict[str, Any], path: _Path) -> _Parts:
+        """Note the dicts of attributes, which ``vars(...)`` shows to others."""
+        self._met[id(one), id(two)] = one, two
+        inside = (path, "", ".__dict__", None)
+        if self._identities is not None and (found := self._identities.meet(one, two, inside)):
+            yield found
 
     def _attributes(
         self, kind: type, one: dict[str, Any], two: dict[str, Any], path: _Path
@@ -396,6 +414,11 @@ class _Identities:
         if numpy is not None and isinstance(one, numpy.ndarray):
             return self._meet_arrays(one, two, path, numpy.may_share_memory)
         return None
+
+    def partners(self, theirs: Iterable[Any]) -> dict[int, Any]:
+        """Return those of the other side's objects that have partners, by the ids of these."""
+        known = ((self._partners[1].get(id(one)), one) for one in theirs)
+        return {partner[0]: one for partner, one in known if partner}
 
     def _meet_arrays(self, one: Any, two: Any, path: _Path, share: Any) -> Difference | None:
         groups = [

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trax import notices
-from trax.calls.log_mode import REPLACE, STORED, log_mode
+from trax.calls.log_mode import REPLACE, STORED, check_replay_log, log_mode
 from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
@@ -134,7 +134,7 @@ class Trax:
         self,
         name: str,
         create: Callable[[], S] | None = None,
-        replay_log: Callable[[S, Any], S] = REPLACE,
+        replay_log: Callable[[S, Any], S] | str = REPLACE,
     ) -> S:
         """Return the state of a name: its checkpoint, with its log replayed on top.
 
@@ -144,8 +144,9 @@ class Trax:
             The name.
         create : callable, optional
             Makes the first state if nothing is stored; it is then stored.
-        replay_log : callable
-            ``replay_log(state, increment) -> state``. By default the increment replaces the state;
+        replay_log : callable or str
+            ``replay_log(state, increment) -> state``, or the name of a method of the state, which
+            changes it in place, such as ``"append"``. By default the increment replaces the state;
             a run written by `resumable` is replayed with its own function.
 
         Returns
@@ -162,12 +163,13 @@ class Trax:
         CodecError
             A class or function is no longer found under its name; `renames` can give the new one.
         """
+        fold = check_replay_log(replay_log)
         with self._guard:
-            replayed = self._load(name, create, replay_log)
+            replayed = self._load(name, create, fold)
             if create is not None and replayed is None:
                 held = self._hold(name)
                 # Another process may have stored a state before this one got the lock.
-                replayed = self._load(name, create, replay_log)
+                replayed = self._load(name, create, fold)
                 if replayed is None:
                     # It is stored, so that it is the same in every later process.
                     first = create()

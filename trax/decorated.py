@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 from trax.engine.async_driver import AsyncRun
 from trax.engine.driver import Unknown
 from trax.engine.sync_driver import Run
 from trax.frames.locals import Locals
+
+if TYPE_CHECKING:
+    from trax.testing.trials import Checked
 
 __all__ = [
     "AsyncResumable",
@@ -76,6 +89,10 @@ class Resumable(Generic[P, S, G_co]):
     ) -> AsyncRun[S, I]: ...
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
         """Start over: the stored run is moved aside when the run begins."""
+
+    def check(self, *args: P.args, **kwargs: P.kwargs) -> Checked:
+        """Check on a short run that the loop resumes exactly."""
+        raise NotImplementedError
 
     def load(self, *args: Any, **kwargs: Any) -> S:
         """Return the stored state, without running the loop or locking the run.

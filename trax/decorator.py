@@ -45,11 +45,13 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
     create : callable, optional
         Makes the first state. It is called with the arguments of the call that it names. If it is
         left out, the loop's local variables are the state.
-    replay_log : callable or None, optional
+    replay_log : callable, str or None, optional
         ``replay_log(state, increment) -> state``: makes the new state from an increment, both live
-        and in recovery. It may change `state` and return it. If it is left out, the increment is
-        the new state. None: increments cannot be replayed and are not logged, the loop may change
-        the state itself, and recovery goes back to the newest checkpoint. It needs `create`.
+        and in recovery. It may change `state` and return it. A str is the name of a method of the
+        state that does so: ``"append"`` for a list, ``"add"`` for a set, ``"update"`` for a dict.
+        If it is left out, the increment is the new state. None: increments cannot be replayed and
+        are not logged, the loop may change the state itself, and recovery goes back to the newest
+        checkpoint. It needs `create`.
     every_steps : int, optional
         The number of steps after which a checkpoint is due.
     every_seconds : float or timedelta, optional
@@ -106,6 +108,9 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         of its longest step, a checkpoint and a margin. The margin is 30 seconds, or 5 % of the
         limit if that is less. One step is done in any case. ``"auto"``: until the end of the SLURM
         job, if ``$SLURM_JOB_END_TIME`` gives it. None: no limit.
+    check : bool
+        Whether to read a function with a declared state for what would not resume exactly, and to
+        give a `ResumeWarning` for it.
 
     Returns
     -------
@@ -161,6 +166,8 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         _check_loop(getattr(function, "__func__", function), plain)
     else:
         check_state_parameter(plain, 1)
+        if checked.is_checked:
+            _read(plain, checked)
     return wrap(function, plain, checked)
 
 
@@ -170,6 +177,13 @@ def _check_loop(given: Any, plain: Any) -> None:
     from trax.frames.refusals import check
 
     check(given, program_of(plain.__code__, provides_iterators=True))
+
+
+def _read(plain: Any, options: Options) -> None:
+    """Warn if a loop with a declared state would not resume exactly."""
+    from trax.lint.reader import warn
+
+    warn(plain, options)
 
 
 def _show_options() -> None:

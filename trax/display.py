@@ -7,7 +7,7 @@ import reprlib
 from itertools import islice
 from typing import Any
 
-__all__ = ["show"]
+__all__ = ["shorten", "show"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _BREAK = re.compile(r"\s*\n\s*")
@@ -59,3 +59,14 @@ def show(value: Any, length: int = 80) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def shorten(text: str, length: int = 40) -> str:
+    """Return a text, or its beginning if it is long.
+
+    Examples
+    --------
+    >>> shorten("a line of code", 8)
+    'a lin...'
+    """
+    return text if len(text) <= length else f"{text[: length - 3]}..."

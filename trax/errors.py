@@ -19,6 +19,9 @@
     SystemExit
     └── Preempted               a signal or a time limit has stopped a loop; it can be resumed
 
+    UserWarning
+    └── ResumeWarning           a loop with a declared state would not resume exactly
+
 `Preempted` is not an error and not an `Exception`: code that catches every `Exception` does not
 keep it from ending the program.
 
@@ -43,6 +46,7 @@ __all__ = [
     "LockedError",
     "NotFoundError",
     "Preempted",
+    "ResumeWarning",
     "StorageError",
     "TraxError",
     "UntrustedError",
@@ -108,7 +112,7 @@ class DivergedError(TraxError):
     Attributes
     ----------
     step : int or None
-        The step, counted from 0; None if only its output differs.
+        The step, counted from 1 as in `Run.step`; None if only its output differs.
     stored, present : object
         The increment in the log, and the one that the loop has yielded now.
     """
@@ -167,6 +171,10 @@ class StorageError(TraxError):
 
 class DurabilityError(StorageError):
     """Data could not be made to survive; everything acknowledged before is still stored."""
+
+
+class ResumeWarning(UserWarning):
+    """A loop with a declared state would not resume exactly; it is given when it is decorated."""
 
 
 class Preempted(SystemExit):

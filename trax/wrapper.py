@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from inspect import Parameter
-from types import MethodType
+from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -13,12 +14,14 @@ import wrapt
 from trax.calls.call import Call
 from trax.calls.options import Options
 from trax.calls.signatures import signature
+from trax.calls.source_text import remember, texts_of
 from trax.engine.async_driver import AsyncRun
 from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
 from trax.engine.replay import load
 from trax.engine.sync_driver import Run
 from trax.errors import CallError, UsageError
+from trax.storage.definitions import by_name
 from trax.storage.messages import not_stored
 from trax.storage.store import Store
 
@@ -27,14 +30,29 @@ __all__ = ["AsyncResumable", "Resumable", "check_state_parameter", "is_in_class"
 # The kind of a call is passed as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
 
+_CHECKED = 20  # steps, and at most so many crashes of each kind
+_OF_RUNS = ("close", "done", "name", "result", "resumed_at", "state", "step")
+
 _BOUND = ("self", "cls")  # the usual names of the first parameter of a method
 
 
 class _Ways:
-    """The methods `fresh` and `load` of a decorated function, and its text at a prompt."""
+    """The methods `fresh`, `load` and `check` of a decorated function, and its text at a prompt."""
 
     def __repr__(self) -> str:
-        return f"<resumable {self.__qualname__}>"  # type: ignore[attr-defined]
+        return f"<resumable {self.__qualname__}>"
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)  # type: ignore[misc]  # wrapt's
+        except AttributeError:
+            if name in _OF_RUNS:
+                raise AttributeError(self._not_called(name)) from None
+            raise
+
+    def _not_called(self, attribute: str) -> str:
+        name = self.__name__
+        return f"the function {name} was not called: write {name}(...).{attribute}"
 
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
         """Start over: the stored run is moved aside when the run begins."""
@@ -52,6 +70,39 @@ class _Ways:
         """
         return self(*args, **kwargs, **{_HOW: _load})  # type: ignore[operator]
 
+    def check(self, *args: Any, **kwargs: Any) -> Any:
+        """Check on a short run that the loop resumes exactly; see `trax.testing.check_resume`.
+
+        The loop is run for 20 steps, or to its end. Then it is closed after every step, killed at
+        20 places with and without a checkpoint at every step, and resumed, in new processes too.
+        That takes as long as some 500 of its steps. It neither reads nor changes the store, and
+        runs in empty temporary directories, with copies of the arguments.
+
+        Returns
+        -------
+        trax.testing.Checked
+            The number of steps and of crashes.
+
+        Raises
+        ------
+        AssertionError
+            The resumed loop differed. The message says where, and gives the likely cause.
+
+        Examples
+        --------
+        >>> import random
+        >>> import trax
+        >>> @trax.resumable
+        ... def walk(steps):
+        ...     place = 0
+        ...     for _ in range(steps):
+        ...         place += random.choice((-1, 1))
+        ...         yield place
+        >>> walk.check(steps=1_000_000).steps
+        20
+        """
+        return self(*args, **kwargs, **{_HOW: _check})  # type: ignore[operator]
+
 
 class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
     """A decorated function as a method of an object or a class."""
@@ -61,20 +112,32 @@ class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # no
 
 
 class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not at run time
-    """A decorated function; it pickles by reference."""
+    """A decorated function; it pickles by reference, unless cloudpickle takes it along."""
 
     __bound_function_wrapper__ = _Bound
     _self_owners: list[type]  # the classes whose attribute it is
-    _self_is_plain: bool  # the loop's local variables are the state
+    _self_options: Options
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def __class__(self) -> Any:
+        # cloudpickle takes functions apart itself, and would leave the decorator out.
+        is_asked_by_cloudpickle = _is_cloudpickle(sys._getframe(1))  # noqa: SLF001
+        return type(self) if is_asked_by_cloudpickle else type(self.__wrapped__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__qualname__
+        caller = sys._getframe(1)  # noqa: SLF001
+        if not _is_cloudpickle(caller) or _is_importable(self, caller):
+            return self.__qualname__
+        plain = inspect.unwrap(getattr(self.__wrapped__, "__func__", self.__wrapped__))
+        texts = [*texts_of(plain.__code__)]
+        given = self.__wrapped__, self._self_options, texts
+        return decorated, given, self._self_owners, None, None, _add_owners
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._self_owners.append(owner)
         if not isinstance(self.__wrapped__, staticmethod):
             method = getattr(self.__wrapped__, "__func__", self.__wrapped__)
-            _check_method(method, is_plain=self._self_is_plain)
+            _check_method(method, is_plain=self._self_options.is_plain)
 
 
 class _AsyncWrapper(_Wrapper):
@@ -83,6 +146,7 @@ class _AsyncWrapper(_Wrapper):
 
 if TYPE_CHECKING:
     from trax.decorated import AsyncResumable, Resumable
+    from trax.testing.trials import Checked
 else:
     Resumable = _Wrapper
     AsyncResumable = _AsyncWrapper
@@ -105,8 +169,40 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
     owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
     wrapper._self_owners = owners  # noqa: SLF001
-    wrapper._self_is_plain = options.is_plain  # noqa: SLF001
+    wrapper._self_options = options  # noqa: SLF001
     return wrapper
+
+
+# -- by value ------------------------------------------------------------------------------
+
+
+def _is_cloudpickle(frame: FrameType) -> bool:
+    """Return whether a frame is one of cloudpickle, or of a copy in another library."""
+    name = str(frame.f_globals.get("__name__"))
+    return name.rpartition(".")[2] in ("cloudpickle", "cloudpickle_fast")
+
+
+def _is_importable(wrapper: Any, caller: FrameType) -> bool:
+    """Return whether another process is expected to have a function under its name."""
+    module = wrapper.__module__
+    by_value = caller.f_globals.get("list_registry_pickle_by_value", set)()
+    packages = (module.rpartition(".")[0], module)
+    is_registered = not by_value.isdisjoint(packages)
+    return module != "__main__" and not is_registered and by_name(wrapper) is wrapper
+
+
+def decorated(function: Any, options: Options, texts: list[tuple[str, ...]]) -> Any:
+    """Return a function of another process, decorated; `texts` are those of its file.
+
+    Pickles refer to this function.
+    """
+    plain = inspect.unwrap(getattr(function, "__func__", function))
+    remember(plain.__code__, texts)
+    return wrap(function, plain, options)
+
+
+def _add_owners(wrapper: Any, owners: list[type]) -> None:
+    wrapper._self_owners.extend(owners)  # noqa: SLF001
 
 
 def _take_instance(
@@ -189,6 +285,12 @@ def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[An
 
 def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
     return _run(call, fresh=True)
+
+
+def _check(call: Call) -> Checked:
+    from trax.testing.checks import check_resume  # importing trax is faster without it
+
+    return check_resume(_run(call), steps=_CHECKED, limit=_CHECKED)
 
 
 def _load(call: Call) -> Any:

@@ -27,7 +27,7 @@ class Simulation:
             state = yield state + self.rate
 
 
-@trax.resumable(create=int)
+@trax.resumable(create=int, check=False)
 def add_up(state: int, n: int) -> Iterator[int]:
     """Add up the numbers below n."""
     for i in trax.steps(n):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,10 +33,12 @@ def test_create_is_called_with_the_arguments_that_it_names() -> None:
         (lambda *args, **kwargs: (args, kwargs), ((), {"a": 1, "b": 2})),
         (lambda b, **others: (b, others), (2, {"a": 1})),
         (dict, {}),
+        (Counter, Counter()),
+        (SimpleNamespace, SimpleNamespace()),
     ],
 )
 def test_create_may_have_parameters_of_every_kind(create: Callable[..., Any], state: Any) -> None:
-    """Positional ones, keywords, and all that are left; of a builtin nothing is known."""
+    """Positional ones, keywords, and all but those of Python's own classes."""
     check_create(create, ["a", "b"])
     assert call_create(create, {"a": 1, "b": 2}) == state
 

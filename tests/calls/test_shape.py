@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from trax.calls.arguments import describe, differences, renewed
+from trax.calls.content import Contents
 from trax.calls.shape import is_data, shape_of
 
 
@@ -39,6 +40,12 @@ class Table:
 
     def __init__(self, *shape: int) -> None:
         self.shape, self.dtype = shape, "f8"
+
+    def area(self) -> int:
+        return int(np.prod(self.shape))
+
+    def copied(self) -> Table:
+        return Table(*self.shape)
 
 
 Pair = namedtuple("Pair", "a b")  # noqa: PYI024
@@ -86,6 +93,9 @@ def changes(one: Any, two: Any) -> list[str]:
         ([Model()], [Model(), Model()]),
         (Table(2, 3), Table(2, 4)),
         (test_data_is_numbers_texts_arrays_and_containers_of_these, changes),
+        (len, sum),
+        (str.upper, str.lower),
+        (Table(1).area, Table(1).copied),
     ],
 )
 def test_another_content_of_data_and_another_type_or_shape_differ(one: Any, two: Any) -> None:
@@ -102,6 +112,11 @@ def test_another_content_of_data_and_another_type_or_shape_differ(one: Any, two:
         lambda: {"lr": 0.1, "model": Model()},
         lambda: Table(2, 3),
         lambda: iter([1, 2]),
+        lambda: len,
+        lambda: str.upper,
+        lambda: [].append,
+        lambda: vars(Model)["__init__"].__get__(Model()),
+        lambda: Table(1).area,
     ],
 )
 def test_another_object_of_the_same_type_and_shape_is_as_good(make: Any) -> None:
@@ -123,3 +138,32 @@ def test_arguments_with_another_content_are_told() -> None:
     given = describe({"m": model, "n": Model(), "lock": threading.Lock(), "x": 1}, by_shape=True)
     assert differences(stored, given) == {}
     assert renewed(stored, given) == ["n", "lock"]
+
+
+class Word(tuple[str, ...]):
+    """It makes an attribute of each name that it is asked for, as those of parsers do."""
+
+    def __getattr__(self, name: str) -> Word:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = Word((*self, name))
+        setattr(self, name, made)
+        return made
+
+
+def test_no_attribute_is_asked_for_that_an_object_may_make_up() -> None:
+    """The description would not end, or be another one the next time."""
+    word = Word()
+    assert word.sql.name == ("sql", "name")
+    once = describe({"it": [word, SimpleNamespace(word=word), Model()]}, by_shape=True)
+    assert [*vars(word)] == ["sql"]
+    assert [*vars(word.sql)] == ["name"]
+    assert (
+        differences(
+            once, describe({"it": [word, SimpleNamespace(word=word), Model()]}, by_shape=True)
+        )
+        == {}
+    )
+    describe({"it": word})
+    Contents().of(word)
+    assert [*vars(word)] == ["sql"]

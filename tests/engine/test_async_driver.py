@@ -407,7 +407,7 @@ def test_the_end_is_never_faked(library: Asyncio, error: type[Exception], at: in
             raise error
         return state + 1
 
-    @trax.resumable(create=int, replay_log=fold)
+    @trax.resumable(create=int, replay_log=fold, check=False)
     async def loop(state: int) -> AsyncIterator[int]:
         for _ in range(5):
             yield 1

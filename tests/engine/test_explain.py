@@ -40,7 +40,7 @@ def from_below(state: int) -> Any:
 def test_yield_from_an_iterator_that_takes_no_state_is_explained(function: Any) -> None:
     """With the line of the loop, and not by the name of a method that the loop never mentions."""
     with pytest.raises(trax.UsageError, match="cannot take the state") as caught:
-        trax.resumable(create=int)(function)().result()
+        trax.resumable(create=int, check=False)(function)().result()
     first, second, third = str(caught.value).splitlines()
     inner = from_range if function is from_below else function
     line = inner.__code__.co_firstlineno + 1

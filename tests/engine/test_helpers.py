@@ -99,7 +99,7 @@ def test_helpers_work_in_what_the_loop_calls() -> None:
 def test_the_steps_of_a_run_are_counted_once() -> None:
     """Nested counting would leave out steps without a word."""
 
-    @trax.resumable(create=int)
+    @trax.resumable(create=int, check=False)
     def loop(n: int) -> Iterator[int]:
         for _ in trax.steps(2):
             for _ in trax.remaining("ab"):

@@ -13,7 +13,7 @@ import pytest
 from tqdm import tqdm
 
 import trax
-from trax.engine.item_sources import check_source
+from trax.engine.item_sources import check_order, check_source
 
 
 def futures() -> Iterator[concurrent.futures.Future[int]]:
@@ -39,7 +39,7 @@ WRAPPED: dict[str, Any] = {
 def test_results_as_they_are_completed_are_refused(wrapped: str) -> None:
     """Their order differs from run to run."""
     with pytest.raises(trax.UsageError, match=r"as_completed\(\) has another") as caught:
-        check_source(WRAPPED[wrapped](futures()))
+        check_order(WRAPPED[wrapped](futures()))
     assert "Executor.map()" in str(caught.value)
 
 
@@ -48,8 +48,8 @@ def test_an_unordered_map_of_a_pool_is_refused(chunk: int) -> None:
     """In both of its forms; the ordered one is not."""
     with ThreadPool(1) as pool:
         with pytest.raises(trax.UsageError, match=r"imap_unordered\(\) has another"):
-            check_source(pool.imap_unordered(str, [1, 2], chunk))
-        check_source(pool.imap(str, [1, 2], chunk))
+            check_order(pool.imap_unordered(str, [1, 2], chunk))
+        check_order(pool.imap(str, [1, 2], chunk))
 
 
 def test_tasks_as_they_are_completed_are_refused() -> None:
@@ -58,7 +58,7 @@ def test_tasks_as_they_are_completed_are_refused() -> None:
     async def main() -> None:
         task = asyncio.create_task(asyncio.sleep(0))
         with pytest.raises(trax.UsageError, match=r"asyncio\.as_completed\(\) has another"):
-            check_source(source := asyncio.as_completed([task]))
+            check_order(source := asyncio.as_completed([task]))
         for done in source:
             await done
 
@@ -69,15 +69,15 @@ def test_tasks_as_they_are_completed_are_refused() -> None:
 def test_sets_are_refused(wrapped: str) -> None:
     """The order of their items depends on the process."""
     with pytest.raises(trax.UsageError, match="Sort them"):
-        check_source(WRAPPED[wrapped]({"a"} if wrapped == "alone" else iter({"a"})))
+        check_order(WRAPPED[wrapped]({"a"} if wrapped == "alone" else iter({"a"})))
 
 
 @pytest.mark.parametrize("wrapped", WRAPPED)
 def test_other_sources_are_not(wrapped: str) -> None:
     """Whatever they contain: only what is iterated over counts."""
-    check_source(WRAPPED[wrapped]([{"a"}, futures()]))
-    check_source(WRAPPED[wrapped](iter([{"a"}])))
-    check_source(WRAPPED[wrapped](iter((futures(),))))
+    check_order(WRAPPED[wrapped]([{"a"}, futures()]))
+    check_order(WRAPPED[wrapped](iter([{"a"}])))
+    check_order(WRAPPED[wrapped](iter((futures(),))))
 
 
 def test_a_generator_may_sort_what_has_no_order() -> None:
@@ -87,7 +87,7 @@ def test_a_generator_may_sort_what_has_no_order() -> None:
         def in_order(self) -> Iterator[str]:
             yield from sorted(self)
 
-    check_source(Inbox("ab").in_order())
+    check_order(Inbox("ab").in_order())
 
 
 def test_a_sequence_of_the_old_kind_is_iterable() -> None:

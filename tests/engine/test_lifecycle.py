@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_script
 from test_sync_driver import squares, take
 
 import trax
@@ -103,3 +104,37 @@ def test_unfinished_files_of_a_killed_process_are_cleared_away(store_here: Path)
     with squares(n=20) as run:
         take(run, 1)
     assert not left.exists()
+
+
+FORGETFUL = """
+import asyncio
+import trax
+
+@trax.resumable
+def forgotten(n):
+    yield n
+
+@trax.resumable
+async def forgotten_too(n):
+    yield n
+
+@trax.resumable
+def used(n):
+    yield n
+
+forgotten(3)
+forgotten_too(3)
+used(3).result()
+used(3).close()
+left = used.fresh(3)
+with left:
+    pass
+kept = forgotten(4)
+"""
+
+
+def test_a_run_that_is_never_driven_is_told() -> None:
+    """When it is dropped, or at the end of the program."""
+    lines = run_script(FORGETFUL).stderr.splitlines()
+    told = [line.removeprefix("trax: ").split(" ")[0] for line in lines if "did nothing" in line]
+    assert told == ["forgotten", "forgotten_too", "forgotten"]

@@ -7,6 +7,9 @@ import contextlib
 import itertools
 import math
 import random
+import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,12 @@ from trax.storage.process import process
 from trax.storage.store import Store
 
 NEVER = 1e9  # seconds, after which a frame is due
+calls: list[Any] = []  # what steps have done outside of the state
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    calls.clear()
 
 
 @contextlib.contextmanager
@@ -78,7 +87,6 @@ def test_a_loop_goes_on_in_its_middle_after_it_was_left() -> None:
 
 def test_a_slow_loop_has_a_frame_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then no step is run again."""
-    calls: list[int] = []
     hours = itertools.count()
     monkeypatch.setattr(process, "monotonic", lambda: 3600.0 * (len(calls) + next(hours) * 1e-9))
 
@@ -98,7 +106,6 @@ def test_a_slow_loop_has_a_frame_at_every_step(monkeypatch: pytest.MonkeyPatch) 
 
 def test_steps_behind_the_newest_frame_are_run_again_and_not_handed_out_twice() -> None:
     """Each is compared with the log."""
-    calls = []
 
     @trax.resumable(every_steps=1000)
     def loop(n: int) -> Iterator[int]:
@@ -127,11 +134,46 @@ def test_a_loop_that_goes_another_way_is_refused_with_both_values() -> None:
     drive(run, 4)
     run.close()
     wrong = 10
-    with pytest.raises(trax.DivergedError, match=r"step 1 .*increment: stored 1, now 11") as caught:
+    with pytest.raises(trax.DivergedError, match=r"step 2 .*increment: stored 1, now 11") as caught:
         list(loop(n=6))
-    assert (caught.value.step, caught.value.stored, caught.value.present) == (1, 1, 11)
+    assert (caught.value.step, caught.value.stored, caught.value.present) == (2, 1, 11)
     wrong = 0
     assert list(loop(n=6)) == [4, 5]
+
+
+def test_the_ways_on_tell_this_run_from_later_ones(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """All places count the steps alike, and the way back leads to the newest stored variables."""
+    wrong = 0
+
+    @trax.resumable(every_steps=1000)
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i + wrong * (i > 2)
+
+    run = loop(n=6)
+    next(run), next(run)
+    with few_frames(run):
+        next(run), next(run)
+    run.close()
+    wrong = 10
+    with pytest.raises(trax.DivergedError) as caught:
+        list(loop(n=6))
+    assert "resumed at step 4; steps 3 to 4 are run again with the present code" in caplog.text
+    *ways, last = str(caught.value).splitlines()
+    assert ways == [
+        "'loop' went another way when step 4 was run again: increment: stored 3, now 13",
+        "Nothing stored was changed.",
+        "The steps after the newest stored variables are run again, and must yield the same.",
+        "If code that it calls was changed: put it back for these steps.",
+        "Or go back to step 2 with trax.repair('loop', step=2), which keeps a copy of all files.",
+        "Or start over with fresh(...).",
+    ]
+    assert last.startswith("An increment may depend on the time, uuid4(), hash() of a text, ")
+    assert last.endswith("In later runs leave that out, or give every_steps=1.")
+    trax.repair("loop", step=2)
+    assert list(loop(n=6)) == [2, 13, 14, 15]
 
 
 @pytest.mark.parametrize(("stored", "now"), [(1, True), (0.0, -0.0), ((1, 2), [1, 2]), (1, 1.0)])
@@ -305,20 +347,19 @@ print(list(run), file=open("found.txt", "w"))
 
 def test_a_step_that_is_run_again_has_its_number_and_its_key() -> None:
     """So the system on the other side recognises it."""
-    keys: list[tuple[int, str]] = []
 
     @trax.resumable(every_steps=1000)
     def loop(n: int) -> Iterator[int]:
         for i in range(n):
-            keys.append((int(trax.step()), trax.step().key))
+            calls.append((int(trax.step()), trax.step().key))
             yield i
 
     run = loop(n=5)
     drive(run, 3)
     run.close()
     list(loop(n=5))
-    assert [number for number, _ in keys] == [0, 1, 2, 1, 2, 3, 4]
-    assert keys[1:3] == keys[3:5]
+    assert [number for number, _ in calls] == [0, 1, 2, 1, 2, 3, 4]
+    assert calls[1:3] == calls[3:5]
 
 
 def test_the_state_is_a_mapping_of_the_variables() -> None:
@@ -343,9 +384,48 @@ def test_the_state_is_a_mapping_of_the_variables() -> None:
     with pytest.raises(KeyError, match="forgotten"):
         state["forgotten"]
     run.close()
+    assert (run.state.step, run.state["total"]) == (3, 3)
     assert loop.load()["total"] in (0, 1, 3)
     assert trax.load("loop")["total"] == loop.load()["total"]
     assert trax.Trax().recover("loop")["total"] == loop.load()["total"]
+
+
+def test_the_state_of_a_loop_that_is_left() -> None:
+    """It is that of the yield; a step that has failed leaves none, and says where there is one."""
+
+    @trax.resumable
+    def loop(fails: bool) -> Iterator[int]:
+        total = 0
+        for i in range(9):
+            total += i
+            if fails and i == 5:
+                raise ZeroDivisionError
+            yield total
+        del total
+        return
+
+    with loop(fails=False) as run:
+        for _ in run:
+            if run.step == 3:
+                break
+    assert (run.state.step, run.state["total"]) == (3, 3)
+    with loop(fails=False) as run:
+        next(run)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(trax.Preempted):
+            next(run)
+    assert (run.state.step, run.state["total"]) == (4, 6)
+    run = loop(fails=False)
+    assert list(run)[-1] == 36
+    assert (run.state.step, {**run.state}) == (9, {})
+    with pytest.raises(KeyError, match=r"the loop has ended\. Let it return what is needed"):
+        run.state["total"]
+    failed = loop.fresh(fails=True)
+    with pytest.raises(ZeroDivisionError):
+        list(failed)
+    with pytest.raises(KeyError, match=r"an exception ended the loop\. load\(\) has those stored"):
+        failed.state["total"]
+    assert loop.load()["total"] in (0, 1, 3, 6, 10)
 
 
 def test_a_loop_without_a_return_value_gives_its_last_increment() -> None:
@@ -505,3 +585,165 @@ def test_a_run_with_a_declared_state_is_not_taken_for_a_plain_loop() -> None:
     next(plain.fresh())
     with pytest.raises(trax.UsageError, match="create left out"):
         next(declared())
+
+
+DRAWING = """
+import os, random, sys, threading
+import trax
+from trax.engine import plain_session
+
+plain_session._SHARE = 1e9  # a frame at each step: no step is run again
+
+class Client:
+    def __init__(self, rng):
+        self.lock = threading.Lock()
+        self.rng = rng
+        self.key = rng.random()
+
+    def __enter__(self):
+        self.key = self.rng.random()
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+def numbers(rng):
+    with Client(rng):
+        for i in range(99):
+            yield i
+
+def own_numbers():
+    rng = random.Random(5)
+    with Client(rng):
+        while True:
+            yield rng.random()
+
+@trax.resumable
+def loop():
+    random.seed(3)
+    rng = random.Random(4)
+    {make}
+    for i in range(8):
+        yield i, random.random(), rng.random()
+
+for i, *drawn in loop():
+    print(i, *drawn, flush=True)
+    if i == 4 and sys.argv[1] == "die":
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        ("client = Client(random); random.random()", "client drew from random"),
+        ("random.random(); client = Client(random)", "client drew from random"),
+        ("rng.random(); client = Client(rng)", "client drew from rng "),
+        ("client = Client(rng); rng.random()", "client drew from rng "),
+        ("client = Client(random.Random(5))", ""),
+        ("with Client(rng) as client:", "client drew from rng "),
+        ("held = numbers(rng); next(held)", ""),
+        ("held = own_numbers(); next(held)", ""),
+    ],
+)
+def test_what_is_made_again_draws_no_numbers_of_the_loop(make: str, told: str) -> None:
+    """And it is said if it has drawn any, since it may be another one."""
+    text = DRAWING.replace("{make}", make)
+    used = "next(held)" if "held" in make else "bool(client)"
+    ending = f"        yield i, random.random(), rng.random(), {used}\n"
+    begin, _, end = text.partition("    for i in range(8):\n        yield i, random")
+    rest = end.partition("\n")[2]
+    depth = "    " if make.startswith("with") else ""
+    text = f"{begin}{depth}    for i in range(8):\n{depth}{ending}{rest}"
+    undisturbed = run_script(text, "live").stdout.splitlines()
+    for file in Path(".trax").glob("*"):
+        file.rename(f"{file.name}.before")
+    died = run_script(text, "die", check=False)
+    again = run_script(text, "live")
+    assert died.stdout.splitlines() + again.stdout.splitlines() == undisturbed
+    assert (" drew from " in again.stderr) == bool(told)
+    assert told in again.stderr
+
+
+def test_a_resumed_loop_whose_variables_cannot_be_stored_now_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing was lost: the run has a frame, from which the steps can be run again."""
+
+    @trax.resumable
+    def loop() -> Iterator[int]:
+        part = None
+        for i in range(8):
+            if i == 4:
+                part = threading.Lock()
+            elif i == 6:
+                part = None
+            yield i
+            assert part is None or i in (4, 5)
+
+    assert list(itertools.islice(loop(), 4)) == [0, 1, 2, 3]
+    with loop() as run:
+        assert next(run) == 4
+    assert caplog.text.count("continues without storing its variables: loop: part ") == 1
+    assert caplog.text.count("continues without a checkpoint for now: loop: part ") == 1
+    assert list(loop()) == [5, 6, 7]
+
+
+def test_an_increment_with_the_time_is_told_before_a_crash(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Only where there are steps that are run again."""
+
+    @trax.resumable
+    def loop(n: int) -> Iterator[Any]:
+        for i in range(n):
+            yield i, time.time()
+
+    loop(n=20_000).result()
+    (line,) = caplog.messages
+    number = loop.__wrapped__.__code__.co_firstlineno + 3
+    assert line.startswith(f"loop: line {number} yields the time, or what is unique; after a crash")
+    caplog.clear()
+    each = trax.resumable(every_steps=1, name="each")(loop.__wrapped__)
+    each(n=200).result()
+    assert caplog.messages == []
+
+
+def test_a_large_frame_is_not_stored_at_each_step(caplog: pytest.LogCaptureFixture) -> None:
+    """So an increment with the time is told at once."""
+
+    @trax.resumable
+    def loop(n: int) -> Iterator[float]:
+        large = np.zeros(1 << 18)
+        for i in range(n):
+            large[i] = 1
+            yield time.time()
+
+    next(loop(n=5))
+    assert "yields the time" in caplog.text
+
+
+def test_what_a_step_of_before_has_used_up_is_explained() -> None:
+    """The step is run again, and does not find it."""
+    script = """
+import os, signal, sys
+import trax
+
+@trax.resumable
+def loop(n):
+    for i in range(n):
+        if i == 5 and "die" in sys.argv:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.unlink(f"{i}.txt")
+        yield i
+
+loop(n=9).result()
+"""
+    for i in range(9):
+        Path(f"{i}.txt").touch()
+    assert run_script(script, "die", check=False).returncode == -9
+    failed = run_script(script, check=False)
+    _, error, note = failed.stderr.rpartition("FileNotFoundError")
+    assert error
+    assert "was done before the crash and is run again, since the newest stored" in note
+    assert "give every_steps=1" in note

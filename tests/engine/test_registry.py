@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from test_sync_driver import squares, take
@@ -59,3 +60,39 @@ def test_one_run_inside_another() -> None:
             yield len(squares.fresh(n=i + 1).result())
 
     assert outer().result() == 6
+
+
+def test_a_loop_that_calls_itself_is_told_how() -> None:
+    """Also through a function, and async; the plain function may be called there."""
+
+    @trax.resumable
+    def down(n: int) -> Iterator[int]:
+        yield n
+        if n:
+            yield from onwards(n - 1)
+
+    onwards: Callable[[int], Iterator[int]] = down
+    with pytest.raises(trax.LockedError, match="down calls itself: its loop holds the run 'down'"):
+        down(2).result()
+    onwards = down.__wrapped__
+    assert [*down.fresh(2)] == [2, 1, 0]
+
+    @trax.resumable
+    async def below(n: int) -> AsyncIterator[int]:
+        yield n
+        await below(n - 1).result()
+
+    with pytest.raises(trax.LockedError, match="below calls itself"):
+        asyncio.run(below(2).result())
+
+
+def test_a_run_for_each_call_lets_a_loop_call_itself() -> None:
+    """They are other runs."""
+
+    @trax.resumable(name="down-{n}")
+    def down(n: int) -> Iterator[int]:
+        yield n
+        if n:
+            yield from down(n - 1)
+
+    assert [*down(2)] == [2, 1, 0]

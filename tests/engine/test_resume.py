@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +216,7 @@ def test_a_run_without_a_step_does_not_stand_in_the_way_of_other_arguments(
 ) -> None:
     """A mistake that is found before the first step is corrected, and the call begins anew."""
 
-    @trax.resumable(create=int)
+    @trax.resumable(create=int, check=False)
     def loop(state: int, n: Any) -> Iterator[int]:
         for number in range(n):
             yield number + 1
@@ -238,7 +238,7 @@ def test_a_run_without_a_step_does_not_stand_in_the_way_of_other_arguments(
 def test_a_run_with_a_step_stands_in_the_way_of_other_arguments(replay_log: Any) -> None:
     """And so does one that was done in no step."""
 
-    @trax.resumable(create=list, replay_log=replay_log)
+    @trax.resumable(create=list, replay_log=replay_log, check=False)
     def loop(state: list[int], n: int) -> Iterator[int]:
         yield from range(n)
 
@@ -287,3 +287,56 @@ def test_a_class_that_is_no_longer_at_hand_is_said() -> None:
     done = run_script(MOOD, "hidden")
     assert done.stdout == "Mood.GOOD\n"
     assert done.stderr.count("make.<locals>.Mood is not found in the present code") == 1
+
+
+def test_an_argument_that_was_renamed_has_a_way_on() -> None:
+    """The error leads there; without the new version nothing is let through."""
+
+    def first(n: int, t0: int) -> Iterator[int]:
+        for i in range(n):
+            yield i + t0
+
+    def second(n: int, start: int) -> Iterator[int]:
+        for i in range(n):
+            yield i + start
+
+    run = trax.resumable(name="walk")(first)(n=4, t0=10)
+    assert [next(run), next(run)] == [10, 11]
+    run.close()
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        next(trax.resumable(name="walk")(second)(n=4, start=20))
+    ways = str(caught.value).splitlines()
+    assert ways[1:3] == ["  t0: 10 -> (not given)", "  start: (not given) -> 20"]
+    given = "version=2, migrate=lambda state, version: state, varying=('start',)"
+    assert f"To go on without t0, give {given}." in ways
+    assert not any(line.startswith("To allow the change") for line in ways)
+    options = eval(f"dict({given})")
+    with pytest.raises(trax.UsageError, match="now needs start"):
+        next(trax.resumable(name="walk", **options)(second)(n=4, start=20))
+    options["migrate"] = lambda variables, version: {**variables, "start": 20}
+    again = trax.resumable(name="walk", **options)(second)(n=4, start=20)
+    assert list(again) == [22, 23]
+
+
+def test_an_argument_that_is_gone_needs_a_new_version_alone() -> None:
+    """A declared state goes on without it, too."""
+
+    def first(n: int, to: int, unused: int) -> Generator[int, int, None]:
+        while n < to:
+            n = yield n + 1
+
+    def second(n: int, to: int) -> Generator[int, int, None]:
+        while n < to:
+            n = yield n + 1
+
+    run = trax.resumable(name="walk", create=int)(first)(to=4, unused=1)
+    next(run)
+    run.close()
+    with pytest.raises(
+        trax.ArgumentsChangedError, match=r"To go on without unused, give version=2, "
+    ):
+        next(trax.resumable(name="walk", create=int)(second)(to=4))
+    newer = trax.resumable(
+        name="walk", create=int, version=2, migrate=lambda state, version: state
+    )(second)
+    assert list(newer(to=4)) == [2, 3, 4]

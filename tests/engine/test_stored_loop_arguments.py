@@ -91,7 +91,7 @@ def test_only_data_is_compared_by_content() -> None:
     )
     assert "model: <Model> -> <Net>" in refused.stderr
     resumed = run_script(SCRIPT)
-    told = "train: model: compared with the stored call by type and shape alone"
+    told = "train: of model trax compares only type and shape with the stored call"
     assert resumed.stderr.count(told) == 1
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import selectors
+import socket
 import subprocess
 import sys
 import threading
 import weakref
+import zlib
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
+from xml.etree.ElementTree import XMLPullParser
 
 import numpy as np
 import pytest
@@ -440,7 +444,7 @@ def test_an_array_of_another_shape_is_refused() -> None:
         frame.contents()
     first, second, *_ = str(caught.value).splitlines()
     assert first == "argument 'data' (numpy.ndarray) changed and cannot be put back in place:"
-    assert second == "its shape was (3,), and is (5,)."
+    assert second == "it was float64 of shape (3,), and is float64 of shape (5,)."
 
 
 def test_an_inner_object_that_cannot_be_put_back_is_replaced() -> None:
@@ -519,6 +523,25 @@ def test_an_object_with_a_state_of_its_own_is_given_it() -> None:
     assert named["it"].rows == [1, 2]
     assert rows is named["it"].rows
     assert handle is named["it"].handle
+
+
+class Stateless(Author):
+    """All of it is in its slots and in what makes it, as its state says by being None."""
+
+    def __getstate__(self) -> Any:
+        return None
+
+    def __setstate__(self, state: Any) -> None:
+        raise AssertionError("pickle sets no state that is None")
+
+
+def test_an_object_whose_state_is_none_is_given_none() -> None:
+    """Beside another one that has changed, it is as the caller has made it."""
+    frame = Frame(lambda: {"it": SimpleNamespace(one=Stateless(), rows=[1])})
+    frame["it"].rows.append(2)
+    named, one = frame.resume(frame["it"].one)
+    assert named["it"].rows == [1, 2]
+    assert one is named["it"].one
 
 
 class Trained:
@@ -606,11 +629,32 @@ def test_a_service_that_does_not_pickle_is_referred_to() -> None:
     named, pool = frame.resume(frame["self"].pool)
     assert pool is named["self"].pool is pools[1]
     assert named["self"].count == 1
-    name = "concurrent.futures.thread.ThreadPoolExecutor"
-    assert frame.arguments.services == [f"'self.pool' ({name})"]
+    assert frame.arguments.services == []
     for pool in pools:
         assert pool.submit(int, "4").result() == 4
         pool.shutdown()
+
+
+def test_a_service_that_steps_change_is_told_and_a_parser_is_refused() -> None:
+    """A new pool is as good, a new selector not quite, and half of a document is useless."""
+    frame = Frame(lambda: {"ready": selectors.PollSelector()})
+    with socket.socket() as one:
+        frame["ready"].register(one, selectors.EVENT_READ)
+        frame.resume()
+        assert frame.arguments.services == ["argument 'ready' (selectors.PollSelector)"]
+    frame = Frame(lambda: {"parser": XMLPullParser()})
+    frame["parser"].feed("<a>")
+    with pytest.raises(CodecError) as caught:
+        frame.resume()
+    cause, way, *_ = str(caught.value).splitlines()
+    assert cause == (
+        "argument 'parser' (xml.etree.ElementTree.XMLPullParser) changed and cannot be stored: "
+        "its state cannot be read."
+    )
+    assert way.startswith("Keep what it is made from")
+    frame = Frame(lambda: {"packer": zlib.compressobj()})
+    with pytest.raises(CodecError, match=r"'packer' .zlib.Compress. .*\n.*cannot be read"):
+        frame.resume()
 
 
 def test_an_event_or_a_queue_comes_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import linecache
 import math
@@ -146,9 +147,9 @@ def test_an_edited_loop_goes_on_where_it_was(edit: str, load: Callable[[str], Mo
 
 @pytest.mark.parametrize("edit", REFUSED)
 def test_an_edit_after_which_nothing_can_go_on_is_refused(
-    edit: str, load: Callable[[str], ModuleType]
+    edit: str, load: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By name, and the edit can be taken back."""
+    """By name, before anything is said to go on; and the edit can be taken back."""
     old, new, message = REFUSED[edit]
     run = load(BASE).loop(n=5)
     for _ in range(3):
@@ -156,7 +157,9 @@ def test_an_edit_after_which_nothing_can_go_on_is_refused(
     run.close()
     with pytest.raises(trax.UsageError, match=message):
         next(load(edited(old, new)).loop(n=5))
+    assert not caplog.messages
     assert list(load(BASE).loop(n=5)) == [4, 5]
+    assert caplog.messages[0].startswith("loop resumed at step 3 (")
 
 
 def test_two_edits_in_a_row(load: Callable[[str], ModuleType]) -> None:
@@ -198,6 +201,75 @@ def test_what_does_not_run_any_more_is_told(
     ]
 
 
+NOTHING = ""
+ITERABLE = "line 12: the loop goes on through the iterable that it had; the new one is not used"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("range(n):", "range(n):  # as before", NOTHING),
+        ("range(n):", "range(\n        n\n    ):", NOTHING),
+        ("for i in", "for turn in", NOTHING),
+        ("rate = 0, 1", "rate = (0, 1)  # to begin with", NOTHING),
+        ("    total, rate", '    """Adds."""\n    total, rate', NOTHING),
+        ("range(n)", "range(n + 2)", ITERABLE),
+        ("for i in range(n)", "for i, _ in [(1, 2)]", ITERABLE),
+    ],
+)
+def test_a_changed_iterable_is_told_and_another_way_to_write_it_is_not(
+    old: str,
+    new: str,
+    told: str,
+    load: Callable[[str], ModuleType],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A comment, the layout and the name of an item change nothing."""
+    run = load(BASE).loop(n=5)
+    next(run)
+    run.close()
+    with contextlib.suppress(TypeError):  # items of the old iterable, taken apart
+        list(load(edited(old, new)).loop(n=5))
+    ours = [line for line in caplog.messages if "had;" in line or "only when" in line]
+    assert ours == ([f"loop: {told}"] if told else [])
+
+
+def test_the_iterable_of_a_loop_that_begins_again_is_used(
+    load: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the next turn of the loop around it."""
+    text = BASE.replace("    for i", "    while total < 9:\n     for i")
+    run = load(text).loop(n=2)
+    next(run)
+    run.close()
+    assert list(load(text.replace("range(n)", "range(1)")).loop(n=2)) == [*range(2, 10)]
+    assert "that it had" not in caplog.text
+
+
+def test_a_method_is_compared_by_its_statements(
+    load: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text is indented, and a text in it is not."""
+    text = """
+import trax
+
+class Sum:
+    @trax.resumable
+    def loop(self, n):
+        note = '''
+as it is'''
+        rate = 1
+        for i in range(n):
+            yield i * rate
+"""
+    run = load(text).Sum().loop(n=4)
+    next(run)
+    run.close()
+    assert list(load(text.replace("rate = 1", "rate = 2")).Sum().loop(n=4)) == [1, 2, 3]
+    told = [line for line in caplog.messages if "only when" in line]
+    assert told == ["loop: 'line 9: rate = 2' was changed, and runs only when the run begins"]
+
+
 def test_a_variable_that_is_missing_can_be_given(load: Callable[[str], ModuleType]) -> None:
     """`migrate` gets the variables as a mapping, and returns others."""
     run = load(BASE).loop(n=5)
@@ -222,6 +294,22 @@ def test_an_edit_that_changes_what_was_logged_is_a_difference(
     run.close()
     with pytest.raises(trax.DivergedError, match=r"The code was changed \(line 13: total \+= "):
         next(load(edited("helper(rate)", "helper(rate) * 10")).loop(n=5))
+
+
+def test_an_exception_of_edited_code_in_a_step_that_is_run_again_is_explained(
+    load: Callable[[str], ModuleType],
+) -> None:
+    """By the edit, and not by input that the step has used up."""
+    run = load(BASE).loop(n=5)
+    next(run)
+    run._lifecycle.session._frame_at = 1e99
+    next(run)
+    run.close()
+    with pytest.raises(TypeError) as caught:
+        next(load(edited("for i in range(n)", "for i, _ in enumerate(range(n))")).loop(n=5))
+    note = caught.value.__notes__[-1]
+    assert "It runs the changed code (line 12: for i, _ in enumerate(range(n)):)." in note
+    assert "used up" not in note
 
 
 def test_an_edition_comes_back_from_its_bytes() -> None:

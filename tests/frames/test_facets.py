@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
+from trax.frames.contents import Contents
 from trax.frames.facets import (
     Attributes,
-    Cell,
     Characters,
     Elements,
     Facet,
-    Fixed,
-    Items,
     Pairs,
+    Parts,
     Position,
     Reduced,
     State,
@@ -57,16 +56,22 @@ def slotted(**named: Any) -> Slotted:
     return obj
 
 
+def facet_of(obj: Any) -> Facet:
+    """Return the one facet of an object."""
+    (facet,) = Contents().facets(obj) or ()
+    return facet
+
+
 CASES: list[tuple[Facet, Any, Any]] = [
-    (Items(list), [1, [2]], [3]),
-    (Items(deque), deque([1], 2), deque([3, 4], 2)),
+    (facet_of([]), [1, [2]], [3]),
+    (facet_of(deque()), deque([1], 2), deque([3, 4], 2)),
     (Pairs(dict), {"a": [1], 2: 3}, {"b": 1}),
-    (Elements(lambda _: True), {1, 2}, {3}),
+    (Elements(set, lambda _: True), {1, 2}, {3}),
     (Characters(), bytearray(b"abc"), bytearray(b"d")),
     (Attributes(Slotted), slotted(a=1, b=2), slotted(c=3)),
     (Attributes(Slotted), slotted(b=2), slotted(a=1, b=1)),
-    (Cell(), CellType([1]), CellType(2)),
-    (Cell(), CellType(), CellType(2)),
+    (facet_of(CellType()), CellType([1]), CellType(2)),
+    (facet_of(CellType()), CellType(), CellType(2)),
     (State(), Stateful(3), Stateful(4)),
     (StateDict(), Stateful(3), Stateful(4)),
     (Reduced(), iter([1, 2]), iter([1, 2])),
@@ -118,14 +123,14 @@ def test_attributes_have_their_names() -> None:
 
 def test_obstacles_are_told() -> None:
     """Of content that cannot be replaced, read or written."""
-    assert Fixed(tuple).obstacle((), None, None)
+    assert Parts(tuple).obstacle((), None, None)
     counter = itertools.count(3)
     before = Reduced().mark(counter)
     next(counter)
     assert "count cannot be given" in Reduced().obstacle(counter, before, Reduced().mark(counter))
     assert Position(id, None, "why").obstacle(counter, 1, 2) == "why"
     assert Position(id, lambda _obj, _state: None).obstacle(counter, 1, 2) == ""
-    assert Items(list).obstacle([], None, None) == ""
+    assert facet_of([]).obstacle([], None, None) == ""
 
 
 def test_a_digest_of_what_cannot_be_taken_apart_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import gc
@@ -247,11 +248,46 @@ def test_code_without_a_source_is_refused() -> None:
     assert text.endswith("Or let it end before the yield, as in list(...).")
 
 
-def test_async_generators_are_refused() -> None:
-    async def numbers() -> AsyncIterator[int]:
+def following(numbers: AsyncIterator[int]) -> int | None:
+    """Return the next item of an async generator that awaits nothing; None at its end."""
+    try:
+        anext(numbers, None).send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError
+
+
+async def counted(done: list[str]) -> AsyncIterator[int]:
+    for number in range(4):
+        done.append(f"number {number}")
+        yield number
+
+
+@pytest.mark.parametrize("begun", range(6))
+def test_an_async_generator_goes_on_where_it_stood(begun: int) -> None:
+    """Also one that has not begun, or has ended."""
+    done: list[str] = []
+    numbers = counted(done)
+    assert [following(numbers) for _ in range(begun)] == [0, 1, 2, 3, None][:begun]
+    loaded, log = copy([numbers, done])
+    assert [following(loaded) for _ in range(begun, 5)] == [0, 1, 2, 3, None][begun:]
+    assert following(loaded) is None
+    assert log == [f"number {number}" for number in range(4)]
+
+
+async def locked(lock: asyncio.Lock) -> AsyncIterator[int]:
+    async with lock:
         yield 1
 
-    assert "[item async for item in ...]" in refusal(numbers())
+
+def test_an_async_generator_in_a_block_that_must_be_entered_again_is_refused() -> None:
+    """Only its event loop could enter it."""
+    numbers = locked(asyncio.Lock())
+    following(numbers)
+    text = refusal(numbers)
+    assert "line " in text
+    assert "only an event loop can enter its `async with` again" in text
+    assert "[item async for item in ...]" in text
 
 
 SCRIPT = """
@@ -351,3 +387,41 @@ def test_an_edit_that_removes_a_generator_names_it() -> None:
     finally:
         globals()["count"] = saved
     assert "c0unt" in str(error.value)
+
+
+def test_functions_and_generators_of_a_script_are_found_in_another(store_here: Path) -> None:
+    """By `renames`: of the module, and of the function; without it a way to find them is told."""
+    script = """
+import sys, trax
+
+def letters(text):
+    for letter in text:
+        yield letter
+
+@trax.resumable
+def spell(text):
+    def twice(letter):
+        return 2 * letter
+    for letter in letters(text):
+        yield twice(letter)
+
+if __name__ == "__main__":
+    for spelt in spell("abcd"):
+        if spelt == "bb":
+            break
+"""
+    Path("wordy.py").write_text(script.replace("letters", "signs"))
+    run_script(script)
+    look = "import trax\nvariables = trax.load('spell', renames={renames})\nprint([*variables])"
+    missing = run_script(look.format(renames={}), check=False).stderr
+    assert "the function " in missing
+    assert "generator function" not in missing
+    assert "of __main__ is not there any more.\nNames in __main__ are those of the" in missing
+    assert "If it was moved or renamed, give renames={'__main__." in missing
+    moved = {"__main__": "wordy", "__main__.letters": "wordy.signs"}
+    assert run_script(look.format(renames=moved)).stdout == "['twice']\n"
+    given = f"@trax.resumable(name='spell', renames={moved})"
+    other = Path("wordy.py").read_text().replace("@trax.resumable", given)
+    Path("wordy.py").write_text(other)
+    goes_on = "import wordy\nrun = wordy.spell('abcd')\nprint(*run)\nprint(run.resumed_at)"
+    assert run_script(goes_on).stdout == "cc dd\n2\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import itertools
 import os
@@ -23,6 +24,7 @@ from looping import Loop, check
 from support import run_script
 from tqdm import tqdm
 
+import trax
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 
 
@@ -122,79 +124,6 @@ class Generating:
 @pytest.mark.parametrize("loop", [epochs, numbered])
 def test_iterables_of_the_users(loop: Any, kind: Any) -> None:
     check(loop, lambda: (kind(),))
-
-
-class Stateful:
-    """A loader that tells its state, and can be put there."""
-
-    def __init__(self, *, tells: bool = True) -> None:
-        self.place = 0
-        self.tells = tells
-        self.begun = 0
-
-    def __iter__(self) -> Iterator[int]:
-        self.begun += 1
-        return StatefulIterator(self)
-
-    def state_dict(self) -> dict[str, int]:
-        return {"place": self.place} if self.tells else {}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.place = state.get("place", self.place)
-
-
-class StatefulIterator:
-    def __init__(self, loader: Stateful) -> None:
-        self.loader = loader
-        self.lock = threading.Lock()
-        if not loader.tells:
-            loader.place = 0
-
-    def __iter__(self) -> StatefulIterator:
-        return self
-
-    def __next__(self) -> int:
-        if self.loader.place == 4:
-            self.loader.place = 0
-            raise StopIteration
-        self.loader.place += 1
-        return self.loader.place
-
-
-@pytest.mark.parametrize("tells", [True, False])
-def test_loaders_that_tell_their_state(tells: bool) -> None:
-    """If it does tell the place of the loop; else it is gone through again."""
-    check(epochs, lambda: (Stateful(tells=tells),))
-    check(numbered, lambda: (Stateful(tells=tells),))
-
-
-class Seekable:
-    def __init__(self) -> None:
-        self.place, self.lock = 0, threading.Lock()
-
-    def __iter__(self) -> Seekable:
-        return self
-
-    def __next__(self) -> int:
-        if self.place == 5:
-            raise StopIteration
-        self.place += 1
-        return self.place * 10
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, place: int) -> None:
-        self.place = place
-
-
-def sought(make: Any) -> Iterator[Any]:
-    for item in make():
-        yield item
-
-
-def test_iterators_that_can_be_put_to_a_position() -> None:
-    check(sought, lambda: (Seekable,))
 
 
 def calls(text: str) -> Iterator[Any]:
@@ -497,3 +426,50 @@ def test_killed_processes_go_on(store_here: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("KILL")
     run_script(SCRIPT.replace("kill=1", "kill=2"))
     assert Path("found.txt").read_text().splitlines() == expected
+
+
+def test_a_query_that_steps_change_is_refused_before_a_crash() -> None:
+    """Rows that are marked as done do not come again; a list of all rows does."""
+
+    with contextlib.closing(sqlite3.connect("jobs.db")) as connection, connection:
+        connection.execute("CREATE TABLE jobs (number, done)")
+        connection.executemany("INSERT INTO jobs VALUES (?, 0)", [(n,) for n in range(5)])
+    query = "SELECT number FROM jobs WHERE done = 0 ORDER BY number"
+
+    @trax.resumable
+    def loop() -> Iterator[int]:
+        connection = sqlite3.connect("jobs.db")
+        for (number,) in connection.execute(query).fetchall():
+            connection.execute("UPDATE jobs SET done = 1 WHERE number = ?", (number,))
+            connection.commit()
+            yield number
+
+    @trax.resumable
+    def refused() -> Iterator[int]:
+        connection = sqlite3.connect("jobs.db")
+        for (number,) in connection.execute(query):
+            connection.execute("UPDATE jobs SET done = 1 WHERE number = ?", (number,))
+            connection.commit()
+            yield number
+
+    assert list(loop()) == [*range(5)]
+    with contextlib.closing(sqlite3.connect("jobs.db")) as connection, connection:
+        connection.execute("UPDATE jobs SET done = 0")
+    with pytest.raises(CodecError, match=r"Connection\.execute\(\) gives other items\n") as caught:
+        next(refused())
+    assert "Or loop over a list of them." in str(caught.value)
+
+
+def test_the_same_query_again_is_no_fault() -> None:
+
+    with contextlib.closing(sqlite3.connect("jobs.db")) as connection, connection:
+        connection.execute("CREATE TABLE jobs (number)")
+        connection.executemany("INSERT INTO jobs VALUES (?)", [(n,) for n in range(5)])
+
+    @trax.resumable
+    def loop() -> Iterator[int]:
+        connection = sqlite3.connect("jobs.db")
+        for (number,) in connection.execute("SELECT number FROM jobs"):
+            yield number
+
+    assert list(loop()) == [*range(5)]

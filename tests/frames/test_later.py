@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,7 +73,31 @@ def entered(base: str) -> Increments:
             yield page, client.lock.locked()
 
 
-@pytest.mark.parametrize("loop", [pages, rows, entered])
+def listed(base: str) -> Increments:
+    clients = [Client(f"{base}{n}") for n in range(5)]
+    for client in clients:
+        yield client.base
+
+
+def counted(base: str) -> Increments:
+    clients = [Client(f"{base}{n}") for n in range(5)]
+    for n, client in enumerate(reversed(clients)):
+        yield n, client.base
+
+
+def by_name(base: str) -> Increments:
+    clients = {f"{base}{n}": Client(f"{base}{n}") for n in range(5)}
+    for name, client in clients.items():
+        yield name, client.base
+
+
+def queued(base: str) -> Increments:
+    clients = deque(Client(f"{base}{n}") for n in range(5))
+    for client in clients:
+        yield client.base
+
+
+@pytest.mark.parametrize("loop", [pages, rows, entered, listed, counted, by_name, queued])
 def test_a_loop_goes_on_with_what_is_made_again(loop: Any) -> None:
     """Its iterator has a method of that object, and nothing else needs it."""
     undisturbed, *resumed = runs(loop, 4, "http")

@@ -194,6 +194,34 @@ def test_live_variables(case: str) -> None:
     assert [one & names if names else one for one in live] == expected
 
 
+SURELY = """
+    def f(n):
+        before = []
+        for i in range(n):
+            lock = made(i)
+            with pool() as p:
+                jobs = [p.submit(lock, k) for k in range(i)]
+            total = sum(job.result() for job in jobs)
+            def add(x):
+                with lock:
+                    return x
+            yield add(total)  # before
+        def last():
+            return before
+        yield last  #
+"""
+
+
+def test_what_is_needed_if_no_block_suppresses_an_exception() -> None:
+    """Functions read their variables where they are defined."""
+    program = _program(SURELY, "<surely>")
+    own = {"n", "before", "i", "lock", "p", "jobs", "total", "add", "last"}
+    expected = [{*line.partition("#")[2].split()} for line in SURELY.splitlines() if "#" in line]
+    live = [program.surely_live[site.number] & own for site in program.sites]
+    assert live == expected
+    assert "jobs" in program.live[0]
+
+
 def test_deep_nesting_is_no_matter() -> None:
     """By plain recursion over loops in loops it would take minutes."""
     lines = ["def f(n):"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import shutil
 from collections.abc import Generator, Iterator
 from typing import Any, Self
 
 import pytest
+from support import run_script
 
 import trax
 from trax.testing import check_resume
@@ -278,3 +280,49 @@ def test_what_can_be_neither_stored_nor_made_again_is_refused_at_the_first_step(
     with pytest.raises(trax.CodecError, match="loop: lock cannot be made again"):
         next(loop(3))
     assert trax.load("loop").step == 0
+
+
+AROUND = """
+import os, signal, sys
+import trax
+
+def main(kill):
+    seen, numbers, squares, count = [], iter(range(100)), (x * x for x in range(100)), 0
+    marked = {}
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    @trax.resumable
+    def loop(queue, n):
+        for i in range(n):
+            tick()
+            seen.append(i)
+            mark = id(queue)
+            marked[mark] = queue
+            queue.append(next(numbers))
+            yield i, [*queue], count, next(squares)
+            del marked[mark]
+
+    run = loop(seen, 6)
+    for increment in run:
+        print(increment)
+        if increment[0] == kill:
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    print(run.result(), seen, count, next(numbers), next(squares), marked)
+
+main(int(sys.argv[1]))
+"""
+
+
+def test_variables_of_functions_around_the_loop_come_back() -> None:
+    """In place, with iterators, shared with other functions and with arguments; when done, too."""
+    undisturbed = run_script(AROUND, "-1").stdout.splitlines()
+    assert undisturbed[-1].endswith("6 6 36 {}")
+    shutil.rmtree(".trax")
+    found = run_script(AROUND, "2", check=False).stdout.splitlines()
+    found += run_script(AROUND, "-1").stdout.splitlines()
+    assert found == undisturbed
+    assert run_script(AROUND, "-1").stdout.splitlines() == undisturbed[-1:]

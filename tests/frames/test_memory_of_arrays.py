@@ -52,7 +52,7 @@ def test_objects_in_an_array_are_values(dtype: Any) -> None:
     assert other.tolist() == array.tolist()
     assert facet.misfit(np.zeros(3, dtype), facet.content(array))
     other.flags.writeable = False
-    assert facet.obstacle(other, (2,), (2,)) == "it cannot be written to"
+    assert facet.obstacle(other, facet.mark(array), facet.mark(other)) == "it cannot be written to"
 
 
 def test_a_view_leads_to_the_array_that_has_the_memory() -> None:

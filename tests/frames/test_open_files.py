@@ -184,6 +184,14 @@ def test_what_is_no_file_is_refused() -> None:
     assert "cannot be stored" in refusal(sys.__stdin__)
 
 
+def test_a_pipe_is_refused_with_the_remedy() -> None:
+    """As standard input may be one."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as text, os.fdopen(writing, "wb"):
+        for file in (text, text.buffer):
+            assert "is no file, and can be read only once\nRead it into a list" in refusal(file)
+
+
 def test_a_closed_file_stays_closed() -> None:
     for file in (write().open(), write().open("rb")):
         file.close()

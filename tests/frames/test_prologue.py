@@ -7,18 +7,8 @@ import textwrap
 
 import pytest
 
-from trax.frames.prologue import (
-    bound,
-    bound_inside,
-    changed,
-    has_yield,
-    prologue,
-    read,
-    read_at_once,
-    rest,
-    root,
-    used,
-)
+from trax.frames.names import assigned
+from trax.frames.prologue import changed, has_yield, prologue, rest, used
 from trax.frames.sites import Site, find_sites
 
 
@@ -70,8 +60,8 @@ def test_the_prologue_ends_at_the_outermost_loop() -> None:
 def test_the_rest_is_all_but_the_prologue() -> None:
     """Handlers, `else` and what comes after the loop are the rest."""
     first, second = sites(BODY)
-    assert bound(rest(first)) == {"f", "g", "h", "i", "j"}
-    assert bound(rest(second)) == {"b", "c", "d", "e", "f", "g", "h", "i", "j"}
+    assert assigned(rest(first)) == {"f", "g", "h", "i", "j"}
+    assert assigned(rest(second)) == {"b", "c", "d", "e", "f", "g", "h", "i", "j"}
 
 
 def test_the_prologue_in_a_case_and_the_rest_of_the_others() -> None:
@@ -88,85 +78,7 @@ def test_the_prologue_in_a_case_and_the_rest_of_the_others() -> None:
         """
     )
     assert [ast.unparse(node) for _, node in prologue(site)] == ["d = 1"]
-    assert bound(rest(site)) == {"a", "b", "c"}
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("a = b.c = d[0] = 1", {"a"}),
-        ("a, (b, *c) = x", {"a", "b", "c"}),
-        ("a: int = 1", {"a"}),
-        ("a += 1", {"a"}),
-        ("del a", {"a"}),
-        ("import a.b, c as d", {"a", "d"}),
-        ("from a import b, c as d", {"b", "d"}),
-        ("def a(b): c = 1", {"a"}),
-        ("class A: b = 1", {"A"}),
-        ("for a in b: c = 1", {"a", "c"}),
-        ("with x as (a, b): c = 1", {"a", "b", "c"}),
-        ("try: a = 1\nexcept E as b: c = 1", {"a", "b", "c"}),
-        ("print(a := 1)", {"a"}),
-        ("print([b := a for a in x])", {"b"}),
-        ("f = lambda a: a", {"f"}),
-    ],
-)
-def test_what_a_statement_binds(text: str, names: set[str]) -> None:
-    """Every way to give a variable a value counts."""
-    assert bound(statement(text)) == names
-
-
-def test_what_functions_inside_bind() -> None:
-    """They do so when they are called, whenever that is."""
-    tree = statement("def f():\n    nonlocal a\n    def g():\n        nonlocal b, c")
-    assert bound(tree) == {"f"}
-    assert bound_inside(tree) == {"a", "b", "c"}
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("a = b.c(d[0])", {"b", "d"}),
-        ("a = [b(x) for x in c if x]", {"b", "c"}),
-        ("a = {k: v for k, v in c.items() for z in k}", {"c"}),
-        ("a = lambda x, *y: x + y + b", {"b"}),
-        ("def f(x=a):\n    y = x\n    return y + b", {"a", "b"}),
-        ("def f():\n    nonlocal a\n    a = a + b", {"a", "b"}),
-        ("class A(b):\n    x = c", {"b", "c"}),
-    ],
-)
-def test_what_a_statement_reads(text: str, names: set[str]) -> None:
-    """Variables that belong to functions and comprehensions in it are not meant."""
-    assert read(statement(text)) == names
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("def f(x=a, *, y=b): return c", {"a", "b"}),
-        ("@a\ndef f(): return c", {"a"}),
-        ("f = partial(lambda x=a: b, c)", {"a", "c", "partial"}),
-        ("f = [a for x in b]", {"a", "b"}),
-    ],
-)
-def test_what_a_statement_reads_at_once(text: str, names: set[str]) -> None:
-    """The bodies of functions run later."""
-    assert read_at_once(statement(text)) == names
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("a", "a"),
-        ("a.b[0].c()(d)", "a"),
-        ("(await a.b)", "a"),
-        ("'x'.join(a)", None),
-        ("[a]", None),
-    ],
-)
-def test_the_variable_that_an_expression_begins_with(text: str, name: str | None) -> None:
-    """Whatever is done to it."""
-    assert root(ast.parse(text, mode="eval").body) == name
+    assert assigned(rest(site)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import linecache
+import sys
 import textwrap
 from typing import Any
 
@@ -33,6 +34,8 @@ REFUSED = {
     "the nonlocal variable 'outside' is assigned to": [
         "nonlocal outside\noutside = 1\nyield x",
         "def inner():\n    nonlocal outside\n    outside += 1\nyield x",
+        "def inner():\n    def most():\n        nonlocal outside\n        outside = 1\nyield x",
+        "def o(outside): pass\ndef inner():\n    nonlocal outside\n    del outside\nyield x",
     ],
     "a file that is written stays open across a yield": [
         "with open('x', 'w') as f:\n    yield x",
@@ -49,6 +52,9 @@ ACCEPTED = [
     "yield x",
     "x = yield from [1]",
     "total = 0\ndef add():\n    nonlocal total\n    total += 1\nyield x",
+    "total = 0\ndef inner():\n    def add():\n        nonlocal total\n        total += 1\nyield x",
+    "def inner(n):\n    def add():\n        nonlocal n\n        n += 1\nyield x",
+    "def inner(n):\n  class A:\n    def f(self):\n      nonlocal n\n      n = 1\nyield x",
     "global y\nyield y",
     "with open('x') as f: yield f.read()",
     "with open('x', 'w') as f: f.write('')\nyield x",
@@ -132,3 +138,45 @@ def test_a_forgotten_create_is_explained() -> None:
 def test_a_lambda_is_refused() -> None:
     with pytest.raises(UsageError, match="a lambda cannot be a loop"):
         _check(lambda: (yield))
+
+
+def many_yields(count: int) -> Any:
+    """Return a function with so many yields, of which several are in one block."""
+    block = (
+        "with open(str(total)) as f{0}:\n    for x{0} in f{0}:\n        yield x{0}\n        yield 1"
+    )
+    body = ["total = 0", *(block.format(number) for number in range(count))]
+    text = "def loop():\n    with open('x') as f:\n" + textwrap.indent("\n".join(body), " " * 8)
+    name = f"<many {count}>"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    variables: dict[str, Any] = {}
+    exec(compile(text, name, "exec"), variables)
+    return variables["loop"]
+
+
+def calls_to_check(count: int) -> int:
+    """Return how many functions are called to check a function with so many yields."""
+    function, calls = many_yields(count), 0
+
+    def tell(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(tell)
+    try:
+        check(function, program_of(function.__code__, provides_iterators=True))
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_the_cost_of_a_check_grows_with_the_text_and_no_more() -> None:
+    assert calls_to_check(40) < 2.3 * calls_to_check(20)
+
+
+def test_what_only_a_resumed_loop_needs_is_not_found_out_by_a_check() -> None:
+    function = many_yields(3)
+    program = program_of(function.__code__, provides_iterators=True)
+    check(function, program)
+    assert {"live", "code"}.isdisjoint(vars(program))

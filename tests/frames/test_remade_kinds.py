@@ -174,3 +174,10 @@ def test_simulations_name_their_generators() -> None:
     found = fault(environment)
     assert found
     assert found[0] == "it runs generators (arrivals)"
+
+
+def test_a_class_may_say_otherwise_what_its_module_is() -> None:
+    class Odd:
+        __module__ = property(lambda self: "odd")
+
+    assert not is_stateless(Odd())

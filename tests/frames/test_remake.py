@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import queue
 import re
 import sqlite3
@@ -428,6 +429,18 @@ def waiting_items() -> Increments:
         yield i, waiting.qsize()
 
 
+class Report:
+    def __init__(self, path: str) -> None:
+        self.file = open(path, "a")  # noqa: SIM115
+
+
+def keeps_a_file() -> Increments:
+    report = Report("out.txt")
+    for i in range(3):
+        report.file.write("x")
+        yield i
+
+
 def writes_a_file() -> Increments:
     file = open("out.txt", "w")  # noqa: SIM115
     for i in range(3):
@@ -444,6 +457,13 @@ def stack_in_the_loop() -> Increments:
             yield url
 
 
+def mapped() -> Increments:
+    memory = mmap.mmap(-1, 16)
+    for i in range(3):
+        memory[i] = i
+        yield i
+
+
 REFUSED = {
     bound_in_the_loop: ("client", "line +2 makes it, in the loop"),
     bound_again: ("client", "line +4 binds it as well, in the loop"),
@@ -458,7 +478,9 @@ REFUSED = {
     not_committed: ("connection", "it has changes that are not committed"),
     reads_on: ("rows", "line +4 reads on in it"),
     waiting_items: ("waiting", "it has items"),
+    keeps_a_file: ("report", "report.file is open for writing"),
     writes_a_file: ("file", "its file would be emptied"),
+    mapped: ("memory", "its memory is gone then"),
     stack_in_the_loop: ("stack", "line +3 gives it more to close"),
 }
 
@@ -471,7 +493,8 @@ def test_what_cannot_be_made_again_is_refused_at_the_first_frame(loop: Any) -> N
         stored_after(loop, 1)
     cause, kind, *ways = str(caught.value).splitlines()
     assert cause.startswith(f"loop: {name} ")
-    assert cause.endswith(f"cannot be made again: {with_lines(loop, reason)}.")
+    because = with_lines(loop, reason)
+    assert cause.endswith((f" cannot be made again: {because}.", f" cannot be kept: {because}."))
     assert len(cause) <= 100
     assert kind.startswith("It cannot be stored (")
     assert ways

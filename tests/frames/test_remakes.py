@@ -81,7 +81,7 @@ def test_rows_that_are_not_committed_refuse_single_frames() -> None:
     next(loop)
     remakes.plan(loop, program.snapshot(loop))
     next(loop)
-    with pytest.raises(CodecError, match=r"^loop: connection cannot be made again: it has changes"):
+    with pytest.raises(CodecError, match=r"^loop: connection cannot be kept: it has changes"):
         remakes.stored(loop, program.snapshot(loop))
     next(loop)
     next(loop)
@@ -100,7 +100,7 @@ def test_a_variable_that_no_line_makes_any_more_is_told() -> None:
 def test_cells_of_other_variables_are_stored_with_their_contents() -> None:
     """Also those without a value, and one that contains itself."""
     one, other, without = CellType(1), CellType(2), CellType()
-    reduce = empty_cells(["one"], {"one": one, "other": other})
+    reduce = empty_cells(["one"], [], {"one": one, "other": other})
     for empty in (one, without):
         make, arguments, *others = reduce(empty)
         assert others == []

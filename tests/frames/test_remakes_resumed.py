@@ -8,7 +8,9 @@ import pytest
 from support import run_script
 
 HEAD = """
-import csv, decimal, os, sqlite3, sys, tempfile, threading
+import csv, decimal, itertools, os, sqlite3, sys, tempfile, threading, weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 import numpy as np
 import trax
 from trax.engine import plain_session
@@ -30,6 +32,8 @@ class Client:
 
     def __exit__(self, *error):
         self.token = ""
+
+depth = ContextVar("depth", default=0)
 
 plain_session._SHARE = 1e9  # a frame at each step: some of these steps must not be repeated
 
@@ -116,6 +120,79 @@ def set_up():
 
 run(loop, 30)
 """,
+    "jobs": """
+@trax.resumable
+def loop(n):
+    total = 0
+    for i in range(n):
+        lock = threading.Lock()
+        def add(number):
+            nonlocal total
+            with lock:
+                total += number
+        with ThreadPoolExecutor(2) as pool:
+            jobs = list(job for job in [pool.submit(pow, k, 2) for k in range(i)])
+        for job in jobs:
+            add(job.result())
+        yield total, sum(k.result() for k in jobs), pool is None
+
+run(loop, 30)
+""",
+    "context": """
+@trax.resumable
+def loop(n):
+    depth.set(3)
+    for i in range(n):
+        depth.set(depth.get() + i)
+        yield depth.get()
+
+run(loop, 30)
+""",
+    "weak": """
+class Node:
+    pass
+
+@trax.resumable
+def loop(n):
+    nodes, seen = [], weakref.WeakSet()
+    by_number, numbers = weakref.WeakValueDictionary(), weakref.WeakKeyDictionary()
+    for i in range(n):
+        node = Node()
+        nodes.append(node)
+        seen.add(node)
+        by_number[i], numbers[node] = node, i
+        yield len(seen), sorted(by_number), sorted(numbers.values()), nodes[0] in seen
+
+run(loop, 30)
+""",
+    "nested": """
+@trax.resumable
+def loop(n):
+    def counter():
+        count = 0
+        class Counter:
+            def count(self):
+                nonlocal count
+                count += 1
+                return count
+        return Counter().count
+    one = counter()
+    for i in range(n):
+        one()
+        yield one()
+
+run(loop, 30)
+""",
+    "tee": """
+@trax.resumable
+def loop(n):
+    one, other = itertools.tee(iter(range(100)))
+    next(other)
+    for i in range(n):
+        yield next(one), next(other)
+
+run(loop, 30)
+""",
     "directory": """
 @trax.resumable
 def loop(n):
@@ -131,11 +208,16 @@ run(loop, 30)
 }
 
 
+_TELLING = ("client", "entered", "database", "rows", "settings")
+
+
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_killed_loop_goes_on_as_if_nothing_had_happened(name: str) -> None:
     """What was handed out before and after is what an undisturbed run hands out."""
     script = HEAD + LOOPS[name]
-    undisturbed = run_script(script, "live").stdout.splitlines()
+    whole = run_script(script, "live")
+    undisturbed = whole.stdout.splitlines()
+    assert name in _TELLING or "trax" not in whole.stderr
     shutil.rmtree(".trax")
     died = run_script(script, "die", check=False)
     assert died.returncode == -9
@@ -147,3 +229,26 @@ def test_a_killed_loop_goes_on_as_if_nothing_had_happened(name: str) -> None:
         assert "made again (line" in resumed.stderr
     if name == "settings":
         assert "runs only when the run begins: set_up()" in resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("for item in other(): yield item", "cannot be stored: it drives another run"),
+        ("yield from other()", "cannot be stored: it drives another run"),
+        (
+            "run = other()\n    while True: yield next(run)",
+            "loop: run (line +1) cannot be kept: it hands out only the steps that are new.",
+        ),
+    ],
+)
+def test_another_run_that_goes_on_from_step_to_step_is_refused(body: str, reason: str) -> None:
+    """A step of it may be stored that the loop around it has not: it would not come again."""
+    other = "@trax.resumable\ndef other():\n    yield 1\n    yield 2\n\n"
+    text = f"{HEAD}\n{other}@trax.resumable\ndef loop():\n    {body}\n\nrun(loop)\n"
+    line = text[: text.index("def loop")].count("\n") + 2
+    failed = run_script(text, "live", check=False)
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert reason.replace("+1", str(line)) in failed.stderr
+    assert "Run it to its end inside the step, as in loop(...).result()" in failed.stderr

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,25 @@ def changed_in_the_loop() -> Increments:
         yield decimal.getcontext().prec
 
 
+LEVEL: ContextVar[Any] = ContextVar("LEVEL", default=0)
+
+
+def in_a_context() -> Increments:
+    token = LEVEL.set([1])
+    for i in range(3):
+        LEVEL.get().append(i)
+        yield [*LEVEL.get()]
+        LEVEL.set(np.array(LEVEL.get()))
+        yield LEVEL.get().sum()
+        LEVEL.set([*LEVEL.get()])
+    LEVEL.reset(token)
+    yield LEVEL.get()
+
+
 @pytest.mark.parametrize(
     "loop",
     [
+        in_a_context,
         exact,
         strict_and_stricter,
         set_by_a_function,

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from trax.frames.sites import assigned, find_sites, loaded, start_of, target_names
+from trax.frames.sites import find_sites, start_of
 from trax.frames.source import Function
 
 
@@ -101,12 +101,7 @@ def test_sites_have_numbers_in_the_order_of_the_text_and_the_blocks_around_them(
     assert start_of(node).blocks == ()
 
 
-def test_names_that_are_read_and_bound() -> None:
-    tree = ast.parse("a, *b = [c for d in e if (f := d)]; g[h], i.j = k; lambda l: m")
-    assert loaded(tree) == {"c", "e", "d", "g", "h", "i", "k"}
-    assert assigned(tree) == {"a", "b", "f"}
-    text = "import a.b, c as d\nfrom e import f\ndef g(): h = 1\nclass i: j = 1"
-    assert assigned(ast.parse(text)) == {"a", "d", "f", "g", "i"}
-    (statement,) = ast.parse("(a, [b, *c]), d.e, f[g] = h").body
-    assert isinstance(statement, ast.Assign)
-    assert target_names(statement.targets[0]) == {"a", "b", "c"}
+def test_the_with_blocks_around_a_yield() -> None:
+    """Each item of them has a number among all blocks."""
+    (site,) = find_sites(function("def f():\n for x in a:\n  with b, c as d:\n   yield x"))
+    assert [(n, ast.unparse(item)) for n, item in site.entered] == [(1, "b"), (2, "c as d")]

@@ -233,3 +233,22 @@ def test_the_source_in_a_zip_file() -> None:
         assert source_of(zipped.loop.__code__).node.name == "loop"
         """.replace("\n        ", "\n")
     )
+
+
+def load(text: str) -> CodeType:
+    """Return the code of the function `loop` in a file that is written anew."""
+    path = Path("edited.py").resolve()
+    path.write_text(text)
+    variables: dict[str, Any] = {}
+    exec(compile(text, str(path), "exec"), variables)
+    code: CodeType = variables["loop"].__code__
+    return code
+
+
+def test_a_file_that_is_edited_and_loaded_again() -> None:
+    """The text of each function is the one that it was loaded from."""
+    first = load("def loop():\n    yield 1\n")
+    assert source_of(first).code is first
+    second = load("x = 0\ndef loop():\n    yield 2, x\n")
+    assert source_of(second).node.lineno == 2
+    assert source_of(first).node.lineno == 1

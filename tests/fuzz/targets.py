@@ -325,6 +325,7 @@ def _loop(store: Path) -> Any:
         sync="os",
         varying="to",
         signals=None,
+        check=False,
     )
     def loop(state: Any, generator: np.random.Generator, to: int) -> Iterator[Any]:
         with trax.open("out.txt", "a") as file:

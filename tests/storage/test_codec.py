@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import pickle
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -309,3 +310,21 @@ def test_an_object_whose_own_method_fails_to_load_is_a_codec_error() -> None:
     with pytest.raises(CodecError, match="ValueError: invalid literal") as caught:
         decode(payload, "an increment")
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+class RaisesInReduce:
+    def __reduce__(self) -> Any:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize(("value", "shows"), [(threading.Lock(), False), (RaisesInReduce(), True)])
+def test_the_traceback_of_a_refusal_is_short(value: Any, shows: bool) -> None:
+    """Its cause has one only if that leads to code of the user's, and no chain of others."""
+    with pytest.raises(CodecError) as caught:
+        encode([value], "x")
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert (cause.__traceback__ is not None) is shows
+    text = "".join(traceback.format_exception(caught.value))
+    assert "During handling" not in text.partition("direct cause")[2]
+    assert text.count("Traceback") == 1 + shows

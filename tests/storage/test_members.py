@@ -6,7 +6,7 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from trax.storage.culprit import find_part
-from trax.storage.members import attributes, closure, is_routine
+from trax.storage.members import attributes, closure, is_routine, slots
 
 
 def test_attributes_are_read_without_calling_code() -> None:
@@ -47,6 +47,20 @@ def test_attributes_that_python_itself_declares_may_be_left_out() -> None:
     """Such as the function of a partial one."""
     assert dict(attributes(partial(print, 1)))["args"] == (1,)
     assert attributes(partial(print, 1), builtin=False) == []
+
+
+def test_slots_are_those_of_all_classes() -> None:
+    """And of classes written in C, if they are asked for."""
+
+    class Inner:
+        __slots__ = ("a", "b")
+
+    class Outer(Inner):
+        __slots__ = ("c",)
+
+    assert [name for name, _ in slots(Outer)] == ["c", "a", "b"]
+    assert slots(partial) == []
+    assert "args" in dict(slots(partial, builtin=True))
 
 
 def test_variables_of_a_closure_are_found_unless_they_are_empty() -> None:

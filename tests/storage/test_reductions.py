@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import itertools
 import random
 import sys
 import warnings
+import weakref
+from collections import OrderedDict
 from fractions import Fraction
 from functools import partial
-from types import ModuleType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from support import stored
 
+from trax.errors import CodecError
 from trax.storage.codec import decode_finding, encode, encode_finding
 from trax.storage.records import CLOUDPICKLE, PICKLE
 from trax.tracking.rng_state import rng_types
@@ -38,6 +43,49 @@ AGENT = Missing()
 AGENT.name = "agent"  # type: ignore[attr-defined]
 
 
+class Kind(tuple[str, ...]):
+    """A kind of token, whose parent is an attribute."""
+
+    def __new__(cls, parent: tuple[str, ...], name: str) -> Self:
+        made = super().__new__(cls, (*parent, name))
+        made.parent = parent  # type: ignore[attr-defined]
+        return made
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self[:-1], self[-1]
+
+
+WORD = Kind((), "word")
+VERB = Kind(WORD, "verb")
+
+
+class Report:
+    """Its summary is made once."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    @functools.cached_property
+    def summary(self) -> list[int]:
+        self.made += 1
+        return [self.made]
+
+
+class Counted(random.Random):
+    """It counts its draws, and has to be given its seed."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.draws = 0
+
+    def random(self) -> float:
+        self.draws += 1
+        self.last = super().random()
+        return self.last
+
+
 # -- sentinels -----------------------------------------------------------------------------
 
 
@@ -49,6 +97,15 @@ def test_a_sentinel_of_a_module_is_the_same_object(beside: Any) -> None:
     back, _ = stored([[*sentinels, EMPTY], beside])
     for one, other in zip([*sentinels, EMPTY], back, strict=True):
         assert one is other
+
+
+def test_a_text_or_tuple_of_a_module_that_has_attributes_is_the_same_object() -> None:
+    """It is no value. One that is not there is a copy, but what it leads to is not."""
+    word, verb, other = stored([WORD, VERB, Kind(VERB, "past")])
+    assert word is WORD
+    assert verb is VERB
+    assert other == ("word", "verb", "past")
+    assert other.parent is VERB
 
 
 def test_other_objects_are_stored_as_ever() -> None:
@@ -163,6 +220,27 @@ def test_an_iterator_still_shares_its_list() -> None:
     assert list(rest) == [2, 3, 4]
 
 
+class Node:
+    """An object that can be referred to weakly."""
+
+
+class Registry(weakref.WeakValueDictionary[str, Node]):
+    """A mapping of another class."""
+
+
+def test_mappings_with_weak_references_come_back_with_their_items() -> None:
+    """As far as something else keeps the objects; those of other classes are refused as ever."""
+    nodes = [Node(), Node(), Node()]
+    by_name = weakref.WeakValueDictionary(zip("abc", nodes, strict=True))
+    numbers = weakref.WeakKeyDictionary(zip(nodes, range(3), strict=True))
+    back, found, counted = stored([nodes[:2], by_name, numbers])
+    gc.collect()
+    assert {**found} == {"a": back[0], "b": back[1]}
+    assert {**counted} == {back[0]: 0, back[1]: 1}
+    with pytest.raises(CodecError):
+        stored([nodes, Registry(a=nodes[0])])
+
+
 def test_a_repeat_still_shares_its_object() -> None:
     """It is no copy."""
     row = [1]
@@ -174,3 +252,56 @@ def test_a_counter_of_other_numbers_goes_on() -> None:
     """Its representation does not tell them exactly."""
     (counter,) = stored([itertools.count(Fraction(1, 3), Fraction(1, 7))])
     assert [next(counter), next(counter)] == [Fraction(1, 3), Fraction(10, 21)]
+
+
+# -- views and properties ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+@pytest.mark.parametrize("view", ["keys", "values", "items"])
+def test_a_view_of_a_dict_shows_its_changes(kind: Any, view: str) -> None:
+    """The copy is one of the copied dict, whichever of them is stored first."""
+    ages = kind(ann=3)
+    for order in (1, -1):
+        parts = stored([ages, getattr(ages, view)()][::order])
+        copied, seen = parts[::order]
+        copied["bob"] = 4
+        assert type(seen) is type(getattr(ages, view)())
+        assert list(seen) == list(getattr(copied, view)())
+
+
+def test_a_read_only_view_of_a_mapping_shows_its_changes() -> None:
+    """That of a class is a copy."""
+    ages = {"ann": 3}
+    copied, seen = stored([ages, MappingProxyType(ages)])
+    copied["bob"] = 4
+    assert type(seen) is MappingProxyType
+    assert seen == {"ann": 3, "bob": 4}
+    assert stored(vars(Missing))["__doc__"] == Missing.__doc__
+
+
+def test_a_cached_property_of_a_class_without_a_name_is_stored() -> None:
+    """In Python 3.11 it has a lock."""
+
+    class Inner(Report):
+        @functools.cached_property
+        def other(self) -> list[int]:
+            """Return the summary again."""
+            return [*self.summary, 2]
+
+    report = Inner()
+    assert report.summary == [1]
+    report.summary.append(5)
+    (copied,) = stored([report])
+    assert (copied.summary, copied.other, copied.made) == ([1, 5], [1, 5, 2], 1)
+    assert type(copied).other.__doc__ == "Return the summary again."
+
+
+def test_an_rng_of_a_subclass_keeps_its_attributes() -> None:
+    """Pickle would call its class without arguments, and store the position only."""
+    rng = Counted(3)
+    rng.gauss()
+    (copied,) = stored([rng])
+    assert type(copied) is Counted
+    assert (copied.draws, copied.last) == (rng.draws, rng.last)
+    assert [copied.gauss(), copied.random()] == [rng.gauss(), rng.random()]

@@ -75,7 +75,7 @@ KINDS: dict[str, tuple[Any, str]] = {
         "Start it inside the loop",
     ),
     "thread": (lambda _: threading.Thread(), "Start it inside the loop"),
-    "executor": (entered(concurrent.futures.ThreadPoolExecutor), "Start it inside the loop"),
+    "executor": (entered(concurrent.futures.ThreadPoolExecutor), "Make it in the loop's function"),
     "future": (lambda _: concurrent.futures.Future(), "Await its result inside the step"),
     "async future": (future, "Await its result inside the step"),
     "coroutine": (closed(_nothing), "Await its result inside the step"),
@@ -120,7 +120,8 @@ if __name__ == "__main__":
             try:
                 encode([part], "state")
             except CodecError as error:
-                assert "Start it inside the loop" in str(error), error
+                way = "Make it in" if part is pool else "Start it inside the loop"
+                assert way in str(error), error
                 print(str(error).split(" ")[0])
 """
     assert run_script(script).stdout == "state[0]\n" * 5

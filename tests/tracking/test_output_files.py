@@ -91,7 +91,7 @@ from pathlib import Path
 import trax
 from trax.storage.context import Kind
 
-mode, how, sync = sys.argv[1:]
+mode, how, sync, stride = sys.argv[1:]
 place = count = 0
 real = {name: getattr(os, name) for name in ("ftruncate", "fstat", "open", "write")}
 
@@ -155,12 +155,12 @@ def run(at):
 
 text = "before\\n" * (how == "a") + "".join(f"{n} one\\n{n} two\\n" for n in range(4)) + "end\\n"
 binary = b"".join(bytes([n]) * n for n in range(4))
-at, killed = 0, True
+at, killed = 1 - int(stride), True
 while killed:
     shutil.rmtree(".trax", ignore_errors=True)
     Path("a.txt").write_text("before\\n")
     Path("b.bin").unlink(missing_ok=True)
-    at += 1
+    at += int(stride)
     killed = run(at) == -9
     assert run(0) == 0, at
     assert Path("a.txt").read_text() == text, (at, Path("a.txt").read_text())
@@ -171,12 +171,19 @@ assert at > 60, at
 
 @pytest.mark.proof
 @pytest.mark.parametrize(
-    ("mode", "how", "sync"),
-    [("function", "a", "always"), ("function", "w", "os"), ("none", "a", "os")],
+    ("mode", "how", "sync", "stride"),
+    [
+        ("function", "a", "always", "10"),
+        ("function", "a", "always", "1"),
+        ("function", "w", "os", "1"),
+        ("none", "a", "os", "1"),
+    ],
 )
-def test_a_kill_at_every_place_leaves_every_line_once(mode: str, how: str, sync: str) -> None:
+def test_a_kill_at_every_place_leaves_every_line_once(
+    mode: str, how: str, sync: str, stride: str
+) -> None:
     """Before and behind whatever touches the files, and in the middle of a step."""
-    run_script(KILLED, mode, how, sync)
+    run_script(KILLED, mode, how, sync, stride)
 
 
 def test_the_consumer_reads_what_was_handed_out() -> None:

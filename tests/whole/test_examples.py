@@ -24,10 +24,10 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "solar_system.py": Case(["--years", "30"], 5_000_000),
+    "solar_system.py": Case(["--years", "10"], 2_000_000),
     "ising.py": Case(["--sweeps", "2000"], 2_000_000),
-    "metropolis.py": Case(["--samples", "60000"], 700_000),
-    "fit_digits.py": Case(["--epochs", "600"], 2_000_000, kills=2),
+    "metropolis.py": Case(["--samples", "20000"], 3_000_000),
+    "fit_digits.py": Case(["--epochs", "200"], 2_000_000, kills=2),
     "output_file.py": Case(["--walks", "30000"], 3_000_000),
     "async_fetch.py": Case(["--pages", "500"], 3_000_000),
     "trax_basics.py": Case([], 1),

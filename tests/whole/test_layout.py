@@ -33,12 +33,13 @@ LAYERS = [
     ["fsck", "calls"],
     ["comparing"],
     ["frames"],
+    ["lint"],
     ["engine"],
-    ["core", "decorated"],
+    ["testing"],
+    ["core", "decorated", "mapping"],
     ["wrapper"],
     ["decorator"],
     ["cli"],
-    ["testing"],
     ["__init__", "__main__"],
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

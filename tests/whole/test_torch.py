@@ -15,6 +15,7 @@ from support import run_script, stored
 import trax
 from trax import CodecError
 from trax.calls.arguments import describe, differences
+from trax.engine.fidelity import flaws
 from trax.storage import reductions
 from trax.storage.codec import decode, decode_finding, encode, encode_finding
 from trax.tracking.rng_state import rng_types, track
@@ -148,9 +149,45 @@ def test_a_tensor_with_a_graph_is_refused() -> None:
         encode({"loss": weight.sum()}, "state")
     assert str(caught.value) == (
         "state['loss'] (torch.Tensor) cannot be stored: it is part of a graph of gradients\n"
-        "Yield after backward(), or store tensor.detach()."
+        "Yield after backward(), and store its item() or detach() instead."
     )
     assert stored({"loss": weight.sum().detach()})["loss"].item() == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "result", "name"),
+    [("loss", "None", "increment"), ("loss.item()", "float(loss)", "loss: loss cannot be kept")],
+)
+def test_a_loss_with_its_graph_is_refused_at_the_first_step(
+    value: str, result: str, name: str
+) -> None:
+    """Both as an increment and in a variable, with what to keep instead."""
+    script = f"""
+import torch
+import trax
+
+@trax.resumable
+def loss():
+    weight = torch.ones(3, requires_grad=True)
+    for _ in range(3):
+        loss = weight.sum()
+        loss.backward()
+        yield {value}
+    return {result}
+
+loss().result()
+"""
+    failed = run_script(script, check=False).stderr
+    assert f"trax.CodecError: {name}" in failed
+    assert "part of a graph of gradients" in failed
+    assert "its item() or detach() instead." in failed
+    assert "after step 0" in failed
+
+
+def test_a_scaler_that_is_set_up_when_it_is_needed_is_no_loss() -> None:
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(torch.ones(1))
+    assert [*flaws(scaler, stored(scaler), "scaler", {}, 60.0)] == []
 
 
 def test_views_of_one_tensor_come_back_as_such() -> None:

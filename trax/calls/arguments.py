@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from trax.calls import outline
@@ -198,11 +198,18 @@ def _why_not(stored: str) -> str:
 
 
 def changed_error(
-    run: str, template: str, function: str, changed: dict[str, list[str]]
+    run: str,
+    template: str,
+    function: str,
+    changed: dict[str, list[str]],
+    *,
+    present: Collection[str],
+    version: int,
 ) -> ArgumentsChangedError:
     """Return the error for a run that is called with other arguments.
 
-    `template` is that of the run's name, and `changed` has the lines for each argument.
+    `template` is that of the run's name, `changed` has the lines for each argument, and `present`
+    the names of the arguments of now; `version` is that of the script.
     """
     lines = [f"the run {run!r} is stored with other arguments:"]
     lines += [f"  {line}" for found in changed.values() for line in found]
@@ -211,7 +218,13 @@ def changed_error(
     if plain:
         longer = template + "".join(f"-{{{name}}}" for name in plain)
         lines.append(f"To keep a run for each value, give name={longer!r}.")
-    lines.append(f"To allow the change, give varying={tuple(changed)!r}.")
+    may_vary = tuple(name for name in changed if name in present)
+    varying = f"varying={may_vary!r}" * bool(may_vary)
+    if gone := ", ".join(name for name in changed if name not in present):
+        ways = [f"version={version + 1}", "migrate=lambda state, version: state", varying]
+        lines.append(f"To go on without {gone}, give {', '.join(filter(None, ways))}.")
+    else:
+        lines.append(f"To allow the change, give {varying}.")
     lines.append(f"To start over, call {function}.fresh(...).")
     return ArgumentsChangedError("\n".join(lines))
 

@@ -79,6 +79,12 @@ class Call:
         return self._bind(self._signature.bind)
 
     @property
+    def surroundings(self) -> dict[str, Any]:
+        """The arguments, and the variables of the functions around the loop, as cells."""
+        names, cells = self.function.__code__.co_freevars, self.function.__closure__ or ()
+        return self.arguments | dict(zip(names, cells, strict=True))
+
+    @property
     def is_plain(self) -> bool:
         """Whether the loop's local variables are the state, and all parameters are arguments."""
         return self.options.is_plain

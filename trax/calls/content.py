@@ -1,17 +1,32 @@
-"""The content of an item as bytes, the same in every process, for `remaining` to compare."""
+"""The content of items and of their keys, as bytes that are the same in every process."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from marshal import dumps
 from typing import Any
 
-from trax.calls.digest import digest_value, version_of
+from xxhash import xxh3_128_digest
 
-__all__ = ["CONTENT_VERSION", "FORMAT", "PLAIN", "Contents"]
+from trax.calls.digest import digest_value, version_of
+from trax.display import show
+from trax.errors import UsageError
+from trax.storage.context import Key, Kind
+
+__all__ = [
+    "CONTENT_VERSION",
+    "DIGEST_SIZE",
+    "DONE",
+    "FORMAT",
+    "PLAIN",
+    "Contents",
+    "Digests",
+    "check_key",
+]
 
 # Values of these types have one form in this format of marshal, and so do tuples of them. Later
 # formats also store which objects are one and the same.
@@ -21,6 +36,13 @@ FORMAT = 2
 # Contents of different versions cannot be compared.
 CONTENT_VERSION = f"1.{version_of(digest_value(None))}"
 
+# In the context of an increment: the digest of its item's key; empty if it has no item. In a
+# checkpoint: the digests of all that are done.
+DONE = Key(Kind.ITEMS, f"{CONTENT_VERSION} key")
+DIGEST_SIZE = 16
+
+_VARYING = (id, hash)  # in every process
+_ADDRESS = re.compile(r"<.* at 0x[0-9a-fA-F]+>", re.DOTALL)
 _NUMERIC = "biufcSUmM"  # kinds of NumPy's types whose memory is their content
 
 
@@ -58,7 +80,7 @@ class Contents:
             return _join(kind.__name__, map(self._of, item))
         if kind is dict:
             return _join("dict", (self._of(part) for pair in item.items() for part in pair))
-        if isinstance(item, tuple) and hasattr(item, "_fields"):
+        if isinstance(item, tuple) and hasattr(type(item), "_fields"):
             return _join(f"tuple {kind.__qualname__}", map(self._of, item))
         if isinstance(item, os.PathLike):
             return _join("path", [os.fsencode(item)])
@@ -73,6 +95,62 @@ class Contents:
         if isinstance(item, Sequence):  # such as a row of sqlite3
             return _join(f"sequence {kind.__qualname__}", map(self._of, item))
         raise TypeError("it cannot be taken apart")
+
+
+class Digests:
+    """Makes digests of keys: 16 bytes, the same in every process.
+
+    Parameters
+    ----------
+    caller : str
+        The function that has the items, for a message.
+    """
+
+    def __init__(self, caller: str) -> None:
+        self._caller = caller
+        self._contents = Contents()
+
+    def of(self, key: Any, item: Any) -> bytes:
+        """Return the digest of the key of an item, which may be the item itself.
+
+        Raises
+        ------
+        UsageError
+            The key has no content that can be compared, or it was made of an address in memory.
+        """
+        if type(key) is str and " at 0x" in key and key is not item and _ADDRESS.search(key):
+            raise UsageError(
+                f"{self._caller} got the key {show(key, 30)}, which is another in every process.\n"
+                "Let key= return a name or a number, and no text with an address in memory."
+            )
+        return xxh3_128_digest(dumps(key, FORMAT) if type(key) in PLAIN else self._content(key))
+
+    def _content(self, key: Any) -> bytes:
+        content = self._contents.of(key)
+        if self._contents.opaque:
+            self._contents.opaque.clear()
+            raise UsageError(
+                f"{self._caller} cannot tell items like {show(key, 30)} apart by their content.\n"
+                "Give key=, a function that returns a name or a number for an item."
+            )
+        return content
+
+
+def check_key(key: Callable[[Any], Any]) -> None:
+    """Refuse a key that is no function, or whose values differ from process to process.
+
+    Raises
+    ------
+    UsageError
+        It is such a key.
+    """
+    if not callable(key):
+        raise UsageError(f"key must be callable, not {show(key)}.\nWrite key=str.")
+    if any(key is each for each in _VARYING):
+        raise UsageError(
+            f"key={key.__name__} gives an item another key in every process.\n"
+            "Let key= return a name or a number that the item keeps, as key=str may do."
+        )
 
 
 def _has_stable_digest(item: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,12 @@ def call_create(create: Callable[..., Any], values: dict[str, Any]) -> Any:
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     try:
-        return dict(signature(function).parameters)
+        parameters = signature(function).parameters
     except (TypeError, ValueError):  # a builtin without a signature, such as dict
         return {}
+    names_all = function.__module__ not in sys.stdlib_module_names  # Counter(n=3) has an item n
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if names_all or parameter.kind is not parameter.VAR_KEYWORD
+    }

@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn
 
+from trax.calls.in_place import InPlace
 from trax.calls.migration import note_new_attribute
-from trax.errors import CodecError, TraxError
+from trax.display import show
+from trax.errors import CodecError, TraxError, UsageError
 from trax.storage.codec import Encoded
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "LogMode",
     "NoLog",
     "Replace",
+    "check_replay_log",
     "describe",
     "log_mode",
 ]
@@ -177,6 +180,18 @@ class AsStored(LogMode):
 
 
 _MODES: tuple[type[LogMode], ...] = (Fold, Replace, NoLog, Frames)
+
+
+def check_replay_log(replay_log: Any) -> Any:
+    """Return a ``replay_log`` as a function, if it is the name of a method of the state."""
+    if not isinstance(replay_log, str):
+        return replay_log
+    if not replay_log.isidentifier():
+        raise UsageError(
+            f"replay_log must be a function or the name of a method, not {show(replay_log)}.\n"
+            'Write replay_log="append", if create=list.'
+        )
+    return InPlace(replay_log)
 
 
 def log_mode(replay_log: ReplayLog | None) -> LogMode:

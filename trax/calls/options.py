@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
 from trax.calls.arguments import check_argument
 from trax.calls.creation import check_create
-from trax.calls.log_mode import REPLACE
+from trax.calls.log_mode import REPLACE, check_replay_log
 from trax.calls.name_template import check_template
 from trax.calls.signatures import signature
 from trax.display import show
@@ -169,14 +169,18 @@ def _check_renames(renames: Any) -> dict[str, str]:
     return dict(renames)
 
 
+def _check_replay_log(replay_log: Any) -> Any:
+    check = _callable("replay_log", "replay_log=lambda state, increment: state", 2)
+    return check(check_replay_log(replay_log))
+
+
 class _Create(TypedDict):
     create: Annotated[Callable[..., Any], Option(_Default.LOCALS, _check_create, check_create)]
 
 
 class _State(_Create, total=False):
     replay_log: Annotated[
-        Callable[[Any, Any], Any] | None,
-        Option(REPLACE, _callable("replay_log", "replay_log=lambda state, increment: state", 2)),
+        Callable[[Any, Any], Any] | str | None, Option(REPLACE, _check_replay_log)
     ]
 
 
@@ -204,6 +208,7 @@ class Given(TypedDict, total=False):
     ]
     signals: Annotated[Iterable[int | str] | int | str | None, Option(("SIGTERM",), check_signals)]
     time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
+    check: Annotated[bool, Option(True)]
 
 
 class GivenWithState(_State, Given):
@@ -235,6 +240,7 @@ class Options:
     migrate: Callable[[Any, int], Any] | None
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
+    is_checked: bool  # the option `check`
 
     @property
     def is_plain(self) -> bool:
@@ -274,6 +280,7 @@ class Options:
         return cls(
             name=function if name is None else name,
             is_named=name is not None,
+            is_checked=checked.pop("check"),
             policy=_either([policy for policy in policies if policy is not None]),
             **checked,
         )

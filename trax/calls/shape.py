@@ -15,8 +15,8 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from inspect import getattr_static, isroutine
 from pathlib import PurePath
-from types import FunctionType
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +57,7 @@ def is_data(value: Any) -> bool:
 def _inner(part: Any) -> list[Any] | None:
     """Return what data consists of; None for an object that is no data."""
     kind = type(part)
-    if kind in _SEQUENCES or (isinstance(part, tuple) and hasattr(part, "_fields")):
+    if kind in _SEQUENCES or (isinstance(part, tuple) and hasattr(kind, "_fields")):
         return [*part]
     if kind in _MAPPINGS:
         return [*part.keys(), *part.values()]
@@ -81,8 +81,8 @@ def shape_of(value: Any, above: tuple[int, ...] = ()) -> Any:
     kind, inside = type(value), (*above, id(value))
     if id(value) in above:
         return "cycle", above[::-1].index(id(value))
-    if isinstance(value, FunctionType):
-        return "function", value.__module__, value.__qualname__
+    if isroutine(value):
+        return "function", getattr(value, "__module__", None), value.__qualname__
     if kind in _MAPPINGS:
         parts = [(_key(key), shape_of(part, inside)) for key, part in value.items()]
         return kind, parts
@@ -99,6 +99,8 @@ def _key(key: Any) -> Any:
 
 def _measure(value: Any) -> Any:
     """Return the shape and the type of the items of an array of any library, if it is one."""
+    if getattr_static(value, "shape", None) is None:  # an object may make any attribute up
+        return ()
     try:
         return [int(n) for n in value.shape], str(getattr(value, "dtype", ""))
     except Exception:  # noqa: BLE001  # it has none, or its property raises anything

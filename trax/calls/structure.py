@@ -104,7 +104,7 @@ def take_apart(value: Any, names: Mapping[str, str], *, by_source: bool = True) 
 
 def _take_named(value: Any, names: Mapping[str, str]) -> Structure:
     """Take apart a class, a function, or a bound method."""
-    owner = getattr(value, "__self__", None)
+    owner = None if isinstance(value, type) else getattr(value, "__self__", None)
     if owner is None or isinstance(owner, ModuleType):
         return Structure("name", [_lasting_name(value, names)])
     is_usual = getattr(owner, value.__name__, None) == value
@@ -174,8 +174,8 @@ def _take_plain(value: Any) -> Structure | None:
         return Structure("uuid", [value.int])
     if kind is partial:
         return Structure("partial", [value.func, value.args], {**value.keywords, **vars(value)})
-    if isinstance(value, tuple) and hasattr(value, "_fields") and not hasattr(value, "__dict__"):
-        return Structure("object", [kind], dict(zip(value._fields, value, strict=True)))
+    if isinstance(value, tuple) and hasattr(kind, "_fields") and not hasattr(value, "__dict__"):
+        return Structure("object", [kind], dict(zip(kind._fields, value, strict=True)))
     return None
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import __future__
 
 import ast
-import inspect
 from collections.abc import Collection, Iterator
 from functools import lru_cache, reduce
 from types import CodeType
 from typing import Any
+
+from trax.calls.source_text import texts_of, tree_of
 
 __all__ = ["syntax_of"]
 
@@ -40,12 +41,18 @@ def syntax_of(code: CodeType) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _syntax_of(code: CodeType, path: str) -> str | None:
+def _syntax_of(code: CodeType, path: str) -> str | None:  # noqa: ARG001
     # The path is a part of the key: code is equal to that of another file.
     try:
-        lines, _ = inspect.findsource(code)
-        module = ast.parse("".join(lines))
-        statement = next(node for node in module.body if _is_within(node, code))
+        return next(filter(None, (_syntax_in(text, code) for text in texts_of(code))), None)
+    except Exception:  # noqa: BLE001  # looking at modules may raise anything
+        return None
+
+
+def _syntax_in(text: tuple[str, ...], code: CodeType) -> str | None:
+    path = code.co_filename
+    try:
+        statement = next(node for node in tree_of(text, path).body if _is_within(node, code))
         node = _find(statement, code)
         compiled = compile(
             ast.Module([statement], []),
@@ -54,7 +61,7 @@ def _syntax_of(code: CodeType, path: str) -> str | None:
             flags=code.co_flags & _FUTURE,
             dont_inherit=True,
         )
-    except Exception:  # noqa: BLE001  # of many kinds, and looking at modules may raise others
+    except Exception:  # noqa: BLE001  # of many kinds
         return None
     return _write(node, _OWN) if node is not None and code in _codes(compiled) else None
 

@@ -73,6 +73,8 @@ class _Activity:
 class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
+    These are the new ones: a run that is done hands out none, and `result` gives what is stored.
+
     The loop does not start before the first increment is asked for. At that time, or when an
     ``async with`` is entered, the run is locked for writing and the stored state is recovered. The
     lock is released when the loop ends, however it ends, at `aclose`, and when the ``async with``
@@ -282,8 +284,8 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         """Run the steps of a plain loop again that are stored after its newest frame."""
         session = self._lifecycle.session
         if session.is_reentered:
-            await anext(self._generator)
-            session.reenter()
+            with session.reentering():
+                await anext(self._generator)
         while session.is_behind:
             if self._lifecycle.stop_request.reason:
                 await self._stop()

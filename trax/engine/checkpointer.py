@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -74,8 +75,9 @@ class Checkpointer:
         self._told |= new
         return encoded
 
-    def _encode_state(self, state: Any) -> Encoded:
+    def _encode_state(self, take: Callable[[], Any]) -> Encoded:
         """Pickle the state for a checkpoint; prove that classes which are new in it load again."""
+        state = take()
         if isinstance(state, Encoded):
             return state
         encoded = self.encode_for_proof(state)
@@ -84,12 +86,18 @@ class Checkpointer:
         return encoded
 
     def store(
-        self, state: Any, *, result: Any = None, done: bool = False, derived: bool = True
+        self,
+        take: Callable[[], Any],
+        *,
+        result: Any = None,
+        done: bool = False,
+        derived: bool = True,
     ) -> None:
-        """Store a checkpoint of the state at the present step; it may be encoded already.
+        """Store a checkpoint at the present step.
 
-        `result` is the loop's return value, and `done` tells whether it has ended. `derived` tells
-        whether the previous checkpoint and the log lead to the same state.
+        `take` returns the state, which may be encoded already. `result` is the loop's return value,
+        and `done` tells whether it has ended. `derived` tells whether the previous checkpoint and
+        the log lead to the same state.
 
         Raises
         ------
@@ -102,7 +110,7 @@ class Checkpointer:
         self.has_failed = True
         try:
             positions = self._tracking.snapshot()
-            meta, parts = self._encode(state, result, positions, done=done)
+            meta, parts = self._encode(take, result, positions, done=done)
             is_logged = self._call.log_mode.is_logged
             note = note_beginning(meta, parts) if is_logged and not self._since.checkpoints else b""
             size = self._writer.checkpoint(meta, parts, derived=derived and is_logged, note=note)
@@ -112,7 +120,7 @@ class Checkpointer:
         finally:
             self._pulse.restart(begun)
 
-    def store_if_possible(self, state: Any) -> None:
+    def store_if_possible(self, take: Callable[[], Any]) -> None:
         """Store a checkpoint; warn if that fails, since the logs have every increment.
 
         Raises
@@ -123,7 +131,7 @@ class Checkpointer:
             The log failed as well.
         """
         try:
-            self.store(state)
+            self.store(take)
         except DurabilityError:
             raise
         except (CodecError, StorageError) as error:
@@ -137,11 +145,11 @@ class Checkpointer:
             self._has_warned = False
 
     def _encode(
-        self, state: Any, result: Any, positions: dict[Key, Parts], *, done: bool
+        self, take: Callable[[], Any], result: Any, positions: dict[Key, Parts], *, done: bool
     ) -> tuple[dict[str, Any], dict[str, Encoded]]:
         """Return the meta record of a checkpoint, and its parts."""
         call, tracking = self._call, self._tracking
-        parts = {"state": self._encode_state(state), **self._parts}
+        parts = {"state": self._encode_state(take), **self._parts}
         tracked, parts["context"] = tracking.describe(positions)
         if result is not None:
             parts["result"] = encode(result, "result", self._names)

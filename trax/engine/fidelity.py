@@ -149,8 +149,18 @@ def lost(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]]:
         other = its.get(name, ABSENT)
         if other is not value and not is_cache(kind, name) and _is_less(name, value, other):
             is_slot = name not in getattr(one, "__dict__", ())
-            if not (is_slot and name.startswith("_")) and not _is_resource(value):
+            is_private = name.startswith("_")
+            if is_private and (is_slot or _has_same_state(one, two)):
+                continue
+            if not _is_resource(value):
                 yield name, value, other
+
+
+def _has_same_state(one: Any, two: Any) -> bool:
+    """Return whether objects that have a say in the matter have the same state."""
+    if not hasattr(type(one), "load_state_dict"):
+        return False
+    return not any(differences(one.state_dict(), two.state_dict(), "state"))
 
 
 def _is_less(name: str, value: Any, other: Any) -> bool:

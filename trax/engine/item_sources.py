@@ -9,23 +9,37 @@ from types import GeneratorType
 from typing import Any
 
 from trax.errors import UsageError
+from trax.frames.unordered import unordered_source
 
-__all__ = ["check_source"]
+__all__ = ["check_order", "check_source"]
 
 _DEEP = 8  # iterators around iterators
 
-# The modules and names of what hands out results in the order in which they are completed.
-_AS_COMPLETED = {
-    ("concurrent.futures._base", "as_completed"): "concurrent.futures.as_completed()",
-    ("asyncio.tasks", "as_completed"): "asyncio.as_completed()",
-    ("asyncio.tasks", "_AsCompletedIterator"): "asyncio.as_completed()",
-    ("multiprocessing.pool", "IMapUnorderedIterator"): "imap_unordered()",
-    ("multiprocessing.pool", "Pool.imap_unordered.<locals>.<genexpr>"): "imap_unordered()",
-}
-
 
 def check_source(items: Any) -> None:
-    """Refuse what cannot be iterated over, or not in the same order every time.
+    """Refuse what cannot be iterated over.
+
+    Raises
+    ------
+    UsageError
+        It is such a source.
+    """
+    if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
+        return
+    is_async = hasattr(items, "__aiter__")
+    raise UsageError(
+        f"remaining() takes an iterable, and {type(items).__name__!r} "
+        f"{'is an async one' if is_async else 'is none'}.\n"
+        + (
+            "Collect the items first, as in [item async for item in items]."
+            if is_async
+            else "Give it the items, or use trax.steps(total) for numbers."
+        )
+    )
+
+
+def check_order(items: Any) -> None:
+    """Refuse what cannot be iterated over in the same order every time.
 
     Iterators are looked through, such as ``enumerate(as_completed(futures))``.
 
@@ -34,44 +48,26 @@ def check_source(items: Any) -> None:
     UsageError
         It is such a source.
     """
-    if not isinstance(items, Iterable) and not hasattr(items, "__getitem__"):
-        is_async = hasattr(items, "__aiter__")
-        raise UsageError(
-            f"remaining() takes an iterable, and {type(items).__name__!r} "
-            f"{'is an async one' if is_async else 'is none'}.\n"
-            + (
-                "Collect the items first, as in [item async for item in items]."
-                if is_async
-                else "Give it the items, or use trax.steps(total) for numbers."
-            )
-        )
     found = [items]
     for _ in range(_DEEP):
         for source in found:
-            _check_order(source)
+            _check_one(source)
         found = [inner for source in found for inner in _inside(source)]
 
 
-def _check_order(source: Any) -> None:
+def _check_one(source: Any) -> None:
     if isinstance(source, (set, frozenset)) or type(source) is type(iter(set())):
         raise UsageError(
-            "remaining() needs items in the same order every time, and sets have none.\nSort them."
+            "remaining() needs items in the same order every time, and sets have none."
+            "\nSort them, or give key=, by which items are known in whatever order they come."
         )
-    name = _AS_COMPLETED.get(_origin(source))
-    if name:
+    if name := unordered_source(source):
         raise UsageError(
             f"remaining() needs items in the same order every time; {name} has another in each run."
             "\nHand out the tasks with remaining() and wait for the result of each.\n"
-            "Or take the results in the order of the tasks, as Executor.map() and imap() give them."
+            "Or take the results in the order of the tasks, as Executor.map() and imap() do.\n"
+            "Or give key=, by which items are known in whatever order they come."
         )
-
-
-def _origin(source: Any) -> tuple[str, str]:
-    """Return the module and the name of the type of an iterator, or of a generator's function."""
-    if isinstance(source, GeneratorType):
-        frame = source.gi_frame
-        return frame.f_globals.get("__name__", "") if frame else "", source.__qualname__
-    return type(source).__module__, type(source).__qualname__
 
 
 def _inside(source: Any) -> list[Any]:

@@ -26,6 +26,7 @@ from trax.errors import ArgumentsChangedError, UsageError
 from trax.storage.context import Key, Kind, entry_head
 
 if TYPE_CHECKING:
+    from trax.engine.keyed_items import KeyedItems
     from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Items", "Remaining", "SizedRemaining"]
@@ -276,7 +277,7 @@ class Remaining(Generic[T]):
 
     Parameters
     ----------
-    items : Items
+    items : Items or KeyedItems
         The items of the run.
     source : iterable
         All items.
@@ -284,7 +285,7 @@ class Remaining(Generic[T]):
         The step of the run.
     """
 
-    def __init__(self, items: Items, source: Iterable[T], step: int) -> None:
+    def __init__(self, items: Items | KeyedItems, source: Iterable[T], step: int) -> None:
         self._items = items
         self._source = source
         self._step = step

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
 from trax.engine.opening import open_session
-from trax.engine.registry import TAKEN_OVER, Active, abandoned
+from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
 from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
 from trax.engine.session import Session
-from trax.errors import CodecError, StorageError, TraxError, UsageError
+from trax.errors import CodecError, LockedError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
@@ -52,6 +52,8 @@ class Lifecycle:
         The run's name.
     status : {"new", "open", "closed", "done"}
         The stage of the run in this call.
+    store : Store
+        The store of the run.
     result : object
         The loop's return value or, if that is None, the final state; None until the run is done.
     stop_request : StopRequest
@@ -70,12 +72,13 @@ class Lifecycle:
         self._call = call
         self._deferral = deferral
         self._fresh = fresh
-        self._store = Store(call.options.traxdir)
-        self._key = self._store.run_path(self.name)
-        self._opened: Opened | None = None  # the beginning of the run in this call
+        self.store = Store(call.options.traxdir)
+        self._key = self.store.run_path(self.name)
+        self._opened: Opened | None = None  # the end of a run that was done before
         self._session: Session | None = None
         self._active: Active | None = None
         self._thread = 0
+        self._is_used = False
         self._why_closed = "it was closed"
         options = call.options
         self.stop_request = StopRequest(
@@ -100,6 +103,8 @@ class Lifecycle:
     @property
     def resumed_at(self) -> int | None:
         """The step at which this call resumed a stored run; None if it began one."""
+        if self._session is not None:
+            return self._session.resumed_at
         return self._opened.resumed_at if self._opened is not None else None
 
     @property
@@ -112,6 +117,11 @@ class Lifecycle:
         """The open run."""
         assert self._session is not None
         return self._session
+
+    def lend(self) -> Call:
+        """Return the call to somebody who makes runs of it, so that this one need not be driven."""
+        self._is_used = True
+        return self._call
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -131,6 +141,10 @@ class Lifecycle:
             A loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
+        self._is_used = True
+        if is_inside(self._key):
+            self.stop_request.end_watch()
+            raise self._inner_error()
         return abandoned(self._key)
 
     def watch(self) -> None:
@@ -151,7 +165,7 @@ class Lifecycle:
         """Open the run; this reads and writes, and can be called in any thread."""
         self.stop_request.begin(process.monotonic())
         try:
-            finished = None if self._fresh else load_finished(self._call, self._store)
+            finished = None if self._fresh else load_finished(self._call, self.store)
             if finished is None:
                 self._hold()
             else:
@@ -163,23 +177,23 @@ class Lifecycle:
 
     def _hold(self) -> None:
         options = self._call.options
-        hold = self._store.hold(
+        hold = self.store.hold(
             self.name,
             sync=options.sync,
             keep=options.keep,
             report=notices.warn,
             fresh=self._fresh,
-            is_superseded=lambda: is_superseded(self._call, self._store),
+            is_superseded=lambda: is_superseded(self._call, self.store),
             deferred=self._deferral.is_deferred,
         )
         try:
-            opened = open_held(self._call, self._store, hold, fresh=self._fresh)
+            opened = open_held(self._call, self.store, hold, fresh=self._fresh)
             tracking = self._track(opened, hold.writer.run)
             if opened.done:
                 hold.close()
                 self._set_result(opened)
                 return
-            path, stop_request = self._store.path, self.stop_request
+            path, stop_request = self.store.path, self.stop_request
             session = open_session(
                 self._call, opened, hold, path, tracking, stop_request, self._deferral
             )
@@ -192,7 +206,7 @@ class Lifecycle:
         except BaseException:
             session.close()
             raise
-        self._opened, self._session = opened, session
+        self._session = session
         self._active = Active(self._key, session, self._thread, self._is_continued, self.close)
         self.status = "open"
 
@@ -329,18 +343,31 @@ class Lifecycle:
             self._release()
         elif self.status == "open":
             self.close()
+        elif self.status == "new" and not self._is_used:
+            notices.warn(
+                f"{self.name} was called and did nothing: iterate over the run that the call "
+                "returns, or ask for its result()"
+            )
         self.stop_request.pass_on()
 
     def _release(self) -> None:
         active, self._active = self._active, None
         self.status = "closed"
-        self.session.end_progress()
+        self.session.leave()
         self.stop_request.end_watch()
         try:
             if active is not None:
                 active.end()
         finally:
             self.session.close()
+
+    def _inner_error(self) -> LockedError:
+        function = self._call.function.__name__
+        return LockedError(
+            f"{function} calls itself: its loop holds the run {self.name!r}.\n"
+            f"Call {function}.__wrapped__(...) there, which is the function without trax.\n"
+            "Or keep a run for each call: give name=, a template over the arguments."
+        )
 
     def running_error(self) -> UsageError:
         """Return the error for closing a run in a step, while its state may be half-changed."""

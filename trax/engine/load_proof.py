@@ -15,7 +15,7 @@ from typing import Any
 from trax import notices
 from trax.comparing import difference
 from trax.errors import CodecError
-from trax.storage.codec import Encoded, Names, decode, find_unloadable
+from trax.storage.codec import Encoded, Names, decode, encode, find_unloadable
 from trax.storage.culprit import find_part
 from trax.storage.definitions import full_name
 from trax.storage.process import process
@@ -90,7 +90,7 @@ class LoadProof:
         new = _names_in(encoded.payload) - self._known
         if (new or self._has_met()) and loads and encoded.nbytes <= _TOO_LARGE:
             try:
-                decode(encoded.copied(), "state", self._names)
+                decode(encoded.copied(), "state", self._names.for_copy())
             except CodecError as error:
                 raise self._refusal(state, error, "state", step) from error
         self._remember(new)
@@ -119,9 +119,11 @@ class LoadProof:
         size = len(encoded) if isinstance(encoded, bytes) else encoded.nbytes
         if size > _TOO_LARGE:
             return
+        if isinstance(encoded, bytes):  # plain pickle drops what trax refuses, such as a graph
+            encode(obj, label, self._names)
         try:
             own = encoded if isinstance(encoded, bytes) else encoded.copied()
-            loaded = decode(own, label, self._names)
+            loaded = decode(own, label, self._names.for_copy())
         except CodecError as error:
             raise self._refusal(obj, error, label, step) from error
         found = _difference(obj, loaded, label)

@@ -47,7 +47,18 @@ _dumps = pickle.dumps
 _SHARE = 0.01  # of the time, for frames
 _LARGE = 1 << 20  # bytes; larger frames are stored in checkpoints only
 _MOST = 64_000_000  # bytes of frames between two checkpoints, or twice the checkpoint
+_SETTLED = 3  # frames: the first two are taken at once, this one when it is due
 _AGAIN = 1.0  # seconds, until a frame is tried again that could not be stored
+
+_EDITED = "If code that it calls was changed"
+_LATER = "In later runs leave that out, or give every_steps=1."
+_USED_UP = (
+    "If it has used up what it needs, such as a file, give that back. Let steps use it up after "
+    "their yield, and give every_steps=1."
+)
+_VARYING = (
+    "the time, uuid4(), hash() of a text, the order of a set, a file, or an RNG without a seed"
+)
 
 
 class PlainSession(Session):
@@ -64,14 +75,18 @@ class PlainSession(Session):
         self._behind = deque(stored.behind)
         self._recovery = opened.stored.recovery if opened.stored else None
         self._varied = opened.varied
+        self._tell = opened.tell
         self._generator: Any = None
         self._loading = Loading(enters=True, rngs=self._rngs)
         self._entering: LoopState | None = None
+        self._left: Locals | None = None  # its variables, if it was left at a yield
+        self._is_done = False
         self._last: Any = None  # the newest increment
         self._edit = ""  # the first line of the function that was changed since
         self._edition = self._loop.edition.encode()
         self._frame_at = -math.inf  # the time from which on a frame is due
         self._frames = 0
+        self._frame_step = 0  # the step of the newest
         self._frame_bytes = 0  # since the last checkpoint
         self._frame_time = process.monotonic()
         self._has_warned = False
@@ -111,6 +126,7 @@ class PlainSession(Session):
             self._last = state.increment
         self.is_reentered = state is not None
         if state is None:
+            self._tell()
             self._generator = self._loop.begin()
         else:
             edition = self._stored.edition
@@ -118,6 +134,7 @@ class PlainSession(Session):
             self._entering = state = self._loop.following(state, self._varied)
             if edition is not None:
                 self._edit = edition.first_change(self._loop.edition)
+            self._tell()
             self._generator = self._loop.resume(state, self._loading)
             self._loop.tell_resumed(state)
         return self._generator
@@ -130,16 +147,24 @@ class PlainSession(Session):
             loading(enters=False, rngs=self._rngs) as present,
             contextlib.ExitStack() as files,
         ):
-            stored = decode(encoded.copied(), "frame", self._names, self._loop.outside)
+            stored = decode(encoded.copied(), "frame", self._names.for_copy(), self._loop.outside)
             for file in present.files:
-                files.enter_context(file)
+                files.callback(file.close)
             yield LoopState(*stored)
 
-    def reenter(self) -> None:
-        """Let the generators inside of the loop's enter their blocks, after its own has."""
+    @contextlib.contextmanager
+    def reentering(self) -> Iterator[None]:
+        """Let the generators inside of the loop's enter their blocks, after its own has.
+
+        RNGs stay as they were at that yield, although what is made again may draw from them.
+        """
         state, self._entering = self._entering, None
         assert state is not None
-        self._loop.enter(self._generator, state, self._loading)
+        with self._tracking.kept(state.variables) as drawn:
+            yield
+            self._loop.enter(self._generator, state, self._loading)
+        if drawn and state.remade:
+            self._loop.tell_drawn(state, drawn)
 
     def compare(self, increment: Any) -> None:
         """Compare the increment of a step that was run again with the one in the log.
@@ -149,8 +174,8 @@ class PlainSession(Session):
         DivergedError
             It is another one.
         """
-        step = self.loop_step
-        stored = self._decode(self._behind[0], step + 1)
+        step = self.loop_step + 1
+        stored = self._decode(self._behind[0], step)
         found = difference(stored, increment, "increment", sides=("stored", "now"))
         if found:
             raise self._diverged(step, found, stored, increment)
@@ -159,15 +184,15 @@ class PlainSession(Session):
 
     def ended_early(self) -> DivergedError:
         """Return the error for a loop that has ended before the logged steps were run again."""
-        stored = self._decode(self._behind[0], self.loop_step + 1)
-        return self._diverged(self.loop_step, "the loop has ended there", stored, None)
+        step = self.loop_step + 1
+        stored = self._decode(self._behind[0], step)
+        return self._diverged(step, "the loop has ended there", stored, None)
 
     def _diverged(self, step: int, found: str, stored: Any, present: Any) -> DivergedError:
         return DivergedError(
             f"{self.name!r} went another way when step {step:,} was run again: {found}\n"
             "Nothing stored was changed.\n"
-            "If an increment contains the time, or what other systems say, leave that out of it: "
-            "the steps after the newest stored variables are run again.\n"
+            "The steps after the newest stored variables are run again, and must yield the same.\n"
             f"{self._ways_on()}",
             step,
             stored,
@@ -175,21 +200,26 @@ class PlainSession(Session):
         )
 
     def _ways_on(self) -> str:
-        lines = ["Or start over with fresh(...)."]
+        edited = f"The code was changed ({self._edit})" if self._edit else _EDITED
+        lines = [f"{edited}: put it back for these steps."]
         if self._recovery is not None and self._stored.step:
-            lines.insert(0, self._recovery.way_back(self._stored.step))
-        if self._edit:
-            lines.insert(0, f"The code was changed ({self._edit}): put it back for these steps.")
+            lines.append(self._recovery.way_back(self._stored.step))
+        lines.append("Or start over with fresh(...).")
+        if line := self._loop.clock_line:
+            lines.append(f"Line {line} yields the time, or what is unique. {_LATER}")
+        elif not self._edit:
+            lines.append(f"An increment may depend on {_VARYING}. {_LATER}")
         return "\n".join(lines)
 
     def _decode(self, encoded: Encoded, step: int) -> Any:
-        return decode(encoded, f"the increment of step {step:,} of {self.name!r}", self._names)
+        label = f"the increment of step {step:,} of {self.name!r}"
+        return decode(encoded, label, self._names.for_copy())
 
     def end_catch_up(self) -> None:
         """Compare RNGs and output files with their stored positions, and go on from there."""
         if self._recovery is None:
             return
-        step, recovered = self.step - 1, self._recovery.context
+        step, recovered = self.step, self._recovery.context
         if other := self._tracking.end_catch_up(recovered):
             raise self._diverged(step, f"{other} has drawn other numbers", None, None)
         if path := self._outputs.end_catch_up():
@@ -199,6 +229,17 @@ class PlainSession(Session):
             self._tracking.recovered[EDITION] = self._edition
             self.checkpoint(derived=self._stored.migrate is None)
         self._pulse.end_due()
+
+    def explain(self, error: BaseException) -> None:
+        """Say of an exception that its step was done before; see `Session.explain`."""
+        super().explain(error)
+        if self._behind:
+            advice = f"It runs the changed code ({self._edit})." if self._edit else _USED_UP
+            error.add_note(
+                f"trax: step {self.loop_step + 1:,} was done before the crash and is run again, "
+                f"since the newest stored variables are those of step {self._stored.step:,}.\n"
+                f"{advice}"
+            )
 
     # -- steps -----------------------------------------------------------------------------
 
@@ -247,7 +288,7 @@ class PlainSession(Session):
         try:
             encoded = self._loop.encode(self._generator)
         except CodecError as error:
-            if not self._frames:
+            if not (self._frames or self.is_reentered):  # of the run: nothing was stored
                 raise
             if not self._has_warned:
                 cause = str(error).partition("\n")[0]
@@ -255,21 +296,36 @@ class PlainSession(Session):
             self._has_warned = True
             self._frame_at = begun + _AGAIN
             return b""
+        spent = self._clock() - begun  # without the proofs, which only the first frames have
         self._frames += 1
+        is_apart, self._frame_step = self.step > self._frame_step + 1, self.step
         if self._proofs.checks_left:
             self._proofs.check(encoded, self._loop.take(self._generator))
         self._since.is_logged = encoded.nbytes <= _LARGE
         if not self._since.is_logged:
             self._frame_at = math.inf  # until a checkpoint shows another size
+            self._tell_clock()
             return b""
+        if self._frames == _SETTLED and is_apart:
+            self._tell_clock()
         context = encode_context([(FRAME, pack(encoded))])
         self._frame_bytes += len(context)
         if self._frame_bytes > self._most_bytes:
             self._pulse.wake()
         now = self._frame_time = self._clock()
         if self._frames > 1:  # the first takes longer
-            self._frame_at = now + (now - begun) / _SHARE
+            self._frame_at = now + spent / _SHARE
         return context
+
+    def _tell_clock(self) -> None:
+        """Say of an increment that comes from a clock that its step may be run again."""
+        said, line = (self.run_id, "clock"), self._loop.clock_line
+        if line and said not in process.said:
+            process.said.add(said)
+            notices.warn(
+                f"{self.name}: line {line} yields the time, or what is unique; after a crash a few "
+                "steps are run again, and must yield the same. Leave it out, or give every_steps=1"
+            )
 
     @property
     def _most_bytes(self) -> int:
@@ -300,6 +356,7 @@ class PlainSession(Session):
         """
         if result is not None:
             self._last = result
+        self._is_done = done
         super().checkpoint(done=done, derived=derived)
 
     def _mark_checkpoint(self) -> None:
@@ -313,7 +370,6 @@ class PlainSession(Session):
     def _cuts_outputs(self) -> bool:
         return super()._cuts_outputs and not self._behind
 
-    @property
     def _stored_state(self) -> Encoded | None:
         if self._generator is None:
             return self._stored.encoded
@@ -327,9 +383,18 @@ class PlainSession(Session):
     @property
     def shown_state(self) -> Locals:
         """The loop's variables, for the caller."""
+        if self._left is not None:
+            return self._left
         if self._generator is None:
             return load_locals(self._stored, self._names)
-        return show_locals(self._loop.take(self._generator), self.step)
+        state = self._loop.take(self._generator)
+        return show_locals(state, self.loop_step, is_done=self._is_done)
+
+    def leave(self) -> None:
+        """Keep the variables of a loop that is left at a yield; see `Session.leave`."""
+        super().leave()
+        with contextlib.suppress(CodecError):  # it is in the middle of a step
+            self._left = self.shown_state
 
     def save(self) -> None:
         """Store a checkpoint before the loop stops; see `Session.save`."""

@@ -79,7 +79,7 @@ class Proofs:
         if size > LARGE:
             return
         own = encoded if isinstance(encoded, bytes) else encoded.copied()
-        loaded = decode(own, "increment", self._names)
+        loaded = decode(own, "increment", self._names.for_copy())
         with self._timed():
             where = "state" if self._mode.replaces_state else "increment"
             is_faithful = self._report_flaws(increment, loaded, where)
@@ -104,7 +104,7 @@ class Proofs:
         self._loaded = None
         if encoded.nbytes > LARGE:
             return False
-        self._loaded = (decode(encoded.copied(), "state", self._names),)
+        self._loaded = (decode(encoded.copied(), "state", self._names.for_copy()),)
         if self._mode.has_function:
             self._remember(encoded)
         return True
@@ -141,7 +141,7 @@ class Proofs:
         if size > LARGE or self._spent + self._last > _SHARE * elapsed:
             return
         with self._timed(), contextlib.suppress(CodecError):
-            loaded = decode(self._encode(state).copied(), "state", self._names)
+            loaded = decode(self._encode(state).copied(), "state", self._names.for_copy())
             self._report_flaws(state, loaded, "state")
 
     # -- reports ---------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 
 from trax.engine.session import Session
 from trax.errors import UsageError
 
-__all__ = ["TAKEN_OVER", "Active", "abandoned", "current"]
+__all__ = ["TAKEN_OVER", "Active", "abandoned", "current", "innermost", "is_inside"]
 
 TAKEN_OVER = "a later call took it over"
 
@@ -28,6 +28,8 @@ class Active:
 
     Attributes
     ----------
+    key : str
+        As above.
     frame : FrameType or None
         The frame of the generator that is driven.
     take_over : callable or None
@@ -46,7 +48,7 @@ class Active:
         self.close = close
         self.frame: FrameType | None = None
         self.take_over: Callable[[str], Awaitable[None]] | None = None
-        self._key = key
+        self.key = key
         self._is_continued = is_continued
         self._stop: Callable[[], None] | None = None
         self._thread = thread
@@ -67,7 +69,7 @@ class Active:
 
     def end(self) -> None:
         """Forget the loop and close its generator."""
-        _by_run.pop(self._key, None)
+        _by_run.pop(self.key, None)
         stop, self._stop = self._stop, None
         if self.frame is not None:
             _by_frame.pop(id(self.frame), None)
@@ -91,25 +93,45 @@ def abandoned(key: str) -> Active | None:
     return active if active is not None and active.is_abandoned else None
 
 
-def current(caller: str) -> Session:
+def innermost() -> Session | None:
     """Return the open run of the loop that this is called from, directly or through functions.
 
     The call stack is searched for the frame of a generator that is being driven. So a loop pays
-    nothing for being found. `caller` names the function that needs the run, for the message.
+    nothing for being found.
+    """
+    for active in _around():
+        return active.session
+    return None
+
+
+def current(caller: str) -> Session:
+    """Return the same run as `innermost`; `caller` names the function that needs it.
 
     Raises
     ------
     UsageError
         No loop is found.
     """
+    session = innermost()
+    if session is None:
+        raise UsageError(
+            f"{caller} was called outside of a loop that trax runs.\n"
+            "Call it in the body of a function decorated with trax.resumable, or in a function "
+            "called from there in the same thread."
+        )
+    return session
+
+
+def is_inside(key: str) -> bool:
+    """Return whether this is called from the loop of a run, which has this path."""
+    return any(active.key == key for active in _around())
+
+
+def _around() -> Iterator[Active]:
+    """Yield the loops that this is called from, from the innermost outwards."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # nothing public is as cheap
     while frame is not None:
         active = _by_frame.get(id(frame))
         if active is not None and active.frame is frame:
-            return active.session
+            yield active
         frame = frame.f_back
-    raise UsageError(
-        f"{caller} was called outside of a loop that trax runs.\n"
-        "Call it in the body of a function decorated with trax.resumable, or in a function called "
-        "from there in the same thread."
-    )

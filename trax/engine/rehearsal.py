@@ -48,7 +48,7 @@ class Rehearsal:
         live_state: Any,
         live_increment: Any,
     ) -> None:
-        self._state = decode(encoded, "state", names)
+        self._state = decode(encoded, "state", names.for_copy())
         self._increment = increment
         self._overlap = overlap(live_increment, live_state)
         self._touched = Touched(live_state, self._state)
@@ -101,7 +101,7 @@ def body_change(before: Encoded, now: Encoded, names: Names, seconds: float) -> 
     """
     if before.payload == now.payload and before.buffers == now.buffers:
         return ""
-    one, two = (decode(encoded, "state", names) for encoded in (before, now))
+    one, two = (decode(encoded, "state", names.for_copy()) for encoded in (before, now))
     found = differences(
         one,
         two,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
+from trax.calls.content import DONE
 from trax.calls.fingerprint import changed_names, fingerprint
 from trax.calls.log_mode import Fold, Frames, LogMode, NoLog, Replace
 from trax.engine.stored_loop import StoredLoop, load_locals
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Replayed", "load", "replay", "stored_version", "tell_changed_code"]
+__all__ = ["Replayed", "decode_increment", "load", "replay", "stored_version", "tell_changed_code"]
 
 S = TypeVar("S")
 
@@ -133,8 +134,8 @@ def replay(
         state = forward(state)
     state = mode.replay(
         state,
-        _with_rngs(recovery, inner),
-        partial(_decode_increment, recovery, name, names),
+        _with_context(recovery, inner),
+        partial(decode_increment, recovery, name, names),
         lambda: f"step {recovery.position.step} of {name!r}",
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
@@ -191,7 +192,8 @@ def _find_frame(
     )
 
 
-def _decode_increment(recovery: RunReader, name: str, names: Names | None, encoded: Encoded) -> Any:
+def decode_increment(recovery: RunReader, name: str, names: Names | None, encoded: Encoded) -> Any:
+    """Load the increment that was read last."""
     try:
         return decode(encoded, "increment", names)
     except CodecError:  # only then the step must be known
@@ -233,15 +235,25 @@ def tell_changed_code(
         )
 
 
-def _with_rngs(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
-    """Yield the increments; at each, set the RNGs in the state as they were in the loop."""
+def _with_context(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
+    """Yield the increments; at each, set the RNGs in the state as they were in the loop.
+
+    The digests of the keys that are done are gathered; of all else the newest value counts.
+    """
+    stored = recovery.context.pop(DONE, None)
+    done = None if stored is None else bytearray(stored)
     for encoded in recovery.increments():
+        if DONE in recovery.context:
+            done = done or bytearray()
+            done += recovery.context.pop(DONE)
         draws = bool(inner.tracked) and FOLDED in decode_context(encoded.context)
         if draws:
             inner.restore(recovery.context)
         yield encoded
         if draws:  # a log after a checkpoint may lack the positions after this fold
             recovery.context |= inner.now()
+    if done is not None:
+        recovery.context[DONE] = bytes(done)
     inner.restore(recovery.context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ __all__ = ["Opened", "is_superseded", "load_finished", "new_tracking", "open_hel
 _FIXED = (int, float, complex, str, bytes)
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The state, or the result, that a call begins with.
@@ -55,6 +60,8 @@ class Opened:
         The result of the run, if it is done.
     varied : tuple of str
         The arguments that have other values than in the call that stored the run.
+    tell : callable
+        Says from where the run goes on; called when it is certain that it does.
     """
 
     state: Any
@@ -64,6 +71,7 @@ class Opened:
     done: bool = False
     result: Any = None
     varied: tuple[str, ...] = ()
+    tell: Callable[[], None] = _nothing
 
     @property
     def resumed_at(self) -> int | None:
@@ -178,12 +186,17 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     hold.writer.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)
+    loading = seconds + replayed.load_seconds
+    tell = partial(_tell, call, store, replayed)
+    return Opened(replayed.state, replayed, log_bytes, loading, varied=varied, tell=tell)
+
+
+def _tell(call: Call, store: Store, replayed: Replayed[Any]) -> None:
+    meta = replayed.meta
     _tell_resumed(call, store, replayed)
     _tell_migrated(call, replayed)
     _tell_renewed(call, meta)
     tell_changed_code(call.name, meta, call.code, "the present code runs")
-    loading = seconds + replayed.load_seconds
-    return Opened(replayed.state, replayed, log_bytes, loading, varied=varied)
 
 
 def _ended_error(call: Call, varied: tuple[str, ...]) -> UsageError:
@@ -206,7 +219,8 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
         return
     if isinstance(replayed.state, StoredLoop):
         begin, end = replayed.state.step, replayed.step
-        how = f"; steps {begin + 1:,} to {end:,} are run again" if begin < end else ""
+        steps = f"steps {begin + 1:,} to {end:,} are" if end - begin > 1 else f"step {end:,} is"
+        how = f"; {steps} run again with the present code" if begin < end else ""
         notices.info(f"{call.name} resumed at step {end:,}{how} ({store.path})")
         return
     how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
@@ -313,14 +327,24 @@ def _check_version(call: Call, meta: dict[str, Any]) -> None:
 def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
     changed = _changed_arguments(call, meta)
     if changed:
-        raise changed_error(call.name, call.options.name, call.function.__name__, changed)
+        raise changed_error(
+            call.name,
+            call.options.name,
+            call.function.__name__,
+            changed,
+            present=call.arguments,
+            version=call.options.version,
+        )
 
 
 def _changed_arguments(call: Call, meta: dict[str, Any]) -> dict[str, list[str]]:
     stored = meta.get("arguments")
     if stored is None:  # it was written by `Trax`, which has no arguments
         return {}
-    kept = {name: value for name, value in stored.items() if name not in call.options.varying}
+    free = {*call.options.varying}
+    if stored_version(meta) < call.options.version:
+        free |= stored.keys() - call.arguments.keys()  # the older version had them
+    kept = {name: value for name, value in stored.items() if name not in free}
     return _changed(call, kept, call.described)
 
 
@@ -355,9 +379,8 @@ def _tell_renewed(call: Call, meta: dict[str, Any]) -> None:
     found = renewed(meta.get("arguments") or {}, call.described)
     if found:
         notices.info(
-            f"{call.name}: {', '.join(found)}: compared with the stored call by type and shape "
-            "alone; an argument that the loop has changed is as the loop has left it, and any "
-            "other is the one given now"
+            f"{call.name}: of {', '.join(found)} trax compares only type and shape with the stored "
+            "call, so give the same; the loop's own changes of it come back"
         )
 
 

@@ -11,12 +11,14 @@ import contextlib
 import os
 import pickle
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from trax.engine.checkpointer import Checkpointer
 from trax.engine.explain import note_fold, note_state
 from trax.engine.items import Items, Remaining, SizedRemaining
+from trax.engine.keyed_items import KeyedItems, check_has_no_keys
 from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
@@ -97,7 +99,7 @@ class Session:
         self._tracking = tracking
         self._watched = tracking.watched
         self._outputs = outputs
-        self._items: Items | None = None  # of `trax.remaining`, once it was called
+        self._items: Items | KeyedItems | None = None  # of `trax.remaining`, once it was called
         self._pulse = pulse
         self._since = pulse.since
         self._deferral = deferral
@@ -151,6 +153,7 @@ class Session:
 
         The loop's body has not run yet.
         """
+        opened.tell()
         if opened.stored is None:
             self.checkpoint()
         else:
@@ -192,21 +195,32 @@ class Session:
         with contextlib.suppress(TypeError, NotImplementedError):
             self.expect(len(source))  # type: ignore[arg-type]  # most iterables have a length
 
-    def remaining(self, source: Iterable[Any]) -> Iterable[Any]:
+    def remaining(
+        self, source: Iterable[Any], key: Callable[[Any], Any] | None = None
+    ) -> Iterable[Any]:
         """Return the items of the source that are not yet done; see `trax.remaining`."""
         if self.step and self.resumed_at is None:
             raise UsageError(
                 f"trax.remaining() was called after step {self.step:,} of {self.name!r}.\n"
-                "Call it before the first yield: it skips an item for each increment."
+                "Call it before the first yield: it counts an item for each increment."
             )
-        self._items = items = Items(self.name, self._tracking)
-        self._tracking.item_entries = items.entries
+        if key is not None:
+            return self._keyed(source, key)
+        check_has_no_keys(self.name, self._tracking)
+        items = Items(self.name, self._tracking)
+        self._items, self._tracking.item_entries = items, items.entries
         try:
             length = len(source)  # type: ignore[arg-type]  # most iterables have a length
         except (TypeError, NotImplementedError):
             return Remaining(items, source, self.step)
         self.expect(length)
         return SizedRemaining(items, source, self.step, length)
+
+    def _keyed(self, source: Iterable[Any], key: Callable[[Any], Any]) -> Iterable[Any]:
+        items = KeyedItems(self.name, self._tracking, key, self.step)
+        self._items, self._tracking.item_entries = items, items.entries
+        self.expect_items(source)
+        return Remaining(items, source, self.step)
 
     def open_output(self, path: str | os.PathLike[str], mode: str, **options: Any) -> IO[Any]:
         """Open an output file; see `trax.open`."""
@@ -360,8 +374,9 @@ class Session:
         """Return the error for a loop that ended before it had run all stored steps again."""
         raise AssertionError("only plain loops run steps again")
 
-    def reenter(self) -> None:
-        """Do what is left to do after the generator has come to its yield of before."""
+    def reentering(self) -> AbstractContextManager[None]:
+        """Return the block in which the generator comes to its yield of before."""
+        raise AssertionError("only plain loops come to a yield of before")
 
     def end_catch_up(self) -> None:
         """Go on with new steps: the stored ones have been run again."""
@@ -383,9 +398,8 @@ class Session:
         """Note that a checkpoint was stored."""
         self._outputs.mark_checkpoint()
 
-    @property
     def _stored_state(self) -> Any:
-        """The state as a checkpoint stores it."""
+        """Return the state as a checkpoint stores it."""
         return self.state
 
     @property
@@ -426,8 +440,8 @@ class Session:
         """Add a note to an exception of the loop, if the state explains it."""
         note_state(error, self.state, self._first_type, is_resumed=self.resumed_at is not None)
 
-    def end_progress(self) -> None:
-        """Leave the progress bar at the last step."""
+    def leave(self) -> None:
+        """Leave the loop where it is, and the progress bar at its last step."""
         self._pulse.close()
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ def recall(encoded: Encoded, call: Call) -> Any:
     """
     from trax.frames.arguments import Arguments  # importing trax is faster without it
 
-    arguments = Arguments(call.arguments, call.options.varying)
+    arguments = Arguments(call.surroundings, call.options.varying)
     with loading():
         state = load_frame(StoredLoop(encoded, 0, {}), call.names, arguments.objects)
         assert state is not None
@@ -103,12 +103,15 @@ class _Absent(dict[str, Absent]):
         return absent
 
 
-def show_locals(state: LoopState | None, step: int) -> Locals:
-    """Return the variables in a loop's state, which is that of a step."""
+def show_locals(state: LoopState | None, step: int, *, is_done: bool = True) -> Locals:
+    """Return the variables in a loop's state, which is that of a step.
+
+    A loop that has ended and is not done was left by an exception.
+    """
     if state is None:
         return Locals({}, step, _not_begun)
     if state.site == END:
-        return Locals({}, step, _ended)
+        return Locals({}, step, _ended if is_done else _broken)
     return Locals(state.variables, step, _not_needed)
 
 
@@ -117,7 +120,14 @@ def _not_begun(name: str) -> str:
 
 
 def _ended(name: str) -> str:
-    return f"there is no {name!r} any more: the loop has ended. Let it return what is needed"
+    return (
+        f"there is no {name!r} any more: the loop has ended. Let it return what is needed: "
+        "result() gives that, also in a later call"
+    )
+
+
+def _broken(name: str) -> str:
+    return f"there is no {name!r} any more: an exception ended the loop. load() has those stored"
 
 
 def _not_needed(name: str) -> str:

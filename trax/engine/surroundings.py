@@ -2,8 +2,9 @@
 
 A resumed loop finds them as they were at the beginning: a counter on a class starts over, a list in
 a module is empty again. So the variables that the functions of a call refer to, its arguments and
-the loop's local variables are compared after its first two steps. Only what can be pickled, and is
-small, is compared; RNGs are left out, and so are variables that are named like caches.
+the loop's local variables are compared after its first two steps; with a plain loop only
+those that do not come back. Only what can be pickled, and is small, is compared; RNGs are left out,
+and so are variables that are named like caches.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from trax import notices
 from trax.comparing import frozen_difference
 from trax.storage.codec import PROTOCOL, Limited
+from trax.storage.members import closure
 from trax.storage.process import process
 from trax.tracking.references import references
 from trax.tracking.rng_state import is_rng
@@ -92,9 +94,12 @@ class Surroundings:
 
     def _variables(self, frame: FrameType | None, state: Any) -> Iterator[tuple[str, Any]]:
         call = self._call
-        kinds = map(type, [state, *call.arguments.values()])
+        given = [state, *call.arguments.values()]
+        kinds = [one if isinstance(one, type) else type(one) for one in given]
+        stored = _enclosed(call.function) if call.is_plain else {}
         for name, value in references([call.function, *call.helpers, *kinds]).variables.items():
-            if not _CACHE.search(name.rpartition(".")[2]):
+            is_stored = name in stored and stored[name] is value
+            if not is_stored and not _CACHE.search(name.rpartition(".")[2]):
                 yield name, value
         for name, value in call.arguments.items() if not call.is_plain else ():
             yield f"the argument {name!r}", value
@@ -102,6 +107,17 @@ class Surroundings:
             # Other local variables are bound anew in each step.
             if value is not state and type(value) not in _REBOUND and not _is_scratch(value):
                 yield f"the local variable {name!r}", value
+
+
+def _enclosed(function: Any) -> dict[str, Any]:
+    """Return the variables of the functions around a function, and of those around these."""
+    found: dict[str, Any] = {}
+    left = [function]
+    while left:
+        new = {name: value for name, value in closure(left.pop()).items() if name not in found}
+        found |= new
+        left += (value for value in new.values() if isinstance(value, FunctionType))
+    return found
 
 
 class _Freezer(pickle.Pickler):

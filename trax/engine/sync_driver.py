@@ -30,6 +30,8 @@ X = TypeVar("X")
 class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 
+    These are the new ones: a run that is done hands out none, and `result` gives what is stored.
+
     The loop does not start before the first `next`. At the first `next`, or when `state`, `step`,
     `resumed_at` or `done` is used, the run is locked for writing and the stored state is recovered.
     The lock is released when the loop ends, however it ends, at `close`, and when the `Run` itself
@@ -202,8 +204,8 @@ def _catch_up(lifecycle: Lifecycle, loop: Generator[Any, None, None]) -> None:
     """Run the steps of a plain loop again that are stored after its newest frame."""
     session = lifecycle.session
     if session.is_reentered:
-        next(loop)
-        session.reenter()
+        with session.reentering():
+            next(loop)
     while session.is_behind:
         if lifecycle.stop_request.reason:
             lifecycle.stop()

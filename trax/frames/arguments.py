@@ -1,5 +1,7 @@
 """The arguments of a loop's call: which of them the loop has changed, and how they come back.
 
+The variables of functions around the loop are treated as arguments are; they are in cells.
+
 Strategy: at the call, everything that the arguments lead to is found, each object with a path such
 as ``model.layers[0]``. A frame refers to these objects by their paths, so they stay the caller's
 own. For those that have changed since the call, it also has their content, and this is put back in
@@ -17,13 +19,14 @@ import sys
 from collections import deque
 from collections.abc import Container, Iterator, Mapping
 from operator import is_
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any, NamedTuple
 
 from trax.errors import ArgumentsChangedError, CodecError
 from trax.frames.contents import PLAIN, VALUES, Contents, is_iterator, is_trained
 from trax.frames.facets import Attributes, Facet
 from trax.frames.memory import arrays_of
+from trax.frames.remade_kinds import fault, is_stateless
 from trax.storage.codec import Limited
 from trax.storage.definitions import full_name
 from trax.storage.outside import NOTHING, Outside
@@ -35,6 +38,7 @@ _TRIAL = 1 << 20  # bytes
 _TEXTS = (str, bytes)
 _CONSTANTS = (*_TEXTS, tuple, frozenset)
 _LONG = 4096  # a longer text is referred to
+_CELL = ".cell_contents"
 _BAGS = ("types.SimpleNamespace", "argparse.Namespace", "collections.UserDict")
 _WAYS = "Make it inside of the function, and return it if the caller needs it."
 
@@ -307,6 +311,7 @@ class Arguments:
         for key, unit in units.items():
             stored = [node.stored() for node in changed.values() if node.unit is unit]
             if key in self._fragile and not _pickles(stored, self.outside):
+                _check_service(unit)
                 self._services[key] = unit
         for key, change in [*self._replaced.items()]:
             if id(change.node.unit) in self._services:
@@ -315,8 +320,11 @@ class Arguments:
 
     @property
     def services(self) -> list[str]:
-        """The changed objects of packages that do not pickle, so their changes are not stored."""
-        return [_shown(node) for node in self._services.values()]
+        """The changed objects of packages that do not pickle, so their changes are not stored.
+
+        Those whose kind tells that steps do not change what they are, such as a pool, are left out.
+        """
+        return [_shown(one) for one in self._services.values() if not is_stateless(one.obj)]
 
     def _spread(self, change: _Change, changed: dict[int, _Node]) -> Iterator[_Change]:
         """Let an object that is replaced be a change of all that refer to it."""
@@ -434,23 +442,29 @@ class _Trial(pickle.Pickler):
 # -- errors --------------------------------------------------------------------------------
 
 
+def _check_service(node: _Node) -> None:
+    """Refuse an object that is of no use as the caller makes it, such as a parser."""
+    if found := fault(node.obj):
+        raise CodecError(f"{_shown(node)} changed and cannot be stored: {found[0]}.\n{found[1]}")
+
+
 def _obstacle(node: _Node) -> str | None:
     try:
         return node.obstacle()
     except Exception as error:
-        raise CodecError(f"argument {_shown(node)} cannot be stored: {error}\n{_WAYS}") from error
+        raise CodecError(f"{_shown(node)} cannot be stored: {error}\n{_WAYS}") from error
 
 
 def _refusal(root: _Node, cause: _Node, reason: str) -> CodecError:
     inner = "" if cause is root else f"because of {_shown(cause)}: "
     return CodecError(
-        f"argument {_shown(root)} changed and cannot be put back in place:\n"
-        f"{inner}{reason}.\n{_WAYS}"
+        f"{_shown(root)} changed and cannot be put back in place:\n{inner}{reason}.\n{_WAYS}"
     )
 
 
 def _shown(node: _Node) -> str:
-    return f"{node.path!r} ({full_name(type(node.obj))})"
+    kind = "variable" if node.root.kind is CellType else "argument"
+    return f"{kind} {node.path.replace(_CELL, '')!r} ({full_name(type(node.obj))})"
 
 
 def _unlike(path: str, why: str) -> ArgumentsChangedError:

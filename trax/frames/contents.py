@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import random
@@ -10,6 +11,7 @@ import struct
 import sys
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -21,7 +23,6 @@ from types import (
     CodeType,
     FunctionType,
     GeneratorType,
-    MemberDescriptorType,
     MethodType,
     ModuleType,
     SimpleNamespace,
@@ -32,20 +33,20 @@ from uuid import UUID
 from trax.comparing import is_value
 from trax.frames.facets import (
     Attributes,
-    Cell,
     Characters,
     Elements,
     Facet,
-    Fixed,
-    FrozenElements,
-    Items,
     Pairs,
+    Parts,
     Position,
     Reduced,
     State,
     StateDict,
+    Unreadable,
 )
 from trax.frames.memory import ArrayMemory, ArrayObjects, TensorMemory
+from trax.frames.remade_kinds import is_opaque
+from trax.storage.members import contents, slots
 from trax.tracking.references import is_own
 
 __all__ = ["PLAIN", "VALUES", "Contents", "is_iterator", "is_trained"]
@@ -82,8 +83,7 @@ class Contents:
     def __init__(self) -> None:
         self._found: dict[Any, _Facets | None] = {}
         self._installed: dict[type, bool] = {}
-        self._elements = Elements(self.is_value)
-        self._frozen = FrozenElements(self.is_value)
+        self._sets = [Elements(kind, self.is_value) for kind in (set, frozenset)]
 
     def facets(self, obj: Any) -> _Facets | None:
         """Return the facets of an object; None for a value."""
@@ -125,7 +125,7 @@ class Contents:
         if issubclass(kind, dict):
             return Pairs(OrderedDict if issubclass(kind, OrderedDict) else dict)
         if issubclass(kind, (set, frozenset)):
-            return self._elements if issubclass(kind, set) else self._frozen
+            return self._sets[issubclass(kind, frozenset)]
         return next((facet for base, facet in _CONTAINERS.items() if issubclass(kind, base)), None)
 
 
@@ -154,7 +154,10 @@ def _object(kind: type) -> Facet | None:
     if _has_own(kind, "__getstate__"):
         return State()
     has_way = _has_own(kind, "__reduce_ex__") or _has_own(kind, "__reduce__")
-    if not _has_all_in_attributes(kind) or (has_way and not is_own(kind.__module__)):
+    is_whole = _has_all_in_attributes(kind)
+    if not is_whole and is_opaque(kind):
+        return Unreadable()
+    if not is_whole or (has_way and not is_own(kind.__module__)):
         return Reduced()
     return None
 
@@ -165,14 +168,8 @@ def _has_own(kind: type, name: str) -> bool:
 
 def _has_all_in_attributes(kind: type) -> bool:
     """Return whether the objects of a class have nothing beside their attributes."""
-    slots = sum(
-        type(member) is MemberDescriptorType
-        for base in kind.__mro__
-        if "__slots__" in vars(base)
-        for member in vars(base).values()
-    )
     links = (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
-    most = object.__basicsize__ + _POINTER * (slots + links)
+    most = object.__basicsize__ + _POINTER * (len(slots(kind)) + links)
     return kind.__itemsize__ == 0 and kind.__basicsize__ <= most
 
 
@@ -218,20 +215,41 @@ def _around(function: Any) -> list[Any]:
     return [*(function.__closure__ or ()), *(function.__defaults__ or ())]
 
 
-_CLOSURE: Final = Fixed(_around, ".__closure__[{}]")
-_OWNER: Final = Fixed(lambda method: [method.__self__], ".__self__")
+_CLOSURE: Final = Parts(_around, form=".__closure__[{}]")
+_OWNER: Final = Parts(lambda method: [method.__self__], form=".__self__")
 
 # -- types ---------------------------------------------------------------------------------
 
+
+def _filling(kind: Any) -> Callable[[Any, list[Any]], None]:
+    def fill(obj: Any, content: list[Any]) -> None:
+        kind.clear(obj)
+        kind.extend(obj, content)
+
+    return fill
+
+
+def _variable(cell: CellType) -> list[Any]:
+    return [*contents({"": cell}).values()]
+
+
+def _set_variable(cell: CellType, content: list[Any]) -> None:
+    if content:
+        (cell.cell_contents,) = content
+    else:
+        with contextlib.suppress(ValueError):  # it is not set
+            del cell.cell_contents
+
+
 _CONTAINERS: Final[dict[type, Facet]] = {
-    list: Items(list),
-    deque: Items(deque),
-    tuple: Fixed(tuple.__iter__),
+    list: Parts(list.__iter__, _filling(list)),
+    deque: Parts(deque.__iter__, _filling(deque)),
+    tuple: Parts(tuple.__iter__),
     bytearray: Characters(),
     array: Characters(),
-    CellType: Cell(),
-    MethodType: Fixed(lambda method: [method.__self__, method.__func__], ".__self__[{}]"),
-    functools.partial: Fixed(lambda one: [one.func, one.args, one.keywords], ".func[{}]"),
+    CellType: Parts(_variable, _set_variable, ".cell_contents"),
+    MethodType: Parts(lambda method: [method.__self__, method.__func__], form=".__self__[{}]"),
+    functools.partial: Parts(lambda one: [one.func, one.args, one.keywords], form=".func[{}]"),
 }
 
 
@@ -259,7 +277,7 @@ def _set_torch(rng: Any, state: bytes) -> None:
 
 _STATEFUL: Final[list[tuple[str, str, Facet]]] = [
     ("random", "Random", Position(lambda rng: rng.getstate(), random.Random.setstate)),
-    ("numpy.random", "Generator", Fixed(lambda rng: [rng.bit_generator], ".bit_generator")),
+    ("numpy.random", "Generator", Parts(lambda rng: [rng.bit_generator], form=".bit_generator")),
     ("numpy.random", "BitGenerator", Position(lambda bits: bits.state, _set_bits)),
     (
         "numpy.random",

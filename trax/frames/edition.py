@@ -7,12 +7,14 @@ yield; the edition has what is needed to find this yield in the present text.
 from __future__ import annotations
 
 import ast
-import difflib
+import copy
 import json
 import linecache
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from difflib import SequenceMatcher
+from typing import Any, Final, NamedTuple, Self
 
+from trax.display import shorten
 from trax.errors import UsageError
 from trax.frames.program import Program
 from trax.frames.source import nested_codes
@@ -20,7 +22,9 @@ from trax.frames.spots import Spot, find_spot, missing, spot_of
 
 __all__ = ["Edition", "Moved"]
 
-_SHOWN = 40  # characters of a line
+_BODIES: Final = {"body", "cases", "finalbody", "handlers", "orelse"}
+_LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
+_UNUSED: Final = "the new one is not used"
 
 
 class Moved(NamedTuple):
@@ -32,13 +36,37 @@ class Moved(NamedTuple):
         Its present number.
     missing : list of str
         The variables that are needed there now, and were not when the frame was stored.
-    unrun : str
-        The first line that was changed and is not run any more, as a text; empty if there is none.
+    unused : list of str
+        Texts that tell which changes have no effect any more.
     """
 
     number: int
     missing: list[str]
-    unrun: str
+    unused: list[str]
+
+
+class _Part(NamedTuple):
+    """A statement without those in it; the iterable of a loop is a part of its own.
+
+    Attributes
+    ----------
+    path : str
+        The fields that lead to it.
+    text : str
+        Its text, however it is written.
+    line : int
+        The number of its first line.
+    is_iterable : bool
+        Whether it is an iterable.
+    shown : str
+        Its first line and its number, as a text.
+    """
+
+    path: str
+    text: str
+    line: int
+    is_iterable: bool = False
+    shown: str = ""
 
 
 class Edition(NamedTuple):
@@ -98,39 +126,72 @@ class Edition(NamedTuple):
                 "Put this yield back, with the loops around it.\n"
                 "Or start over with the function's fresh(...)."
             )
-        return Moved(found, missing(program, found, spot), self._unrun(program, found))
+        unused = [*self._unused(program, found)]
+        return Moved(found, missing(program, found, spot), unused)
 
-    def _unrun(self, program: Program, number: int) -> str:
-        """Return the first line that was changed and that the loop does not come to any more."""
+    def _unused(self, program: Program, number: int) -> Iterator[str]:
+        """Tell the first statement that was changed and is not run any more, and the iterable."""
         code, _ = program.entry(program.site(number))
         runs = {line for one in (code, *nested_codes(code)) for *_, line in one.co_lines()}
-        written = {one.lineno for one in ast.walk(program.source.node) if isinstance(one, ast.stmt)}
-        loops = [one.node.lineno for one in program.site(number).path if _is_loop(one.node)]
-        runs -= {*loops[:1]}  # the loop goes on over what it began with
-        for line, text in self._changed(Edition.of(program)):
-            if line in written and line not in runs:
-                return f"line {line}: {_shorten(text)}"
-        return ""
+        path = (step.node for step in program.site(number).path)
+        loop = next((node for node in path if isinstance(node, _LOOPS)), None)
+        changed = [*self._changed(Edition.of(program))]
+        if loop and any(one.is_iterable and one.line == loop.lineno for one in changed):
+            yield (
+                f"line {loop.lineno}: the loop goes on through the iterable that it had; " + _UNUSED
+            )
+        if gone := next((one for one in changed if one.line not in runs), None):
+            yield f"{gone.shown!r} was changed, and runs only when the run begins"
 
     def first_change(self, other: Edition) -> str:
         """Return the first line of another edition that differs, as a text; empty if none does."""
-        return next((f"line {n}: {_shorten(text)}" for n, text in self._changed(other)), "")
+        return next((one.shown for one in self._changed(other)), "")
 
-    def _changed(self, other: Edition) -> Iterator[tuple[int, str]]:
-        """Yield the lines of another edition that differ, with their numbers."""
-        matcher = difflib.SequenceMatcher(None, self.lines, other.lines, autojunk=False)
-        for kind, _, _, begin, end in matcher.get_opcodes():
-            if kind == "equal":
+    def _changed(self, other: Edition) -> Iterator[_Part]:
+        """Yield the parts of another edition that differ; not those that are written otherwise."""
+        if self.is_same(other):
+            return
+        before, now = _parts_of(self), _parts_of(other)
+        old, new = ([one[:2] for one in parts] for parts in (before, now))
+        for kind, _, _, begin, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+            if kind != "equal":
+                is_gone = kind == "delete" and begin > 0  # then the part before it is told
+                yield from now[begin - is_gone : end]
+
+
+def _parts_of(edition: Edition) -> list[_Part]:
+    # In a block of its own the text may be indented; a text in it need not be.
+    lines = edition.lines
+    is_inside = bool(lines) and lines[0][:1].isspace()
+    try:
+        tree: Any = ast.parse("\n".join(["if True:"] * is_inside + [*lines]))
+    except SyntaxError:  # of a newer Python
+        return []
+    found = []
+    for one in _parts(tree.body[0].body[0] if is_inside else tree):
+        index = one.line - 1 - is_inside
+        line = edition.first + index
+        found.append(one._replace(line=line, shown=f"line {line}: {shorten(lines[index].strip())}"))
+    return found
+
+
+def _parts(node: Any, path: str = "") -> Iterator[_Part]:
+    for name, field in ast.iter_fields(node):
+        inner = f"{path} {name}"
+        for one in field if isinstance(field, list) else ():
+            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant):  # a docstring
                 continue
-            before = kind == "delete" and begin > 0  # then the line before it is told
-            for index in range(begin - before, end):
-                if other.lines[index].strip():
-                    yield other.first + index, other.lines[index].strip()
+            if isinstance(one, ast.stmt | ast.ExceptHandler | ast.match_case):
+                yield from _heads(one, inner)
+                yield from _parts(one, inner)
 
 
-def _is_loop(node: ast.stmt) -> bool:
-    return isinstance(node, ast.For | ast.AsyncFor)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def _heads(node: Any, path: str) -> Iterator[_Part]:
+    line = node.pattern.lineno if isinstance(node, ast.match_case) else node.lineno
+    head = copy.copy(node)
+    for name in _BODIES.intersection(node._fields):
+        setattr(head, name, [])
+    if isinstance(head, ast.For | ast.AsyncFor):
+        yield _Part(path, f"in {ast.unparse(head.iter)}", line, is_iterable=True)
+        head.iter = ast.Constant(...)
+    yield _Part(path, ast.unparse(head), line)

@@ -10,29 +10,26 @@ from __future__ import annotations
 import contextlib
 import copy
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable
-from types import MemberDescriptorType
 from typing import Any, Final
 
 from xxhash import xxh3_128
 
 from trax.calls.digest import Digester
+from trax.storage.members import slots
 
 __all__ = [
     "Attributes",
-    "Cell",
     "Characters",
     "Elements",
     "Facet",
-    "Fixed",
-    "FrozenElements",
-    "Items",
     "Pairs",
+    "Parts",
     "Position",
     "Reduced",
     "State",
     "StateDict",
+    "Unreadable",
     "digest",
 ]
 
@@ -98,24 +95,44 @@ class Facet:
         """Put content back in place."""
 
 
-class Items(Facet):
-    """The items of a list or a deque."""
+class Parts(Facet):
+    """Objects that an object refers to, in a fixed order.
 
-    def __init__(self, kind: type[list[Any] | deque[Any]]) -> None:
-        self._kind: Any = kind
+    Parameters
+    ----------
+    read : callable
+        Returns them.
+    write : callable, optional
+        Puts others in their place; nothing can, if it is not given.
+    form : str
+        Their labels, with a place for the number.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Any], Iterable[Any]],
+        write: Callable[[Any, list[Any]], None] | None = None,
+        form: str = "[{}]",
+    ) -> None:
+        self._read = read
+        self._write = write
+        self._form = form
 
     def values(self, obj: Any) -> list[Any]:
-        return [*self._kind.__iter__(obj)]
+        return [*self._read(obj)]
 
     def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
-        return f"[{index}]"
+        return self._form.format(index)
 
-    def content(self, obj: Any) -> list[Any]:
-        return self.values(obj)
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
+        return "" if self._write else "nothing in it can be replaced"
 
-    def restore(self, obj: Any, content: list[Any]) -> None:
-        self._kind.clear(obj)
-        self._kind.extend(obj, content)
+    def content(self, obj: Any) -> Any:
+        return self.values(obj) if self._write else None
+
+    def restore(self, obj: Any, content: Any) -> None:
+        if self._write:
+            self._write(obj, content)
 
 
 class Pairs(Facet):
@@ -147,38 +164,38 @@ class Pairs(Facet):
 
 
 class Elements(Facet):
-    """The elements of a set. No path leads to them: those that can change are always stored."""
+    """The elements of a set. No path leads to them: those that can change are always stored.
+
+    Parameters
+    ----------
+    kind : type
+        `set`, or `frozenset`, into which no others can be put.
+    is_value : callable
+        Whether an element cannot change.
+    """
 
     rank = 2
 
-    def __init__(self, is_value: Callable[[Any], bool]) -> None:
+    def __init__(self, kind: type[Any], is_value: Callable[[Any], bool]) -> None:
+        self._kind = kind
         self._is_value = is_value
 
     def values(self, obj: Any) -> list[Any]:
-        return [*set.__iter__(obj)]
+        return [*self._kind.__iter__(obj)]
 
     def mark(self, obj: Any) -> Any:
         return None if all(map(self._is_value, self.values(obj))) else object()
+
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
+        return "" if self._kind is set else "nothing can be put back into it"
 
     def content(self, obj: Any) -> list[Any]:
         return self.values(obj)
 
     def restore(self, obj: Any, content: list[Any]) -> None:
-        set.clear(obj)
-        set.update(obj, content)
-
-
-class FrozenElements(Elements):
-    """The elements of a frozenset, of which no other ones can be put into it."""
-
-    def values(self, obj: Any) -> list[Any]:
-        return [*frozenset.__iter__(obj)]
-
-    def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
-        return "nothing can be put back into it"
-
-    def restore(self, obj: Any, content: Any) -> None:
-        pass
+        if self._kind is set:
+            set.clear(obj)
+            set.update(obj, content)
 
 
 class Characters(Facet):
@@ -195,52 +212,14 @@ class Characters(Facet):
         obj[:] = content
 
 
-class Fixed(Facet):
-    """Objects that an object refers to as long as it lives.
+class Unreadable(Facet):
+    """A state that nothing tells, such as that of a compressor: it counts as changed."""
 
-    Parameters
-    ----------
-    read : callable
-        Returns them.
-    form : str
-        Their labels, with a place for the number.
-    """
-
-    def __init__(self, read: Callable[[Any], Iterable[Any]], form: str = "[{}]") -> None:
-        self._read = read
-        self._form = form
-
-    def values(self, obj: Any) -> list[Any]:
-        return [*self._read(obj)]
-
-    def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
-        return self._form.format(index)
+    def mark(self, obj: Any) -> Any:  # noqa: ARG002
+        return object()
 
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
-        return "nothing in it can be replaced"
-
-
-class Cell(Facet):
-    """The variable of a closure."""
-
-    def values(self, obj: Any) -> list[Any]:
-        try:
-            return [obj.cell_contents]
-        except ValueError:  # it is not set
-            return []
-
-    def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
-        return ".cell_contents"
-
-    def content(self, obj: Any) -> list[Any]:
-        return self.values(obj)
-
-    def restore(self, obj: Any, content: list[Any]) -> None:
-        if content:
-            obj.cell_contents = content[0]
-        else:
-            with contextlib.suppress(ValueError):
-                del obj.cell_contents
+        return "its state cannot be read"
 
 
 # -- objects -------------------------------------------------------------------------------
@@ -253,13 +232,7 @@ class Attributes(Facet):
 
     def __init__(self, kind: type) -> None:
         self._has_dict = kind.__dictoffset__ != 0
-        self._slots = {
-            name: member
-            for base in reversed(kind.__mro__)
-            if "__slots__" in vars(base)
-            for name, member in vars(base).items()
-            if type(member) is MemberDescriptorType
-        }
+        self._slots = dict(reversed(slots(kind)))
         self.is_empty = not self._has_dict and not self._slots
 
     def _named(self, obj: Any) -> dict[str, Any]:
@@ -301,7 +274,14 @@ class Attributes(Facet):
                     member.__delete__(obj)
 
 
-class State(Facet):
+class _Described(Facet):
+    """What an object says itself that its content is; its attributes are others."""
+
+    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
+        return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]
+
+
+class State(_Described):
     """The state that the ``__getstate__`` of an object returns."""
 
     rank = 0
@@ -327,9 +307,6 @@ class State(Facet):
     def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
         return f".{mark[0][index]}"
 
-    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
-        return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]
-
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
         has_way = hasattr(obj, "__setstate__") or type(obj.__getstate__()) is dict
         return "" if has_way else "it has no __setstate__"
@@ -339,19 +316,17 @@ class State(Facet):
         return dict(state) if type(state) is dict else state
 
     def restore(self, obj: Any, content: Any) -> None:
-        _set_state(obj, content)
+        if content is not None:  # nothing is set, as in pickle
+            _set_state(obj, content)
 
 
-class StateDict(Facet):
+class StateDict(_Described):
     """What the ``state_dict`` of an object returns, for its ``load_state_dict``."""
 
     rank = 3
 
     def mark(self, obj: Any) -> Any:
         return digest(obj.state_dict())
-
-    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
-        return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]
 
     def content(self, obj: Any) -> Any:
         # A copy: its parts are stored, though the objects in the caller's are referred to.
@@ -361,7 +336,7 @@ class StateDict(Facet):
         obj.load_state_dict(content)
 
 
-class Reduced(Facet):
+class Reduced(_Described):
     """What pickle takes from an object of a class written in C, or of one that says so itself."""
 
     rank = 0
@@ -386,9 +361,6 @@ class Reduced(Facet):
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
             return _UNKNOWN, _UNKNOWN
         return digest(made), digest(state)
-
-    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
-        return [(f".{name}", value) for name, value in getattr(obj, "__dict__", {}).items()]
 
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:
         if before[0] != now[0] or _UNKNOWN in (*before, *now):

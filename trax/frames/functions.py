@@ -41,6 +41,7 @@ def reduce_function(function: FunctionType) -> Any:
 
 def inner(place: Place, outer: dict[str, CellType]) -> FunctionType:
     """Return the function at a place, with the variables that it shares with others."""
+    place = place.present
     return function_at(find_code(place), place, outer)
 
 

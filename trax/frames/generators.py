@@ -13,27 +13,31 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import gc
 import importlib
 import inspect
 import linecache
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from types import CellType, CodeType, FunctionType, GeneratorType
-from typing import Any, Final, NamedTuple, TypeAlias
+from types import AsyncGeneratorType, CellType, CodeType, FunctionType, GeneratorType
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_hexdigest
 
 from trax.errors import CodecError, UsageError
 from trax.frames.loading import end_of_loading
 from trax.frames.managers import held_managers, stored_slots
-from trax.frames.program import Frame, Program, program_of
+from trax.frames.program import START, Frame, Loop, Program, program_of
 from trax.frames.source import nested_codes
 from trax.frames.spots import Spot, find_spot, missing, spot_of
+from trax.frames.suspended import code_of, frame_of, function_of, variables
+from trax.frames.written_files import written_file
 from trax.storage.codec import encode
-from trax.storage.refusals import RefusedError
+from trax.storage.members import contents
+from trax.storage.refusals import ADVICE, RefusedError
+from trax.storage.unpickler import present_place, ways_to_find
+from trax.tracking.rng_discovery import kept, tracked_below
 
 __all__ = [
     "REDUCTIONS",
@@ -46,7 +50,6 @@ __all__ = [
     "new_cell",
     "reduce_cell",
     "reduce_generator",
-    "refuse_async_generator",
     "suspended",
     "unstarted",
 ]
@@ -54,12 +57,11 @@ __all__ = [
 REDUCTIONS: Final[dict[type, Callable[[Any], Any]]] = {}
 """How objects in frames are taken apart, by type; `trax.frames.iterators` fills it."""
 
-Loop: TypeAlias = "GeneratorType[Any, Any, Any]"
-
 _ADVICE: Final = (
     "Let the loop go over a list of its items, or over numbers.\n"
     "Or let it end before the yield, as in list(...)."
 )
+_DRIVER: Final = "trax.engine.sync_driver"
 _ASYNC: Final = "Collect its items before the loop, as in [item async for item in ...]."
 # The attributes under which decorators keep a function.
 _WRAPPED: Final = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
@@ -88,6 +90,12 @@ class Place(NamedTuple):
     name: str
     number: int
     digest: str
+
+    @property
+    def present(self) -> Place:
+        """The same place, if the module, the function or the class was renamed since."""
+        module, name = present_place(self.module, self.name)
+        return self._replace(module=module, name=name)
 
 
 _places: dict[tuple[str, int], tuple[CodeType, Place]] = {}
@@ -129,11 +137,14 @@ def find_code(place: Place) -> CodeType:
     if same:
         is_same = place.number < len(codes) and codes[place.number] in same
         return codes[place.number] if is_same else same[0]
-    raise CodecError(
-        f"the generator function {place.name} of {place.module} "
-        + ("has changed in number and text.\n" if codes else "is not there any more.\n")
-        + "Put it back under this name, or start over with the function's fresh(...)."
-    )
+    text = f"the function {place.name} of {place.module}"
+    if codes:
+        raise CodecError(
+            f"{text} has changed in number and text.\n"
+            "Put it back as it was, or start over with the decorated function's fresh(...)."
+        )
+    ways = ways_to_find(f"{place.module}.{place.name}")
+    raise CodecError(f"{text} is not there any more.\n{ways}")
 
 
 def _find_codes(module: str, name: str) -> list[CodeType]:
@@ -148,9 +159,9 @@ def _find_codes(module: str, name: str) -> list[CodeType]:
     return [*{id(code): code for code in codes}.values()]
 
 
-def _by_attributes(variables: dict[str, Any], name: str) -> Iterator[CodeType]:
+def _by_attributes(attributes: dict[str, Any], name: str) -> Iterator[CodeType]:
     head = name.partition(".<")[0].split(".")
-    one: Any = variables.get(head[0])
+    one: Any = attributes.get(head[0])
     for part in head[1:]:
         one = vars(one).get(part) if isinstance(one, type) else None
     for function in _functions(one, name, _DEEP):
@@ -246,17 +257,17 @@ _made: weakref.WeakKeyDictionary[Loop, tuple[Program, FunctionType, Place]] = (
 
 def adoptable(generator: Loop) -> bool:
     """Return whether a generator's code has a source, and is found again by its place."""
-    if generator in _made or generator.gi_frame is None:
+    if generator in _made or frame_of(generator) is None:
         return True
     try:
         module = _module_of(generator)
-        _program_of(generator.gi_code, module)
-        return place_of(generator.gi_code, module) is not None
+        _program_of(code_of(generator), module)
+        return place_of(code_of(generator), module) is not None
     except UsageError:
         return False
 
 
-def reduce_generator(generator: Loop) -> tuple[Any, ...]:
+def reduce_generator(generator: Any) -> tuple[Any, ...]:
     """Reduce a generator to the place of its code, and to its frame.
 
     Raises
@@ -264,21 +275,24 @@ def reduce_generator(generator: Loop) -> tuple[Any, ...]:
     RefusedError
         It cannot be taken apart.
     """
-    state = inspect.getgeneratorstate(generator)
-    if state == inspect.GEN_CLOSED:
-        return finished, (generator.__name__, generator.__qualname__)
-    if state == inspect.GEN_RUNNING:
+    names = generator.__name__, generator.__qualname__
+    if frame_of(generator) is None:
+        return finished, (*names, isinstance(generator, AsyncGeneratorType))
+    if _module_of(generator) == _DRIVER:
+        raise RefusedError(generator, ADVICE["trax.Run"], "it drives another run")
+    if getattr(generator, "gi_running", False):
         raise _refused(generator, "it is running")
     program, function, place = _known(generator)
-    names = generator.__name__, generator.__qualname__
     outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    if state == inspect.GEN_CREATED:
-        return unstarted, (place, names, outer, _locals(generator))
+    if isinstance(generator, GeneratorType) and not generator.gi_suspended:
+        return unstarted, (place, names, outer, variables(generator))
     try:
         program = program or _program_of(function.__code__, place.module)
         frame = _frame_of(program, generator)
     except (UsageError, CodecError) as error:
         raise _refused(generator, str(error).partition("\n")[0]) from error
+    if frame.site == START:
+        return unstarted, (place, names, outer, variables(generator))
     spot = spot_of(program, frame.site)
     return suspended, (place, names, outer, spot, frame.values, frame.cells, frame.slots)
 
@@ -286,9 +300,9 @@ def reduce_generator(generator: Loop) -> tuple[Any, ...]:
 def _known(generator: Loop) -> tuple[Program | None, FunctionType, Place]:
     if generator in _made:
         return _made[generator]
-    function = _function_of(generator)
-    place = place_of(generator.gi_code, _module_of(generator)) if function else None
-    if function is None or place is None:
+    function = function_of(generator)
+    place = place_of(function.__code__, _module_of(generator))
+    if place is None:
         raise _refused(generator, "its function cannot be found again by its name")
     return None, function, place
 
@@ -297,10 +311,15 @@ def _frame_of(program: Program, generator: Loop) -> Frame:
     """Take a generator apart, without the managers of blocks that are entered again."""
     frame = program.snapshot(generator)
     site = program.site(frame.site)
-    if all(block.kind != "with" for block in site.blocks):
+    if not site.entered:
         return frame
-    variables = _locals(generator)
-    held, remade = held_managers(site, variables, frame.slots, _can_store)
+    held, remade = held_managers(site, variables(generator), frame.slots, _can_store)
+    again = {number: item for number, item in site.entered if number not in held}
+    for step in site.path:
+        if isinstance(step.node, ast.AsyncWith) and {*again.values()} & {*step.node.items}:
+            raise CodecError("only an event loop can enter its `async with` again")
+    if any(written_file(frame.slots[number], "it") for number in again):
+        raise CodecError("a `with` in it would open a file for writing again")
     slots = stored_slots(site, frame.slots, held)
     values = {name: value for name, value in frame.values.items() if name not in remade}
     return replace(frame, values=values, slots=slots)
@@ -314,51 +333,50 @@ def _can_store(value: Any) -> bool:
     return True
 
 
-def _locals(generator: Loop) -> dict[str, Any]:
-    frame = generator.gi_frame
-    return {**frame.f_locals} if frame is not None else {}
-
-
 def _module_of(generator: Loop) -> str:
-    frame = generator.gi_frame
+    frame = frame_of(generator)
     name = frame.f_globals.get("__name__", "") if frame is not None else ""
     return name if isinstance(name, str) else ""
 
 
-def _function_of(generator: Loop) -> FunctionType | None:
-    code = generator.gi_code
-    for one in gc.get_referents(generator):
-        if type(one) is FunctionType and one.__code__ is code:
-            return one
-    return None
-
-
 def _refused(generator: Loop, reason: str) -> RefusedError:
-    code = generator.gi_code
-    line = generator.gi_frame.f_lineno if generator.gi_frame else code.co_firstlineno
-    return RefusedError(generator, _ADVICE, f"{code.co_qualname}, line {line}: {reason}")
+    code, frame = code_of(generator), frame_of(generator)
+    line = frame.f_lineno if frame else code.co_firstlineno
+    advice = _ADVICE if isinstance(generator, GeneratorType) else _ASYNC
+    return RefusedError(generator, advice, f"{code.co_qualname}, line {line}: {reason}")
 
 
-def refuse_async_generator(generator: Any) -> Any:
-    """Refuse an async generator, which only its event loop can continue."""
-    raise RefusedError(generator, _ASYNC, "an async generator cannot be taken apart")
-
-
-def finished(name: str, qualified: str) -> Loop:
+def finished(name: str, qualified: str, is_async: bool) -> Loop:
     """Return a generator that has ended."""
-    generator: Any = _nothing()
-    generator.close()
-    return _named(generator, (name, qualified))
+    ended: Any
+    if is_async:
+        ended = _nothing_async()
+        _run(ended.aclose())
+    else:
+        ended = _nothing()
+        ended.close()
+    return _named(ended, (name, qualified))
 
 
 def _nothing() -> Generator[None]:
     yield
 
 
+async def _nothing_async() -> AsyncGenerator[None]:
+    yield
+
+
+def _run(awaitable: Any) -> None:
+    """Run what awaits nothing."""
+    with contextlib.suppress(StopIteration):
+        awaitable.send(None)
+
+
 def unstarted(
     place: Place, names: tuple[str, str], outer: dict[str, CellType], values: dict[str, Any]
 ) -> Loop:
     """Return a generator that has not begun."""
+    place = place.present
     code = find_code(place)
     function = function_at(code, place, outer)
     count = code.co_argcount
@@ -390,6 +408,7 @@ def suspended(
     slots: list[Any],
 ) -> Loop:
     """Return a generator that stands at a yield."""
+    place = place.present
     code = find_code(place)
     try:
         program = _program_of(code, place.module)
@@ -398,10 +417,20 @@ def suspended(
     number = _site_at(program, spot, place)
     _check_variables(program, number, spot, place)
     function = function_at(code, place, outer)
-    made: Any = program.resume(Frame(number, values, cells, slots), function, {})
+    frame = Frame(number, values, cells, slots)
+    made: Any = program.resume(frame, function, {})
     _made[made] = program, function, place
-    end_of_loading(functools.partial(next, made), is_generator=True)
+    end_of_loading(functools.partial(_enter, made, frame), is_generator=True)
     return _named(made, names)
+
+
+def _enter(generator: Any, frame: Frame) -> None:
+    """Let a generator come to its yield of before; what it enters again may draw from its RNGs."""
+    with kept(tracked_below(frame.values | contents(frame.cells))):
+        if isinstance(generator, AsyncGeneratorType):
+            _run(generator.asend(None))
+        else:
+            next(generator)
 
 
 def _check_variables(program: Program, number: int, spot: Spot, place: Place) -> None:
@@ -422,13 +451,13 @@ def function_at(code: CodeType, place: Place, outer: dict[str, CellType]) -> Fun
             "Let it do without, or start over with the function's fresh(...)."
         )
     closure = tuple(outer[name] for name in code.co_freevars)
-    variables = vars(sys.modules[place.module])
-    return FunctionType(code, variables, code.co_name, None, closure)
+    return FunctionType(code, vars(sys.modules[place.module]), code.co_name, None, closure)
 
 
-def _named(generator: Loop, names: tuple[str, str]) -> Loop:
+def _named(generator: Any, names: tuple[str, str]) -> Loop:
     generator.__name__, generator.__qualname__ = names
-    return generator
+    loop: Loop = generator
+    return loop
 
 
 # -- cells ---------------------------------------------------------------------------------

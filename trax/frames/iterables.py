@@ -24,14 +24,17 @@ from xxhash import xxh3_64_intdigest
 
 from trax import notices
 from trax.calls.content import Contents
-from trax.calls.digest import digest_value
 from trax.errors import ArgumentsChangedError, CodecError, UsageError
 from trax.frames.generators import adoptable
 from trax.frames.iterators import reductions
-from trax.frames.itertools_state import ITERTOOLS, same
+from trax.frames.itertools_state import ITERTOOLS
+from trax.frames.later import Later, present
+from trax.frames.loaders import Continued, Way, tell, told, way_of
 from trax.frames.loading import present_rngs
+from trax.frames.pooled import pooled
 from trax.frames.progress_bars import is_bar, is_bar_type
 from trax.frames.source_state import Changes, SourceState, positions, rewound
+from trax.frames.unordered import unordered_source
 from trax.storage.codec import decode, encode
 from trax.storage.definitions import full_name
 from trax.storage.refusals import RefusedError
@@ -39,7 +42,7 @@ from trax.storage.refusals import RefusedError
 if TYPE_CHECKING:
     from trax.tracking.rng_tracking import RngTracking
 
-__all__ = ["Again", "Call", "Continued", "Iterables", "Rngs", "RunRngs"]
+__all__ = ["Again", "Call", "Iterables", "Rngs", "RunRngs"]
 
 
 T = TypeVar("T")
@@ -75,30 +78,10 @@ class RunRngs:
 
 
 _NATIVE: Final = {
-    list,
-    tuple,
-    range,
-    str,
-    bytes,
-    bytearray,
-    dict,
-    set,
-    frozenset,
-    array.array,
-    collections.deque,
-    collections.OrderedDict,
-    collections.defaultdict,
-    collections.Counter,
-    types.MappingProxyType,
-    type({}.keys()),
-    type({}.values()),
-    type({}.items()),
-    type(iter(())),
-    type(iter("")),
-    type(iter("é")),
-    type(iter(b"")),
-    type(iter(range(0))),
-    type(iter(range(1 << 100, (1 << 100) + 1))),
+    *(list, tuple, range, str, bytes, bytearray, dict, set, frozenset, array.array),
+    *(collections.deque, collections.OrderedDict, collections.defaultdict, collections.Counter),
+    *(types.MappingProxyType, type({}.keys()), type({}.values()), type({}.items())),
+    *map(type, map(iter, ((), "", "é", b"", range(0), range(1 << 100, (1 << 100) + 1)))),
 }
 _OVER_OTHERS: Final = {enumerate, zip, map, filter, *ITERTOOLS}
 # Functions that return an iterator over others, by their identity: these of their arguments.
@@ -110,14 +93,6 @@ _SPANS: Final = {
     id(filter): slice(1, None),
     id(itertools.islice): slice(1),
     id(itertools.chain): slice(None),
-}
-# The modules and names of what hands out results in the order in which they are completed.
-_UNORDERED: Final = {
-    ("concurrent.futures._base", "as_completed"): "concurrent.futures.as_completed()",
-    ("asyncio.tasks", "as_completed"): "asyncio.as_completed()",
-    ("asyncio.tasks", "_AsCompletedIterator"): "asyncio.as_completed()",
-    ("multiprocessing.pool", "IMapUnorderedIterator"): "imap_unordered()",
-    ("multiprocessing.pool", "Pool.imap_unordered.<locals>.<genexpr>"): "imap_unordered()",
 }
 _PATHS: Final = tuple(
     sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -158,6 +133,14 @@ class Call:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.function(*self.args, **self.kwargs))
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it only asks a database, by a cursor of its own."""
+        is_of_connection = hasattr(getattr(self.function, "__self__", None), "cursor")
+        text = self.args[0] if self.args else ""
+        is_asking = isinstance(text, str) and text.lstrip().lower().startswith("select")
+        return is_of_connection and is_asking
 
 
 class Iterables:
@@ -213,6 +196,8 @@ class Iterables:
         if span is not None:
             places = range(len(args))[span]
             args = tuple(self(one) if n in places else one for n, one in enumerate(args))
+        if results := pooled(function, args, kwargs):
+            return results, results, None
         files = positions((*args, *kwargs.values())) if args and span is None else None
         made = function(*args, **kwargs)
         if not hasattr(type(made), "__next__"):
@@ -235,13 +220,9 @@ class Iterables:
 
 def _check_order(source: Any) -> None:
     """Refuse results that come in the order in which they are completed."""
-    kind = type(source)
-    name = kind.__module__, kind.__qualname__
-    if kind is types.GeneratorType and source.gi_frame is not None:
-        name = source.gi_frame.f_globals.get("__name__", ""), source.__qualname__
-    if name in _UNORDERED:
+    if name := unordered_source(source):
         raise UsageError(
-            f"{_UNORDERED[name]} has another order in each run, so a loop over it cannot resume.\n"
+            f"{name} has another order in each run, so a loop over it cannot resume.\n"
             "Loop over the tasks, and wait for the result of each."
         )
 
@@ -335,8 +316,8 @@ class Again:
         self._state = state
         self._stored = stored
         self._digest = _Digest()
-        self._told = _told(source, iterator)
-        self._way = ""
+        self._told = told(source, iterator)
+        self._way: Way | str = ""  # or how it is stored otherwise
         self._refusal: RefusedError | None = None
         self._rehearsed = 0  # the items of the last rehearsal
 
@@ -368,7 +349,7 @@ class Again:
             with rewound(changes):
                 self._rngs.restore(self._positions)
                 state, iterator = SourceState(self._source), iter(self._source)
-                told = _told(self._source, iterator)
+                state_told = told(self._source, iterator)
                 for item in itertools.islice(iterator, count):
                     digest.add(item)
         except Exception as error:
@@ -385,7 +366,7 @@ class Again:
                 f"\n{_WAYS_ON}\nTo start over, use the function's fresh(...)."
             )
         self._iterator, self._state, self._digest = iterator, state, digest
-        self._told = told
+        self._told = state_told
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._iterator is None or self._state is None:
@@ -397,9 +378,9 @@ class Again:
         if self._digest.count:
             self._way = way
         if way == "iterator":
-            return same, (self._iterator,)
-        if way != "source":
-            return Continued, (self._source, way, _tell(self._source, self._iterator, way))
+            return present, (self._iterator,)
+        if not isinstance(way, str):
+            return Continued, (self._source, way, tell(self._source, self._iterator, way))
         return _again, (self._source, self._positions, self._parts())
 
     def _try(self, action: Callable[[], T]) -> T:
@@ -416,10 +397,10 @@ class Again:
         assert self._state is not None
         return self._state.changes(), self._digest.count, self._digest.value
 
-    def _choose(self) -> str:
+    def _choose(self) -> Way | str:
         """Choose how the iterator is stored; this is known at the first frame."""
-        way = _way_of(self._source, self._iterator)
-        if way and self._digest.count and _told(self._source, self._iterator) != self._told:
+        way = way_of(self._source, self._iterator)
+        if way and self._digest.count and told(self._source, self._iterator) != self._told:
             return way
         try:
             encode(self._iterator, "iterator", None, reductions())
@@ -439,7 +420,11 @@ class Again:
 
     def _rehearse(self) -> None:
         """Go through a copy of the object once more, and refuse it if that gives other items."""
-        if isinstance(self._source, Call) or self._digest.count > _REHEARSED:
+        if self._digest.count > _REHEARSED:
+            return
+        if isinstance(self._source, Call):  # it may do anything
+            if self._source.is_query:
+                self._check(self._source, self._parts())
             return
         if getattr(self._source, "num_workers", 0):  # it starts processes
             return
@@ -450,6 +435,10 @@ class Again:
             source, parts = decode(stored.copied(), "source")
         except CodecError:  # it may be stored as a reference
             return
+        self._check(source, parts)
+
+    def _check(self, source: Any, parts: tuple[Changes, int, int]) -> None:
+        """Refuse the object if that gives other items when it is gone through once more."""
         try:
             Again(source, self._positions, self._rngs, stored=parts).go_on()
         except ArgumentsChangedError as error:
@@ -464,85 +453,7 @@ def _again(source: Any, positions: Any, stored: tuple[Changes, int, int]) -> Aga
 
 def _name(source: Any) -> str:
     if isinstance(source, Call):
-        return f"{getattr(source.function, '__qualname__', type(source.function).__qualname__)}()"
+        function = source.function
+        name = function.attribute if isinstance(function, Later) else ""
+        return f"{name or getattr(function, '__qualname__', type(function).__qualname__)}()"
     return type(source).__qualname__
-
-
-# -- loaders that tell their state ---------------------------------------------------------
-
-_WAYS: Final = {
-    "state": ("state_dict", "load_state_dict"),
-    "position": ("tell", "seek"),
-}
-
-
-def _way_of(source: Any, iterator: Any) -> str:
-    """Return the way in which a loader or its iterator tells where it is; empty if in none."""
-    for kind, names in _WAYS.items():
-        for owner, one in (("loader", source), ("iterator", iterator)):
-            if all(callable(getattr(one, name, None)) for name in names):
-                return f"{kind} of {owner}"
-    return ""
-
-
-def _tell(source: Any, iterator: Any, way: str) -> Any:
-    kind, _, owner = way.partition(" of ")
-    return getattr(source if owner == "loader" else iterator, _WAYS[kind][0])()
-
-
-def _told(source: Any, iterator: Any) -> str:
-    """Return a digest of the state that a loader tells: some tell one that does not change."""
-    way = "" if iterator is None else _way_of(source, iterator)
-    try:
-        return digest_value(_tell(source, iterator, way)) if way else ""
-    except Exception:  # noqa: BLE001  # it calls code of the user's
-        return ""
-
-
-class Continued:
-    """An iterator over a loader that was put to a state that it had told.
-
-    Parameters
-    ----------
-    source : iterable
-        The loader.
-    way : str
-        The way in which it, or its iterator, tells its state.
-    state : object
-        The state.
-    """
-
-    def __init__(self, source: Any, way: str, state: Any) -> None:
-        self._source = source
-        self._way = way
-        self._state = state
-        self._rngs = present_rngs()
-        self._iterator: Iterator[Any] | None = None
-
-    def __iter__(self) -> Continued:
-        return self
-
-    def __next__(self) -> Any:
-        if self._iterator is None:
-            self._iterator = self._begin()
-        return next(self._iterator)
-
-    def _begin(self) -> Iterator[Any]:
-        kind, _, owner = self._way.partition(" of ")
-        set_ = _WAYS[kind][1]
-        present = self._rngs.snapshot()
-        try:
-            if owner == "loader":
-                getattr(self._source, set_)(self._state)
-            iterator: Iterator[Any] = iter(self._source)
-            if owner == "iterator":
-                getattr(iterator, set_)(self._state)
-        finally:
-            self._rngs.restore(present)
-        return iterator
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._iterator is None:
-            return Continued, (self._source, self._way, self._state)
-        state = _tell(self._source, self._iterator, self._way)
-        return Continued, (self._source, self._way, state)

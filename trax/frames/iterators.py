@@ -13,6 +13,7 @@ import array
 import collections
 import gc
 import operator
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ from typing import Any, Final
 from trax.errors import CodecError
 from trax.frames import progress_bars
 from trax.frames.functions import reduce_function
-from trax.frames.generators import REDUCTIONS, reduce_cell, reduce_generator, refuse_async_generator
-from trax.frames.itertools_state import ITERTOOLS, skip
+from trax.frames.generators import REDUCTIONS, reduce_cell, reduce_generator
+from trax.frames.itertools_state import ENDED, ITERTOOLS, skip
+from trax.frames.later import when_made
 from trax.frames.loading import end_of_loading
+from trax.frames.matches import reduce_match
 from trax.frames.open_files import COMPRESSED, FILES, reduce_compressed
 from trax.frames.slots import begun
 from trax.storage.refusals import RefusedError
@@ -65,6 +68,7 @@ def _sequence(iterator: Any) -> tuple[Any, ...]:
     return sequence_iterator, (make, args[0], index[0])
 
 
+@when_made
 def sequence_iterator(make: Callable[[Any], Any], sequence: Any, index: int) -> Any:
     """Return an iterator over a sequence at a position."""
     iterator = make(sequence)
@@ -90,6 +94,7 @@ def _deque(iterator: Any) -> tuple[Any, ...]:
     return deque_iterator, (found, is_reversed, len(found), done)
 
 
+@when_made
 def deque_iterator(
     found: collections.deque[Any], is_reversed: bool, size: int, done: int
 ) -> Iterator[Any]:
@@ -138,7 +143,7 @@ def _dict(iterator: Any) -> tuple[Any, ...]:
     """Reduce an iterator over a dict to the dict and the number of items that are left."""
     mapping = next((one for one in gc.get_referents(iterator) if isinstance(one, dict)), None)
     if mapping is None:  # it has ended
-        return iter, ((),)
+        return ENDED
     try:
         left = iterator.__reduce__()[1][0]
     except RuntimeError as error:
@@ -165,6 +170,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return all(map(operator.is_, one, other))
 
 
+@when_made
 def dict_iterator(mapping: Any, view: str, is_reversed: bool, size: int, left: int) -> Any:
     """Return an iterator over a dict at a position."""
     _check_whole(mapping, size)
@@ -221,7 +227,7 @@ def _set(iterator: Any) -> tuple[Any, ...]:
     """Reduce an iterator over a set to its items."""
     found = next((r for r in gc.get_referents(iterator) if isinstance(r, set | frozenset)), None)
     if found is None:  # it has ended
-        return iter, ((),)
+        return ENDED
     try:
         rest = iterator.__reduce__()[1][0]
     except RuntimeError:
@@ -283,28 +289,19 @@ def set_attributes(one: Any, attributes: dict[str, Any]) -> None:
 
 _OWN: Final[dict[Any, _Reduction]] = {
     types.GeneratorType: _generator,
-    types.AsyncGeneratorType: refuse_async_generator,
+    types.AsyncGeneratorType: reduce_generator,
     types.CellType: reduce_cell,
     types.FunctionType: reduce_function,
+    re.Match: reduce_match,
     **dict.fromkeys(_VIEWS, _dict),
     type(iter(set())): _set,
     type(iter(collections.deque())): _deque,
     type(reversed(collections.deque())): _deque,
-    **dict.fromkeys(
-        (
-            type(iter([])),
-            type(reversed([])),
-            reversed,
-            type(iter(bytearray())),
-            type(iter(array.array("b"))),
-        ),
-        _sequence,
-    ),
+    **dict.fromkeys(map(type, map(iter, ([], bytearray(), array.array("b")))), _sequence),
+    **dict.fromkeys((type(reversed([])), reversed), _sequence),
     **dict.fromkeys((enumerate, filter, map, zip), _over),
 }
-_KINDS: Final[tuple[dict[Any, Any], ...]] = (_OWN, ITERTOOLS, FILES)
-for _own in _KINDS:
-    REDUCTIONS.update(_own)
+REDUCTIONS.update(_OWN | ITERTOOLS | FILES)
 
 _LIBRARIES: Final[dict[tuple[str, str], _Reduction]] = {
     ("numpy", "flatiter"): _flat,

@@ -19,11 +19,13 @@ from functools import partial
 from operator import length_hint
 from typing import Any, Final
 
+from trax.frames.later import present
 from trax.frames.loading import end_of_loading
 from trax.frames.object_memory import MINUS_ONE, Memory
 from trax.frames.slots import begun
 
 __all__ = [
+    "ENDED",
     "ITERTOOLS",
     "Group",
     "Groups",
@@ -31,14 +33,10 @@ __all__ = [
     "Tee",
     "TeeBlock",
     "accumulated",
-    "batches",
     "chained",
     "cycled",
     "group",
-    "pairs",
-    "same",
     "skip",
-    "zipped",
 ]
 
 _Reduced = tuple[Any, ...]
@@ -51,12 +49,8 @@ def skip(iterator: Iterator[Any], count: int) -> None:
     collections.deque(itertools.islice(iterator, count), maxlen=0)
 
 
-def same(iterator: Any) -> Any:
-    """Return an iterator; pickles refer to this where another one does no more than pass it on."""
-    return iterator
-
-
-_ENDED: Final = iter, ((),)
+ENDED: Final = iter, ((),)
+"""The reduction of an iterator that has no more items."""
 
 
 # -- chains and filters --------------------------------------------------------------------
@@ -65,12 +59,12 @@ _ENDED: Final = iter, ((),)
 def _chain(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     if not parts.has(0):
-        return _ENDED
+        return ENDED
     source = parts.get(0)
     if not parts.has(1):
         return chained, (begun(source), [])
     if type(source) is type(iter(())) and not length_hint(source):  # nothing comes after
-        return same, (parts.get(1),)
+        return present, (parts.get(1),)
     return chained, (begun(source), [begun(parts.get(1))])
 
 
@@ -93,18 +87,18 @@ def _compress(iterator: Any) -> _Reduced:
 def _dropwhile(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     has_begun = parts.words[2] & _INT
-    return (same, (parts.get(1),)) if has_begun else _with_function(iterator)
+    return (present, (parts.get(1),)) if has_begun else _with_function(iterator)
 
 
 def _takewhile(iterator: Any) -> _Reduced:
     has_ended = Memory(iterator).words[2] & _INT
-    return _ENDED if has_ended else _with_function(iterator)
+    return ENDED if has_ended else _with_function(iterator)
 
 
 def _islice(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     if not parts.has(0):
-        return _ENDED
+        return ENDED
     _, following, stop, step, done, *_ = parts.words
     end = None if stop == MINUS_ONE else stop - done
     return itertools.islice, (begun(parts.get(0)), following - done, end, step)
@@ -149,43 +143,33 @@ def cycled(source: Iterator[Any] | None, saved: list[Any], done: int) -> Iterato
 def _zip_longest(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     if not parts.words[1]:
-        return _ENDED
+        return ENDED
     sources = parts.get(2)  # in this tuple an iterator that has ended is no object any more
     begin = id(sources) + tuple.__basicsize__
     addresses = (ctypes.c_size_t * len(sources)).from_address(begin)
     active = {id(one): one for one in gc.get_referents(sources)}
-    return zipped, ([begun(active.get(each, iter(()))) for each in addresses], parts.get(4))
-
-
-def zipped(sources: list[Iterator[Any]], fill: Any) -> Iterator[Any]:
-    """Return an `itertools.zip_longest`."""
-    return itertools.zip_longest(*sources, fillvalue=fill)
+    make = partial(itertools.zip_longest, fillvalue=parts.get(4))
+    return make, tuple(begun(active.get(each, iter(()))) for each in addresses)
 
 
 def _pairwise(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     if not parts.has(0):
-        return _ENDED
-    return pairs, (begun(parts.get(0)), [parts.get(1)] if parts.has(1) else [])
-
-
-def pairs(source: Iterator[Any], last: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Return an `itertools.pairwise` that has taken the last item, if there is one."""
-    return itertools.pairwise(itertools.chain(last, source) if last else source)
+        return ENDED
+    source = begun(parts.get(0))
+    if parts.has(1):  # it has taken an item that is the first of the next pair
+        source = itertools.chain([parts.get(1)], source)
+    return itertools.pairwise, (source,)
 
 
 def _batched(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     if not parts.has(0):
-        return _ENDED
+        return ENDED
     is_strict = sys.version_info >= (3, 13) and bool(parts.words[2] & 0xFF)
-    return batches, (begun(parts.get(0)), parts.words[1], is_strict)
-
-
-def batches(source: Iterator[Any], size: int, is_strict: bool) -> Any:
-    """Return an `itertools.batched`."""
-    batched: Any = itertools.batched  # type: ignore[attr-defined]  # since Python 3.12
-    return batched(source, size, strict=True) if is_strict else batched(source, size)
+    kind: Any = type(iterator)
+    make = partial(kind, strict=True) if is_strict else kind
+    return make, (begun(parts.get(0)), parts.words[1])
 
 
 # -- selections ----------------------------------------------------------------------------
@@ -244,7 +228,7 @@ def _product(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     pools = parts.get(0)
     if parts.words[3] & _INT:
-        return _ENDED
+        return ENDED
     if not parts.has(2):
         return itertools.product, pools
     return Selections, ("product", pools, parts.array(1, len(pools)))
@@ -257,7 +241,7 @@ def _selected(place: int) -> Callable[[Any], _Reduced]:
         parts = Memory(iterator)
         pool, size = parts.get(0), parts.words[place + 1]
         if parts.words[place + 2] & _INT:
-            return _ENDED
+            return ENDED
         if not parts.has(place):
             return type(iterator), (pool, size)
         return Selections, (type(iterator).__name__, [pool] * size, parts.array(1, size))
@@ -361,7 +345,7 @@ def _groupby(iterator: Any) -> _Reduced:
 def _grouper(iterator: Any) -> _Reduced:
     parts = Memory(iterator)
     is_present = id(iterator) in Memory(parts.get(0)).words
-    return (group, (parts.get(0), parts.get(1))) if is_present else _ENDED
+    return (group, (parts.get(0), parts.get(1))) if is_present else ENDED
 
 
 # -- tees ----------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ place until the statements before the loop have made the new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from types import MethodType
 from typing import Any
 
-__all__ = ["Later", "StandIns", "path_of", "present", "reduce_method"]
+from trax.frames.marks import mark_without_variable
+
+__all__ = ["Later", "StandIns", "WhenMade", "path_of", "present", "reduce_method", "when_made"]
 
 
 def path_of(name: str) -> str:
@@ -28,11 +31,16 @@ class Later:
         Returns the object that has the attribute.
     attribute : str
         Its name.
+
+    Attributes
+    ----------
+    attribute : str
+        As above; empty if it stands for the object itself.
     """
 
     def __init__(self, find: Callable[[], Any] | None = None, attribute: str = "") -> None:
+        self.attribute = attribute
         self._find = find
-        self._attribute = attribute
         self._made: list[Any] = []
 
     def make(self, made: Any) -> None:
@@ -54,15 +62,58 @@ class Later:
         return present, (self._present(),)
 
     def _present(self) -> Any:
-        return getattr(self._find(), self._attribute) if self._find else self._made[0]
+        return getattr(self._find(), self.attribute) if self._find else self._made[0]
+
+
+class WhenMade:
+    """An iterator over an object that is made later; it is made when its first item is asked for.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the iterator.
+    args : tuple
+        Its arguments; some are stand-ins.
+    """
+
+    def __init__(self, make: Callable[..., Iterator[Any]], args: tuple[Any, ...]) -> None:
+        self._make = make
+        self._args = args
+        self._iterator: Iterator[Any] | None = None
+
+    def __iter__(self) -> WhenMade:
+        return self
+
+    def __next__(self) -> Any:
+        if self._iterator is None:
+            made = [
+                present(*one.__reduce__()[1]) if type(one) is Later else one for one in self._args
+            ]
+            self._iterator = self._make(*made)
+        return next(self._iterator)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._iterator is None:
+            return self._make, self._args
+        return present, (self._iterator,)
+
+
+def when_made(make: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Let a function that makes iterators wait for those of its arguments that are made later."""
+
+    @functools.wraps(make)
+    def wait(*args: Any) -> Iterator[Any]:
+        return WhenMade(wait, args) if Later in map(type, args) else make(*args)
+
+    return wait
 
 
 class StandIns(dict[str, Any]):
     """Objects outside of a pickle by their paths, with a stand-in for each that is made later."""
 
-    def __missing__(self, path: str) -> Later:
+    def __missing__(self, path: str) -> Any:
         if not path.startswith(path_of("")):
-            raise KeyError(path)
+            return mark_without_variable(path)
         later = self[path] = Later()
         return later
 

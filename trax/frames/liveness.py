@@ -15,7 +15,8 @@ import ast
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from trax.frames.sites import START, Site, assigned, loaded, target_names
+from trax.frames.names import assigned, loaded, target_names
+from trax.frames.sites import START, Site
 from trax.frames.source import Function, Source
 
 __all__ = ["live_names"]
@@ -23,19 +24,25 @@ __all__ = ["live_names"]
 # With these a function may read any of its variables.
 _READ_ALL: Final = {"locals", "vars", "eval", "exec", "dir", "currentframe", "_getframe"}
 _READ_FRAMES: Final = {"currentframe", "_getframe"}
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
 
 
-def live_names(source: Source, sites: Sequence[Site]) -> dict[int, frozenset[str]]:
+def live_names(
+    source: Source, sites: Sequence[Site], *, surely: bool = False
+) -> dict[int, frozenset[str]]:
     """Return the variables that are needed at each yield and at the start, by its number.
 
-    Variables that functions inside share are left out: those are always needed.
+    Those that functions inside share are left out, since they are always needed. If `surely`, these
+    are among the others, where they are needed if no ``with`` suppresses an exception; a function
+    that was defined before may need more of them.
     """
     code = source.code
-    names = [name for name in code.co_varnames if name not in code.co_cellvars]
+    names = [name for name in code.co_varnames if surely or name not in code.co_cellvars]
+    names += [name for name in code.co_cellvars if surely and name not in names]
     if _reads_all(source.node):
         return dict.fromkeys([START, *(site.number for site in sites)], frozenset(names))
-    graph = _Graph(source, names, sites)
+    graph = _Graph(source, names, sites, suppresses=not surely)
     live = graph.solve()
     return {number: graph.names(live[point]) for number, point in graph.stops.items()}
 
@@ -55,7 +62,10 @@ class _Graph:
         The points after the yields, by the numbers of these.
     """
 
-    def __init__(self, source: Source, names: list[str], sites: Sequence[Site]) -> None:
+    def __init__(
+        self, source: Source, names: Iterable[str], sites: Sequence[Site], *, suppresses: bool
+    ) -> None:
+        self._suppresses = suppresses
         self._bits = {name: 1 << number for number, name in enumerate(names)}
         self._source = source
         self._sites: dict[int, list[Site]] = {}
@@ -94,6 +104,13 @@ class _Graph:
         self._next.append(following)
         self._raises.append(self._handler)
         return len(self._next) - 1
+
+    def _read(self, node: ast.AST, without: ast.AST | None = None) -> set[str]:
+        """Return the names that a part of the function reads, also in the functions in it."""
+        inside = (one for one in ast.walk(node) if isinstance(one, _FUNCTIONS))
+        parts = (part for one in inside for part in ast.walk(one))
+        names = {part.id for part in parts if isinstance(part, ast.Name)}
+        return loaded(node, without) | names.intersection(self._source.code.co_cellvars)
 
     def names(self, mask: int) -> frozenset[str]:
         """Return the names of a mask."""
@@ -169,10 +186,10 @@ class _Graph:
         """Add what a statement evaluates; if there is a yield in it, also the point after that."""
         for site in self._sites.get(id(node), ()):
             entered = (block.node for block in site.blocks if block.kind == "with")
-            others = [loaded(one, site.node) for one in reads]
-            names = set().union(*others, *map(loaded, entered))
+            others = [self._read(one, site.node) for one in reads]
+            names = set().union(*others, *map(self._read, entered))
             self.stops[site.number] = self._point(following, names, sets)
-        return self._point(following, set().union(*map(loaded, reads)), sets)
+        return self._point(following, set().union(*map(self._read, reads)), sets)
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While, after: int) -> int:
         end = self._body(node.orelse, after)
@@ -184,16 +201,17 @@ class _Graph:
             test = self._head(node, [node.test], [body, end])
             self._next[turn] = [test]
             return test
-        begin = self._point([body], loaded(node.target), target_names(node.target))
+        begin = self._point([body], self._read(node.target), target_names(node.target))
         self._next[turn] = [begin, end]
         return self._head(node, [node.iter], [turn])
 
     def _with(self, node: ast.With | ast.AsyncWith, after: int) -> int:
         outer = self._handler
-        self._handler = self._point([after])  # its end may suppress an exception
+        if self._suppresses:  # its end may do that to an exception
+            self._handler = self._point([after])
         following = self._body(node.body, after)
         for item in reversed(node.items[1:]):
-            following = self._point([following], loaded(item), target_names(item.optional_vars))
+            following = self._point([following], self._read(item), target_names(item.optional_vars))
         self._handler = outer
         first = node.items[0]
         return self._head(node, [first], [following], target_names(first.optional_vars))
@@ -203,9 +221,9 @@ class _Graph:
         for case in reversed(node.cases):
             body = self._body(case.body, after)
             if case.guard:
-                body = self._point([body, following], loaded(case.guard))
+                body = self._point([body, following], self._read(case.guard))
             bound = self._point([body], (), assigned(case.pattern))
-            following = self._point([bound, following], loaded(case.pattern))
+            following = self._point([bound, following], self._read(case.pattern))
         return self._head(node, [node.subject], [following])
 
     # -- exceptions ----------------------------------------------------------------------------
@@ -223,7 +241,7 @@ class _Graph:
         otherwise = self._body(node.orelse, after)
         if handlers:
             types = (handler.type for handler in node.handlers if handler.type)
-            self._handler = self._point(handlers, set().union(*map(loaded, types)))
+            self._handler = self._point(handlers, set().union(*map(self._read, types)))
         body = self._body(node.body, otherwise)
         self._handler = outer
         if node.finalbody:

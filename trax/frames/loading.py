@@ -101,19 +101,15 @@ def loading(*, enters: bool = True, rngs: Any = None) -> Iterator[Loading]:
     rngs : Rngs, optional
         The RNGs of the run, for iterables that are gone through once more.
     """
-    present = Loading(enters=enters, rngs=rngs)
-    token = _loading.set(present)
-    try:
+    with loading_into(enters=enters, rngs=rngs) as present:
         yield present
         present.enter()
-    finally:
-        _loading.reset(token)
 
 
 @contextlib.contextmanager
-def loading_into(*, rngs: Any = None) -> Iterator[Loading]:
+def loading_into(*, enters: bool = True, rngs: Any = None) -> Iterator[Loading]:
     """Collect what is left to do to the objects that are loaded in this block; do it later."""
-    present = Loading(enters=True, rngs=rngs)
+    present = Loading(enters=enters, rngs=rngs)
     token = _loading.set(present)
     try:
         yield present

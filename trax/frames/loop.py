@@ -12,16 +12,19 @@ from trax import notices
 from trax.errors import CodecError, UsageError
 from trax.frames import settings
 from trax.frames.arguments import Arguments
+from trax.frames.clocks import clock_lines
 from trax.frames.edition import Edition
 from trax.frames.effects import unrepeated, unrepeated_notice
 from trax.frames.iterators import reductions
 from trax.frames.later import StandIns
 from trax.frames.loading import Loading
+from trax.frames.marks import find_marks
 from trax.frames.program import ITER, Frame, Loop, program_of
 from trax.frames.remake import notice
-from trax.frames.remakes import Remakes, variables
+from trax.frames.remakes import Remakes
+from trax.frames.set_order import SetOrder
 from trax.frames.state import END, LoopState
-from trax.frames.suspended import frame_of
+from trax.frames.suspended import frame_of, variables
 from trax.frames.varying import RANGE, follow
 from trax.storage.outside import Outside
 
@@ -65,11 +68,15 @@ class PlainLoop:
         self._written = program_of(self._function.__code__)
         self._outer: dict[str, Any] = {ITER: iterate}
         self._encode = encode
-        self._arguments = Arguments(call.arguments, call.options.varying)
+        self._arguments = Arguments(call.surroundings, call.options.varying)
         self._settings = settings.now()
         self._told: set[str] = set()
+        self._unused: list[str] = []  # texts; see `Moved`
         self._remakes = Remakes(self._program, call.name, self._can_store)
-        self._outside = StandIns(self._arguments.objects)
+        marks = find_marks(self._function, self._program.source.node)
+        self._marks = {id(mark): path for path, mark in marks.items()}
+        self._sets = SetOrder(self._written.source.node)
+        self._outside = StandIns({**marks, **self._arguments.objects})
 
     # -- a generator -----------------------------------------------------------------------
 
@@ -99,7 +106,7 @@ class PlainLoop:
         if stored is None or stored.is_same(self.edition):
             return state
         name = self._call.name
-        number, missing, unrun = stored.move(state.site, self._written, name)
+        number, missing, self._unused = stored.move(state.site, self._written, name)
         lost = [one for one in missing if one not in state.variables]
         if lost:
             raise UsageError(
@@ -108,8 +115,6 @@ class PlainLoop:
                 f"version: {{**variables, {lost[0]!r}: ...}}.\n"
                 "Or start over with the function's fresh(...)."
             )
-        if unrun:
-            notices.info(f"{name}: {unrun!r} was changed, and runs only when the run begins")
         return state._replace(site=number)
 
     def following(self, state: LoopState, changed: Collection[str]) -> LoopState:
@@ -143,13 +148,27 @@ class PlainLoop:
             notices.warn(f"{self._call.name}: the setting {name!r} could not be set as it was")
 
     def tell_resumed(self, state: LoopState) -> None:
-        """Say what is made again, and what is not."""
+        """Say what an edit does not change, what is made again, and what is not."""
         name, site = self._call.name, self._program.site(state.site)
+        for text in self._unused:
+            notices.info(f"{name}: {text}")
         if told := notice(self._program, site, name, state.remade):
             notices.info(told)
         code = self._program.source.code
         for line, text in unrepeated(code, site, state.remade):
             notices.info(unrepeated_notice(name, line, text))
+
+    def tell_drawn(self, state: LoopState, rngs: Collection[str]) -> None:
+        """Say that random numbers were drawn to make something again."""
+        notices.warn(
+            f"{self._call.name}: {', '.join(state.remade)} drew from {', '.join(rngs)} when made "
+            "again, so it may differ from before; the loop goes on with its own random numbers"
+        )
+
+    @functools.cached_property
+    def clock_line(self) -> int:
+        """The line of the first yield whose increment comes from a clock; 0 if there is none."""
+        return next(iter(clock_lines(self._function, self._written)), 0)
 
     # -- its state -------------------------------------------------------------------------
 
@@ -164,17 +183,16 @@ class PlainLoop:
         contents = self._arguments.contents()
         self._tell_services()
         changed = self._changed_settings(loop)
-        if frame_of(loop) is None:
-            state = LoopState(END, {}, {}, [], contents, changed, (), increment)
-            return self._pickle(state)
-        filled = {"contents": contents, "settings": changed, "increment": increment}
-        state = self._take(loop)._replace(**filled)
+        state = self.take(loop, contents, changed, increment)
+        if self._sets.names:
+            self._tell_order(state)
         try:
             return self._pickle(state)
-        except CodecError:
-            if not self._plan(loop, state):
-                raise
-        return self._pickle(self._take(loop)._replace(**filled))
+        except CodecError as error:
+            failure = error
+        if state.site == END or not self._plan(loop, state):  # an error of its own says more
+            raise failure
+        return self._pickle(self.take(loop, contents, changed, increment))
 
     def _changed_settings(self, loop: Loop) -> dict[str, Any]:
         """Return the settings that the loop has changed; see `LoopState`."""
@@ -188,32 +206,51 @@ class PlainLoop:
         return {_INSIDE: inside, _OUTSIDE: outside}
 
     def _tell_services(self) -> None:
-        for service in {*self._arguments.services} - self._told:
+        for service in self._arguments.services:
+            if service in self._told:
+                continue
             self._told.add(service)
             notices.warn(
-                f"{self._call.name}: the argument {service} changes and cannot be stored; a "
+                f"{self._call.name}: the {service} changes and cannot be stored; a "
                 "resumed run gets it as the caller makes it"
             )
 
-    def take(self, loop: Loop) -> LoopState:
-        """Return the state of a generator, without what is outside of it."""
-        if frame_of(loop) is None:
-            return LoopState(END, {}, {}, [], {}, {})
-        return self._take(loop)
+    def _tell_order(self, state: LoopState) -> None:
+        """Say once of each set that the loop goes through in another order once it is loaded."""
+        name = self._sets.lost(state.variables)
+        if name:
+            notices.warn(
+                f"{self._call.name}: the set {name} iterates in another order once it is loaded. "
+                "Use sorted(...), or keep a dict, if results depend on it"
+            )
 
-    def _take(self, loop: Loop) -> LoopState:
+    def take(
+        self,
+        loop: Loop,
+        contents: dict[str, Any] | None = None,
+        changed: dict[str, Any] | None = None,
+        increment: Any = None,
+    ) -> LoopState:
+        """Return the state of a generator, with what is outside of it if that is given."""
+        outside = contents or {}, changed or {}
+        if frame_of(loop) is None:
+            return LoopState(END, {}, {}, [], *outside, (), increment)
         frame = self._program.snapshot(loop, self._remakes.needs)
         frame = self._remakes.stored(loop, frame)
+        site, values, cells = frame.site, frame.values, frame.cells
         slots = [*map(_described, frame.slots, _references(frame.slots))]
-        names = tuple(sorted(self._remakes.plan_of(frame.site).names))
-        return LoopState(frame.site, frame.values, frame.cells, slots, {}, {}, names)
+        names = tuple(sorted(self._remakes.plan_of(site).names))
+        return LoopState(site, values, cells, slots, *outside, names, increment)
 
     def _pickle(self, state: LoopState) -> Encoded:
         outside = self._arguments.outside
-        if not state.remade:
+        if state.site != END and self._marks:
+            outside = outside.joined(self._marks)
+        own = self._remakes.reductions
+        if not state.remade and not own:
             return self._encode(tuple(state), outside=outside, also=reductions)
         outside = outside.joined(self._remakes.outside)
-        also = {**reductions(), **self._remakes.reductions}
+        also = {**reductions(), **own}
         return self._encode(tuple(state), outside=outside, also=lambda: also)
 
     def _can_store(self, value: Any, paths: Mapping[int, str]) -> bool:
@@ -226,12 +263,9 @@ class PlainLoop:
 
     def _plan(self, loop: Loop, state: LoopState) -> bool:
         """Plan what is made again, because a state could not be stored; False if nothing is new."""
-        before = self._remakes.plan_of(state.site)
+        before = self._remakes.omitted(state.site)
         self._remakes.plan(loop, self._program.snapshot(loop))
-        made = self._remakes.plan_of(state.site)
-        for line in made.warnings(self._call.name):
-            notices.warn(line)
-        return made.names != before.names
+        return self._remakes.omitted(state.site) != before
 
 
 def _references(objects: list[Any]) -> list[int]:

@@ -7,8 +7,11 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from trax.errors import CodecError
 from trax.frames.directories import StoredDirectory
-from trax.frames.remade_kinds import is_data
+from trax.frames.entering import acts_outside, changed_state
+from trax.frames.names import root, target_names
+from trax.frames.remade_kinds import is_data, is_stack
 from trax.frames.sites import Site
 
 __all__ = ["held_managers", "stored_slots"]
@@ -21,10 +24,10 @@ def held_managers(
 ) -> tuple[frozenset[int], set[str]]:
     """Return the blocks around a yield whose managers are stored, and the variables of others.
 
-    A manager is stored, and only exited later, where the variable of the block is the manager
-    itself and can be stored. So is a temporary directory, since steps have put files there. Any
-    other block is entered again: its variable then has the new object, unless it is data, such as
-    a path, which is stored.
+    A manager is stored, and only exited later, if it can be stored, and if either the variable of
+    the block is the manager itself, or to enter it changes nothing outside of the loop. So is a
+    temporary directory, since steps have put files there. Any other block is entered again: its
+    variable then has the new object, unless it is data, such as a path, which is stored.
 
     Parameters
     ----------
@@ -43,27 +46,49 @@ def held_managers(
         The numbers of the blocks whose managers are stored.
     remade : set of str
         The variables that get new objects when the others are entered again.
+
+    Raises
+    ------
+    CodecError
+        A block can neither be stored nor entered again.
     """
     held, remade = set[int](), set[str]()
-    for number, block in enumerate(site.blocks):
-        if block.kind != "with":
-            continue
-        target = getattr(block.node, "optional_vars", None)
-        names = [one.id for one in ast.walk(target) if isinstance(one, ast.Name)] if target else []
+    for number, item in site.entered:
+        target = item.optional_vars
         is_own = isinstance(target, ast.Name) and values.get(target.id) is slots[number]
-        if isinstance(slots[number], _DIRECTORIES) or (is_own and can_store(slots[number])):
+        expression = item.context_expr
+        is_new = isinstance(expression, ast.Call)
+        is_kept = not is_new and root(expression) in values
+        # One that is neither is an object that all of the module use.
+        if (is_new or is_kept) and _is_held(slots[number], can_store, is_own=is_own):
             held.add(number)
+        elif place := changed_state(slots[number], values.values(), is_kept=is_kept):
+            raise CodecError(_entered_twice(expression, place))
         else:
-            remade |= {name for name in names if not is_data(values.get(name))}
+            remade |= {n for n in target_names(target) if not is_data(values.get(n))}
     return frozenset(held), remade
+
+
+def _is_held(manager: Any, can_store: Callable[[Any], bool], *, is_own: bool) -> bool:
+    if isinstance(manager, _DIRECTORIES):
+        return True
+    is_inside = (is_own and not is_stack(manager)) or not acts_outside(manager)
+    return is_inside and can_store(manager)
+
+
+def _entered_twice(expression: ast.expr, place: str) -> str:
+    return (
+        f"line {expression.lineno}: `with {ast.unparse(expression)}` would change {place} again.\n"
+        "After a crash it is entered once more: it cannot be stored, or it changes the process.\n"
+        f"Change {place} before the block or in it, or leave the rest to another context manager."
+    )
 
 
 def stored_slots(site: Site, slots: list[Any], held: Collection[int]) -> list[Any]:
     """Return slots as they are stored, with None for managers that are entered again."""
     stored = [*slots]
-    for number, block in enumerate(site.blocks):
-        if block.kind == "with":
-            stored[number] = _stored(slots[number]) if number in held else None
+    for number, _ in site.entered:
+        stored[number] = _stored(slots[number]) if number in held else None
     return stored
 
 

@@ -37,33 +37,42 @@ def _owner(array: Any) -> Any:
     return array
 
 
-class ArrayMemory(Facet):
+class _Memory(Facet):
+    """Elements that have one dtype and a shape, which cannot be given others."""
+
+    def about(self, obj: Any) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype and the shape; marks and contents begin with them."""
+        return str(obj.dtype), tuple(obj.shape)
+
+    def obstacle(self, obj: Any, before: Any, now: Any) -> str:  # noqa: ARG002
+        return _difference(before[:2], now[:2])
+
+    def misfit(self, obj: Any, content: Any) -> str:
+        return _difference(content[:2], self.about(obj))
+
+
+def _difference(before: tuple[str, Any], now: tuple[str, Any]) -> str:
+    if before == now:
+        return ""
+    return f"it was {before[0]} of shape {before[1]}, and is {now[0]} of shape {now[1]}"
+
+
+class ArrayMemory(_Memory):
     """The memory of an array of numbers."""
 
     def mark(self, obj: Any) -> Any:
-        digest = xxh3_128(_bytes_of(obj) if obj.size else b"").digest()
-        return str(obj.dtype), obj.shape, digest
+        return *self.about(obj), xxh3_128(_bytes_of(obj) if obj.size else b"").digest()
 
     def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
         owner = _owner(obj)
         return [] if owner is obj else [(".base", owner)]
 
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:
-        if before[0] != now[0]:
-            return f"its dtype was {before[0]}, and is {now[0]}"
-        if before[1] != now[1]:
-            return f"its shape was {before[1]}, and is {now[1]}"
-        return "" if obj.flags.writeable else "it cannot be written to"
+        is_fixed = not obj.flags.writeable
+        return super().obstacle(obj, before, now) or "it cannot be written to" * is_fixed
 
     def content(self, obj: Any) -> Any:
-        memory = pickle.PickleBuffer(_bytes_of(obj)) if obj.size else b""
-        return str(obj.dtype), obj.shape, memory
-
-    def misfit(self, obj: Any, content: Any) -> str:
-        dtype, shape, _ = content
-        if (dtype, shape) == (str(obj.dtype), obj.shape):
-            return ""
-        return f"it was {dtype} of shape {shape}, and is {obj.dtype} of shape {obj.shape}"
+        return *self.about(obj), pickle.PickleBuffer(_bytes_of(obj)) if obj.size else b""
 
     def restore(self, obj: Any, content: Any) -> None:
         numpy = _numpy()
@@ -72,7 +81,7 @@ class ArrayMemory(Facet):
             numpy.copyto(_plain(obj), numpy.frombuffer(memory, obj.dtype).reshape(shape))
 
 
-class ArrayObjects(Facet):
+class ArrayObjects(ArrayMemory):
     """The objects in an array of objects."""
 
     rank = 2
@@ -81,34 +90,21 @@ class ArrayObjects(Facet):
         return [*_plain(obj).flat]
 
     def mark(self, obj: Any) -> Any:
-        return obj.shape
+        return self.about(obj)
 
     def label(self, values: list[Any], mark: Any, index: int) -> str | None:  # noqa: ARG002
         return f".flat[{index}]"
 
-    def others(self, obj: Any) -> Iterable[tuple[str, Any]]:
-        owner = _owner(obj)
-        return [] if owner is obj else [(".base", owner)]
-
-    def obstacle(self, obj: Any, before: Any, now: Any) -> str:
-        if before != now:
-            return f"its shape was {before}, and is {now}"
-        return "" if obj.flags.writeable else "it cannot be written to"
-
     def content(self, obj: Any) -> Any:
-        return obj.shape, self.values(obj)
-
-    def misfit(self, obj: Any, content: Any) -> str:
-        shape, _ = content
-        return "" if shape == obj.shape else f"it was of shape {shape}, and is of {obj.shape}"
+        return *self.about(obj), self.values(obj)
 
     def restore(self, obj: Any, content: Any) -> None:
         flat = _plain(obj).flat
-        for index, value in enumerate(content[1]):
+        for index, value in enumerate(content[2]):
             flat[index] = value
 
 
-class TensorMemory(Facet):
+class TensorMemory(_Memory):
     """The memory of a tensor, and its gradient."""
 
     def values(self, obj: Any) -> list[Any]:
@@ -118,25 +114,17 @@ class TensorMemory(Facet):
         return ".grad"
 
     def mark(self, obj: Any) -> Any:
-        about = str(obj.dtype), tuple(obj.shape), obj.requires_grad, obj.is_leaf
-        return *about, xxh3_128(_memory(obj)).digest()
+        digest = xxh3_128(_memory(obj)).digest()
+        return *self.about(obj), obj.requires_grad, obj.is_leaf, digest
 
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:
         if not obj.is_leaf:
             return "it is part of a graph of gradients; yield after backward()"
-        if before[:2] != now[:2]:
-            return f"it was {before[0]} of shape {before[1]}, and is {now[0]} of shape {now[1]}"
-        return ""
+        return super().obstacle(obj, before, now)
 
     def content(self, obj: Any) -> Any:
         memory = pickle.PickleBuffer(_memory(obj)) if obj.numel() else b""
-        return str(obj.dtype), tuple(obj.shape), memory, obj.requires_grad, obj.grad
-
-    def misfit(self, obj: Any, content: Any) -> str:
-        dtype, shape = content[:2]
-        if (dtype, shape) == (str(obj.dtype), tuple(obj.shape)):
-            return ""
-        return f"it was {dtype} of shape {shape}, and is {obj.dtype} of shape {tuple(obj.shape)}"
+        return *self.about(obj), memory, obj.requires_grad, obj.grad
 
     def restore(self, obj: Any, content: Any) -> None:
         torch = sys.modules["torch"]

@@ -44,6 +44,7 @@ __all__ = [
 
 _WRITING: Final = "Open a file for output with trax.open, or inside of the step."
 _READING: Final = "Read it before the loop, or open it inside of the step."
+_PIPE: Final = "Read it into a list before the loop: `lines = [*file]`."
 _PIECE: Final = 1 << 20
 
 
@@ -129,6 +130,10 @@ def _open(opened: Opened) -> Any:
             "Put the file back as it was, or start over with the function's fresh(...)."
         )
     file.seek(opened.position)
+    return file
+
+
+def _noted(file: Any) -> Any:
     note_file(file)
     return file
 
@@ -157,12 +162,15 @@ def _bytes(file: Any) -> Any:
 def _check_reading(file: Any) -> None:
     if file.writable() or not file.readable():
         raise RefusedError(file, _WRITING, "it is open for writing")
+    if not file.seekable():
+        name = getattr(file, "name", "it")
+        raise RefusedError(file, _PIPE, f"{name} is no file, and can be read only once")
 
 
 def open_bytes(opened: Opened, is_raw: bool) -> Any:
     """Return a file of bytes."""
     file = _open(opened)
-    return file.detach() if is_raw else file
+    return _noted(file.detach() if is_raw else file)
 
 
 def reduce_compressed(file: Any) -> Any:
@@ -186,7 +194,7 @@ def compressed_file(kind: Any, opened: Opened, position: int) -> Any:
     is_here = os.path.abspath(opened.name) == opened.path
     file = kind(opened.name if is_here else opened.path)
     file.seek(position)
-    return file
+    return _noted(file)
 
 
 # -- text ----------------------------------------------------------------------------------
@@ -265,8 +273,8 @@ def _undecoded(file: Any) -> int:
 
 def open_text(opened: Opened, encoding: str, errors: str, newline: str | None) -> Any:
     """Return a text file."""
-    file = io.TextIOWrapper(_open(opened), encoding, errors, newline)
-    file.mode = "r"  # type: ignore[misc]  # as `open` sets it
+    file = _noted(io.TextIOWrapper(_open(opened), encoding, errors, newline))
+    file.mode = "r"  # as `open` sets it
     if opened.position:
         file.seek(opened.position)
     return file
@@ -282,14 +290,8 @@ def text_over(buffer: Any, position: int, encoding: str, errors: str, newline: s
 # -- csv -----------------------------------------------------------------------------------
 
 _FORMAT: Final = (
-    "delimiter",
-    "doublequote",
-    "escapechar",
-    "lineterminator",
-    "quotechar",
-    "quoting",
-    "skipinitialspace",
-    "strict",
+    *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting"),
+    *("skipinitialspace", "strict"),
 )
 
 

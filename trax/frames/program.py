@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from trax.errors import CodecError
 from trax.frames.liveness import live_names
+from trax.frames.names import assigned, own_nodes
 from trax.frames.reentry import bound_names, compile_entry
 from trax.frames.repeated import needed_for, repeated
-from trax.frames.sites import START, Site, assigned, find_sites, own_nodes, start_of
+from trax.frames.sites import START, Site, find_sites, start_of
 from trax.frames.slots import fill
 from trax.frames.source import Function, Source, compile_function, place, rewritten, source_of
 from trax.frames.suspended import (
@@ -115,6 +116,11 @@ class Program:
         return live_names(self.source, self.sites)
 
     @functools.cached_property
+    def surely_live(self) -> dict[int, frozenset[str]]:
+        """All variables that are needed at each site if no ``with`` suppresses an exception."""
+        return live_names(self.source, self.sites, surely=True)
+
+    @functools.cached_property
     def code(self) -> CodeType:
         """The code that runs when the loop begins."""
         if not self.outer:
@@ -185,9 +191,10 @@ class Program:
         if stop is None or stop.code is not code:
             stop = self._stop(loop, code, frame.f_lasti)
         values, cells, stack = read(loop, frame, stop.names)
+        needed = (*stop.live, *also) if also else stop.live
         return Frame(
             stop.site.number,
-            {name: values[name] for name in (*stop.live, *also) if name in values},
+            {name: values[name] for name in needed if name in values},
             {name: cells[name] for name in self.shared},
             read_slots(stop.kinds, loop, values, stack),
         )
@@ -268,6 +275,8 @@ def _shared(source: Source) -> list[str]:
 
     A comprehension that is run in the frame itself may have cells of its own there.
     """
+    if not source.code.co_cellvars:
+        return []
     arguments = (one for one in ast.walk(source.node.args) if isinstance(one, ast.arg))
     own = {one.arg for one in arguments}.union(*map(assigned, source.node.body))
     return sorted({*map(source.mangled, own)}.intersection(source.code.co_cellvars))
@@ -307,11 +316,9 @@ def _provide(sites: list[Site]) -> None:
 
 def _hidden(source: Source) -> Function:
     """Return the tree of a function, whose ``locals()`` does not show the names of trax."""
-    code = source.code
-    bound = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
-    calls = {id(one) for one in own_nodes(ast.Module(source.node.body, [])) if _lists_names(one)}
-    if not calls or not bound.isdisjoint(_LISTS_NAMES):
+    if _LISTS_NAMES.isdisjoint(source.code.co_names):  # or they are variables of its own
         return source.node
+    calls = {id(one) for one in own_nodes(ast.Module(source.node.body, [])) if _lists_names(one)}
 
     def change(node: ast.AST) -> ast.AST | None:
         return ast.copy_location(_without_dots(node), node) if id(node) in calls else None
@@ -320,7 +327,7 @@ def _hidden(source: Source) -> Function:
     return made
 
 
-_LISTS_NAMES: Final = ("locals", "vars")
+_LISTS_NAMES: Final = {"locals", "vars"}
 
 
 def _lists_names(node: ast.AST) -> bool:

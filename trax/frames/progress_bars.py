@@ -25,48 +25,35 @@ __all__ = [
 ]
 
 _OPTIONS: Final = (
-    "total",
-    "leave",
-    "ncols",
-    "mininterval",
-    "maxinterval",
-    "ascii",
-    "unit",
-    "unit_scale",
-    "smoothing",
-    "bar_format",
-    "unit_divisor",
-    "colour",
-    "delay",
+    *("total", "leave", "ncols", "mininterval", "maxinterval", "ascii", "unit", "unit_scale"),
+    *("smoothing", "bar_format", "unit_divisor", "colour", "delay"),
 )
 
 
 def _tqdm() -> Any:
-    return getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+    """Return the class of bars; no class if there is none."""
+    return getattr(sys.modules.get("tqdm.std"), "tqdm", ())
 
 
 def is_bar(one: Any) -> bool:
     """Return whether an object is a progress bar of tqdm."""
-    kind = _tqdm()
-    return kind is not None and isinstance(one, kind)
+    return isinstance(one, _tqdm())
 
 
 def is_bar_type(one: Any) -> bool:
     """Return whether an object is a class of such bars."""
-    kind = _tqdm()
-    return kind is not None and isinstance(one, type) and issubclass(one, kind)
+    return isinstance(one, type) and issubclass(one, _tqdm())
 
 
 def is_passage(code: CodeType) -> bool:
     """Return whether a generator with this code goes through the items of a bar."""
-    kind = _tqdm()
-    return kind is not None and code is kind.__iter__.__code__
+    return code is getattr(_tqdm().__iter__, "__code__", None)
 
 
 def reductions() -> dict[type, Callable[[Any], Any]]:
     """Return how bars are taken apart, by type."""
     found: dict[type, Callable[[Any], Any]] = {}
-    waiting = [kind] if (kind := _tqdm()) is not None else []
+    waiting = [kind] if (kind := _tqdm()) else []
     while waiting:
         one = waiting.pop()
         found[one] = _reduce_bar

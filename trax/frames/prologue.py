@@ -7,24 +7,20 @@ import copy
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from trax.frames.sites import COMPREHENSIONS, Site, Step, own_nodes
+from trax.frames.names import own_nodes, root
+from trax.frames.sites import Site, Step
 
 __all__ = [
     "Statement",
-    "bound",
     "changed",
+    "changed_place",
     "has_yield",
+    "is_harmless",
     "prologue",
-    "read",
     "rest",
-    "root",
-    "tree",
     "used",
 ]
 
-_SCOPE_STATEMENTS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_SCOPES: Final = (*_SCOPE_STATEMENTS, ast.Lambda, *COMPREHENSIONS)
-_NAMED: Final = (*_SCOPE_STATEMENTS, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
 _PLACES: Final = (ast.Attribute, ast.Subscript)
 _MUTATORS: Final = frozenset(
     [
@@ -33,6 +29,17 @@ _MUTATORS: Final = frozenset(
         "update",
     ]
 )
+# Calls whose effect lasts, is seen at once, or belongs to what is stored anyway.
+_HARMLESS: Final = (
+    *("assert", "check", "copy", "debug", "display", "dump", "error", "exception", "exit"),
+    *("collect", "flush", "info", "isinstance", "log", "make_dirs", "makedirs", "manual_seed"),
+    *("mkdir", "move", "next", "open", "plot", "print", "rename", "replace", "rmtree", "save"),
+    *("seed", "set_seed", "setattr", "show", "shuffle", "sleep", "symlink", "synchronize", "title"),
+    *("touch", "unlink", "validate", "verify", "warn", "write"),
+    *("close", "download", "empty_cache", "heap", "input", "insort", "load_dotenv", "shutdown"),
+    "system",
+)
+_STORED: Final = ("seed", "logg")  # RNGs and loggers are as they were
 
 
 class Statement(NamedTuple):
@@ -91,82 +98,9 @@ def _runs_once(step: Step) -> bool:
     return isinstance(node, ast.If | ast.Try) and part in ("body", "orelse")
 
 
-def tree(node: ast.stmt) -> Iterator[ast.AST]:
-    """Yield a statement, and what is in it and belongs to the same scope."""
-    yield node
-    if not isinstance(node, _SCOPE_STATEMENTS):
-        yield from own_nodes(node)
-
-
 def has_yield(node: ast.stmt) -> bool:
     """Whether a statement hands out increments."""
-    return any(isinstance(one, ast.Yield | ast.YieldFrom) for one in tree(node))
-
-
-def bound(node: ast.stmt) -> set[str]:
-    """Return the variables that a statement binds or deletes."""
-    names: set[str] = set()
-    for one in tree(node):
-        names.update(_bound_here(one))
-    for one in ast.walk(node):
-        if isinstance(one, ast.NamedExpr):  # in a comprehension it binds outside
-            names.add(one.target.id)
-    return names
-
-
-def bound_inside(node: ast.AST) -> set[str]:
-    """Return the variables that functions in a tree bind, which are outside of them."""
-    found = [one for one in ast.walk(node) if isinstance(one, ast.Nonlocal)]
-    return {name for one in found for name in one.names}
-
-
-def _bound_here(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-        yield node.id
-    elif isinstance(node, _NAMED) and node.name:
-        yield node.name
-    elif isinstance(node, ast.MatchMapping) and node.rest:
-        yield node.rest
-    elif isinstance(node, ast.alias):
-        yield node.asname or node.name.partition(".")[0]
-
-
-def read(node: ast.AST) -> set[str]:
-    """Return the variables that a tree reads, also in the functions in it, but not their own."""
-    if isinstance(node, ast.Name):
-        return {node.id} if isinstance(node.ctx, ast.Load) else set()
-    names = {name for child in ast.iter_child_nodes(node) for name in read(child)}
-    return names - _own(node) if isinstance(node, _SCOPES) else names
-
-
-def read_at_once(node: ast.AST) -> set[str]:
-    """Return the variables that a tree reads before any function in it is called."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        defaults = [one for one in (*node.args.defaults, *node.args.kw_defaults) if one]
-        decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-        return {name for one in (*defaults, *decorators) for name in read(one)}
-    if isinstance(node, ast.Name | ast.GeneratorExp | ast.ListComp | ast.SetComp | ast.DictComp):
-        return read(node)
-    return {name for child in ast.iter_child_nodes(node) for name in read_at_once(child)}
-
-
-def _own(node: ast.AST) -> set[str]:
-    """Return the variables of a function or a comprehension inside another function."""
-    inside = [one for child in ast.iter_child_nodes(node) for one in (child, *own_nodes(child))]
-    own = {name for one in inside for name in _bound_here(one)} - bound_inside(node)
-    return own | {one.arg for one in inside if isinstance(one, ast.arg)}
-
-
-def root(node: ast.AST) -> str | None:
-    """Return the variable with which an expression begins, such as ``a`` of ``a.b[0].c()``."""
-    while not isinstance(node, ast.Name):
-        if isinstance(node, (*_PLACES, ast.Starred, ast.Await)):
-            node = node.value
-        elif isinstance(node, ast.Call):
-            node = node.func
-        else:
-            return None
-    return node.id
+    return any(isinstance(one, ast.Yield | ast.YieldFrom) for one in own_nodes(node))
 
 
 def changed(node: ast.AST) -> dict[tuple[str, str], int]:
@@ -177,17 +111,28 @@ def changed(node: ast.AST) -> dict[tuple[str, str], int]:
     """
     found: dict[tuple[str, str], int] = {}
     for one in ast.walk(node):
-        place: ast.AST | None = None
-        if isinstance(one, _PLACES) and not isinstance(one.ctx, ast.Load):
-            place = one
-        elif isinstance(one, ast.AugAssign):
-            place = one.target
-        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
-            place = one.func.value if one.func.attr in _MUTATORS else None
+        place = changed_place(one)
         name = root(place) if place else None
         if place and name:
             found.setdefault((name, _part(place)), getattr(one, "lineno", 0))
     return found
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a function's name tells that its effect lasts, is seen at once, or is stored."""
+    name = name.lower().lstrip("_")
+    return name.startswith(_HARMLESS) or any(word in name for word in _STORED)
+
+
+def changed_place(node: ast.AST) -> ast.expr | None:
+    """Return the object, or the attribute or item of one, that a node changes in place."""
+    if isinstance(node, _PLACES) and not isinstance(node.ctx, ast.Load):
+        return node
+    if isinstance(node, ast.AugAssign):
+        return node.target
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.value if node.func.attr in _MUTATORS else None
+    return None
 
 
 def used(node: ast.AST) -> set[tuple[str, str]]:

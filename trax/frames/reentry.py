@@ -9,7 +9,8 @@ from types import CodeType
 from typing import Any, Final
 
 from trax.errors import CodecError
-from trax.frames.sites import COMPREHENSIONS, Site, Step, own_nodes, target_names
+from trax.frames.names import COMPREHENSIONS, own_nodes, target_names
+from trax.frames.sites import Site, Step
 from trax.frames.slots import slot_name
 from trax.frames.source import Function, Source, compile_function, rewritten
 
@@ -73,8 +74,7 @@ def bound_names(site: Site) -> set[str]:
 
 
 def _entered_names(site: Site) -> set[str]:
-    items = (block.node for block in site.blocks if isinstance(block.node, ast.withitem))
-    return set().union(*(target_names(item.optional_vars) for item in items))
+    return set().union(*(target_names(item.optional_vars) for _, item in site.entered))
 
 
 def _load(name: str) -> ast.Name:
@@ -264,7 +264,6 @@ def _scope(node: ast.AST) -> Iterable[ast.AST]:
         yield one
         if sys.version_info >= (3, 12) and isinstance(one, COMPREHENSIONS[:-1]):
             for child in ast.iter_child_nodes(one):
-                yield child
                 yield from _scope(child)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import io
-import re
 from collections.abc import Iterator
-from types import FunctionType, ModuleType
-from typing import Any, Final
+from types import FunctionType
+from typing import Final
 
 from trax.errors import UsageError
+from trax.frames.names import assigned, assignments, own_nodes, resolved, target_names
 from trax.frames.program import Program
-from trax.frames.sites import Site, assigned, own_nodes, target_names
+from trax.frames.repeated import writing_mode
+from trax.frames.sites import Site
 from trax.frames.source import place
+from trax.frames.unordered import unordered_loops
+from trax.frames.written_files import TRAX_OPEN
 
 __all__ = ["check"]
 
@@ -32,8 +34,7 @@ _VALUE_IS_USED: Final = (
     "Without create= a `yield` returns None: put it on a line of its own, and go on after it.\n"
     "If the loop takes its state from the `yield`, declare that: @trax.resumable(create=...)."
 )
-_FILE: Final = "Open it with trax.open, which goes on at the right place after a crash."
-_WRITING: Final = re.compile(r"(?=.*[wax+])[rwaxbtU+]{1,4}")
+_FILE: Final = f"Open it {TRAX_OPEN}"
 
 
 def check(function: FunctionType, program: Program) -> None:
@@ -56,6 +57,7 @@ def check(function: FunctionType, program: Program) -> None:
 
 
 _Reason = tuple[int, str, str]
+_Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def _reasons(function: FunctionType, program: Program) -> Iterator[_Reason]:
@@ -66,6 +68,8 @@ def _reasons(function: FunctionType, program: Program) -> Iterator[_Reason]:
     for site in program.sites:
         yield from _of_yield(site)
     yield from _outer_variables(program)
+    for line, name, remedy in unordered_loops(program, lambda one: resolved(one, function)):
+        yield line, f"{name}() has another order in each run", remedy
     yield from _written_files(function, program)
 
 
@@ -85,19 +89,27 @@ def _of_yield(site: Site) -> Iterator[_Reason]:
 
 def _outer_variables(program: Program) -> Iterator[_Reason]:
     """Yield the assignments to variables that are no part of the loop."""
-    own = {*program.source.code.co_cellvars}
-    for scope in ast.walk(program.source.node):
-        if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        body = ast.Module(scope.body, [])
-        for node in own_nodes(body):
-            if not isinstance(node, ast.Global | ast.Nonlocal):
-                continue
-            names = {*node.names} if isinstance(node, ast.Global) else {*node.names} - own
-            for name in sorted(names & assigned(body)):
-                kind = "global" if isinstance(node, ast.Global) else "nonlocal"
-                remedy = "Use a local variable, or an attribute of an argument."
-                yield node.lineno, f"the {kind} variable {name!r} is assigned to", remedy
+    for line, kind, name in _rebound(program.source.node, frozenset()):
+        remedy = "Use a local variable, or an attribute of an argument."
+        yield line, f"the {kind} variable {name!r} is assigned to", remedy
+
+
+def _rebound(scope: _Scope, own: frozenset[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the outer variables that a scope assigns to, with `own` those of the loop around it."""
+    body = ast.Module(scope.body, [])
+    bound, declared = assigned(body), set[str]()
+    for node in own_nodes(body):
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            declared |= {*node.names}
+            outer = {*node.names} - (own if isinstance(node, ast.Nonlocal) else set())
+            kind = type(node).__name__.lower()
+            yield from ((node.lineno, kind, name) for name in sorted(outer & bound))
+    if not isinstance(scope, ast.ClassDef):
+        arguments = {one.arg for one in ast.walk(scope.args) if isinstance(one, ast.arg)}
+        own |= arguments | bound - declared
+    for node in own_nodes(body):
+        if isinstance(node, _Scope):
+            yield from _rebound(node, own)
 
 
 # -- files -----------------------------------------------------------------------------------
@@ -107,20 +119,14 @@ def _written_files(function: FunctionType, program: Program) -> Iterator[_Reason
     """Yield the files that are open for writing at a yield, and not by `trax.open`."""
     reason = "a file that is written stays open across a yield"
     for site in program.sites:
-        for block in site.blocks:
-            if isinstance(block.node, ast.withitem):
-                for call in _opened(block.node.context_expr, function):
-                    yield call.lineno, reason, _FILE
-    needed = set(program.shared).union(*(program.live[site.number] for site in program.sites))
-    for node in own_nodes(ast.Module(program.source.node.body, [])):
-        if isinstance(node, ast.Assign):
-            names = set().union(*map(target_names, node.targets))
-        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value:
-            names = target_names(node.target)
-        else:
-            continue
-        if needed & set(map(program.source.mangled, names)):
-            for call in _opened(node.value, function):
+        for _, item in site.entered:
+            for call in _opened(item.context_expr, function):
+                yield call.lineno, reason, _FILE
+    for target, value in assignments(ast.Module(program.source.node.body, [])):
+        for call in _opened(value, function):
+            # Asked only here: which variables are needed is not known at once.
+            needed = set(program.shared).union(*(program.live[one.number] for one in program.sites))
+            if needed & set(map(program.source.mangled, target_names(target))):
                 yield call.lineno, reason, _FILE
 
 
@@ -128,30 +134,9 @@ def _opened(value: ast.expr | None, function: FunctionType) -> Iterator[ast.Call
     """Yield the call that opens a file for writing, if a value is that file, or is made of it."""
     if not isinstance(value, ast.Call):
         return
-    found = _resolved(value.func, function)
+    found = resolved(value.func, function)
     is_method = found is None and getattr(value.func, "attr", "") == "open"
-    if (found is io.open or is_method) and _writes(value, is_method=is_method):
+    if (found is io.open or is_method) and writing_mode(value, 0 if is_method else 1):
         yield value
     for argument in value.args:
         yield from _opened(argument, function)
-
-
-def _writes(call: ast.Call, *, is_method: bool) -> bool:
-    """Whether the mode of a call to ``open`` is one for writing, as far as it can be read."""
-    modes = [*call.args[not is_method : 2]]
-    modes += [one.value for one in call.keywords if one.arg == "mode"]
-    texts = (mode.value for mode in modes if isinstance(mode, ast.Constant))
-    return any(isinstance(text, str) and _WRITING.fullmatch(text) for text in texts)
-
-
-def _resolved(called: ast.expr, function: FunctionType) -> Any:
-    """Return the object that a name, or an attribute of a module, leads to; None if unknown."""
-    if isinstance(called, ast.Name):
-        code = function.__code__
-        if called.id in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
-            return None
-        return function.__globals__.get(called.id, getattr(builtins, called.id, None))
-    if isinstance(called, ast.Attribute):
-        owner = _resolved(called.value, function)
-        return vars(owner).get(called.attr) if isinstance(owner, ModuleType) else None
-    return None

@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from trax.errors import CodecError, UsageError
 from trax.frames.generators import new_cell, reduce_cell
-from trax.frames.prologue import (
-    bound,
-    bound_inside,
-    changed,
-    has_yield,
-    prologue,
-    read,
-    rest,
-    root,
-    used,
-)
+from trax.frames.names import assigned, bound_inside, read, root, target_names
+from trax.frames.prologue import changed, has_yield, prologue, rest, used
 from trax.frames.remade_kinds import (
+    CONSTANTS,
     fault,
     is_container,
     is_data,
@@ -37,13 +29,15 @@ from trax.frames.repeated import (
     reads_of,
     repeated,
 )
+from trax.frames.written_files import TRAX_OPEN, written_file
 from trax.storage.definitions import full_name
+from trax.storage.refusals import RefusedError
 
 if TYPE_CHECKING:
     from trax.frames.program import Program
     from trax.frames.sites import Site
 
-__all__ = ["Plan", "empty_cells", "notice", "plan"]
+__all__ = ["Plan", "Planner", "empty_cells", "notice"]
 
 _ONCE: Final = (
     "Make it once before the loop, under a name of its own, from what the loop does not change.\n"
@@ -51,6 +45,7 @@ _ONCE: Final = (
 )
 
 
+_MEMORY: Final = "Keep a bytearray or an array, or map a file, whose content stays."
 _READ_ON: Final = (
     "Loop over it with for, in the function itself, or read all of it before the loop.\n"
     "Or ask for each part in its step, by a number that is kept in a variable."
@@ -112,7 +107,7 @@ def notice(program: Program, site: Site, label: str, names: Collection[str]) -> 
         )
     if not made:
         return ""
-    again = [one.node for one in statements if (read(one.node) | bound(one.node)) & {*names}]
+    again = [one.node for one in statements if (read(one.node) | assigned(one.node)) & {*names}]
     lines = sorted([*made.values(), *(node.lineno for node in again)])
     listed = " and ".join(filter(None, [", ".join([*made][:-1]), [*made][-1]]))
     place = f"line {lines[0]}" if lines[0] == lines[-1] else f"lines {lines[0]} to {lines[-1]}"
@@ -124,35 +119,32 @@ def _made(site: Site, statements: Collection[Repeated], names: Collection[str]) 
     entered = entered_names(site)
     made = {n: line for n, (line, is_setting) in entered.items() if n in names and not is_setting}
     for one in statements:
-        for name in sorted(bound(one.node).intersection(names)):
+        for name in sorted(assigned(one.node).intersection(names)):
             made.setdefault(name, one.node.lineno)
     return made
 
 
 def empty_cells(
-    names: Collection[str], cells: Mapping[str, CellType]
+    names: Collection[str], dropped: Collection[str], cells: Mapping[str, CellType]
 ) -> Callable[[CellType], tuple[Any, ...]]:
     """Return a reduction of cells by which those of variables made again are stored empty.
 
-    The statements that make a variable again fill its cell, which functions inside share.
+    The statements that make a variable again fill its cell, which functions inside share. Nothing
+    that is stored may share a variable that was dropped.
     """
     emptied = {id(cells[name]) for name in names if name in cells}
+    unneeded = {id(cells[name]): name for name in dropped if name in cells}
 
     def reduce(cell: CellType) -> tuple[Any, ...]:
+        if id(cell) in unneeded:
+            raise RefusedError(cell, _ONCE, f"it refers to {unneeded[id(cell)]}")
         return (new_cell, ()) if id(cell) in emptied else reduce_cell(cell)
 
     return reduce
 
 
-def plan(
-    program: Program,
-    site: Site,
-    label: str,
-    values: Mapping[str, Any],
-    unstorable: Collection[str],
-    can_store: Callable[[Any], bool],
-) -> Plan:
-    """Plan how variables that cannot be stored are made again.
+class Planner:
+    """Plans how the variables of one frame that cannot be stored are made again.
 
     Parameters
     ----------
@@ -164,21 +156,9 @@ def plan(
         The name of the loop in errors.
     values : mapping
         All variables that have values, also those that are not needed any more.
-    unstorable : collection of str
-        Those that are needed and cannot be stored, and those of `held_managers`.
     can_store : callable
         Whether a value can be stored.
-
-    Raises
-    ------
-    CodecError
-        One of them cannot be made again. The error says why, and what to do.
     """
-    return _Planner(program, site, label, values, can_store).plan(unstorable)
-
-
-class _Planner:
-    """Finds the variables that must be made again together."""
 
     def __init__(
         self,
@@ -199,18 +179,25 @@ class _Planner:
         self._entered = entered_names(site)
         self._rest = rest(site)
         self._before = [node for _, node in prologue(site) if not has_yield(node)]
-        self._bound_later = bound(self._rest) | bound_inside(program.source.node)
+        self._bound_later = assigned(self._rest) | bound_inside(program.source.node)
         self._changed_later = changed(self._rest)
         for node in self._before:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # called in the loop
                 self._changed_later |= changed(node)
 
     def plan(self, unstorable: Collection[str]) -> Plan:
+        """Return the plan for some variables, with those that must be made again together.
+
+        Raises
+        ------
+        CodecError
+            One of them cannot be made again. The error says why, and what to do.
+        """
         names, needs = set(unstorable), set[str]()
         size = -1
         while size != len(names) + len(needs):
             size = len(names) + len(needs)
-            statements = [*self._repeated(names)]
+            statements = [*repeated(self._code, self._site, names)]
             names |= self._made_along(statements, names) | self._derived(statements, names)
             more, stored = self._sources(statements, names)
             names |= more
@@ -222,15 +209,12 @@ class _Planner:
         lost = {name: how for name in made if (how := self._loss(name))}
         return Plan(frozenset(names), frozenset(needs), made, lost)
 
-    def _repeated(self, names: set[str]) -> Iterator[Repeated]:
-        return repeated(self._code, self._site, names)
-
     def _made_along(self, statements: list[Repeated], names: set[str]) -> set[str]:
         """Return the variables that are bound together with these, and belong to them."""
         along: set[str] = set()
         for one in statements:
-            if bound(one.node) & names:
-                along |= {n for n in bound(one.node) - names if self._belongs(n)}
+            if assigned(one.node) & names:
+                along |= {n for n in assigned(one.node) - names if self._belongs(n)}
         return along
 
     def _belongs(self, name: str) -> bool:
@@ -241,8 +225,8 @@ class _Planner:
         """Return the variables made from these, such as a cursor, that are used and not stored."""
         derived: set[str] = set()
         for one in statements:
-            if not bound(one.node) & names and isinstance(one.node, ast.Assign | ast.AnnAssign):
-                for name in bound(one.node) - self._live:
+            if not assigned(one.node) & names and isinstance(one.node, ast.Assign | ast.AnnAssign):
+                for name in assigned(one.node) - self._live:
                     if self._belongs(name) and not self._can_store(self._values[name]):
                         derived.add(name)
         return derived
@@ -253,7 +237,7 @@ class _Planner:
         stored: set[str] = set()
         fresh = {*self._entered} & names
         for one in statements:
-            if not (read(one.node) | bound(one.node)) & names:  # a setting
+            if not (read(one.node) | assigned(one.node)) & names:  # a setting
                 stored |= reads_of(one.parts, self._local).intersection(self._values)
                 continue
             for name in sorted(reads_of(one.parts, self._local) - fresh - names):
@@ -268,7 +252,7 @@ class _Planner:
 
     def _is_steady(self, name: str, one: Repeated) -> bool:
         """Whether a variable still has what a statement of the prologue has read of it."""
-        times = sum(name in bound(node) for node in self._before)
+        times = sum(name in assigned(node) for node in self._before)
         if name not in self._values or times > 1 or name in self._bound_later:
             return False
         return not self._line_changing(name, one)
@@ -289,30 +273,24 @@ class _Planner:
         return [(part, line) for (n, part), line in self._changed_later.items() if n == name]
 
     def _is_before(self, name: str) -> bool:
-        return any(name in bound(node) for node in self._before)
+        return any(name in assigned(node) for node in self._before)
 
     # -- refusals ----------------------------------------------------------------------
 
     def _check(self, name: str, statements: list[Repeated]) -> None:
+        value = self._values.get(name)
+        if found := fault(value):
+            self._refuse(name, *found, how="kept")
+        self._check_writing(name, value)
         if name in self._entered:
-            value = self._values.get(name)
-            if found := fault(value):
-                self._refuse(name, *found)
             if is_stack(value) and (line := self._line_calling(name)):
                 advice = "Enter what the loop opens in a with block of its own, inside the step."
                 self._refuse(name, f"line {line} gives it more to close", advice)
             return
-        value = self._values.get(name)
-        if found := fault(value):
-            self._refuse(name, *found)
         if name in self._bound_later and name in self._live:
             line = self._line_later(name)
-            how = (
-                f"line {line} binds it as well"
-                if self._is_before(name)
-                else f"line {line} makes it"
-            )
-            self._refuse(name, f"{how}, in the loop", _ONCE)
+            how = "binds it as well" if self._is_before(name) else "makes it"
+            self._refuse(name, f"line {line} {how}, in the loop", _ONCE)
         if not self._is_before(name):
             self._refuse(name, "no line before the loop makes it", _ONCE)
         if line := self._line_reading_on(name):
@@ -320,13 +298,24 @@ class _Planner:
         if is_container(value) and (changes := self._changes(name)):
             line = changes[0][1]
             self._refuse(name, f"line {line} changes it", _ONCE)
-        making = [one.node for one in statements if name in bound(one.node)]
+        making = [one.node for one in statements if name in assigned(one.node)]
+        if full_name(type(value)) == "mmap.mmap" and any(map(_is_anonymous, making)):
+            self._refuse(name, "its memory is gone then", _MEMORY)
         for node in making:
             if opens_to_write(node, emptying=True) and not is_writer(value):
                 self._refuse(name, "its file would be emptied", "Open it with trax.open.")
-            if is_lasting(node) and not _is_compound(node):
+            if is_lasting(node) and not hasattr(node, "body"):
                 advice = "Make that change on a line of its own, which is not run again."
                 self._refuse(name, f"line {node.lineno} changes more than that", advice)
+
+    def _check_writing(self, name: str, value: Any) -> None:
+        """Refuse an object with a file that would be emptied, or that steps would write twice."""
+        if written := written_file(value, name):
+            is_emptied = written.file is value and str(getattr(value, "mode", " "))[:1] in "wx"
+            reason = f"{written.path} is open for writing"
+            reason = "its file would be emptied" if is_emptied else reason
+            advice = f"Open {written.name!r} {TRAX_OPEN}\nOr open and close it inside the step."
+            self._refuse(name, reason, advice)
 
     def _check_changes(self, statements: list[Repeated], names: set[str]) -> None:
         """Refuse what would change variables that are stored, a second time."""
@@ -354,6 +343,8 @@ class _Planner:
 
     def _loss(self, name: str) -> str:
         """Return what steps change in a variable, as far as it can be seen; empty if nothing."""
+        if full_name(type(self._values.get(name))) == "mmap.mmap":  # its file has it
+            return ""
         if changes := self._changes(name):
             return f"line {changes[0][1]}"
         if name not in self._values or is_stateless(self._values[name]):
@@ -390,12 +381,12 @@ class _Planner:
         lines = [
             node.lineno
             for node in ast.walk(self._rest)
-            if isinstance(node, ast.stmt) and hasattr(node, "lineno") and name in bound(node)
+            if isinstance(node, ast.stmt) and hasattr(node, "lineno") and name in assigned(node)
         ]
         return max(lines, default=0)
 
     def _refuse_source(self, one: Repeated, name: str, names: set[str]) -> NoReturn:
-        first = min(bound(one.node) & names or read(one.node) & names)
+        first = _first(one, names)
         line = self._line_changing(name, one) or self._line_later(name)
         if not line and name not in self._values:
             self._refuse(first, f"line {one.node.lineno} reads {name}, which is deleted", _ONCE)
@@ -403,26 +394,33 @@ class _Planner:
         self._refuse(first, why, _ONCE)
 
     def _refuse_part(self, one: Repeated, name: str, names: set[str]) -> NoReturn:
-        first = min(bound(one.node) & names or read(one.node) & names)
+        first = _first(one, names)
         advice = f"Let it use {first} on one line, and change {name} on another."
         self._refuse(first, f"line {one.node.lineno} changes {name} as well", advice)
 
-    def _refuse(self, name: str, reason: str, advice: str) -> NoReturn:
+    def _refuse(self, name: str, reason: str, advice: str, how: str = "made again") -> NoReturn:
         kind = full_name(type(self._values[name])) if name in self._values else "unknown"
-        line = next((n.lineno for n in self._before if name in bound(n)), 0)
+        line = next((n.lineno for n in self._before if name in assigned(n)), 0)
         place = f" (line {line})" if line else ""
         raise CodecError(
-            f"{self._label}: {name}{place} cannot be made again: {reason}.\n"
+            f"{self._label}: {name}{place} cannot be {how}: {reason}.\n"
             f"It cannot be stored ({kind}), and is needed after line {self._site.node.lineno}.\n"
             f"{advice}"
         )
 
 
-_FIXED: Final = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset)
+def _first(one: Repeated, names: set[str]) -> str:
+    """Return the first variable that a statement makes, or else uses."""
+    return min(assigned(one.node) & names or read(one.node) & names)
 
 
-def _is_compound(node: ast.stmt) -> bool:
-    return hasattr(node, "body")
+def _is_anonymous(node: ast.stmt) -> bool:
+    """Whether a statement maps memory that belongs to no file."""
+    calls = (one for one in ast.walk(node) if isinstance(one, ast.Call))
+    return any(ast.unparse(one) == "-1" for call in calls for one in call.args[:1])
+
+
+_FIXED: Final = (*CONSTANTS, tuple, frozenset)
 
 
 def entered_names(site: Site) -> dict[str, tuple[int, bool]]:
@@ -431,10 +429,8 @@ def entered_names(site: Site) -> dict[str, tuple[int, bool]]:
     For each the line, and whether it is the context of decimal numbers, which is a setting.
     """
     found = {}
-    for block in site.blocks:
-        if isinstance(block.node, ast.withitem) and block.node.optional_vars is not None:
-            is_setting = ast.unparse(block.node.context_expr).endswith("localcontext()")
-            for node in ast.walk(block.node.optional_vars):
-                if isinstance(node, ast.Name):
-                    found[node.id] = node.lineno, is_setting
+    for _, item in site.entered:
+        is_setting = ast.unparse(item.context_expr).endswith("localcontext()")
+        line = item.context_expr.lineno
+        found.update(dict.fromkeys(target_names(item.optional_vars), (line, is_setting)))
     return found

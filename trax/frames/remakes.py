@@ -8,24 +8,47 @@ all further frames of that yield.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from types import CellType, MethodType
-from typing import Any, Final
+from typing import Any, NamedTuple
 
+from trax import notices
 from trax.errors import CodecError
 from trax.frames.later import path_of, reduce_method
 from trax.frames.managers import held_managers, stored_slots
+from trax.frames.names import assigned, read
 from trax.frames.program import Frame, Loop, Program
+from trax.frames.prologue import prologue
 from trax.frames.remade_kinds import fault
-from trax.frames.remake import Plan, empty_cells, plan
-from trax.frames.suspended import code_of, frame_of, layout, read
+from trax.frames.remake import Plan, Planner, empty_cells
+from trax.frames.sites import Site
+from trax.frames.suspended import variables
+from trax.frames.written_files import TRAX_OPEN, written_file
 
-__all__ = ["CanStore", "Remakes", "variables"]
+__all__ = ["CanStore", "Remakes"]
 
 CanStore = Callable[[Any, Mapping[int, str]], bool]
 
-_NOTHING: Final = Plan(frozenset(), frozenset(), {}, {})
+
+class _Omissions(NamedTuple):
+    """What is left out of the frames of one yield.
+
+    Attributes
+    ----------
+    plan : Plan
+        The variables that are made again.
+    held : frozenset of int
+        The numbers of the blocks whose managers are stored.
+    referred : frozenset of str
+        The variables that are made again and that the iterators of loops need.
+    dropped : frozenset of str
+        The variables that cannot be stored and that nothing needs any more.
+    """
+
+    plan: Plan = Plan(frozenset(), frozenset(), {}, {})
+    held: frozenset[int] = frozenset()
+    referred: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
 
 
 class Remakes:
@@ -49,23 +72,29 @@ class Remakes:
     outside : dict of int to str
         The objects to which the newest frame refers by paths, by their ids: they are made again,
         and iterators of loops need them.
+    reductions : dict of type to callable
+        The reductions for the pickle of the newest frame that `stored` has returned.
     """
 
     def __init__(self, program: Program, label: str, can_store: CanStore) -> None:
         self._program = program
         self._label = label
         self._can_store_outside = can_store
-        self._referred: dict[int, frozenset[str]] = {}
-        self._plans: dict[int, Plan] = {}
-        self._held: dict[int, frozenset[int]] = {}
-        self._cells: Mapping[str, CellType] = {}
-        self._emptied: Collection[str] = ()
+        self._managed = {site.number for site in program.sites if site.entered}
+        self._omissions: dict[int, _Omissions] = {}
+        self._told: set[str] = set()
         self.needs: frozenset[str] = frozenset()
         self.outside: dict[int, str] = {}
+        self.reductions: dict[type, Callable[[Any], Any]] = {}
 
     def plan_of(self, site: int) -> Plan:
         """Return the plan of a yield."""
-        return self._plans.get(site, _NOTHING)
+        return self._omissions.get(site, _Omissions()).plan
+
+    def omitted(self, site: int) -> frozenset[str]:
+        """Return the variables that are not stored at a yield."""
+        found = self._omissions.get(site, _Omissions())
+        return found.plan.names | found.dropped
 
     def stored(self, loop: Loop, frame: Frame) -> Frame:
         """Return a frame as it is to be stored, without what is made again.
@@ -75,28 +104,47 @@ class Remakes:
         CodecError
             Something in it can be neither stored nor made again.
         """
-        self._emptied, self.outside = (), {}
-        if frame.site in self._plans:
+        self.outside, self.reductions = {}, {}
+        if frame.site in self._omissions:
             return self._apply(frame)
-        blocks = self._program.site(frame.site).blocks
-        has_managers = any(block.kind == "with" for block in blocks)
-        return self.plan(loop, frame) if has_managers else frame
+        return self.plan(loop, frame) if frame.site in self._managed else frame
+
+    def _tell(self, found: Plan) -> None:
+        """Say once what will not be there after a crash."""
+        for line in found.warnings(self._label):
+            if line not in self._told:
+                self._told.add(line)
+                notices.warn(line)
 
     def plan(self, loop: Loop, frame: Frame) -> Frame:
         """Find out what cannot be stored of a frame, and return it without that; see `stored`."""
         site, values = self._program.site(frame.site), variables(loop)
         held, entered = held_managers(site, values, frame.slots, self._can_store)
         live = [name for name in (*frame.values, *frame.cells) if name in values]
-        unstorable = {name for name in live if not self._can_store(values[name])} | entered
+        unstorable = {name for name in live if not self._can_store(values[name])}
+        dropped = unstorable - self._program.surely_live[frame.site] - entered
+        dropped -= set().union(*(read(node) | assigned(node) for _, node in prologue(site)))
         referred = self._find_referred(stored_slots(site, frame.slots, held), values)
-        found = plan(
-            self._program, site, self._label, values, unstorable | referred, self._can_store
-        )
-        self._plans[frame.site], self._held[frame.site] = found, held
-        self._referred[frame.site] = referred
+        again = unstorable - dropped | entered | referred
+        planner = Planner(self._program, site, self._label, values, self._can_store)
+        found = planner.plan(again)
+        self._check_entered(site, frame.slots, held)
+        self._omissions[frame.site] = _Omissions(found, held, referred, frozenset(dropped))
+        self._tell(found)
         self.needs |= found.needs | referred
         needed = {name: values[name] for name in self.needs - frame.cells.keys() if name in values}
         return self._apply(replace(frame, values=frame.values | needed))
+
+    def _check_entered(self, site: Site, slots: list[Any], held: Collection[int]) -> None:
+        """Refuse a ``with`` whose file would be opened for writing once more."""
+        for number, item in site.entered:
+            written = None if number in held else written_file(slots[number], "it")
+            if written:
+                line = item.context_expr.lineno
+                raise CodecError(
+                    f"{self._label}: the with in line {line} cannot be entered again: it has a "
+                    f"file open for writing.\nOpen {written.name!r} {TRAX_OPEN}"
+                )
 
     def _find_referred(self, slots: list[Any], values: Mapping[str, Any]) -> frozenset[str]:
         """Return the variables that iterators of loops need, and that must be made again."""
@@ -117,37 +165,18 @@ class Remakes:
         return self._can_store_outside(one, {})
 
     def _apply(self, frame: Frame) -> Frame:
-        names = self._plans[frame.site].names
+        planned, held, referred, dropped = self._omissions[frame.site]
+        names = planned.names
         for name in names & frame.values.keys():
             if found := fault(frame.values[name]):
-                raise CodecError(
-                    f"{self._label}: {name} cannot be made again: {found[0]}.\n{found[1]}"
-                )
-        slots = stored_slots(self._program.site(frame.site), frame.slots, self._held[frame.site])
-        values = {name: value for name, value in frame.values.items() if name not in names}
-        self._cells, self._emptied = frame.cells, names
-        outside = self._referred[frame.site] & frame.values.keys()
+                raise CodecError(f"{self._label}: {name} cannot be kept: {found[0]}.\n{found[1]}")
+        slots = stored_slots(self._program.site(frame.site), frame.slots, held)
+        values = {k: v for k, v in frame.values.items() if k not in names | dropped}
+        cells = frame.cells | {name: CellType() for name in dropped & frame.cells.keys()}
+        if names or dropped:
+            self.reductions[CellType] = empty_cells(names, dropped, frame.cells)
+        outside = referred & frame.values.keys()
         self.outside = {id(frame.values[name]): path_of(name) for name in outside}
-        return replace(frame, values=values, slots=slots)
-
-    @property
-    def reductions(self) -> dict[type, Callable[[Any], Any]]:
-        """The reductions for the pickle of the newest frame that `stored` has returned."""
-        found: dict[type, Callable[[Any], Any]] = {}
-        if self._emptied:
-            found[CellType] = empty_cells(self._emptied, self._cells)
-        if self.outside:
-            found[MethodType] = reduce_method
-        return found
-
-
-def variables(loop: Loop) -> dict[str, Any]:
-    """Return all variables of a generator that have values."""
-    frame = frame_of(loop)
-    if frame is None:
-        return {}
-    values, cells, _ = read(loop, frame, layout(code_of(loop)))
-    for name, cell in cells.items():
-        with suppress(ValueError):  # it is empty
-            values[name] = cell.cell_contents
-    return values
+        if outside:
+            self.reductions[MethodType] = reduce_method
+        return replace(frame, values=values, cells=cells, slots=slots)

@@ -16,7 +16,9 @@ from collections.abc import Collection, Iterator
 from types import CodeType
 from typing import Final, NamedTuple
 
-from trax.frames.prologue import bound, has_yield, prologue, read, read_at_once, root, tree
+from trax.frames.names import assigned, loaded, own_nodes, read, root
+from trax.frames.prologue import has_yield, prologue
+from trax.frames.settings import SETTERS
 from trax.frames.sites import Site
 
 __all__ = [
@@ -28,19 +30,15 @@ __all__ = [
     "opens_to_write",
     "reads_of",
     "repeated",
+    "writing_mode",
 ]
 
-_MODE: Final = re.compile(r"[wax]b?t?\+?|[wax]\+[bt]|r[bt]?\+|r\+[bt]|w-")
-_SETTERS: Final = frozenset(
-    [
-        *("basicConfig", "captureWarnings", "disable", "enable", "filterwarnings", "ioff", "ion"),
-        *("resetwarnings", "set_default_device", "set_default_dtype", "set_default_tensor_type"),
-        *("set_float32_matmul_precision", "set_grad_enabled", "set_int_max_str_digits"),
-        *("set_num_threads", "set_option", "set_printoptions", "set_style", "set_theme"),
-        *("setcontext", "setdefaulttimeout", "seterr", "seterrcall", "setlocale"),
-        *("setrecursionlimit", "signal", "simplefilter", "switch_backend"),
-        *("use_deterministic_algorithms",),
-    ]
+_MODE: Final = re.compile(r"(?=.*[wax+])[rwaxbtU+]{1,3}|w-")
+# A directory may be given by a path from the present one.
+_SETTERS: Final = (SETTERS - {"chdir"}).union(
+    ("basicConfig", "captureWarnings", "disable", "enable", "ioff", "ion", "resetwarnings"),
+    ("set_default_tensor_type", "set_option", "set_style", "set_theme"),
+    ("seterrcall", "signal", "switch_backend"),
 )
 _LIBRARIES: Final = frozenset(  # by the names under which they are imported
     [
@@ -52,7 +50,6 @@ _NEVER: Final = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom),
     *(ast.Assert, ast.Raise, ast.Return),
 )
-_EMPTYING: Final = re.compile(r"[wx]")
 _SESSION: Final = re.compile(
     r"\s*(pragma|attach|set|load|install|use|begin|create\s+(local\s+)?temp)", re.IGNORECASE
 )
@@ -101,13 +98,13 @@ def repeated(code: CodeType, site: Site, remade: Collection[str]) -> Iterator[Re
     for depth, node in prologue(site):
         if has_yield(node):
             continue
-        made = bound(node) & names
+        made = assigned(node) & names
         if opens_to_write(node):
-            writers |= bound(node)
+            writers |= assigned(node)
         if made:
             if read(node) & writers:
                 writers |= made
-            yield Repeated(depth, node, [_hiding(node, bound(node) - names)])
+            yield Repeated(depth, node, [_hiding(node, assigned(node) - names)])
         elif read(node) & names and not read(node) & writers and not is_lasting(node):
             parts = [*_uses(node, names, local)]
             if parts:
@@ -118,8 +115,7 @@ def repeated(code: CodeType, site: Site, remade: Collection[str]) -> Iterator[Re
 
 def _entered_writers(site: Site) -> set[str]:
     """Return the variables of the ``with`` blocks around a yield that are files to write to."""
-    items = [block.node for block in site.blocks if isinstance(block.node, ast.withitem)]
-    targets = [one.optional_vars for one in items if opens_to_write(one.context_expr)]
+    targets = [one.optional_vars for _, one in site.entered if opens_to_write(one.context_expr)]
     return {one.id for one in targets if isinstance(one, ast.Name)}
 
 
@@ -131,7 +127,7 @@ def local_names(code: CodeType) -> set[str]:
 def _parameters(code: CodeType, site: Site) -> set[str]:
     """Return the parameters of a function that it does not bind anew."""
     count = code.co_argcount + code.co_kwonlyargcount
-    bound_anew = {name for node in site.path[0].statements for name in bound(node)}
+    bound_anew = {name for node in site.path[0].statements for name in assigned(node)}
     return {*code.co_varnames[:count]} - bound_anew
 
 
@@ -162,7 +158,9 @@ def needed_for(code: CodeType, site: Site, remade: Collection[str]) -> set[str]:
 
 def reads_of(parts: Collection[ast.stmt], local: Collection[str]) -> set[str]:
     """Return the variables of the function that statements read when they run."""
-    return {name for part in parts for name in read_at_once(part)}.intersection(local)
+    # The body of a class is run at once, too.
+    found = (read(one) if isinstance(one, ast.ClassDef) else loaded(one) for one in parts)
+    return set().union(*found).intersection(local)
 
 
 def _uses(node: ast.stmt, names: set[str], local: Collection[str]) -> Iterator[ast.stmt]:
@@ -171,15 +169,15 @@ def _uses(node: ast.stmt, names: set[str], local: Collection[str]) -> Iterator[a
     elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Delete):
         targets = node.targets if isinstance(node, ast.Assign | ast.Delete) else [node.target]
         if any(root(target) in names for target in targets):
-            yield _hiding(node, bound(node))
+            yield _hiding(node, assigned(node))
         elif not isinstance(node, ast.Delete) and node.value is not None:
             yield from _calls(node.value, names, local)
     elif not isinstance(node, _NEVER) and not _returns(node):
-        yield _hiding(node, bound(node))
+        yield _hiding(node, assigned(node))
 
 
 def _returns(node: ast.stmt) -> bool:
-    return any(isinstance(one, ast.Return) for one in tree(node))
+    return any(isinstance(one, ast.Return) for one in own_nodes(node))
 
 
 def _calls(value: ast.expr, names: set[str], local: Collection[str]) -> Iterator[ast.stmt]:
@@ -262,14 +260,18 @@ def opens_to_write(node: ast.AST, *, emptying: bool = False) -> bool:
             continue
         if _name_of(call.func) == "trax.open":
             return not emptying
-        modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"]
         name = _last_name(call.func).lower()
-        if name == "open":
-            modes += call.args[:1]  # path.open("w")
-        if "open" in name or "file" in name:
-            modes += call.args[1:3]
-        for mode in modes:
-            text = mode.value if isinstance(mode, ast.Constant) else None
-            if isinstance(text, str) and _MODE.fullmatch(text):
-                return not emptying or bool(_EMPTYING.match(text))
+        first = (0 if name == "open" else 1) if "open" in name or "file" in name else 3
+        if mode := writing_mode(call, first):
+            return not emptying or mode[0] in "wx"
     return False
+
+
+def writing_mode(call: ast.Call, first: int) -> str:
+    """Return the mode in which a call opens a file, if that is a text for writing; or nothing.
+
+    It is named, or one of the arguments from the `first` to the third.
+    """
+    modes = [*call.args[first:3], *(one.value for one in call.keywords if one.arg == "mode")]
+    texts = (mode.value for mode in modes if isinstance(mode, ast.Constant))
+    return next((one for one in texts if isinstance(one, str) and _MODE.fullmatch(one)), "")

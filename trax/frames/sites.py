@@ -9,26 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from trax.calls.source_text import statements
+from trax.frames.names import assigned, loaded, own_nodes
 from trax.frames.source import Function
 
-__all__ = [
-    "COMPREHENSIONS",
-    "START",
-    "Block",
-    "Site",
-    "Step",
-    "assigned",
-    "find_sites",
-    "loaded",
-    "own_nodes",
-    "start_of",
-    "target_names",
-]
+__all__ = ["START", "Block", "Site", "Step", "find_sites", "start_of"]
 
 START: Final = -1  # the number of the place before the first statement, which is no yield
 
-COMPREHENSIONS: Final = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_WITH: Final = (ast.With, ast.AsyncWith)
 _FIELDS: Final = ("body", "orelse", "finalbody")
 
 # What Python evaluates first, of the statements and expressions in which it is clear.
@@ -117,6 +107,12 @@ class Site:
     changed_inside: frozenset[str] = frozenset()
 
     @functools.cached_property
+    def entered(self) -> list[tuple[int, ast.withitem]]:
+        """The items of the ``with`` blocks around it, with the numbers of the blocks."""
+        nodes = (block.node for block in self.blocks)
+        return [(n, node) for n, node in enumerate(nodes) if isinstance(node, ast.withitem)]
+
+    @functools.cached_property
     def obstacle(self) -> str:
         """The reason for which nothing can go on from here; empty if it can."""
         for step in self.path:
@@ -128,24 +124,26 @@ class Site:
                 return "a yield in `async for`"
         if self.path and not _is_first(self.node, self.path[-1].node):
             return "a yield inside of a larger expression"
-        changed = self._changed_name()
-        return f"a `with` reads {changed!r}, which changes inside of it" if changed else ""
-
-    def _changed_name(self) -> str:
-        """Return a name in a ``with`` around this that may lead to another object by now.
-
-        The expression of the ``with`` is evaluated again.
-        """
-        for step in self.path:
-            if step.part != "body" or not isinstance(step.node, ast.With | ast.AsyncWith):
-                continue
-            after = set(self.changed_inside).union(*map(assigned, step.node.body))
-            for item in reversed(step.node.items):
-                after |= assigned(item)
-                changed = loaded(item) & after
-                if changed:
-                    return min(changed)
+        around = (step.node for step in self.path if step.part == "body")
+        for node in around:
+            if isinstance(node, _WITH) and (name := _changed_name(node, self.changed_inside)):
+                return f"a `with` reads {name!r}, which changes inside of it"
         return ""
+
+
+@functools.lru_cache(maxsize=64)
+def _changed_name(node: ast.With | ast.AsyncWith, changed_inside: frozenset[str]) -> str:
+    """Return a name in a ``with`` that may lead to another object at a yield in it; empty if none.
+
+    The expression of the ``with`` is evaluated again.
+    """
+    after = set(changed_inside).union(*map(assigned, node.body))
+    for item in reversed(node.items):
+        after |= assigned(item)
+        changed = loaded(item) & after
+        if changed:
+            return min(changed)
+    return ""
 
 
 def start_of(function: Function) -> Site:
@@ -155,90 +153,10 @@ def start_of(function: Function) -> Site:
     return Site(START, mark, (), ())
 
 
-def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes in a tree that are run in the same scope, in the order of the text."""
-    for child in _own_children(node):
-        yield child
-        yield from own_nodes(child)
-
-
-def _own_children(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the children of a node, without those that are run in a scope of its own."""
-    if isinstance(node, ast.Lambda):
-        yield from _defaults(node.args)
-    elif isinstance(node, _DEFINITIONS):
-        yield from node.decorator_list
-        if isinstance(node, ast.ClassDef):
-            yield from (*node.bases, *node.keywords)
-        else:
-            yield from _defaults(node.args)
-    elif isinstance(node, COMPREHENSIONS):
-        yield node.generators[0].iter
-    else:
-        yield from ast.iter_child_nodes(node)
-
-
-def _defaults(arguments: ast.arguments) -> Iterator[ast.expr]:
-    yield from arguments.defaults
-    yield from (one for one in arguments.kw_defaults if one is not None)
-
-
-def target_names(target: ast.AST | None) -> set[str]:
-    """Return the variables that a target of an assignment binds."""
-    if isinstance(target, ast.Name):
-        return {target.id}
-    if isinstance(target, ast.Starred):
-        return target_names(target.value)
-    if isinstance(target, ast.Tuple | ast.List):
-        return set().union(*map(target_names, target.elts))
-    return set()
-
-
-def loaded(node: ast.AST, without: ast.AST | None = None) -> set[str]:
-    """Return the names that a part of a function reads, those in comprehensions included.
-
-    If there is a node that it is `without`, the names in that one are left out.
-    """
-    return {one.id for one in _names(node, without) if isinstance(one.ctx, ast.Load)}
-
-
-def _names(node: ast.AST, without: ast.AST | None = None) -> Iterator[ast.Name]:
-    """Yield the names in a tree and in its comprehensions, which may be run in the same scope."""
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, ast.Name):
-            yield one
-        elif isinstance(one, ast.comprehension):
-            waiting += [one.iter, *one.ifs]
-        elif isinstance(one, COMPREHENSIONS):
-            waiting += ast.iter_child_nodes(one)
-        elif one is not without:
-            waiting += _own_children(one)
-
-
-def assigned(node: ast.AST) -> set[str]:
-    """Return the names that a part of a function may bind or delete.
-
-    Those that a comprehension binds are its own.
-    """
-    names = {one.id for one in _names(node) if not isinstance(one.ctx, ast.Load)}
-    for one in (node, *own_nodes(node)):
-        if isinstance(one, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and one.name:
-            names.add(one.name)
-        elif isinstance(one, ast.MatchMapping) and one.rest:
-            names.add(one.rest)
-        elif isinstance(one, _DEFINITIONS):
-            names.add(one.name)
-        elif isinstance(one, ast.alias):
-            names.add((one.asname or one.name).partition(".")[0])
-    return names
-
-
 def find_sites(function: Function) -> list[Site]:
     """Return the yields of a function, in the order of the text."""
     found = sorted(_walk(function.body, (), ()), key=lambda one: (one[0].lineno, one[0].col_offset))
-    inside = (node.names for node in ast.walk(function) if isinstance(node, ast.Nonlocal))
+    inside = (node.names for node in statements(function) if isinstance(node, ast.Nonlocal))
     changed = frozenset(itertools.chain.from_iterable(inside))
     return [Site(number, *one, changed) for number, one in enumerate(found)]
 
@@ -291,13 +209,13 @@ def _head(node: ast.stmt) -> Iterator[ast.AST]:
         return
     for one in ast.iter_child_nodes(node):
         if isinstance(one, ast.ExceptHandler) and one.type:
-            yield from (one.type, *own_nodes(one.type))
+            yield from own_nodes(one.type)
         elif isinstance(one, ast.match_case):
             yield from own_nodes(one.pattern)
             if one.guard:
-                yield from (one.guard, *own_nodes(one.guard))
+                yield from own_nodes(one.guard)
         elif not isinstance(one, ast.stmt | ast.ExceptHandler):
-            yield from (one, *own_nodes(one))
+            yield from own_nodes(one)
 
 
 def _is_first(node: ast.AST, statement: ast.AST) -> bool:

@@ -8,14 +8,14 @@ import contextlib
 import dis
 import functools
 import inspect
-import linecache
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
+from trax.calls.source_text import children, inner_statements, texts_of, tree_of
 from trax.errors import UsageError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "compile_function",
     "nested_codes",
+    "node_of",
     "place",
     "rewritten",
     "source_of",
@@ -76,21 +77,21 @@ class _Candidate:
         classes: tuple[str, ...],
         imports: tuple[str, ...],
     ) -> None:
-        self._node = node
+        self.node = node
         self._classes = classes
         self._imports = imports
 
     def source(self, code: CodeType) -> Source | None:
         """Return the source, if the code was compiled from it."""
-        if isinstance(self._node, ast.GeneratorExp):
-            node = _as_function(self._node, code)
+        if isinstance(self.node, ast.GeneratorExp):
+            node = _as_function(self.node, code)
             source = Source(code, node, self._classes, self._imports)
-            body: list[ast.stmt] = [ast.copy_location(ast.Expr(self._node), self._node)]
-            around = _function(ast.AsyncFunctionDef, ".around", [], body, self._node)
+            body: list[ast.stmt] = [ast.copy_location(ast.Expr(self.node), self.node)]
+            around = _function(ast.AsyncFunctionDef, ".around", [], body, self.node)
             made = _compile(source, around, _GENEXPR)
         else:
-            source = Source(code, self._node, self._classes, self._imports)
-            made = compile_function(source, self._node.body, self._node.args)
+            source = Source(code, self.node, self._classes, self._imports)
+            made = compile_function(source, self.node.body, self.node.args)
         return source if _is_same(made, code) else None
 
 
@@ -108,20 +109,26 @@ def source_of(code: CodeType) -> Source:
     UsageError
         There is no source, or it is not that of the code.
     """
-    candidates = _parse(code.co_filename, _lines(code))
-    for candidate in candidates.get((code.co_name, code.co_firstlineno), ()):
-        source = candidate.source(code)
-        if source is not None:
-            return source
-    raise UsageError(_no_source(code, is_there=bool(candidates)))
+    find = _expressions if code.co_name == _GENEXPR else _functions
+    is_there = False
+    for text in texts_of(code):
+        candidates = find(text, code.co_filename)
+        is_there = is_there or bool(candidates)
+        for candidate in candidates.get((code.co_name, code.co_firstlineno), ()):
+            source = candidate.source(code)
+            if source is not None:
+                return source
+    raise UsageError(_no_source(code, is_there=is_there))
 
 
-def _lines(code: CodeType) -> tuple[str, ...]:
-    lines = linecache.getlines(code.co_filename)
-    if not lines:  # the loader of its module may have them, as that of a zip file has
-        module = inspect.getmodule(code)
-        lines = linecache.getlines(code.co_filename, vars(module)) if module else []
-    return tuple(lines)
+def node_of(code: CodeType) -> Function | None:
+    """Return the tree of the function in whose place a code is; it may be compiled from a part."""
+    for text in texts_of(code):
+        found = _functions(text, code.co_filename).get((code.co_name, code.co_firstlineno), ())
+        for one in found:
+            if isinstance(one.node, Function):
+                return one.node
+    return None
 
 
 def _no_source(code: CodeType, *, is_there: bool) -> str:
@@ -140,27 +147,42 @@ def _no_source(code: CodeType, *, is_there: bool) -> str:
     )
 
 
+_Candidates = dict[tuple[str, int], list[_Candidate]]
+
+
 @functools.lru_cache(maxsize=64)
-def _parse(filename: str, lines: tuple[str, ...]) -> dict[tuple[str, int], list[_Candidate]]:
+def _functions(lines: tuple[str, ...], filename: str) -> _Candidates:
     """Return the functions of a file by name and first line."""
-    found: dict[tuple[str, int], list[_Candidate]] = {}
+    return _find(lines, filename, Function, inner_statements)
+
+
+@functools.lru_cache(maxsize=64)
+def _expressions(lines: tuple[str, ...], filename: str) -> _Candidates:
+    """Return the generator expressions of a file by name and first line."""
+    return _find(lines, filename, ast.GeneratorExp, children)
+
+
+def _find(
+    lines: tuple[str, ...],
+    filename: str,
+    kinds: Any,
+    inner: Callable[[ast.AST], Iterable[ast.AST]],
+) -> _Candidates:
+    found: _Candidates = {}
     try:
-        with _silence():
-            tree = ast.parse("".join(lines), filename)
+        tree = tree_of(lines, filename)
     except (SyntaxError, ValueError):
         return found
     imports = tuple(_imported(tree))
-    waiting: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
+    waiting: list[tuple[Any, tuple[str, ...]]] = [(tree, ())]
     while waiting:
         node, classes = waiting.pop()
         if isinstance(node, ast.ClassDef):
             classes = (*classes, node.name)
-        elif isinstance(node, ast.GeneratorExp):
-            found.setdefault((_GENEXPR, node.lineno), []).append(_Candidate(node, classes, imports))
-        elif isinstance(node, Function):
-            key = node.name, _first_line(node)
+        if isinstance(node, kinds):
+            key = getattr(node, "name", _GENEXPR), _first_line(node)
             found.setdefault(key, []).append(_Candidate(node, classes, imports))
-        waiting += [(child, classes) for child in ast.iter_child_nodes(node)]
+        waiting += [(child, classes) for child in inner(node)]
     return found
 
 
@@ -173,7 +195,7 @@ def _imported(module: ast.Module) -> Iterator[str]:
             names = (one.asname or one.name.partition(".")[0] for one in node.names)
             yield from (name for name in names if name != "*")
         elif not isinstance(node, Function | ast.ClassDef | ast.expr):
-            waiting += ast.iter_child_nodes(node)
+            waiting += children(node)
 
 
 @contextlib.contextmanager
@@ -184,8 +206,9 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _first_line(node: Function) -> int:
-    return min([node.lineno, *(one.lineno for one in node.decorator_list)])
+def _first_line(node: Function | ast.GeneratorExp) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])
 
 
 def _as_function(node: ast.GeneratorExp, code: CodeType) -> Function:
@@ -346,7 +369,7 @@ def _locate(tree: ast.AST, node: ast.AST) -> None:
         ):
             ast.copy_location(one, around)
             one.end_lineno, one.end_col_offset = one.lineno, one.col_offset
-        waiting += [(child, around) for child in ast.iter_child_nodes(one)]
+        waiting += [(child, around) for child in children(one)]
 
 
 def _bare(arguments: ast.arguments) -> ast.arguments:
@@ -385,17 +408,19 @@ def rewritten(node: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> Any
         Returns what stands for a node, which is not looked into any more; None if the node stays.
     """
     made = change(node)
-    if made is not None:
-        return made
+    if made is not None or isinstance(node, ast.expr_context):
+        return made or node
     made = type(node).__new__(type(node))
-    for name, value in vars(node).items():
-        setattr(made, name, _rewritten_field(value, change))
+    fields = vars(made)
+    fields.update(vars(node))
+    for name in node._fields:
+        value = fields.get(name)
+        if isinstance(value, ast.AST):
+            fields[name] = rewritten(value, change)
+        elif isinstance(value, list):
+            fields[name] = [_rewritten_item(one, change) for one in value]
     return made
 
 
-def _rewritten_field(value: Any, change: Callable[[ast.AST], ast.AST | None]) -> Any:
-    if isinstance(value, ast.AST):
-        return rewritten(value, change)
-    if isinstance(value, list):
-        return [_rewritten_field(one, change) for one in value]
-    return value
+def _rewritten_item(item: Any, change: Callable[[ast.AST], ast.AST | None]) -> Any:
+    return rewritten(item, change) if isinstance(item, ast.AST) else item

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from trax.frames.remade_kinds import CONSTANTS
 from trax.tracking.rng_state import canonical, is_rng, track
 
 __all__ = ["Changes", "SourceState", "positions", "rewound"]
@@ -23,7 +24,6 @@ __all__ = ["Changes", "SourceState", "positions", "rewound"]
 _OBJECTS: Final = 100  # of a source that are looked at
 _LENGTH: Final = 1_000_000  # of a container that is copied
 _CONTAINERS: Final = (list, dict, set, collections.deque, bytearray)
-_PLAIN: Final = (int, float, complex, str, bytes, bool, type(None), tuple)
 _SKIPPED: Final = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 
 Changes = tuple[
@@ -90,7 +90,7 @@ def _objects(source: Any) -> Iterator[Any]:
             yield one
             parts = [*vars(one).values()]
         for part in parts:
-            if id(part) not in seen and not isinstance(part, _PLAIN[:-1]):
+            if id(part) not in seen and not isinstance(part, CONSTANTS):
                 seen.add(id(part))
                 waiting.append(part)
 
@@ -119,7 +119,7 @@ def _is_same(before: Any, now: Any) -> bool:
         return _is_same([*before], [*now]) and _is_same([*before.values()], [*now.values()])
     if type(before) in _CONTAINERS:
         return len(before) == len(now) and all(map(operator.is_, before, now))
-    return type(before) in _PLAIN and bool(before == now)
+    return type(before) in (*CONSTANTS, tuple) and bool(before == now)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from trax.display import show
 from trax.errors import UsageError
+from trax.storage.members import contents
 
 __all__ = ["END", "LoopState"]
 
@@ -28,7 +29,8 @@ class LoopState(NamedTuple):
     slots : list
         What the blocks around the yield keep; see `Frame`.
     contents : dict
-        What the loop has changed in its arguments; see `Arguments`.
+        What the loop has changed in its arguments, and in the variables of functions around it; see
+        `Arguments`.
     settings : dict
         What it has changed in the settings of the process: as they are, and as they are outside of
         the ``with`` blocks around the yield.
@@ -50,13 +52,7 @@ class LoopState(NamedTuple):
     @property
     def variables(self) -> dict[str, Any]:
         """The variables by name, those in cells included."""
-        found = dict(self.values)
-        for name, cell in self.cells.items():
-            try:
-                found[name] = cell.cell_contents
-            except ValueError:  # it has no value yet
-                continue
-        return found
+        return self.values | contents(self.cells)
 
     def with_variables(self, given: Mapping[str, Any]) -> LoopState:
         """Return the state with other variables, some of which may be in cells."""

@@ -1,10 +1,10 @@
 """Reads a suspended generator: its variables, and the objects that its blocks keep on the stack.
 
 Strategy: nothing is put into the generator's code for this. The garbage collector tells the objects
-to which a generator refers, in this order: its name, the frame object, the function, the code, the
-variables that have a value, the stack of values, and the exception that it handles. The variables
-are found by name as well, and each must be the very object that the collector tells: so no order
-that is not understood goes unnoticed.
+to which a generator refers, in this order: its name, the frame object, a dict of variables if there
+is one, the function, the code, the variables that have a value, the stack of values, and the
+exception that it handles. The variables are found by name as well, and each must be the very object
+that the collector tells: so no order that is not understood goes unnoticed.
 
 The stack has the iterator of each ``for``, the bound ``__exit__`` of each ``with`` (from Python
 3.14 on the function, followed by the manager), the iterator of a ``yield from``, and for each
@@ -17,15 +17,30 @@ import gc
 import sys
 from collections.abc import AsyncGenerator, Generator
 from types import CellType, CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, Final
 
 from trax.errors import CodecError
 from trax.frames.slots import Begun, Held, Turn, slot_name
 from trax.frames.source import place
+from trax.storage.members import contents
 
-__all__ = ["Loop", "Read", "code_of", "frame_of", "function_of", "layout", "read", "read_slots"]
+__all__ = [
+    "Loop",
+    "Read",
+    "code_of",
+    "frame_of",
+    "function_of",
+    "layout",
+    "read",
+    "read_slots",
+    "variables",
+]
 
 Loop = Generator[Any, Any, Any] | AsyncGenerator[Any, Any]
+
+_BEGIN: Final = 2  # places from the function to the first variable
+_BEFORE: Final = _BEGIN + 1  # places from the dict of a frame's variables to the first of these
+_NONE: Final = object()
 
 Layout = tuple[tuple[str, bool], ...]
 Read = tuple[dict[str, Any], dict[str, CellType], list[Any]]
@@ -77,24 +92,30 @@ def read(loop: Loop, frame: FrameType, names: Layout) -> Read:
         The objects on the stack, and the exception that is handled at last, if there was any.
     """
     referents, _, begin = _referents(loop, code_of(loop))
-    variables = _variables(frame, referents[:begin])
-    referents.append(None)
-    place, last = begin, len(referents) - 1
-    values: dict[str, Any] = {}
-    cells: dict[str, CellType] = {}
+    values = _variables(frame, referents[begin - _BEFORE])
+    cells: dict[str, Any] = {}
+    objects = iter(referents[begin:])
     for name, is_cell in names:
         if is_cell:
-            one = cells[name] = referents[place]
+            values.pop(name, None)
+            one = cells[name] = next(objects, None)
             is_understood = type(one) is CellType
-        elif name in variables:
-            one = values[name] = variables[name]
-            is_understood = one is referents[place]
+        elif name in values:
+            is_understood = next(objects, _NONE) is values[name]
         else:
             continue
-        if place == last or not is_understood:
+        if not is_understood:
             raise CodecError(_not_understood(loop))
-        place += 1
-    return values, cells, referents[place:last]
+    return values, cells, [*objects]
+
+
+def variables(loop: Loop) -> dict[str, Any]:
+    """Return all variables of a generator that have values."""
+    frame = frame_of(loop)
+    if frame is None:
+        return {}
+    values, cells, _ = read(loop, frame, layout(code_of(loop)))
+    return values | contents(cells)
 
 
 def _referents(loop: Any, code: CodeType) -> tuple[list[Any], FunctionType, int]:
@@ -102,22 +123,22 @@ def _referents(loop: Any, code: CodeType) -> tuple[list[Any], FunctionType, int]
     referents = gc.get_referents(loop)
     for number, one in enumerate(referents):
         if type(one) is FunctionType and one.__code__ is code:
-            return referents, one, number + 2
+            return referents, one, number + _BEGIN
     raise CodecError(_not_understood(loop))
 
 
-def _variables(frame: FrameType, before: list[Any]) -> dict[str, Any]:
+def _variables(frame: FrameType, before: Any) -> dict[str, Any]:
     """Return the variables of a frame by name, and leave no trace of that.
 
-    Before Python 3.13 the frame keeps the dict, and by that their values. If it had one before,
+    Before Python 3.13 the frame keeps the dict, and by that their values. If it had one `before`,
     the function has called ``locals()`` and may hold it: that one stays as it was.
     """
-    former = [dict(one) for one in before if type(one) is dict]
+    former = before.copy() if type(before) is dict else {}
     local = frame.f_locals
     variables = dict(local)
     if type(local) is dict:
         local.clear()
-        local.update(*former)
+        local.update(former)
     return variables
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from trax.errors import UsageError
+from trax.frames.names import assigned, loaded
 from trax.frames.program import Program
-from trax.frames.sites import assigned, loaded
 from trax.frames.source import place
 from trax.frames.state import LoopState
 

@@ -30,7 +30,7 @@ from trax.storage.outside import NOTHING, Outside
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, CONTEXT, PICKLE, READONLY_BUFFER
 from trax.storage.reductions import Reductions
 from trax.storage.refusals import RefusedError
-from trax.storage.unpickler import Finder, Names
+from trax.storage.unpickler import Finder, Names, ways_to_find
 
 __all__ = [
     "PROTOCOL",
@@ -95,7 +95,11 @@ class Encoded(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The size of all payloads, in bytes."""
-        return sum(memoryview(payload).nbytes for _, payload in self.records())
+        return sum(map(_size, self.buffers), _size(self.payload) + len(self.context))
+
+
+def _size(payload: Any) -> int:
+    return memoryview(payload).nbytes
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -250,6 +254,7 @@ def _encode(
         raise _too_deep(label, error) from error
     except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
         kind = CLOUDPICKLE
+    if kind == CLOUDPICKLE:  # after the handler, so that an error has no chain of others
         pickler, file, views = _dump_by_value(obj, label, names, shared, outside, blocks)
     return Encoded(kind, file.getvalue(), views), pickler
 
@@ -332,12 +337,23 @@ def _dump_by_value(
     except TooDeep as error:
         raise _too_deep(label, error) from error
     except Exception as error:  # noqa: BLE001  # a __reduce__ may raise anything
-        fault = partial(_failure, time.monotonic() + SECONDS, shared, outside)
-        path, part, cause = find_culprit(obj, label, error, fault)
-        advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
-        raise CodecError(
-            f"{path} ({full_name(type(part))}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
-        ) from cause
+        failure = error
+    fault = partial(_failure, time.monotonic() + SECONDS, shared, outside)
+    path, part, cause = find_culprit(obj, label, failure, fault)
+    advice = cause.advice if isinstance(cause, RefusedError) else _ADVICE
+    raise CodecError(
+        f"{path} ({full_name(type(part))}) cannot be stored: {str(cause).rstrip('.')}\n{advice}"
+    ) from _bare(cause)
+
+
+def _bare(error: Exception) -> Exception:
+    """Return an error of pickling without its traceback, if that leads to no code of the user's."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is not None and traceback.tb_frame.f_globals is globals():
+        return error.with_traceback(None)
+    return error
 
 
 def _failure(
@@ -464,7 +480,8 @@ def _load_plainly(encoded: Encoded) -> Any:
 def load_with(finder: Any, label: str) -> Any:
     """Load an object with a finder of names; see `decode`."""
     try:
-        return finder.load()
+        with finder.renaming():
+            return finder.load()
     except (ArgumentsChangedError, CodecError):
         raise
     except Exception as error:
@@ -486,19 +503,4 @@ def _explain(error: Exception, missing: tuple[str, str] | None) -> str:
             f"renames maps {old} to {new}, which cannot be imported ({reason}).\n"
             "Correct the new name, or make it importable."
         )
-    script = (
-        "Names in __main__ are those of the running script, and another one may have stored this: "
-        "run that one.\n"
-    )
-    return (
-        f"{old} cannot be imported any more ({reason}).\n"
-        f"{script * _is_in_main(old)}"
-        "If it was moved or renamed, give "
-        f"renames={{{old!r}: 'new.module.{old.rpartition('.')[2]}'}} "
-        "to resumable(...), trax.load(...) or Trax(...).\n"
-        "Or put it back under its old name."
-    )
-
-
-def _is_in_main(name: str) -> bool:
-    return name.startswith("__main__.")
+    return f"{old} cannot be imported any more ({reason}).\n{ways_to_find(old)}"

@@ -117,7 +117,7 @@ EDITION = Key(Kind.MARK, "edition")
 
 def encode_context(entries: Iterable[tuple[Key, bytes]]) -> bytes:
     """Encode keys and their values as the payload of a context record."""
-    return b"".join(entry_head(key, len(value)) + value for key, value in entries)
+    return b"".join([entry_head(key, len(value)) + value for key, value in entries])
 
 
 @lru_cache(maxsize=1024)

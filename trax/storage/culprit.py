@@ -70,8 +70,16 @@ def find_culprit(
     return _text(path, steps), obj, error
 
 
-def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[str, Any] | None:
-    """Return the path of the nearest part that is wanted, and the part; None if there is none."""
+def find_part(
+    obj: Any,
+    path: str,
+    is_wanted: Callable[[Any], bool],
+    enters: Callable[[Any], bool] = lambda _: True,
+) -> tuple[str, Any] | None:
+    """Return the path of the nearest part that is wanted, and the part; None if there is none.
+
+    Parts that the search `enters` are searched as well.
+    """
     is_in_time, seen = _limit(), {id(obj): obj}
     level: list[tuple[tuple[str, ...], Any]] = [((), obj)]
     while level:
@@ -80,7 +88,7 @@ def find_part(obj: Any, path: str, is_wanted: Callable[[Any], bool]) -> tuple[st
                 return _text(path, list(steps)), one
         following = []
         for steps, one in level:
-            for step, part in takewhile(is_in_time, _parts(one)):
+            for step, part in takewhile(is_in_time, _parts(one) if enters(one) else ()):
                 if id(part) not in seen:
                     seen[id(part)] = part
                     following.append(((*steps, step), part))

@@ -6,10 +6,10 @@ import contextlib
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from types import MemberDescriptorType
+from types import CellType, MemberDescriptorType
 from typing import Any
 
-__all__ = ["attributes", "closure", "is_routine"]
+__all__ = ["attributes", "closure", "contents", "is_routine", "slots"]
 
 
 def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
@@ -21,21 +21,36 @@ def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
     with contextlib.suppress(Exception):  # without one this calls __getattr__
         named = getattr(value, "__dict__", None)
     found = list(named.items()) if isinstance(named, Mapping) else []
-    for kind in type(value).__mro__:
-        if not builtin and "__slots__" not in kind.__dict__:
-            continue
-        for name, member in kind.__dict__.items():
-            if type(member) is MemberDescriptorType:  # of __slots__
-                with contextlib.suppress(AttributeError):  # not set
-                    found.append((name, member.__get__(value)))
+    for name, member in slots(type(value), builtin=builtin):
+        with contextlib.suppress(AttributeError):  # not set
+            found.append((name, member.__get__(value)))
     return found
+
+
+def slots(kind: type, *, builtin: bool = False) -> list[tuple[str, Any]]:
+    """Return the slots that a class and those above it declare, with their names.
+
+    If `builtin`, so are the attributes that classes written in C declare.
+    """
+    return [
+        (name, member)
+        for base in kind.__mro__
+        if builtin or "__slots__" in base.__dict__
+        for name, member in base.__dict__.items()
+        if type(member) is MemberDescriptorType
+    ]
 
 
 def closure(function: Any) -> dict[str, Any]:
     """Return the variables of the functions around a function that it uses."""
+    cells = getattr(function, "__closure__", None)
+    return contents(dict(zip(function.__code__.co_freevars, cells, strict=True))) if cells else {}
+
+
+def contents(cells: Mapping[str, CellType]) -> dict[str, Any]:
+    """Return the variables in cells that have a value."""
     found = {}
-    cells = getattr(function, "__closure__", None) or ()
-    for name, cell in zip(function.__code__.co_freevars if cells else (), cells, strict=True):
+    for name, cell in cells.items():
         with contextlib.suppress(ValueError):  # not set
             found[name] = cell.cell_contents
     return found

@@ -18,8 +18,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter, length_hint, methodcaller
-from types import FunctionType, ModuleType
+from random import Random
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, NoReturn
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from trax.storage.array_memory import Arrays, Blocks, reduce_mapped, span
 from trax.storage.definitions import full_name
@@ -32,6 +34,7 @@ __all__ = [
     "own_storage",
     "refuse",
     "set_grad",
+    "set_python_rng",
     "shared_storage",
     "storage_over",
     "typed_storage",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 _PROTOCOL = 5
+_IMMUTABLE = (tuple, frozenset, str, bytes, int, float)
 _HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__")
 _GLOBAL_RNGS = {"random": "_inst", "numpy.random.mtrand": "_rand", "torch": "default_generator"}
 
@@ -174,6 +178,14 @@ class Met:
                 return named, (module, name)
         return self._shared.get(type(rng), _as_ever)(rng)
 
+    def python_rng(self, rng: Any) -> Any:
+        """Reduce an RNG of Python; one of a subclass with its attributes, which pickle drops."""
+        reduced = self.rng(rng)
+        if type(rng) is Random or reduced[0] is not type(rng):
+            return reduced
+        state = reduced[2], object.__getstate__(rng)
+        return copyreg.__newobj__, (type(rng),), state, None, None, set_python_rng  # type: ignore[attr-defined]
+
     def bits(self, bits: Any) -> Any:
         """Reduce a bit generator of NumPy: the global one to the function that returns it."""
         get = sys.modules["numpy.random"].get_bit_generator
@@ -256,18 +268,59 @@ def _singletons(kind: type) -> dict[int, str]:
     Empty for a class whose objects are pickled in a way of their own.
     """
     module = sys.modules.get(kind.__module__)
-    hooks = (*_HOOKS, "__eq__")
+    hooks = _HOOKS if issubclass(kind, _IMMUTABLE) else (*_HOOKS, "__eq__")
     if module is None or any(getattr(kind, hook) is not getattr(object, hook) for hook in hooks):
         return {}
     return {id(value): name for name, value in list(vars(module).items()) if type(value) is kind}
 
 
 def _singleton(names: dict[int, str], obj: Any) -> Any:
-    """Reduce an object to its name if it has one, and has no state."""
+    """Reduce an object to its name if it has one, and has no state.
+
+    Nor is one with attributes a value, although it is a tuple or a text: a kind of token, say.
+    """
     reduced = obj.__reduce_ex__(_PROTOCOL)
-    if id(obj) in names and reduced == (copyreg.__newobj__, (type(obj),), None, None, None):  # type: ignore[attr-defined]
-        return names[id(obj)]
-    return reduced
+    if id(obj) not in names:
+        return reduced
+    if isinstance(obj, _IMMUTABLE):
+        return names[id(obj)] if getattr(obj, "__dict__", None) else reduced
+    is_bare = reduced == (copyreg.__newobj__, (type(obj),), None, None, None)  # type: ignore[attr-defined]
+    return names[id(obj)] if is_bare else reduced
+
+
+# -- weak references -----------------------------------------------------------------------
+
+
+def _weak_mapping(_: Met, mapping: Any) -> Any:
+    """Reduce a mapping with weak references to its items that are still there."""
+    if type(mapping) not in (WeakKeyDictionary, WeakValueDictionary):
+        return mapping.__reduce_ex__(_PROTOCOL)
+    return type(mapping), (), None, None, iter([*mapping.items()])
+
+
+def set_python_rng(rng: Any, state: tuple[Any, Any]) -> None:
+    """Give an RNG of Python its attributes and its position."""
+    position, own = state
+    for attributes in own if type(own) is tuple else (own,):
+        for name, value in (attributes or {}).items():
+            setattr(rng, name, value)
+    rng.setstate(position)
+
+
+# -- views ---------------------------------------------------------------------------------
+
+
+def _view(name: str, _: Met, view: Any) -> Any:
+    """Reduce a view of a dict to the dict, which may change."""
+    (viewed,) = gc.get_referents(view)
+    return methodcaller(name), (viewed,)
+
+
+def _proxy(_: Met, proxy: Any) -> Any:
+    """Reduce a read-only view of a mapping to the mapping; that of a class is a copy."""
+    (mapping,) = gc.get_referents(proxy)
+    is_of_class = "__module__" in mapping and "__doc__" in mapping
+    return MappingProxyType, (dict(mapping) if is_of_class else mapping,)
 
 
 # -- iterators -----------------------------------------------------------------------------
@@ -296,7 +349,7 @@ def _repeat(_: Met, repeat: Any) -> Any:
 def _tensor(_: Met, tensor: Any) -> Any:
     """Reduce a tensor, together with its gradient."""
     if not tensor.is_leaf:
-        advice = "Yield after backward(), or store tensor.detach()."
+        advice = "Yield after backward(), and store its item() or detach() instead."
         raise RefusedError(tensor, advice, "it is part of a graph of gradients")
     reduced = tensor.__reduce_ex__(_PROTOCOL)
     if tensor.grad is None:
@@ -345,7 +398,23 @@ def shared_storage(memory: Any) -> Any:
     return own_storage(memory).share_memory_()
 
 
+# -- properties ----------------------------------------------------------------------------
+
+
+def _cached_property(_: Met, one: Any) -> Any:
+    """Reduce a `functools.cached_property`, which has a lock in Python 3.11."""
+    state = {name: value for name, value in vars(one).items() if name != "lock"}
+    return type(one), (one.func,), state
+
+
 _OWN: dict[str, Callable[[Met, Any], Any]] = {
+    **{
+        f"builtins.{kind}_{name}": partial(_view, name)
+        for kind in ("dict", "odict")
+        for name in ("keys", "values", "items")
+    },
+    "builtins.mappingproxy": _proxy,
+    "functools.cached_property": _cached_property,
     "itertools.count": _count,
     "itertools.repeat": _repeat,
     "numpy.ndarray": Met.array,
@@ -353,10 +422,12 @@ _OWN: dict[str, Callable[[Met, Any], Any]] = {
     "numpy.random.mtrand.RandomState": Met.rng,
     "pandas._libs.internals.Block": Met.pandas,
     "pandas.core.internals.managers.SingleBlockManager": Met.pandas,
-    "random.Random": Met.rng,
+    "random.Random": Met.python_rng,
     "torch.Tensor": _tensor,
     "torch._C.Generator": Met.rng,
     "torch.nn.parameter.Parameter": _tensor,
     "torch.storage.TypedStorage": _typed_storage,
     "torch.storage.UntypedStorage": Met.storage,
+    "weakref.WeakKeyDictionary": _weak_mapping,
+    "weakref.WeakValueDictionary": _weak_mapping,
 }

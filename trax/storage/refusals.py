@@ -9,9 +9,11 @@ __all__ = ["ADVICE", "RefusedError"]
 
 _SHARED = "Keep an array of its own in the state, and copy it to shared memory inside the loop."
 _PARALLEL = "Start it inside the loop, and keep in the state only the results that it has sent."
+_POOL = "Make it in the loop's function, before the loop, and give it a name of its own."
 _FILE = "Open it inside the loop, for output with trax.open; keep its path in the state."
 _CONNECTION = "Connect inside the loop; keep the address in the state."
 _PENDING = "Await its result inside the step, and keep that in the state."
+_RUN = "Run it to its end inside the step, as in loop(...).result(): its own store keeps its steps."
 _GENERATOR = "Create it inside the loop; keep in the state how many items were taken from it."
 _ITERTOOLS = (
     "An iterator of itertools does not tell its position: create it inside the loop.\n"
@@ -27,16 +29,15 @@ _TYPES = {
     ),
     _PARALLEL: (
         "asyncio.subprocess.Process",
-        "concurrent.futures._base.Executor",
         "multiprocessing.connection: _ConnectionBase Listener",
         "multiprocessing.managers: BaseManager BaseProxy",
-        "multiprocessing.pool.Pool",
         "multiprocessing.process.BaseProcess",
         "multiprocessing.queues: Queue SimpleQueue",
         "multiprocessing.synchronize: SemLock Condition Event",
         "subprocess.Popen",
         "threading.Thread",
     ),
+    _POOL: ("concurrent.futures._base.Executor", "multiprocessing.pool.Pool"),
     _FILE: (
         "_io: FileIO TextIOWrapper BufferedReader BufferedWriter BufferedRandom BufferedRWPair",
     ),
@@ -52,6 +53,7 @@ _TYPES = {
         "builtins.coroutine",
         "concurrent.futures._base.Future",
     ),
+    _RUN: ("trax: AsyncRun Run",),
     _GENERATOR: ("builtins: generator async_generator",),
     "Keep the object that it shows the memory of.": ("builtins.memoryview",),
     _ITERTOOLS: (

@@ -8,14 +8,20 @@ import io
 import pickle
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
+
+import cloudpickle
 
 from trax.errors import ArgumentsChangedError
 from trax.storage.definitions import Definitions, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = ["Finder", "Finding", "Names", "present_name"]
+__all__ = ["Finder", "Finding", "Names", "present_name", "present_place", "ways_to_find"]
+
+_renames: ContextVar[Mapping[str, str]] = ContextVar("renames", default=MappingProxyType({}))
 
 _AT_HAND = ("trax.storage.definitions", "at_hand")
 
@@ -30,10 +36,17 @@ class Names:
         The present names of classes and functions, by their former ones; see `present_name`.
     definitions : Definitions
         The classes and functions at hand that no name leads to.
+    is_copy : bool
+        Whether what is loaded stands beside objects in use, whose classes must stay as they are.
     """
 
     renames: Mapping[str, str] = field(default_factory=dict)
     definitions: Definitions = field(default_factory=Definitions)
+    is_copy: bool = False
+
+    def for_copy(self) -> Names:
+        """Return the names with which a copy is loaded."""
+        return replace(self, is_copy=True)
 
 
 def present_name(name: str, renames: Mapping[str, str]) -> str:
@@ -61,6 +74,32 @@ def present_name(name: str, renames: Mapping[str, str]) -> str:
             return new + name[end:]
         end = name.rfind(".", 0, end)
     return name
+
+
+def present_place(module: str, name: str) -> tuple[str, str]:
+    """Return the module and the name that a function has now, in a pickle that is being loaded."""
+    old = f"{module}.{name}"
+    new = present_name(old, _renames.get())
+    if new == old:
+        return module, name
+    found, attributes = _imported(new)
+    return found.__name__, ".".join(attributes)
+
+
+def ways_to_find(old: str) -> str:
+    """Return the ways on if a class or a function is not found under its stored name."""
+    script = (
+        "Names in __main__ are those of the running script, and another one may have stored this: "
+        "run that one.\n"
+    )
+    stem = old.partition(".<locals>")[0]
+    return (
+        f"{script * old.startswith('__main__.')}"
+        "If it was moved or renamed, give "
+        f"renames={{{stem!r}: 'new.module.{stem.rpartition('.')[2]}'}} "
+        "to resumable(...), trax.load(...) or Trax(...).\n"
+        "Or put it back under its old name."
+    )
 
 
 class Finding:
@@ -94,6 +133,16 @@ class Finding:
         self.missing: tuple[str, str] | None = None
         self._names = names
         self._outside = {} if outside is None else outside
+        self._in_use: list[Any] = []  # classes
+
+    @contextlib.contextmanager
+    def renaming(self) -> Iterator[None]:
+        """Let functions of the pickle find others by their present names; see `present_place`."""
+        token = _renames.set(self._names.renames)
+        try:
+            yield
+        finally:
+            _renames.reset(token)
 
     def persistent_load(self, path: str) -> Any:
         """Return an object that stayed outside of the pickle."""
@@ -113,9 +162,12 @@ class Finding:
         if (module, name) == ("trax.storage.reductions", "named"):
             return _weak(self.find_class)
         with self._find(f"{module}.{name}") as (old, new):
-            if new == old:
-                return super().find_class(module, name)  # type: ignore[misc]  # pickle's
-            return _resolve(new)
+            if new != old:
+                return _resolve(new)
+            found = super().find_class(module, name)  # type: ignore[misc]  # pickle's
+        if self._names.is_copy and module == "cloudpickle.cloudpickle":
+            return _leaving(self._in_use, name, found)
+        return found
 
     def _find_module(self, name: str) -> Any:
         """Import a module that cloudpickle stored by its name."""
@@ -155,6 +207,29 @@ class Finder(Finding, pickle.Unpickler):
     """Loads one pickle, with names as `Finding` finds them."""
 
 
+def _leaving(in_use: list[Any], name: str, function: Any) -> Any:
+    """Return a function of cloudpickle that leaves classes as they are which are in use.
+
+    cloudpickle knows such a class again, and would give it the stored methods and attributes.
+    """
+
+    def make(*args: Any) -> Any:
+        is_known = args[-2] in cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID  # noqa: SLF001
+        made = function(*args)
+        in_use.extend([made] * is_known)
+        return made
+
+    def set_state(made: Any, state: Any) -> Any:
+        return made if any(made is one for one in in_use) else function(made, state)
+
+    replaced = {
+        "_make_skeleton_class": make,
+        "_make_skeleton_enum": make,
+        "_class_setstate": set_state,
+    }
+    return replaced.get(name, function)
+
+
 def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that a finder may have in its memo, and that does not keep it alive.
 
@@ -169,18 +244,22 @@ def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _resolve(name: str) -> Any:
-    """Import an object by its full name; only importing tells how much of it is the module."""
+    """Import an object by its full name."""
+    found, attributes = _imported(name)
+    for attribute in attributes:
+        found = getattr(found, attribute)
+    return found
+
+
+def _imported(name: str) -> tuple[Any, list[str]]:
+    """Import the module of a full name; only importing tells how much of the name it is."""
     module = name
     attributes: list[str] = []
     while True:
         try:
-            found: Any = importlib.import_module(module)
-            break
+            return importlib.import_module(module), attributes
         except ModuleNotFoundError as error:
             if not f"{module}.".startswith(f"{error.name}.") or "." not in module:
                 raise
             module, _, attribute = module.rpartition(".")
             attributes.insert(0, attribute)
-    for attribute in attributes:
-        found = getattr(found, attribute)
-    return found

@@ -29,7 +29,16 @@ from trax.tracking.rng_state import (
 )
 from trax.tracking.tracker import Parts
 
-__all__ = ["InnerRngs", "OuterRngs", "Strays", "check_rng", "import_for", "outer_key"]
+__all__ = [
+    "InnerRngs",
+    "OuterRngs",
+    "Strays",
+    "check_rng",
+    "import_for",
+    "kept",
+    "outer_key",
+    "tracked_below",
+]
 
 _CONTAINERS = (list, tuple, dict)
 _SMALL = 100  # items; containers with more are not searched
@@ -104,7 +113,7 @@ class OuterRngs:
         found += _rngs_among("variable ", variables.items())
         places = {f"argument {name}": value for name, value in self._arguments.items()}
         places |= {f"variable {name}": v for name, v in self._references().variables.items()}
-        return found + _without_system(_rngs_below(places))
+        return found + _rngs_below(places)
 
     def _references(self) -> References:
         return references([self._function, *self._others, *map(type, self._arguments.values())])
@@ -138,8 +147,32 @@ def _without_system(found: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return [(place, rng) for place, rng in found if not isinstance(rng, random.SystemRandom)]
 
 
-def _rngs_below(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the RNGs in values, in their attributes and items, level by level."""
+def tracked_below(variables: Mapping[str, Any]) -> list[tuple[str, TrackedRng]]:
+    """Return the RNGs in variables, to be `kept`."""
+    return [(name, track(rng)) for name, rng in _rngs_below(variables)]
+
+
+@contextlib.contextmanager
+def kept(rngs: Iterable[tuple[str, TrackedRng]]) -> Iterator[list[str]]:
+    """Put RNGs back at the end of a block.
+
+    It gives a list, which then has the names of those that the block has drawn from.
+    """
+    before = [(name, rng, rng.parts()) for name, rng in rngs]
+    drawn: list[str] = []
+    yield drawn
+    for name, rng, parts in before:
+        if rng.parts() != parts:
+            put_back(name, rng, parts)
+            drawn.append(name)
+
+
+def _rngs_below(places: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the RNGs in values, in their attributes and items, with their places."""
+    return _without_system(_by_level(places))
+
+
+def _by_level(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     types = rng_types()
     met: dict[int, Any] = {}
     level = list(places.items())
@@ -271,7 +304,7 @@ class Strays:
         found = list(outer)
         if frame is not None:
             places = {f"local variable {name}": v for name, v in frame.f_locals.items()}
-            found += _without_system(_rngs_below(places))
+            found += _rngs_below(places)
         strays = {}
         for place, value in found:
             rng = canonical(value)

@@ -392,7 +392,8 @@ def seed_of(rng: Any) -> Any:
 
     It counts as an RNG: it generates the seeds of further ones.
     """
-    seed = getattr(canonical(rng), "seed_seq", None)
+    rng = canonical(rng)
+    seed = rng.seed_seq if hasattr(type(rng), "seed_seq") else None
     return seed if is_rng(seed) else None
 
 

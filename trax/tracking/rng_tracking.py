@@ -25,7 +25,15 @@ from trax.storage.context import (
 from trax.storage.outside import NOTHING, Outside
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
-from trax.tracking.rng_discovery import InnerRngs, OuterRngs, Strays, import_for, outer_key
+from trax.tracking.rng_discovery import (
+    InnerRngs,
+    OuterRngs,
+    Strays,
+    import_for,
+    kept,
+    outer_key,
+    tracked_below,
+)
 from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
 from trax.tracking.shared_rngs import reductions
 from trax.tracking.tracker import Parts, Tracked, Tracker
@@ -288,6 +296,13 @@ class RngTracking:
             yield
         finally:
             self.restore_outer(present)
+
+    @contextlib.contextmanager
+    def kept(self, variables: Mapping[str, Any]) -> Iterator[list[str]]:
+        """Put the RNGs back at the end of a block, those in variables included; see there."""
+        outer = [(key.name, rng) for key, rng in self._tracker.of(Kind.OUTER_RNG)]
+        with kept([*outer, *tracked_below(variables)]) as drawn:
+            yield drawn
 
     def restore_outer(self, positions: bytes) -> None:
         """Set the RNGs outside of the state to positions in a context."""
