@@ -115,6 +115,7 @@ def test_progress_bars_are_no_flaws(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == []
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # an old matplotlib and its parser
 def test_figures_are_no_flaws(caplog: pytest.LogCaptureFixture) -> None:
     """Also where there are several of them: they only show something, and are the loop's affair."""
     pytest.importorskip("matplotlib").use("Agg")

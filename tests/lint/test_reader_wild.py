@@ -63,7 +63,8 @@ def test_the_loop_that_is_right_by_accident_is_wrong_for_another_prompt(
     """So that the warning is right."""
     source = _source(RIGHT_BY_ACCIDENT)
     assert PROMPT in source
-    assert measure(source.replace(PROMPT, OTHER_PROMPT)).verdict == "wrong"
+    found = measure(source.replace(PROMPT, OTHER_PROMPT))
+    assert found.verdict == "wrong", found
 
 
 def test_all_wrong_loops_are_warned_of_that_a_tree_shows() -> None:

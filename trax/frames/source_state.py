@@ -86,13 +86,20 @@ def _objects(source: Any) -> Iterator[Any]:
             parts = [one.__self__]
         elif isinstance(one, list | tuple) and len(one) <= _OBJECTS:
             parts = [*one]
-        elif isinstance(getattr(one, "__dict__", None), dict) and not isinstance(one, _SKIPPED):
+        elif _has_attributes(one) and not isinstance(one, _SKIPPED):
             yield one
             parts = [*vars(one).values()]
         for part in parts:
             if id(part) not in seen and not isinstance(part, CONSTANTS):
                 seen.add(id(part))
                 waiting.append(part)
+
+
+def _has_attributes(one: Any) -> bool:
+    try:
+        return isinstance(one.__dict__, dict)
+    except Exception:  # noqa: BLE001  # a proxy may raise anything
+        return False
 
 
 def _is_array(value: Any) -> bool:

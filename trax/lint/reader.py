@@ -61,5 +61,4 @@ def warn(function: FunctionType, options: Options) -> None:
             one.line,
             module=function.__module__,
             registry=function.__globals__.setdefault("__warningregistry__", {}),
-            module_globals=function.__globals__,
         )
