@@ -146,12 +146,14 @@ def test_functions_of_others_are_left_alone() -> None:
 
 def test_jobs_of_joblib_go_on_with_those_that_are_left() -> None:
     joblib = pytest.importorskip("joblib")
-    parallel = joblib.Parallel(n_jobs=2, prefer="threads", return_as="generator")
+    parallel, another = (
+        joblib.Parallel(n_jobs=2, prefer="threads", return_as="generator") for _ in range(2)
+    )
     results = pooled(parallel, ((joblib.delayed(abs)(-k) for k in range(9)),), {})
     assert results is not None
     assert [next(results), next(results)] == [0, 1]
     make, stored = results.__reduce__()
-    assert [*make(parallel, *stored[1:])] == [*range(2, 9)]
+    assert [*make(another, *stored[1:])] == [*range(2, 9)]
     unordered = joblib.Parallel(n_jobs=2, return_as="generator_unordered")
     with pytest.raises(trax.UsageError, match="has another order in each run"):
         pooled(unordered, ([],), {})
