@@ -20,6 +20,7 @@ from support import run_script
 
 import trax
 from trax.engine import plain_session
+from trax.engine.frame_proofs import FrameProofs
 from trax.storage.context import FRAME, decode_context
 from trax.storage.process import process
 from trax.storage.store import Store
@@ -100,6 +101,31 @@ def test_a_slow_loop_has_a_frame_at_every_step(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(4):
         next(run)
     run.close()
+    list(slow(n=6))
+    assert calls == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_time_of_the_proofs_puts_off_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first frames have proofs; each step here takes an hour, and each proof a year."""
+    clock = {"hours": 0.0}
+    check = FrameProofs.check
+
+    def slow_check(*args: Any) -> None:
+        clock["hours"] += 24 * 365
+        check(*args)
+
+    monkeypatch.setattr(FrameProofs, "check", slow_check)
+    monkeypatch.setattr(process, "monotonic", lambda: 3600 * clock["hours"])
+
+    @trax.resumable(policy=lambda since: False)
+    def slow(n: int) -> Iterator[int]:
+        for i in range(n):
+            calls.append(i)
+            clock["hours"] += 1
+            yield i
+
+    with slow(n=6) as run:
+        assert [next(run) for _ in range(4)] == [0, 1, 2, 3]
     list(slow(n=6))
     assert calls == [0, 1, 2, 3, 4, 5]
 
