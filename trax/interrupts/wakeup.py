@@ -68,5 +68,6 @@ def die(number: int) -> None:
     with contextlib.suppress(AttributeError):  # a Python that is not written in C
         # signal.signal() is for the main thread alone, and that one is stuck.
         ctypes.pythonapi.PyOS_setsig(ctypes.c_int(number), ctypes.c_void_p(signal.SIG_DFL))
-        os.kill(os.getpid(), number)
+        # Sent to the process, it could come to another thread later than the exit below.
+        signal.raise_signal(number)
     os._exit(128 + number)
