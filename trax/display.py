@@ -7,7 +7,7 @@ import reprlib
 from itertools import islice
 from typing import Any
 
-__all__ = ["shorten", "show"]
+__all__ = ["count", "shorten", "show"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _BREAK = re.compile(r"\s*\n\s*")
@@ -59,6 +59,17 @@ def show(value: Any, length: int = 80) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with what it counts.
+
+    Examples
+    --------
+    >>> count(1, "result"), count(2000, "result")
+    ('1 result', '2,000 results')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def shorten(text: str, length: int = 40) -> str:

@@ -1666,6 +1666,1053 @@ def walk(path, n):
         path = yield path.points
     return path.seen
 call = lambda: walk(n=4)
+
+#-- momentum beside a state without a log: carried
+@dataclass
+class Walker:
+    x: float = 4.0
+@trax.resumable(create=Walker, replay_log=None, every_steps=1)
+def descend(walker, steps):
+    speed = 0.0
+    for _ in trax.steps(steps):
+        speed = 0.5 * speed - walker.x
+        walker.x += 0.1 * speed
+        yield
+call = lambda: descend(steps=6)
+
+#-- momentum in a state without a log: exact
+@dataclass
+class Walker:
+    x: float = 4.0
+    speed: float = 0.0
+@trax.resumable(create=Walker, replay_log=None, every_steps=1)
+def descend(walker, steps):
+    for _ in trax.steps(steps):
+        walker.speed = 0.5 * walker.speed - walker.x
+        walker.x += 0.1 * walker.speed
+        yield
+call = lambda: descend(steps=6)
+
+#-- a rate that decays beside a state without a log: carried
+@trax.resumable(create=lambda: np.ones(2), replay_log=None, every_steps=1)
+def fit(weights, epochs):
+    rate = 0.5
+    for _ in trax.steps(epochs):
+        weights -= rate * weights
+        rate *= 0.7
+        yield
+call = lambda: fit(epochs=5)
+
+#-- a rate by its epoch and a state without a log: exact
+@trax.resumable(create=lambda: np.ones(2), replay_log=None, every_steps=1)
+def fit(weights, epochs):
+    for epoch in trax.steps(epochs):
+        rate = 0.5 * 0.7 ** epoch
+        weights -= rate * weights
+        yield
+call = lambda: fit(epochs=5)
+
+#-- a number of its own put into a list without a log: carried
+@trax.resumable(create=list, replay_log=None, every_steps=1)
+def visit(places, pages):
+    rank = 0
+    for page in trax.remaining(pages):
+        rank += 1
+        places.append((rank, page))
+        yield page
+call = lambda: visit(pages=["a", "b", "c", "d"])
+
+#-- a number of its own given to a method of the state: carried
+@dataclass
+class Ledger:
+    rows: list = field(default_factory=list)
+    def enter(self, number, amount):
+        self.rows.append((number, amount))
+@trax.resumable(create=Ledger, replay_log=None, every_steps=1)
+def book(ledger, amounts):
+    number = 100
+    for amount in trax.remaining(amounts):
+        ledger.enter(number, amount)
+        number += 1
+        yield
+call = lambda: book(amounts=[3, 1, 2, 5])
+
+#-- the state's own length given to its method: exact
+@dataclass
+class Ledger:
+    rows: list = field(default_factory=list)
+    def enter(self, number, amount):
+        self.rows.append((number, amount))
+@trax.resumable(create=Ledger, replay_log=None, every_steps=1)
+def book(ledger, amounts):
+    for amount in trax.remaining(amounts):
+        ledger.enter(100 + len(ledger.rows), amount)
+        yield
+call = lambda: book(amounts=[3, 1, 2, 5])
+
+#-- the best beside a state without a log that is for ever: carried
+@trax.resumable(create=dict, replay_log=None, every_steps=1)
+def search(found, tries):
+    best = 9
+    while True:
+        number = len(found)
+        if number == tries:
+            return
+        best = min(best, (number * 4 + 3) % 7)
+        found[number] = best
+        yield
+call = lambda: search(tries=6)
+
+#-- the best of a state without a log: exact
+@trax.resumable(create=dict, replay_log=None, every_steps=1)
+def search(found, tries):
+    best = min(found.values(), default=9)
+    while len(found) < tries:
+        best = min(best, (len(found) * 4 + 3) % 7)
+        found[len(found)] = best
+        yield
+call = lambda: search(tries=6)
+
+#-- the time of its own beside a world without a log: carried
+@trax.resumable(create=lambda: {"x": [0.0]}, replay_log=None, every_steps=1)
+def simulate(world, steps, dt=0.3):
+    t = 0.0
+    track = world["x"]
+    for i in trax.steps(steps):
+        track.append(track[-1] + dt * math.sin(t))
+        t += dt
+        yield i
+call = lambda: simulate(steps=6)
+
+#-- the time of its step and a world without a log: exact
+@trax.resumable(create=lambda: {"x": [0.0]}, replay_log=None, every_steps=1)
+def simulate(world, steps, dt=0.3):
+    track = world["x"]
+    for i in trax.steps(steps):
+        track.append(track[-1] + dt * math.sin(i * dt))
+        yield i
+call = lambda: simulate(steps=6)
+
+#-- what is only printed beside a state without a log: exact
+@trax.resumable(create=list, replay_log=None, every_steps=1)
+def visit(places, pages):
+    rank = 0
+    for page in trax.remaining(pages):
+        rank += 1
+        print(f"{rank} of {len(pages)}")
+        places.append(page)
+        yield
+call = lambda: visit(pages=["a", "b", "c", "d"])
+
+#-- places that are numbered beside a state without a log: enumerate
+@trax.resumable(create=list, replay_log=None, every_steps=1)
+def visit(places, pages):
+    for rank, page in enumerate(trax.remaining(pages)):
+        places.append((rank, page))
+        yield
+call = lambda: visit(pages=["a", "b", "c", "d"])
+
+#-- a longer list in the place of the state, unread: rebound
+@trax.resumable(create=list, replay_log=None, every_steps=1)
+def collect(found, n):
+    for i in trax.steps(n):
+        found = found + [i]
+        yield i
+    return len(found)
+call = lambda: collect(n=5)
+
+#-- noise drawn beside a state without a log: drawn
+@trax.resumable(create=list, replay_log=None, every_steps=1)
+def perturb(track, steps):
+    noise = [random.random() for _ in range(steps)]
+    for i in trax.steps(steps):
+        track.append(noise[i])
+        yield
+def call():
+    random.seed(60)
+    return perturb(steps=5)
+
+#-- the height of departure under any name: reference
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    ground = height
+    for _ in trax.steps(steps):
+        height = yield height + 1 + 0.1 * (height - ground)
+call = lambda: climb(steps=5)
+
+#-- the energy at departure under any name: reference
+def energy(s):
+    return s * s
+@trax.resumable(create=lambda: 3.0)
+def drift(s, steps):
+    before = energy(s)
+    for _ in trax.steps(steps):
+        now = energy(s)
+        s = yield s + 1 + 0.1 * (now - before)
+call = lambda: drift(steps=5)
+
+#-- the energy of the step before: exact
+def energy(s):
+    return s * s
+@trax.resumable(create=lambda: 3.0)
+def drift(s, steps):
+    for _ in trax.steps(steps):
+        before = energy(s)
+        moved = s + 0.5
+        s = yield moved + 0.1 * (energy(moved) - before)
+call = lambda: drift(steps=5)
+
+#-- five more than at the start: reference
+@trax.resumable(create=list, replay_log="append")
+def gather(rows, items):
+    enough = len(rows) + 5
+    for item in trax.remaining(items):
+        if len(rows) >= enough:
+            return
+        rows = yield item
+call = lambda: gather(items=[*range(9)])
+
+#-- five in all: exact
+@trax.resumable(create=list, replay_log="append")
+def gather(rows, items):
+    enough = 5
+    for item in trax.remaining(items):
+        if len(rows) >= enough:
+            return
+        rows = yield item
+call = lambda: gather(items=[*range(9)])
+
+#-- a goal that is counted from the first state: reference
+@trax.resumable(create=lambda: 4)
+def double(size, by):
+    goal = size * 2
+    while size < goal:
+        size = yield size + by
+call = lambda: double(by=1)
+
+#-- a goal in the state: exact
+@trax.resumable(create=lambda: (4, 8))
+def double(state, by):
+    while state[0] < state[1]:
+        size, goal = state
+        state = yield (size + by, goal)
+call = lambda: double(by=1)
+
+#-- the first state in a dictionary: reference
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    camp = {"base": height, "rate": 0.1}
+    for _ in trax.steps(steps):
+        height = yield height + 1 + camp["rate"] * (height - camp["base"])
+call = lambda: climb(steps=5)
+
+#-- a dictionary without the state: exact
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps, base):
+    camp = {"base": base, "rate": 0.1}
+    for _ in trax.steps(steps):
+        height = yield height + 1 + camp["rate"] * (height - camp["base"])
+call = lambda: climb(steps=5, base=2.0)
+
+#-- the first state in an object that measures: reference
+class Gauge:
+    def __init__(self, zero):
+        self.zero = zero
+    def above(self, height):
+        return height - self.zero
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    gauge = Gauge(height)
+    for _ in trax.steps(steps):
+        height = yield height + 1 + 0.1 * gauge.above(height)
+call = lambda: climb(steps=5)
+
+#-- a trainer whose object is made of the state: exact
+class Line:
+    def __init__(self, slope):
+        self.slope = slope
+    def loss(self, x):
+        return (self.slope - x) ** 2
+    def improve(self, x):
+        self.slope -= 0.2 * (self.slope - x)
+@trax.resumable(create=lambda: 4.0)
+def fit(slope, xs):
+    line = Line(slope)
+    for x in trax.remaining(xs):
+        loss = line.loss(x)
+        line.improve(x + loss)
+        slope = yield line.slope
+call = lambda: fit(xs=[1, 2, 3, 4])
+
+#-- the first state in a partial: reference
+import functools
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    above = functools.partial(lambda zero, now: now - zero, height)
+    for _ in trax.steps(steps):
+        height = yield height + 1 + 0.1 * above(height)
+call = lambda: climb(steps=5)
+
+#-- the first state as a default: reference
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    def above(now, zero=height):
+        return now - zero
+    for _ in trax.steps(steps):
+        height = yield height + 1 + 0.1 * above(height)
+call = lambda: climb(steps=5)
+
+#-- the first state in a function inside: reference
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    ground = height
+    def above(now):
+        return now - ground
+    for _ in trax.steps(steps):
+        height = yield height + 1 + 0.1 * above(height)
+call = lambda: climb(steps=5)
+
+#-- the state of now in a function inside: exact
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    def above(ground):
+        return height - ground
+    for i in trax.steps(steps):
+        height = yield height + 1 + 0.1 * above(i)
+call = lambda: climb(steps=5)
+
+#-- arguments that have the first state: reference
+def risen(now, zero, rate):
+    return now + 1 + rate * (now - zero)
+@trax.resumable(create=lambda: 8.0)
+def climb(height, steps):
+    given = (height, 0.1)
+    for _ in trax.steps(steps):
+        height = yield risen(height, *given)
+call = lambda: climb(steps=5)
+
+#-- a copy of the first positions: reference
+import copy
+@trax.resumable(create=lambda: [1.0, 2.0])
+def spread(xs, steps):
+    start = copy.deepcopy(xs)
+    for _ in trax.steps(steps):
+        moved = [x * 1.5 for x in xs]
+        xs = yield [x + abs(x - a) / 8 for x, a in zip(moved, start)]
+call = lambda: spread(steps=5)
+
+#-- the first state as a match sees it: reference
+@trax.resumable(create=lambda: {"x": 1.0})
+def shift(s, steps):
+    match s:
+        case {"x": origin}:
+            pass
+    for _ in trax.steps(steps):
+        s = yield {"x": s["x"] + 1 + 0.1 * (s["x"] - origin)}
+call = lambda: shift(steps=5)
+
+#-- the first state in a condition: reference
+@trax.resumable(create=lambda: 3.0)
+def drift(s, steps):
+    if (square := s * s) > 100:
+        return
+    for _ in trax.steps(steps):
+        s = yield s + 1 + 0.1 * (s * s - square)
+call = lambda: drift(steps=5)
+
+#-- an index of what is there, and then kept: exact
+@trax.resumable(create=list, replay_log="append")
+def name(rows, words):
+    index = {word: place for place, word in enumerate(rows)}
+    for word in trax.remaining(words):
+        text = f"{word}{index.get(word, 0)}"
+        index[text] = len(index)
+        rows = yield text
+call = lambda: name(words=["a", "b", "a", "c"])
+
+#-- a list of what is to be done, of the state: exact
+@trax.resumable(create=set, replay_log="add")
+def work(done, jobs):
+    left = [job for job in jobs if job not in done]
+    for job in left:
+        done = yield job
+    return len(done)
+call = lambda: work(jobs=[3, 1, 4, 5])
+
+#-- an offset into what is left: exact
+@trax.resumable(create=list, replay_log="append")
+def double(rows, xs):
+    begun = len(rows)
+    left = xs[begun:]
+    while len(rows) < len(xs):
+        rows = yield 2 * left[len(rows) - begun]
+call = lambda: double(xs=[3, 1, 4, 5])
+
+#-- the size of the state: exact
+@trax.resumable(create=lambda: [1.0, 2.0, 3.0])
+def mix(xs, steps):
+    n = len(xs)
+    for i in trax.steps(steps):
+        mean = sum(xs) / n
+        xs = yield [(x + mean) / 2 + i for x in xs]
+call = lambda: mix(steps=4)
+
+#-- a list of the state that stays the same object: exact
+@trax.resumable(create=lambda: {"seen": [1]}, replay_log=None, every_steps=1)
+def note(diary, steps):
+    seen = diary["seen"]
+    for i in trax.steps(steps):
+        diary["seen"].append(i + seen[-1])
+        yield len(seen)
+call = lambda: note(steps=4)
+
+#-- the first part of a state without a log: reference
+@trax.resumable(create=lambda: {"x": 3.0, "far": []}, replay_log=None, every_steps=1)
+def drift(world, steps):
+    home = world["x"]
+    for _ in trax.steps(steps):
+        world["x"] += 1
+        world["far"].append(world["x"] - home)
+        yield
+call = lambda: drift(steps=5)
+
+#-- a factor of the first call alone: reference
+@trax.resumable(create=list, replay_log="append")
+def scale(rows, steps):
+    factor = 1
+    if trax.step() == 0:
+        factor = 10
+    for i in trax.steps(steps):
+        rows = yield i * factor
+call = lambda: scale(steps=5)
+
+#-- a base where nothing is there yet: reference
+@trax.resumable(create=list, replay_log="append")
+def scale(rows, steps):
+    if rows:
+        base = 0
+    else:
+        base = 100
+    for i in trax.steps(steps):
+        rows = yield i + base
+call = lambda: scale(steps=5)
+
+#-- a base that the rows tell: exact
+@trax.resumable(create=list, replay_log="append")
+def scale(rows, steps):
+    if rows:
+        base = rows[0] - 1
+    else:
+        base = 100
+    for i in trax.steps(steps):
+        rows = yield base + 1 + i
+call = lambda: scale(steps=5)
+
+#-- a header in the first step alone: exact
+@trax.resumable(create=list, replay_log="append")
+def table(rows, steps):
+    with trax.open("rows.csv") as out:
+        if trax.step() == 0:
+            title = "n"
+            out.write(f"{title}\\n")
+        for i in trax.steps(steps):
+            out.write(f"{i}\\n")
+            rows = yield i
+call = lambda: table(steps=5)
+
+#-- a sum in a comprehension: carried
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, pairs):
+    level = 0
+    for pair in trax.remaining(pairs):
+        rows = yield [level := level + one for one in pair]
+call = lambda: add_up(pairs=[(1, 2), (3, 4), (5, 6)])
+
+#-- a maximum in a generator expression: carried
+@trax.resumable(create=list, replay_log="append")
+def records(rows, groups):
+    top = 0
+    for group in trax.remaining(groups):
+        rows = yield sum(1 for one in group if one > top and (top := one))
+call = lambda: records(groups=[(1, 5), (3, 2), (7,), (6, 8)])
+
+#-- a sum in a comprehension of each step: exact
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, pairs):
+    for pair in trax.remaining(pairs):
+        level = 0
+        rows = yield [level := level + one for one in pair]
+call = lambda: add_up(pairs=[(1, 2), (3, 4), (5, 6)])
+
+#-- sums of all numbers of steps: count
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, n):
+    for total in itertools.accumulate(trax.steps(n)):
+        rows = yield total
+call = lambda: add_up(n=6)
+
+#-- sums that remain: exact
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, n):
+    for total in trax.remaining(itertools.accumulate(range(n))):
+        rows = yield total
+call = lambda: add_up(n=6)
+
+#-- numbers that a helper gives to items: count
+def numbered(items):
+    number = 0
+    for item in items:
+        number += 1
+        yield number, item
+@trax.resumable(create=list, replay_log="append")
+def label(rows, items):
+    for number, item in numbered(trax.remaining(items)):
+        rows = yield f"{number} {item}"
+call = lambda: label(items=["a", "b", "c", "d"])
+
+#-- what a helper makes of each item: exact
+def loud(items):
+    for item in items:
+        text = item.upper()
+        yield text
+@trax.resumable(create=list, replay_log="append")
+def label(rows, items):
+    for item in loud(trax.remaining(items)):
+        rows = yield item
+call = lambda: label(items=["a", "b", "c", "d"])
+
+#-- numbers of what is left: restart
+@trax.resumable(create=list, replay_log="append")
+def squares(rows, n):
+    for i in range(n - len(rows)):
+        rows = yield i * i
+call = lambda: squares(n=5)
+
+#-- as often as is left: exact
+@trax.resumable(create=list, replay_log="append")
+def squares(rows, n):
+    for _ in range(n - len(rows)):
+        rows = yield len(rows) ** 2
+call = lambda: squares(n=5)
+
+#-- pairs of what is left and of all: restart
+@trax.resumable(create=list, replay_log="append")
+def match(rows, xs, ys):
+    for x, y in zip(xs[len(rows):], ys):
+        rows = yield x + y
+call = lambda: match(xs=["a", "b", "c"], ys=["x", "y", "z"])
+
+#-- pairs of what is left: exact
+@trax.resumable(create=list, replay_log="append")
+def match(rows, xs, ys):
+    done = len(rows)
+    for x, y in zip(xs[done:], ys[done:]):
+        rows = yield x + y
+call = lambda: match(xs=["a", "b", "c"], ys=["x", "y", "z"])
+
+#-- the rest backwards: restart
+@trax.resumable(create=list, replay_log="append")
+def backwards(rows, xs):
+    for x in reversed(xs[len(rows):]):
+        rows = yield x
+call = lambda: backwards(xs=["a", "b", "c", "d"])
+
+#-- backwards, and the rest: exact
+@trax.resumable(create=list, replay_log="append")
+def backwards(rows, xs):
+    for x in reversed(xs[:len(xs) - len(rows)]):
+        rows = yield x
+call = lambda: backwards(xs=["a", "b", "c", "d"])
+
+#-- the wrong end of what is left: restart
+@trax.resumable(create=list, replay_log="append")
+def forwards(rows, xs):
+    for x in xs[:len(xs) - len(rows)]:
+        rows = yield x
+call = lambda: forwards(xs=["a", "b", "c", "d"])
+
+#-- every second number from where it is: restart
+@trax.resumable(create=list, replay_log="append")
+def evens(rows, n):
+    for i in range(len(rows), n, 2):
+        rows = yield i
+call = lambda: evens(n=10)
+
+#-- every second number from twice where it is: exact
+@trax.resumable(create=list, replay_log="append")
+def evens(rows, n):
+    for i in range(2 * len(rows), n, 2):
+        rows = yield i
+call = lambda: evens(n=10)
+
+#-- two at a time, from where it is: exact
+@trax.resumable(create=list, replay_log="extend")
+def evens(rows, n):
+    for i in range(len(rows), n, 2):
+        rows = yield (i, i + 1)
+call = lambda: evens(n=10)
+
+#-- data that a helper draws before the loop: drawn
+def make_data(n):
+    return [random.gauss(0, 1) for _ in range(n)]
+@trax.resumable(create=list, replay_log="append")
+def smooth(rows, n):
+    data = make_data(n)
+    for i in trax.steps(n):
+        rows = yield data[i]
+def call():
+    random.seed(61)
+    return smooth(n=5)
+
+#-- data that a helper makes by its seed: exact
+def make_data(n, seed):
+    return np.random.default_rng(seed).normal(size=n)
+@trax.resumable(create=list, replay_log="append")
+def smooth(rows, n, seed=3):
+    data = make_data(n, seed)
+    for i in trax.steps(n):
+        rows = yield float(data[i])
+call = lambda: smooth(n=5)
+
+#-- data that a helper draws from the RNG of its caller: drawn
+def make_data(source, n):
+    return [source.random() for _ in range(n)]
+@trax.resumable(create=list, replay_log="append")
+def smooth(rows, n, rng):
+    data = make_data(rng, n)
+    for i in trax.steps(n):
+        rows = yield data[i]
+call = lambda: smooth(n=5, rng=random.Random(4))
+
+#-- data that a helper draws from an RNG with a seed: exact
+def make_data(source, n):
+    return [source.random() for _ in range(n)]
+@trax.resumable(create=list, replay_log="append")
+def smooth(rows, n):
+    data = make_data(random.Random(4), n)
+    for i in trax.steps(n):
+        rows = yield data[i]
+call = lambda: smooth(n=5)
+
+#-- weights that a class draws when it is made: drawn
+class Net:
+    def __init__(self):
+        self.reset()
+    def reset(self):
+        self.weight = random.random()
+    def __call__(self, x):
+        return self.weight * x
+@trax.resumable(create=list, replay_log="append")
+def predict(rows, xs):
+    net = Net()
+    for x in trax.remaining(xs):
+        rows = yield net(x)
+def call():
+    random.seed(62)
+    return predict(xs=[1, 2, 3, 4])
+
+#-- weights that a class draws, and the state replaces: exact
+class Net:
+    def __init__(self):
+        self.weight = random.random()
+    def train(self, x):
+        self.weight += 0.1 * (x - self.weight)
+@trax.resumable(create=lambda: 0.5)
+def fit(weight, xs):
+    net = Net()
+    net.weight = weight
+    for x in trax.remaining(xs):
+        net.train(x)
+        weight = yield net.weight
+def call():
+    random.seed(63)
+    return fit(xs=[1, 2, 3, 4])
+
+#-- two lists that a helper shuffles: drawn
+def split(xs):
+    order = [*xs]
+    random.shuffle(order)
+    return order[:4], order[4:]
+@trax.resumable(create=list, replay_log="append")
+def train(rows, xs):
+    training, testing = split(xs)
+    for i in trax.steps(len(training)):
+        rows = yield training[i]
+def call():
+    random.seed(64)
+    return train(xs=[*range(8)])
+
+#-- a name for the function that draws: drawn
+from random import gauss as normal
+@trax.resumable(create=list, replay_log="append")
+def smooth(rows, n):
+    data = [normal(0, 1) for _ in range(n)]
+    for i in trax.steps(n):
+        rows = yield data[i]
+def call():
+    random.seed(65)
+    return smooth(n=5)
+
+#-- an RNG in a function that a helper makes: rng
+def sampler(seed):
+    rng = random.Random(seed)
+    return lambda: rng.randint(0, 999)
+@trax.resumable(create=list, replay_log="append")
+def draw_all(rows, n):
+    draw = sampler(3)
+    for _ in trax.steps(n):
+        rows = yield draw()
+call = lambda: draw_all(n=5)
+
+#-- an RNG in an object: rng
+class Dice:
+    def __init__(self, seed):
+        self._rng = np.random.default_rng(seed)
+    def roll(self):
+        return int(self._rng.integers(1, 7))
+@trax.resumable(create=list, replay_log="append")
+def play(rows, n):
+    dice = Dice(5)
+    for _ in trax.steps(n):
+        rows = yield dice.roll()
+call = lambda: play(n=8)
+
+#-- an RNG that an object uses when it is made: exact
+class Field:
+    def __init__(self, seed):
+        self._rng = np.random.default_rng(seed)
+        self.slope = float(self._rng.normal())
+    def at(self, x):
+        return self.slope * x
+@trax.resumable(create=list, replay_log="append")
+def scan(rows, n):
+    field = Field(5)
+    for i in trax.steps(n):
+        rows = yield field.at(i)
+call = lambda: scan(n=5)
+
+#-- the time by a helper: clock
+def now():
+    return time.perf_counter_ns()
+@trax.resumable(create=list, replay_log="append")
+def measure(rows, n):
+    for _ in trax.steps(n):
+        rows = yield now()
+call = lambda: measure(n=4)
+
+#-- the time since an object was made: clock
+class Watch:
+    def __init__(self):
+        self.begun = time.monotonic()
+    def elapsed(self):
+        return time.monotonic() - self.begun
+@trax.resumable(create=list, replay_log="append")
+def measure(rows, n):
+    watch = Watch()
+    for i in trax.steps(n):
+        rows = yield {"i": i, "elapsed": watch.elapsed()}
+call = lambda: measure(n=4)
+
+#-- a helper that tells how long it took: exact
+def square(x):
+    begun = time.perf_counter()
+    found = x * x
+    print(f"{time.perf_counter() - begun} s")
+    return found
+@trax.resumable(create=list, replay_log="append")
+def squares(rows, n):
+    for i in trax.steps(n):
+        rows = yield square(i)
+call = lambda: squares(n=4)
+
+#-- a new name by a helper: clock
+import uuid
+def new_name():
+    return uuid.uuid4().hex
+@trax.resumable(create=list, replay_log="append")
+def name_all(rows, n):
+    for _ in trax.steps(n):
+        name = new_name()
+        rows = yield name
+call = lambda: name_all(n=4)
+
+#-- rows by csv in an ordinary file: file
+@trax.resumable(create=list, replay_log="append")
+def table(rows, n):
+    with open("rows.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        for i in trax.steps(n):
+            out.writerow([i])
+            rows = yield i
+call = lambda: table(n=5)
+
+#-- rows by csv in a file that is opened there: file
+@trax.resumable(create=list, replay_log="append")
+def table(rows, n):
+    out = csv.DictWriter(open("rows.csv", "w"), ["i"])
+    for i in trax.steps(n):
+        out.writerow({"i": i})
+        rows = yield i
+call = lambda: table(n=5)
+
+#-- a write of its own in an ordinary file: file
+@trax.resumable(create=list, replay_log="append")
+def table(rows, n):
+    with open("rows.txt", "w") as file:
+        put = file.write
+        for i in trax.steps(n):
+            put(f"{i}\\n")
+            rows = yield i
+call = lambda: table(n=5)
+
+#-- rows by csv in a file of trax: exact
+@trax.resumable(create=list, replay_log="append")
+def table(rows, n):
+    with trax.open("rows.csv") as file:
+        out = csv.writer(file)
+        for i in trax.steps(n):
+            out.writerow([i])
+            rows = yield i
+call = lambda: table(n=5)
+
+#-- the size of a file that was written before: exact
+@trax.resumable(create=list, replay_log="append")
+def table(rows, n):
+    file = open("head.txt", "w")
+    width = file.write("a,b\\n")
+    file.close()
+    for i in trax.steps(n):
+        rows = yield i * width
+call = lambda: table(n=5)
+
+#-- a message that needs what the first step has: carried
+@trax.resumable(create=list, replay_log="append")
+def tell(rows, n):
+    for i in trax.steps(n):
+        if i == 0:
+            begun = time.time()
+        rows = yield i
+        print(f"{(time.time() - begun) / (i + 1)} s each")
+call = lambda: tell(n=5)
+
+#-- a message in the steps that have it: exact
+@trax.resumable(create=list, replay_log="append")
+def tell(rows, n):
+    for i in trax.steps(n):
+        if i % 2 == 0:
+            begun = time.time()
+        rows = yield i
+        if i % 2 == 0:
+            print(f"{time.time() - begun} s")
+call = lambda: tell(n=5)
+
+#-- a count for a message to the error stream: exact
+import sys
+@trax.resumable(create=list, replay_log="append")
+def tell(rows, n):
+    odd = 0
+    for i in trax.steps(n):
+        odd += i % 2
+        print(f"{odd} odd ones", file=sys.stderr)
+        rows = yield i
+        sys.stderr.write(f"{odd}\\n")
+call = lambda: tell(n=5)
+
+#-- an end that each turn asks first: exact
+@trax.resumable(create=int)
+def count(n, below):
+    done = False
+    while not done:
+        done = n >= below
+        if not done:
+            n = yield n + 1
+call = lambda: count(below=4)
+
+#-- an end that a branch without a yield finds: exact
+@trax.resumable(create=int)
+def count(n, below):
+    is_running = True
+    while is_running:
+        if n >= below:
+            is_running = False
+        else:
+            n = yield n + 1
+call = lambda: count(below=4)
+
+#-- an end that the step before its yield finds: carried
+@trax.resumable(create=int)
+def count(n, below):
+    done = False
+    while not done:
+        done = n + 1 >= below
+        n = yield n + 1
+call = lambda: count(below=4)
+
+#-- a sum that is made again of what is passed over: exact
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, n):
+    total = 0
+    for i in range(n):
+        total += i
+        if i < len(rows):
+            continue
+        rows = yield total
+call = lambda: add_up(n=6)
+
+#-- a sum of what is not passed over: carried
+@trax.resumable(create=list, replay_log="append")
+def add_up(rows, n):
+    total = 0
+    for i in range(n):
+        if i < len(rows):
+            continue
+        total += i
+        rows = yield total
+call = lambda: add_up(n=6)
+
+#-- an RNG that draws for what is passed over, too: exact
+@trax.resumable(create=list, replay_log="append")
+def draw_all(rows, n, seed=2):
+    rng = random.Random(seed)
+    for i in range(n):
+        x = rng.random()
+        if i < len(rows):
+            continue
+        rows = yield x
+call = lambda: draw_all(n=6)
+
+#-- an RNG that draws for the others alone: rng
+@trax.resumable(create=list, replay_log="append")
+def draw_all(rows, n, seed=2):
+    rng = random.Random(seed)
+    for i in range(n):
+        if i < len(rows):
+            continue
+        rows = yield rng.random()
+call = lambda: draw_all(n=6)
+
+#-- numbers that an object with a lock gives: carried
+import threading
+class Numbers:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._last = 0
+    def take(self):
+        with self._lock:
+            self._last += 1
+            return self._last
+NUMBERS = Numbers()
+@trax.resumable(create=list, replay_log="append")
+def name_all(rows, words):
+    for word in trax.remaining(words):
+        rows = yield f"{word}{NUMBERS.take()}"
+call = lambda: name_all(words=["a", "b", "c", "d"])
+
+#-- an object with a lock that counts for itself alone: exact
+import threading
+class Client:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.calls = 0
+    def ask(self, word):
+        with self._lock:
+            self.calls += 1
+        return word.upper()
+CLIENT = Client()
+@trax.resumable(create=list, replay_log="append")
+def ask_all(rows, words):
+    for word in trax.remaining(words):
+        rows = yield CLIENT.ask(word)
+call = lambda: ask_all(words=["a", "b", "c", "d"])
+
+#-- a tolerance of the first state: reference
+@trax.resumable(create=lambda: np.array([3.0, 4.0]))
+def cg(x, n):
+    norm_start = np.linalg.norm(x)
+    for i in trax.steps(n):
+        if np.linalg.norm(x) < 0.3 * norm_start:
+            return
+        x = yield x * 0.7
+call = lambda: cg(n=8)
+
+#-- a queue beside a state without a log: carried
+@trax.resumable(create=set, replay_log=None, every_steps=1)
+def crawl(seen, start):
+    queue = collections.deque([start])
+    while queue:
+        n = queue.popleft()
+        if n in seen or n > 20: continue
+        seen.add(n)
+        queue.extend([2 * n, 2 * n + 1])
+        yield n
+call = lambda: crawl(start=1)
+
+#-- numbers of items inside a helper: count
+def numbered(xs):
+    for k, x in enumerate(trax.remaining(xs)):
+        yield k, x
+@trax.resumable(create=list, replay_log="append")
+def f(rows, xs):
+    for k, x in numbered(xs):
+        rows = yield (k, x)
+call = lambda: f(xs=["a", "b", "c"])
+
+#-- means that a helper has of items: count
+def means(xs):
+    total, n = 0, 0
+    for x in xs:
+        total, n = total + x, n + 1
+        yield total / n
+@trax.resumable(create=list, replay_log="append")
+def f(rows, xs):
+    for m in means(trax.remaining(xs)):
+        rows = yield m
+call = lambda: f(xs=[1, 5, 3, 7])
+
+#-- an RNG that is passed on twice: drawn
+def inner(rng): return rng.random()
+def outer(gen, n): return [inner(gen) for _ in range(n)]
+@trax.resumable(create=list, replay_log="append")
+def f(rows, n, rng):
+    xs = outer(rng, n)
+    for i in trax.steps(n):
+        rows = yield xs[i]
+call = lambda: f(n=5, rng=random.Random(3))
+
+#-- an end that is found beside its yield: carried
+@trax.resumable(create=int)
+def f(n, top):
+    stop = False
+    while not stop:
+        if n + 1 >= top:
+            stop = True
+        n = yield n + 1
+call = lambda: f(top=4)
+
+#-- differences made again of what is passed over: exact
+@trax.resumable(create=list, replay_log="append")
+def f(rows, xs):
+    last = 0
+    for i, x in enumerate(xs):
+        d = x - last
+        last = x
+        if i < len(rows):
+            continue
+        rows = yield d
+call = lambda: f(xs=[1, 4, 9, 16])
+
+#-- half of a setting in the state: exact
+@dataclass
+class S:
+    x: float = 1.0
+    k: float = 0.5
+@trax.resumable(create=S, replay_log=lambda s, x: replace(s, x=x))
+def f(s, n):
+    k = s.k
+    half = k / 2
+    for i in trax.steps(n):
+        s = yield s.x * k + half
+call = lambda: f(n=4)
 """
 
 

@@ -76,3 +76,49 @@ def test_what_a_call_is(text: str, asked: str) -> None:
     call, callees = call_of(text)
     names = ("is_report", "is_clock", "makes_rng", "seeds", "opens_output", "opened_mode", "helper")
     assert [name for name in names if getattr(callees, name)(call)] == [asked]
+
+
+HELPERS = """
+import functools, random, time
+import numpy as np
+import numpy.random as drawing
+from random import gauss as normal
+from time import time as now
+STAMP = time.time_ns
+class Dice:
+    def __init__(self, seed): self.rng = random.Random(seed)
+    def roll(self): return self.rng.random()
+class Field:
+    def __init__(self, seed):
+        rng = random.Random(seed)
+        self.slope = rng.random()
+    def at(self, x): return self.slope * x
+class Jittery:
+    def __init__(self): self.rng = random.Random()
+    def wait(self): time.sleep(self.rng.random())
+def sampler(seed):
+    rng = np.random.default_rng(seed)
+    def draw(): return rng.normal()
+    return draw
+def data(seed): return np.random.default_rng(seed).normal()
+def loop(state, n):
+    state = yield {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        *(("drawing.normal()", "draws"), ("normal(0, 1)", "draws"), ("random.random()", "draws")),
+        *(("now()", "is_clock"), ("STAMP()", "is_clock"), ("Dice(1)", "makes_rng")),
+        *(("sampler(1)", "makes_rng"), ("random.Random(1)", "makes_rng")),
+        *(("Field(1)", ""), ("data(1)", ""), ("Jittery()", ""), ("len(n)", ""), ("n.normal()", "")),
+    ],
+)
+def test_what_a_call_gives(text: str, asked: str) -> None:
+    """Under any name, and from the user's own functions and classes."""
+    loop = declared(HELPERS.format(call=text))
+    call = ast.parse(text, mode="eval").body
+    assert isinstance(call, ast.Call)
+    found = [one for one in ("draws", "is_clock", "makes_rng") if getattr(loop.callees, one)(call)]
+    assert found == ([asked] if asked else [])

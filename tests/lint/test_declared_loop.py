@@ -57,4 +57,4 @@ def test_the_state_and_what_is_outside() -> None:
     assert loop.outside == {"seen", "MADE"}
     assert loop.is_local("own.part")
     assert not loop.is_local("MADE")
-    assert len(loop.facts_in(*loop.node.body)) == 6
+    assert len(loop.facts_in(loop.node.body)) == 6

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from broken_off import define, differs, warnings_of
 from lint_loops import Loop, loops
-from read_loops import found
+from read_loops import found, function_of
 
 import trax
+from trax.calls.options import Options
 from trax.lint import reader
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +151,61 @@ def test_each_cause_fits_into_one_line() -> None:
     for node in ast.walk(ast.parse(text.replace("from __future__ import annotations", ""))):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "cause":
             assert len(ast.unparse(node.value)) <= 100, ast.unparse(node.value)
+
+
+HEAD = "def loop(state, n):\n    best, seen = 0, []\n    for i in trax.steps(n):\n"
+END = "        state = yield best\n"
+# Parts of a turn that come again and again, with a number instead of K.
+PARTS = {
+    "conditions": "        aK = state * K\n        if aK > i: b = max(i, aK)\n",
+    "variables of each turn": "        if i: best, aK = aK + 1 if i > K else 0, best\n",
+    "attributes": "        state.aK.x = state.bK + best; own.vK += 1\n",
+    "calls": "        seen.append(f(i, key=aK)); aK = g(seen, out=aK)\n",
+    "caches": "        if aK is None: aK = f(state)\n        if i not in dK: dK[i] = f(aK)\n",
+    "loops": "        for jK in range(K):\n            while cK: cK -= sum(seen)\n",
+    "exceptions": "        try: aK = next(seen)\n        except ValueError as e: aK = e\n",
+    "exits": "        if state > K: break\n        if i > aK: continue\n",
+}
+
+
+def work(text: str) -> int:
+    """Return the number of lines of trax that are run to read the function in a text."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, given: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count if frame.f_code.co_filename.startswith(str(ROOT / "trax")) else None
+
+    former = sys.gettrace()
+    function = function_of(text)
+    options = Options.check({"create": int}, "loop", ["n"])
+    sys.settrace(count)
+    try:
+        reader.findings(function, options)
+    finally:
+        sys.settrace(former)
+    return lines
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_twice_as_long_a_function_is_twice_the_work(part: str) -> None:
+    """Whatever it is made of; a walk of all of it for each of its variables is seen."""
+
+    def repeated(times: int) -> str:
+        return HEAD + "".join(part.replace("K", str(number)) for number in range(times)) + END
+
+    assert work(repeated(40)) < 2.2 * work(repeated(20))
+
+
+def test_loops_in_loops_do_not_multiply_the_work() -> None:
+    """What goes around in them is followed once more, not once more for each loop around."""
+
+    def nested(depth: int) -> str:
+        loops = [f"{'    ' * (level + 2)}for j in range(i):\n" for level in range(depth)]
+        return HEAD + "".join(loops) + "    " * (depth + 2) + "best += 1\n" + END
+
+    assert work(nested(8)) < 2.5 * work(nested(4))
 
 
 def test_a_lost_variable_is_told_once() -> None:

@@ -16,7 +16,6 @@ from trax.testing import check_resume
 TOLD_BY_THE_RUN = {
     "chunks_of_what_remains",
     "frontier_grows_while_it_remains",
-    "generator_inside_a_helper_object",
     "history_in_a_class_variable",
     "ids_from_a_class_counter",
     "increment_is_a_part_of_the_state",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from read_loops import kinds
+from read_loops import found, kinds
 
 TURN = """
 import random, time
@@ -132,3 +132,90 @@ def test_hashes_of_what_may_be_a_text(value: str, is_told: bool) -> None:
     """They are others in every process; those of numbers are not."""
     text = TURN.format(before="pass", body="pass", value=value, after="pass")
     assert [kind for kind, _ in kinds(text)] == ["clock"] * is_told
+
+
+STAMPED = """
+import time, uuid
+def now(): return time.time()
+def loop(state, n):
+    begun = now()
+    for i in trax.steps(n):
+        started = time.monotonic()
+        {body}
+        state = yield {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "is_told"),
+    [
+        ("pass", "{'i': i, 'at': now()}", False),
+        ("pass", "(i, str(uuid.uuid4()))", False),
+        ("pass", "Row(i, at=now())", False),
+        ("took = time.monotonic() - started", "{'i': i, 'took': took}", False),
+        ("row = {'i': i, 'at': now()}", "row", False),
+        ("pass", "now()", True),
+        ("pass", "uuid.uuid4().hex", True),
+        ("pass", "(i, now() - begun)", True),
+        ("x = 1 if now() > n else 2", "(i, x)", True),
+        ("pass", "(i, id(state))", True),
+    ],
+)
+def test_a_time_that_is_only_noted(body: str, value: str, is_told: bool) -> None:
+    """It is stored beside other things; what is computed or decided by the time is not."""
+    found = kinds(STAMPED.format(body=body, value=value))
+    assert [kind for kind, _ in found] == ["clock"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("source", "after", "is_told"),
+    [
+        ("trax.remaining(paths)", "path.rename('done')", False),
+        ("trax.remaining(paths)", "os.remove(path)", False),
+        ("trax.remaining(paths)", "os.replace('new', 'whole')", True),
+        ("trax.remaining(paths)", "send(path)", True),
+    ],
+)
+def test_an_input_may_be_taken_away_after_the_yield(source: str, after: str, is_told: bool) -> None:
+    """Before it, a crash would lose it; after it, a file is left at the most."""
+    text = f"""
+        import os
+        def loop(state, paths):
+            for path in {source}:
+                state = yield path.read_text()
+                {after}
+        """
+    assert [kind for kind, _ in kinds(text)] == ["late"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("opening", "is_told"),
+    [
+        ("out = csv.writer(open('a', 'w'))", True),
+        ("out = csv.DictWriter(file, ['a'])", True),
+        ("out = file.write", True),
+        ("out = file.write('head')", False),
+        ("out = csv.writer(trax.open('a'))", False),
+    ],
+)
+def test_what_writes_into_an_ordinary_file(opening: str, is_told: bool) -> None:
+    """A writer of rows, or a method of the file."""
+    text = f"""
+        import csv
+        def loop(state, n):
+            file = open("a", "w")
+            {opening}
+            for i in trax.steps(n):
+                use(out)
+                state = yield i
+        """
+    assert ("file" in [kind for kind, _ in kinds(text)]) == is_told
+
+
+def test_a_file_is_named_by_the_text_that_opens_it() -> None:
+    """As the loop has it."""
+    text = TURN.format(
+        before="out = Path('a').open('w')", body="out.write('b')", value="i", after="pass"
+    )
+    (finding,) = found(text)
+    assert "Path('a').open() opens" in finding.cause

@@ -7,7 +7,15 @@ import textwrap
 
 import pytest
 
-from trax.lint.turns import bodies, exits, increments, loops_around_yields, tail, yields_in
+from trax.lint.turns import (
+    bodies,
+    ends_without_yield,
+    exits,
+    increments,
+    loops_around_yields,
+    tail,
+    yields_in,
+)
 
 
 def body_of(text: str) -> list[ast.stmt]:
@@ -62,5 +70,26 @@ def test_loops_around_yields_come_from_the_outside() -> None:
     """Others are left out."""
     body = body_of("for a in b:\n  for c in d: pass\n  while e:\n    yield\nfor f in g: pass\n")
     assert [len(around) for around in loops_around_yields(body)] == [1, 2]
-    assert len(yields_in(*body)) == 1
+    assert len(yields_in(body)) == 1
     assert [len(one) for one in bodies(body[0])] == [2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = s > 1\nif not a: yield", True),
+        ("if s > 1: a = True\nelse: yield", True),
+        ("if s > 1:\n  a = True\n  continue\nyield", True),
+        ("a = s > 1\nif a: break\nyield", True),
+        ("a = s > 1\nyield", False),
+        ("yield\na = s > 1", False),
+        ("if s > 1: a = True\nyield", False),
+        ("with b: a = f()\nif not a: yield", True),
+        ("for c in b: yield\na = True", False),
+    ],
+)
+def test_a_variable_that_ends_a_loop(text: str, expected: bool) -> None:
+    """It is set in turns that hand nothing out, or not at all."""
+    (loop,) = body_of("while not a:\n" + textwrap.indent(text, "  "))
+    assert isinstance(loop, ast.While)
+    assert ends_without_yield(loop) == expected

@@ -12,7 +12,8 @@ from types import CodeType
 
 __all__ = ["children", "inner_statements", "remember", "statements", "texts_of", "tree_of"]
 
-_LEAVES = {ast.Name, ast.Constant, ast.Load, ast.Store}
+_MARKS = {"ctx", "op", "ops"}
+_fields: dict[type[ast.AST], list[str]] = {ast.Name: [], ast.Constant: []}
 _FIELDS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
@@ -74,11 +75,12 @@ def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def children(node: ast.AST) -> list[ast.AST]:
-    """Return the nodes in a node, as `ast.iter_child_nodes` does, but more quickly."""
+    """Return the nodes in a node, without marks such as operators and the contexts of names."""
     found: list[ast.AST] = []
-    if type(node) in _LEAVES:
-        return found
-    for name in node._fields:
+    kind = type(node)
+    if kind not in _fields:
+        _fields[kind] = [name for name in kind._fields if name not in _MARKS]
+    for name in _fields[kind]:
         value = getattr(node, name, None)
         if isinstance(value, list):
             found += [one for one in value if isinstance(one, ast.AST)]

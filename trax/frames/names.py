@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -43,20 +43,27 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 def _own_children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes in a node, without those that are run in a scope of its own."""
-    if isinstance(node, ast.Lambda):
-        return [*_defaults(node.args)]
-    if isinstance(node, ast.ClassDef):
-        return [*node.decorator_list, *node.bases, *node.keywords]
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return [*node.decorator_list, *_defaults(node.args)]
-    if isinstance(node, COMPREHENSIONS):
-        return [node.generators[0].iter]
-    return children(node)
+    return _OUTSIDE.get(type(node), children)(node)
 
 
-def _defaults(arguments: ast.arguments) -> Iterator[ast.expr]:
-    yield from arguments.defaults
-    yield from (one for one in arguments.kw_defaults if one is not None)
+def _outside_of_function(node: Any) -> list[ast.AST]:
+    defaults = (*node.args.defaults, *filter(None, node.args.kw_defaults))
+    return [*getattr(node, "decorator_list", ()), *defaults]
+
+
+def _outside_of_class(node: Any) -> list[ast.AST]:
+    return [*node.decorator_list, *node.bases, *node.keywords]
+
+
+def _outside_of_comprehension(node: Any) -> list[ast.AST]:
+    return [node.generators[0].iter]
+
+
+_OUTSIDE: Final[dict[type[ast.AST], Callable[[ast.AST], list[ast.AST]]]] = {
+    **dict.fromkeys((ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef), _outside_of_function),
+    **dict.fromkeys(COMPREHENSIONS, _outside_of_comprehension),
+    ast.ClassDef: _outside_of_class,
+}
 
 
 def target_names(target: ast.AST | None) -> set[str]:
@@ -65,7 +72,7 @@ def target_names(target: ast.AST | None) -> set[str]:
         return {target.id}
     if isinstance(target, ast.Starred):
         return target_names(target.value)
-    if isinstance(target, ast.Tuple | ast.List):
+    if isinstance(target, (ast.Tuple, ast.List)):
         return set().union(*map(target_names, target.elts))
     return set()
 
@@ -129,13 +136,15 @@ def read(node: ast.AST) -> set[str]:
     """Return the variables that a tree reads, also in the functions in it, but not their own."""
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()
-    names = {name for child in ast.iter_child_nodes(node) for name in read(child)}
+    names = {name for child in children(node) for name in read(child)}
     return names - own_names(node) if isinstance(node, _SCOPES) else names
 
 
 def own_names(node: ast.AST) -> set[str]:
     """Return the variables of a function or a comprehension inside another function."""
-    parts = [*ast.iter_child_nodes(node)]
+    if isinstance(node, COMPREHENSIONS):  # what `:=` binds in one is bound around it
+        return set().union(*(target_names(one.target) for one in node.generators))
+    parts = children(node)
     own = set().union(*map(assigned, parts)) - bound_inside(node)
     return own | {n.arg for part in parts for n in own_nodes(part) if isinstance(n, ast.arg)}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trax.frames.names import own_nodes, root
-from trax.frames.sites import Site, Step
+
+if TYPE_CHECKING:
+    from trax.frames.sites import Site, Step
 
 __all__ = [
     "Statement",

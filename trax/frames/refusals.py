@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Final
 
+from trax.calls.source_text import statements
 from trax.errors import UsageError
 from trax.frames.names import assigned, assignments, own_nodes, resolved, target_names
 from trax.frames.program import Program
@@ -89,7 +90,10 @@ def _of_yield(site: Site) -> Iterator[_Reason]:
 
 def _outer_variables(program: Program) -> Iterator[_Reason]:
     """Yield the assignments to variables that are no part of the loop."""
-    for line, kind, name in _rebound(program.source.node, frozenset()):
+    node = program.source.node
+    if not any(isinstance(one, ast.Global | ast.Nonlocal) for one in statements(node)):
+        return
+    for line, kind, name in _rebound(node, frozenset()):
         remedy = "Use a local variable, or an attribute of an argument."
         yield line, f"the {kind} variable {name!r} is assigned to", remedy
 

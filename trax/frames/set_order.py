@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["SetOrder"]
+__all__ = ["UNORDERED", "SetOrder"]
 
 _TAKERS: Final = {"list", "tuple", "iter", "enumerate", "zip", "map", "filter", "sum"}
-_UNORDERED: Final = {"all", "any", "frozenset", "len", "max", "min", "set", "sorted"}
+UNORDERED: Final = {"all", "any", "frozenset", "len", "max", "min", "set", "sorted"}
 _BATCH: Final = 1000  # elements that a pickle adds at once
 
 
@@ -55,7 +55,7 @@ def _gone_through(node: ast.AST, *, repeats: bool = False) -> Iterator[str]:
     A ``for`` around a yield goes on with the elements that are left, in their order; it counts only
     if another loop around it begins it again.
     """
-    if isinstance(node, ast.Call) and _name(node.func) in _UNORDERED:
+    if isinstance(node, ast.Call) and _name(node.func) in UNORDERED:
         made = [one for one in node.args if isinstance(one, ast.GeneratorExp | ast.ListComp)]
         for each in made:
             yield from _gone_through(each.elt)

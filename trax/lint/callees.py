@@ -10,16 +10,25 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from trax.frames.names import read, target_names
-from trax.frames.prologue import changed
-from trax.frames.source import Function
-from trax.lint.trees import function_tree, key_of, scope_nodes
+from trax.frames.names import target_names
+from trax.frames.source import Function, nested_codes
+from trax.lint import words
+from trax.lint.own_code import (
+    BUILDING,
+    attributes_read,
+    built_attributes,
+    changed_attributes,
+    changed_parameters,
+    gives_rng,
+    has_nonlocals,
+    only_reports,
+)
+from trax.lint.trees import dotted, function_tree, key_of, nodes_of, scope_nodes
 
-__all__ = ["MUTATORS", "Callees", "dotted", "is_cache"]
+__all__ = ["MUTATORS", "Callees", "captures", "dotted"]
 
 # Methods of lists, sets, dicts and arrays. A call of one only adds to the object.
 MUTATORS: Final = frozenset(
@@ -37,67 +46,25 @@ _ADVANCING: Final = frozenset(
         *("__next__", "advance"),
     ]
 )
-# Those of them that are never called for anything else.
-_BUILDING: Final = frozenset(
-    ["append", "appendleft", "extend", "insert", "pop", "popleft", "remove", "step"]
-)
 # Methods that change objects of some makers alone: queues, buffers, and databases in memory.
 _OF_MADE: Final = (
-    (re.compile(r".*queue.*", re.IGNORECASE), {"get", "get_nowait", "task_done"}),
-    (re.compile(r"(io\.)?(StringIO|BytesIO)\("), {"write", "writelines"}),
-    (re.compile(r"(.*\.)?connect\(':memory:'"), {"execute", "executemany", "executescript"}),
+    (r"(?i).*queue.*", {"get", "get_nowait", "task_done"}),
+    (r"(io\.)?(StringIO|BytesIO)\(", {"write", "writelines"}),
+    (r"(.*\.)?connect\(':memory:'", {"execute", "executemany", "executescript"}),
 )
-_QUERY: Final = re.compile(r"f?['\"]+\s*(select|pragma|explain)\b", re.IGNORECASE)
-# Functions that change their first argument.
-_FIRST: Final = re.compile(
-    r"(.*\.)?(next|anext|setattr|delattr|heap(push|pop|ify|replace|pushpop)|insort(_left|_right)?"
-    r"|((np\.)?random|rng|rand|gen|generator)\.shuffle|shuffle"
-    r"|\w+\.(copyto|fill_diagonal|putmask|place|(add|subtract|multiply|maximum|minimum)\.at))"
-)
-_REPORT: Final = re.compile(
-    r"(.*\.)?(print|pprint|log|debug|info|warning|warn|error|exception|critical|sleep|pause"
-    r"|set_description(_str)?|set_postfix(_str)?|refresh|collect|empty_cache|close|flush|shutdown)"
-    r"|(.*\.)?_?(log|logger|logging|bar|pbar|progress\w*|tqdm|console|rich|warnings|gc|plt)\.\w+"
-    r"|sys\.(stdout|stderr)\.\w+"
-)
-_MEMO: Final = re.compile(r"(functools\.)?(cache|lru_cache|cached|memoize)\b")
-_REMOVING: Final = re.compile(r"((os|shutil)\.)?(renames?|unlink|move)|os\.(replace|remove)")
-_BAR: Final = re.compile("tqdm|progress|alive_bar|logg", re.IGNORECASE)
-_CLOCK: Final = re.compile(
-    r"(.*\.)?(time\.(time|perf_counter|monotonic|process_time|thread_time)(_ns)?"
-    r"|(perf_counter|monotonic|process_time)(_ns)?|(datetime|date)\.(now|utcnow|today)"
-    r"|time\.(ctime|localtime|gmtime|strftime|asctime)|default_timer"
-    r"|uuid[14]|urandom|getpid|token_(hex|bytes|urlsafe)|secrets\.\w+|SystemRandom)"
-)
-_RNG: Final = re.compile(
-    r"(.*\.)?(default_rng|Random|RandomState|Generator|PCG64|Philox|MT19937|PRNGKey)"
-)
-_SHARED_RNG: Final = re.compile(
-    r"(np\.|numpy\.)?random\.\w+|(.*\.)?_?(rng|prng|random_state|generator)\.\w+|torch\.rand\w*"
-)
-_SEED: Final = re.compile(
-    r"(random|np\.random|numpy\.random)\.seed|(.*\.)?(manual_seed|seed_everything|set_seed)|seed"
-)
-_HELPERS: Final = re.compile(r"(trax\.)?(steps|remaining|step)")
-_COUNTING: Final = {"steps", "remaining"}
+_QUERY: Final = r"(?i)f?['\"]+\s*(select|pragma|explain)\b"
+_MEMOS: Final = {"cache", "lru_cache", "cached", "memoize"}
+_HELPERS: Final = {"steps", "remaining", "step"}
+_COUNTING: Final = frozenset(["steps", "remaining"])
 _NUMBERS: Final = {"range", "steps", "step", "count", "int", "float", "len", "round", "abs", "sum"}
-_BINDING: Final = (
+_BINDING: Final = {
     *(ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.AugAssign, ast.For, ast.AsyncFor),
-    *(ast.comprehension, ast.withitem),
-)
+    *(ast.comprehension, ast.withitem, ast.Match),
+}
+_RNGS: Final = {"Random", "RandomState", "Generator"}  # classes of shared ones
 _DEEP: Final = 3  # methods that call others
-_CACHE: Final = re.compile("cache|memo", re.IGNORECASE)
 _THROUGH: Final = {"enumerate", "zip", "reversed", "iter", "list"}
-_WRITING: Final = re.compile(r"(?=.*[wax])[rwaxbtU+]{1,4}")
-
-
-def dotted(node: ast.expr) -> str:
-    """Return a name and its attributes such as ``np.random.seed``; a call in it is ``()``."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return "()"
+_WRITING: Final = r"(?=.*[wax])[rwaxbtU+]{1,4}"
 
 
 class Callees:
@@ -119,13 +86,21 @@ class Callees:
         self._local = {*code.co_varnames, *code.co_cellvars}
         cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
         self._closure = {name: cell for name, cell in cells if name not in self._local}
-        nodes = [*scope_nodes(*node.body)]
-        self.inner = {one.name: one for one in nodes if isinstance(one, Function)}
+        functions: list[Function] = [
+            *nodes_of(ast.FunctionDef, node.body),
+            *nodes_of(ast.AsyncFunctionDef, node.body),
+        ]
+        self.inner = {one.name: one for one in functions}
         self._kinds = kinds
+        self._objects: dict[str, Any] = {}
+        self._clocks: dict[str, bool] = {}  # by the name of the function
+        self._followed: dict[str, tuple[FunctionType, type | None] | None] = {}
+        self._attributes: dict[ast.expr, Any] = {}
+        self._reaching: dict[tuple[FunctionType, frozenset[str], int], bool] = {}
         self._bases: dict[str, set[str]] = {}
         self._makers: dict[str, list[ast.expr]] = {}
-        for one in (one for one in nodes if isinstance(one, _BINDING)):
-            for target, value in _bindings(one):
+        for one in scope_nodes(node.body):
+            for target, value in _bindings(one) if type(one) in _BINDING else ():
                 self._makers.setdefault(target, []).append(value)
 
     # -- objects that names lead to --------------------------------------------------------
@@ -133,25 +108,35 @@ class Callees:
     def resolved(self, node: ast.expr) -> Any:
         """Return the object that a name or an attribute of a module or class leads to, or None."""
         if isinstance(node, ast.Name):
-            if node.id in self._closure:
-                try:
-                    return self._closure[node.id].cell_contents
-                except ValueError:
-                    return None
-            if node.id in self._local:
-                return None
-            given = self._function.__globals__
-            return given.get(node.id, getattr(builtins, node.id, None))
+            if node.id not in self._objects:
+                self._objects[node.id] = self._object(node.id)
+            return self._objects[node.id]
         if isinstance(node, ast.Attribute):
-            owner = self.resolved(node.value)
-            if isinstance(owner, ModuleType | type):
-                return vars(owner).get(node.attr)
+            if node not in self._attributes:
+                owner = self.resolved(node.value)
+                is_named = isinstance(owner, (ModuleType, type))
+                self._attributes[node] = vars(owner).get(node.attr) if is_named else None
+            return self._attributes[node]
         return None
+
+    def _object(self, name: str) -> Any:
+        if name in self._closure:
+            try:
+                return self._closure[name].cell_contents
+            except ValueError:
+                return None
+        if name in self._local:
+            return None
+        return self._function.__globals__.get(name, getattr(builtins, name, None))
 
     def maker(self, name: str) -> ast.expr | None:
         """Return the value of the only assignment to a local variable."""
         values = self._makers.get(name, ())
         return values[0] if len(values) == 1 else None
+
+    def values(self, name: str) -> list[ast.expr]:
+        """Return the values of all assignments to a local variable."""
+        return self._makers.get(name, [])
 
     def bases(self, name: str) -> set[str]:
         """Return the objects of which a variable is always a part, such as the item of a loop."""
@@ -198,7 +183,7 @@ class Callees:
             yield func.value
         if isinstance(func, ast.Name) and self._changes_when_called(func):
             yield func
-        if call.args and _FIRST.fullmatch(dotted(func)):
+        if call.args and words.changes_first_argument(dotted(func)):
             yield call.args[0]
         for given in call.keywords:
             is_file = given.arg == "file" and self._is_of_made("write", given.value)
@@ -206,7 +191,7 @@ class Callees:
                 yield given.value
         found = self.resolved(func)
         if isinstance(found, FunctionType) and self.is_near(found):
-            numbers = _changed_parameters(found.__code__)
+            numbers = changed_parameters(found.__code__)
             yield from (one for number, one in enumerate(call.args) if number in numbers)
 
     def _is_module(self, node: ast.expr) -> bool:
@@ -242,11 +227,12 @@ class Callees:
         kind = self._kind(func.value)
         method = getattr(kind, name, None) if kind is not None else None
         if isinstance(method, FunctionType) and self.is_near(method):
-            return bool(self._changed_attributes(method.__code__, kind))
+            return bool(changed_attributes(method.__code__, kind))
         if name in MUTATORS or name in _ADVANCING:
             return True
-        is_query = bool(call.args) and _QUERY.match(ast.unparse(call.args[0]))
-        return self._is_of_made(name, func.value) and not is_query
+        if not self._is_of_made(name, func.value):
+            return False
+        return not (call.args and re.match(_QUERY, ast.unparse(call.args[0])))
 
     def _is_of_made(self, method: str, node: ast.expr) -> bool:
         """Whether a method of a variable is one that changes what its maker has made."""
@@ -257,7 +243,7 @@ class Callees:
         if isinstance(opened, ast.Attribute) and opened.attr == "cursor":
             return self._is_of_made(method, opened.value)
         text = ast.unparse(made) if isinstance(made, ast.Call) else ""
-        return any(maker.match(text) and method in methods for maker, methods in _OF_MADE)
+        return any(method in methods and re.match(maker, text) for maker, methods in _OF_MADE)
 
     def built_up(self, node: ast.AST) -> set[str]:
         """Return the objects that a statement or call surely changes bit by bit, without caches."""
@@ -267,7 +253,8 @@ class Callees:
         elif isinstance(node, ast.Assign):
             given = [one for one in node.targets if isinstance(one, ast.Subscript)]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            given = [node.func.value] if node.func.attr in _BUILDING else []
+            is_built = node.func.attr in BUILDING or self._counts_in_object(node.func)
+            given = [node.func.value] if is_built else []
         keys = {
             key_of(one)
             for one in given
@@ -275,39 +262,32 @@ class Callees:
         }
         roots = {key: ast.Name(key.partition(".")[0], ast.Load()) for key in keys if key}
         return {
-            key for key, root in roots.items() if not is_cache(key) and not self._is_module(root)
+            key
+            for key, root in roots.items()
+            if not words.is_cache(key) and not self._is_module(root)
         }
+
+    def _counts_in_object(self, func: ast.Attribute) -> bool:
+        """Whether a method of an object of the module builds up what others of its methods read."""
+        if not isinstance(func.value, ast.Name) or func.value.id in self._local:
+            return False
+        kind = self._kind(func.value)
+        method = getattr(kind, func.attr, None)
+        if kind is None or not isinstance(method, FunctionType) or not self.is_near(method):
+            return False
+        return not built_attributes(method.__code__).isdisjoint(attributes_read(kind))
 
     def _changes_when_called(self, func: ast.Name) -> bool:
         """Whether a local variable is an object or a closure that a call of it changes."""
         kind = self._kind(func)
         method = vars(kind).get("__call__") if kind is not None else None
         if isinstance(method, FunctionType) and self.is_near(method):
-            return bool(self._changed_attributes(method.__code__, kind))
+            return bool(changed_attributes(method.__code__, kind))
         made = self.maker(func.id)
         found = self.resolved(made.func) if isinstance(made, ast.Call) else None
         if not isinstance(found, FunctionType) or not self.is_near(found):
             return False
-        node = function_tree(found.__code__)
-        return node is not None and any(isinstance(one, ast.Nonlocal) for one in ast.walk(node))
-
-    def _changed_attributes(
-        self, code: CodeType, kind: type | None, depth: int = _DEEP
-    ) -> set[str]:
-        """Return the attributes of its object that a method visibly changes, without caches."""
-        node = function_tree(code)
-        if node is None or not code.co_argcount:
-            return set()
-        own = code.co_varnames[0]
-        body = ast.Module(node.body, [])
-        found = {part for name, part in changed(body) if name == own and not is_cache(part)}
-        for one in ast.walk(body) if depth else ():
-            if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
-                is_own = isinstance(one.func.value, ast.Name) and one.func.value.id == own
-                method = getattr(kind, one.func.attr, None) if is_own else None
-                if isinstance(method, FunctionType):
-                    found |= self._changed_attributes(method.__code__, kind, depth - 1)
-        return found
+        return has_nonlocals(found.__code__)
 
     def adds_only(self, call: ast.Call) -> bool:
         """Whether a call does nothing but change an object that holds others."""
@@ -320,43 +300,30 @@ class Callees:
 
     def is_report(self, call: ast.Call) -> bool:
         """Whether a call only tells a person something, or waits."""
-        if any(one.arg == "file" for one in call.keywords):
+        given = [dotted(one.value) for one in call.keywords if one.arg == "file"]
+        if not {*given} <= {"sys.stderr", "sys.stdout"}:
             return False
         name = dotted(call.func)
         made = self.maker(name.partition(".")[0])
-        is_bar = isinstance(made, ast.Call) and bool(_BAR.search(dotted(made.func)))
-        if _REPORT.fullmatch(name) or is_bar:
+        is_bar = isinstance(made, ast.Call) and words.is_bar(dotted(made.func))
+        if words.is_report(name) or is_bar:
             return True
         found = self.resolved(call.func)
         if name in self.inner:
-            return self._only_reports(self.inner[name])
+            return only_reports(self.inner[name])
         if isinstance(found, FunctionType) and self.is_near(found):
-            node = function_tree(found.__code__)
-            return node is not None and self._only_reports(node)
+            return only_reports(function_tree(found.__code__))
         return False
-
-    def _only_reports(self, node: Function) -> bool:
-        calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
-        reports = [bool(_REPORT.fullmatch(dotted(one.func))) for one in calls]
-        body = ast.Module(node.body, [])
-        return (
-            any(reports)
-            and not changed(body)
-            and not any(
-                isinstance(one, ast.Global | ast.Nonlocal | ast.Return | ast.With)
-                for one in ast.walk(body)
-            )
-        )
 
     def is_clock(self, call: ast.Call) -> bool:
         """Whether a call gives something else in every process."""
-        name = dotted(call.func)
         found = self.resolved(call.func)
-        if isinstance(found, BuiltinFunctionType) and found.__module__ == "time":
-            name = f"time.{found.__name__}"
         if found in (hash, id):
             return not all(map(self._is_number, call.args))
-        return bool(_CLOCK.fullmatch(name))
+        name = dotted(call.func)
+        if name not in self._clocks:
+            self._clocks[name] = words.is_clock(name) or words.is_clock(_own_name(found))
+        return self._clocks[name]
 
     def _is_number(self, node: ast.expr) -> bool:
         """Whether an expression is visibly a number, whose hash is the same in every process."""
@@ -374,15 +341,49 @@ class Callees:
         return isinstance(node, ast.Constant) and not isinstance(node.value, str | bytes)
 
     def makes_rng(self, call: ast.Call) -> bool:
-        """Whether a call makes an RNG."""
-        return bool(_RNG.fullmatch(dotted(call.func)))
+        """Whether a call makes an RNG, or something of the user's that draws from its own one."""
+        if words.makes_rng(dotted(call.func)):
+            return True
+        found = self.followed(call)
+        return found is not None and gives_rng(*found)
+
+    def is_shared_rng(self, node: ast.expr) -> bool:
+        """Whether an expression is named like an RNG, and the function has not made it."""
+        name = dotted(node)
+        is_own = bool(self._makers.get(name.partition(".")[0]))
+        return not is_own and words.draws_from_shared(f"{name}.random")
+
+    def followed(self, call: ast.Call) -> tuple[FunctionType, type | None] | None:
+        """Return the user's own function that a call runs, with the class whose method it is."""
+        name = dotted(call.func)
+        if name not in self._followed:
+            self._followed[name] = self._followed_now(call)
+        return self._followed[name]
+
+    def _followed_now(self, call: ast.Call) -> tuple[FunctionType, type | None] | None:
+        found, kind = self.resolved(call.func), None
+        if isinstance(found, staticmethod):
+            found = found.__func__
+        if isinstance(found, type):
+            kind, found = found, getattr(found, "__init__", None)
+        elif found is None and isinstance(call.func, ast.Attribute):
+            kind = self._kind(call.func.value)
+            found = getattr(kind, call.func.attr, None) if kind is not None else None
+        if isinstance(found, FunctionType) and self.is_near(found):
+            return found, kind
+        return None
+
+    def reaches(self, found: FunctionType, kind: type | None, names: frozenset[str]) -> bool:
+        """Whether a function, or one that it calls, uses one of some names."""
+        members = (found, *(vars(kind).values() if kind is not None else ()))
+        functions = (one for one in members if isinstance(one, FunctionType))
+        return any(self._reaches(one, names, _DEEP) for one in functions)
 
     def remembers_noise(self, function: FunctionType) -> str:
         """Return the variable in which a function remembers random numbers, or nothing."""
         node = function_tree(function.__code__)
         if node is None:
             return ""
-        inner = Callees(function, node, {})
         kept: list[tuple[str | None, ast.AST]] = [
             (key_of(target), part)
             for one in ast.walk(node)
@@ -392,7 +393,10 @@ class Callees:
             for target in part.targets
             if isinstance(target, ast.Subscript)
         ]
-        kept += [(node.name, node) for one in node.decorator_list if _MEMO.match(ast.unparse(one))]
+        kept += [(node.name, node)] * any(map(_is_memo, node.decorator_list))
+        if not kept:
+            return ""
+        inner = Callees(function, node, {})
         for name, part in kept:
             calls = (one for one in ast.walk(part) if isinstance(one, ast.Call))
             if name and name not in inner._local and any(map(inner.draws, calls)):
@@ -402,8 +406,14 @@ class Callees:
     def draws(self, call: ast.Call) -> bool:
         """Whether a call draws from an RNG that the function has not made."""
         name = dotted(call.func)
-        if not _SHARED_RNG.fullmatch(name) or self.makes_rng(call) or self.seeds(call):
+        found = self.resolved(call.func)
+        is_shared = found is not None and type(getattr(found, "__self__", 0)).__name__ in _RNGS
+        if not (is_shared or words.draws_from_shared(name)):
             return False
+        if words.makes_rng(name) or self.seeds(call):
+            return False
+        if is_shared:
+            return True
         root = name.partition(".")[0]
         if root in ("random", "np", "numpy", "torch"):
             return isinstance(self.resolved(ast.Name(root, ast.Load())), ModuleType)
@@ -411,7 +421,7 @@ class Callees:
 
     def seeds(self, call: ast.Call) -> bool:
         """Whether a call seeds an RNG that is shared, such as that of the module `random`."""
-        if not _SEED.fullmatch(dotted(call.func)):
+        if not words.seeds(dotted(call.func)):
             return False
         root = key_of(call.func) or ""  # a part of a package may not be loaded yet
         return self.resolved(ast.Name(root.partition(".")[0], ast.Load())) is not None
@@ -422,10 +432,9 @@ class Callees:
         module = getattr(found, "__module__", None)
         if module is not None and module.partition(".")[0] == "trax":
             name = getattr(found, "__name__", "")
-            return name if _HELPERS.fullmatch(name) else ""
-        name = dotted(call.func)
-        is_trax = name.startswith("trax.") and found is None
-        return name.partition(".")[2] if is_trax and _HELPERS.fullmatch(name) else ""
+            return name if name in _HELPERS else ""
+        owner, _, name = dotted(call.func).partition(".")
+        return name if owner == "trax" and found is None and name in _HELPERS else ""
 
     def counts_inside(self, call: ast.Call) -> bool:
         """Whether a call leads to a function in which trax's functions that count are called."""
@@ -434,25 +443,36 @@ class Callees:
         if name in self.inner:
             calls = (one for one in ast.walk(self.inner[name]) if isinstance(one, ast.Call))
             return any(map(self.helper, calls))
-        return isinstance(found, FunctionType) and self._counts(found)
+        return isinstance(found, FunctionType) and self._reaches(found, _COUNTING, _DEEP)
 
-    def _counts(self, function: FunctionType, depth: int = _DEEP) -> bool:
-        names = {*function.__code__.co_names}
-        if names & _COUNTING:
+    def _reaches(self, function: FunctionType, names: frozenset[str], depth: int) -> bool:
+        known = function, names, depth
+        if known not in self._reaching:
+            self._reaching[known] = self._uses_itself_or_below(function, names, depth)
+        return self._reaching[known]
+
+    def _uses_itself_or_below(
+        self, function: FunctionType, names: frozenset[str], depth: int
+    ) -> bool:
+        code = function.__code__
+        used = {name for one in (code, *nested_codes(code)) for name in one.co_names}
+        if used & names:
             return True
-        called = [function.__globals__.get(name) for name in names] if depth else []
+        called = [function.__globals__.get(name) for name in used] if depth else []
         for cell in function.__closure__ or () if depth else ():
             with contextlib.suppress(ValueError):  # it is empty
                 called.append(cell.cell_contents)
         return any(
-            isinstance(one, FunctionType) and self.is_near(one) and self._counts(one, depth - 1)
+            isinstance(one, FunctionType)
+            and self.is_near(one)
+            and self._reaches(one, names, depth - 1)
             for one in called
         )
 
     def removes(self, call: ast.Call) -> bool:
         """Whether a call removes or renames a file, as far as it can be seen."""
         func = call.func
-        if _REMOVING.fullmatch(dotted(func)):
+        if words.removes_file(dotted(func)):
             return True
         if not isinstance(func, ast.Attribute) or not isinstance(func.value, ast.Name):
             return False
@@ -462,59 +482,43 @@ class Callees:
     def opens_output(self, call: ast.Call) -> bool:
         """Whether a call is `trax.open`."""
         found = self.resolved(call.func)
+        is_own = getattr(found, "__module__", "") in ("trax", "trax.engine.helpers")
         return dotted(call.func) == "trax.open" or (
-            getattr(found, "__module__", "")
-            in (
-                "trax.engine.helpers",
-                "trax",
-            )
-            and getattr(found, "__name__", "") == "open"
+            is_own and getattr(found, "__name__", "") == "open"
         )
 
     def opened_mode(self, call: ast.Call) -> str:
         """Return the mode in which a call opens a file for writing; empty if it does not."""
-        if self.opens_output(call):
-            return ""
         func = call.func
         is_method = isinstance(func, ast.Attribute) and not self._is_module(func.value)
         if is_method and getattr(func, "attr", "") != "open":
             return ""
         if not is_method and self.resolved(func) is not io.open and dotted(func) != "gzip.open":
             return ""
+        if self.opens_output(call):
+            return ""
         modes = [*call.args[not is_method : 2]]
         modes += [one.value for one in call.keywords if one.arg == "mode"]
         for mode in modes:
             text = mode.value if isinstance(mode, ast.Constant) else ""
-            if isinstance(text, str) and _WRITING.fullmatch(text):
+            if isinstance(text, str) and re.fullmatch(_WRITING, text):
                 return text
         return ""
 
 
+def _own_name(found: object) -> str:
+    """Return the name of a function where it is defined, such as ``time.time``."""
+    name = getattr(found, "__qualname__", "") if callable(found) else ""
+    return name if "." in name else f"{getattr(found, '__module__', '')}.{name}"
+
+
+def _is_memo(decorator: ast.expr) -> bool:
+    name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    return name.removeprefix("functools.").partition(".")[0] in _MEMOS
+
+
 def _is_not_in(node: ast.AST) -> bool:
     return isinstance(node, ast.NotIn)
-
-
-@lru_cache(maxsize=1 << 8)
-def _changed_parameters(code: CodeType) -> set[int]:
-    """Return the numbers of the parameters whose objects a function visibly changes."""
-    node = function_tree(code)
-    if node is None:
-        return set()
-    body = ast.Module(node.body, [])
-    roots = {name for name, part in changed(body) if not is_cache(name + part)}
-    nodes = [*ast.walk(body)]
-    for one in nodes:  # the items of an object are parts of it
-        if isinstance(one, ast.For) and roots & target_names(one.target):
-            roots |= read(one.iter)
-    names = [one for one in nodes if isinstance(one, ast.Name)]
-    roots -= {one.id for one in names if isinstance(one.ctx, ast.Store)}
-    parameters = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
-    return {number for number, name in enumerate(parameters) if name in roots}
-
-
-def is_cache(name: str) -> bool:
-    """Whether a variable is named like a cache."""
-    return bool(_CACHE.search(name))
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
@@ -529,5 +533,29 @@ def _bindings(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
         for name in target_names(node.target):
             yield name, ast.Subscript(node.iter, ast.Constant(0), ast.Load())
+    elif isinstance(node, ast.Match):
+        for case in node.cases:
+            yield from captures(case.pattern, node.subject)
     elif isinstance(node, ast.withitem) and isinstance(node.optional_vars, ast.Name):
         yield node.optional_vars.id, node.context_expr
+
+
+def captures(pattern: ast.pattern, subject: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the names that a pattern binds, and the parts of its subject that they are."""
+    parts: list[tuple[ast.pattern, ast.expr]] = []
+    if isinstance(pattern, ast.MatchAs):
+        if pattern.name:
+            yield pattern.name, subject
+        parts = [(pattern.pattern, subject)] if pattern.pattern else []
+    elif isinstance(pattern, ast.MatchMapping):
+        keys = (ast.Subscript(subject, key, ast.Load()) for key in pattern.keys)
+        parts = [*zip(pattern.patterns, keys, strict=True)]
+    elif isinstance(pattern, ast.MatchSequence):
+        numbers = map(ast.Constant, range(len(pattern.patterns)))
+        items = (ast.Subscript(subject, number, ast.Load()) for number in numbers)
+        parts = [*zip(pattern.patterns, items, strict=True)]
+    elif isinstance(pattern, ast.MatchClass):
+        values = (ast.Attribute(subject, name, ast.Load()) for name in pattern.kwd_attrs)
+        parts = [*zip(pattern.kwd_patterns, values, strict=True)]
+    for inner, part in parts:
+        yield from captures(inner, part)

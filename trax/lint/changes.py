@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from trax.frames.names import target_names
-from trax.lint.callees import is_cache
 from trax.lint.declared_loop import DeclaredLoop
-from trax.lint.facts import keys_read, related
+from trax.lint.facts import keys_read
 from trax.lint.findings import Finding
 from trax.lint.origins import KEPT
-from trax.lint.trees import has_yield, key_of, scope_nodes
+from trax.lint.trees import has_yield, key_of, nodes_of, scope_nodes
 from trax.lint.turns import Loop, tail, yields_in
+from trax.lint.words import is_cache
 
 __all__ = ["changes"]
 
 
 def changes(loop: DeclaredLoop) -> Iterator[Finding]:
     """Yield the places where the state of the loop is not the one that is stored."""
+    mutations = [*_mutations(loop)]
     if loop.folding == "none":
         yield from _rebound(loop)
-        yield from _early(loop)
-        yield from _late(loop)
+        yield from _early(loop, mutations)
+        yield from _late(loop, mutations)
         return
-    yield from _mutated(loop)
-    yield from _dropped(loop)
+    yield from _mutated(loop, mutations)
+    yield from _dropped(loop, mutations)
     yield from _shared_buffers(loop)
+
+
+_Mutations = Sequence[tuple[ast.stmt, str]]
+_BINDING: Final = {
+    *(ast.Assign, ast.For, ast.AsyncFor, ast.NamedExpr, ast.AugAssign, ast.withitem),
+}
 
 
 def _aliases(loop: DeclaredLoop) -> set[str]:
     """Return the variables that are always the state or a part of it."""
     bound: dict[str, list[ast.expr]] = {}
-    for one in scope_nodes(*loop.node.body):
+    for one in scope_nodes(loop.node.body):
+        if type(one) not in _BINDING:
+            continue
         if isinstance(one, ast.Assign):
             for name in set().union(*map(target_names, one.targets)):
                 bound.setdefault(name, []).append(one.value)
-        elif isinstance(one, ast.For | ast.AsyncFor | ast.NamedExpr | ast.AugAssign | ast.withitem):
-            bare = one.optional_vars if isinstance(one, ast.withitem) else one.target
-            for name in target_names(bare):
+        else:
+            for name in target_names(getattr(one, "target", getattr(one, "optional_vars", None))):
                 bound.setdefault(name, []).append(ast.Constant(None))
     found: set[str] = set()
     if all(isinstance(one, ast.Yield) for one in bound.pop(loop.state, ())):
@@ -62,9 +71,9 @@ def _is_part(value: ast.expr, states: set[str]) -> bool:
 def _mutations(loop: DeclaredLoop) -> Iterator[tuple[ast.stmt, str]]:
     """Yield the statements that visibly change the state in place."""
     names = _aliases(loop)
-    optional = {id(one) for node in _optional(loop) for one in scope_nodes(node)}
-    for node, facts in loop.facts_in(*loop.node.body):
-        if id(node) in optional:
+    optional = {one for node in _optional(loop) for one in nodes_of(ast.stmt, node)}
+    for node, facts in loop.facts_in(loop.node.body):
+        if node in optional:
             continue
         for key in sorted(facts.changes):
             name, _, attribute = key.partition(".")
@@ -75,29 +84,22 @@ def _mutations(loop: DeclaredLoop) -> Iterator[tuple[ast.stmt, str]]:
 
 def _optional(loop: DeclaredLoop) -> Iterator[ast.If]:
     """Yield the conditions that are the same in all of a run, such as on an argument."""
-    bound = {loop.state}.union(*(facts.binds for _, facts in loop.facts_in(*loop.node.body)))
-    for one in scope_nodes(*loop.node.body):
-        if isinstance(one, ast.If):
-            names = {key.partition(".")[0] for key in keys_read(one.test)}
-            if not names & bound:
-                yield one
+    bound = {loop.state, *loop.writes(loop.node).binds}
+    for one in nodes_of(ast.If, loop.node.body):
+        names = {key.partition(".")[0] for key in keys_read(one.test)}
+        if not names & bound:
+            yield one
 
 
-def _mutated(loop: DeclaredLoop) -> Iterator[Finding]:
+def _mutated(loop: DeclaredLoop, found: _Mutations) -> Iterator[Finding]:
     """Yield the first change of the state in the body, unless the increment has it."""
-    found = [*_mutations(loop)]
     if not found:
         return
-    late = {
-        id(one)
-        for around in loop.loops
-        for statement in tail(around[-1].body)
-        for one in scope_nodes(statement)
-    }
+    late = {one for around in loop.loops for one in nodes_of(ast.stmt, *tail(around[-1].body))}
     if loop.folding == "increment":
-        values = [one.value for one in yields_in(*loop.node.body) if one.value is not None]
+        values = [one.value for one in yields_in(loop.node.body) if one.value is not None]
         if all(_has_state(loop, value) for value in values):
-            found = [(node, key) for node, key in found if id(node) in late]
+            found = [(node, key) for node, key in found if node in late]
     for node, key in found[:1]:
         cause = f"{key!r} is changed in the loop, but only replay_log changes the stored state"
         ways = (
@@ -111,31 +113,24 @@ def _has_state(loop: DeclaredLoop, value: ast.expr) -> bool:
     """Whether an increment may contain the whole state, perhaps by way of other variables."""
     names = {key.partition(".")[0] for key in keys_read(value)}
     for _ in range(3):
-        for one in scope_nodes(*loop.node.body):
-            if not isinstance(one, ast.Assign) or isinstance(one.value, ast.Yield):
-                continue
-            if names & set(map(key_of, one.targets)):
+        for one in nodes_of(ast.Assign, loop.node.body):
+            if not isinstance(one.value, ast.Yield) and names & set(map(key_of, one.targets)):
                 names |= {key.partition(".")[0] for key in keys_read(one.value)}
     return loop.state in names
 
 
-def _dropped(loop: DeclaredLoop) -> Iterator[Finding]:
+def _dropped(loop: DeclaredLoop, mutations: _Mutations) -> Iterator[Finding]:
     """Yield a `yield` whose new state nobody takes, although the state is needed afterwards."""
     if loop.folding not in ("new", "increment") or not loop.loops:
         return
-    body = loop.node.body
-    bindings = [one for one, facts in loop.facts_in(*body) if loop.state in facts.binds]
-    if bindings or any(True for _ in _mutations(loop)):
+    if loop.state in loop.writes(loop.node).binds or mutations:
         return
     for around in loop.loops:
         node = around[-1]
-        needed = related(loop.state, loop.needs.at(node))
-        for one in node.body:
-            for inner in scope_nodes(one):
-                is_bare = isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Yield)
-                if is_bare and needed and isinstance(inner, ast.Expr):
-                    yield _stale(loop, inner)
-                    return
+        bare = [one for one in nodes_of(ast.Expr, node.body) if isinstance(one.value, ast.Yield)]
+        if bare and loop.needs.is_needed(loop.state, node):
+            yield _stale(loop, bare[0])
+            return
 
 
 def _stale(loop: DeclaredLoop, node: ast.Expr) -> Finding:
@@ -149,8 +144,8 @@ def _stale(loop: DeclaredLoop, node: ast.Expr) -> Finding:
 
 def _rebound(loop: DeclaredLoop) -> Iterator[Finding]:
     """Yield assignments of another object to the variable of the state, which is not stored."""
-    for node, facts in loop.facts_in(*loop.node.body):
-        if loop.state not in facts.binds or not isinstance(node, ast.Assign):
+    for node in loop.writes(loop.node).binds.get(loop.state, ()):
+        if not isinstance(node, ast.Assign):
             continue
         if yields_in(node.value) or not loop.needs.matters(node):
             continue
@@ -165,18 +160,14 @@ def _rebound(loop: DeclaredLoop) -> Iterator[Finding]:
             return
 
 
-def _early(loop: DeclaredLoop) -> Iterator[Finding]:
+def _early(loop: DeclaredLoop, mutations: _Mutations) -> Iterator[Finding]:
     """Yield changes of the state before the loops, which each resumed run makes again."""
-    inside = {
-        ast.unparse(target)
-        for around in loop.loops
-        for one in scope_nodes(*around[-1].body)
-        if isinstance(one, ast.Assign | ast.AugAssign)
-        for target in (one.targets if isinstance(one, ast.Assign) else [one.target])
-    }
-    changing = {id(node) for node, _ in _mutations(loop)}
-    for node, _, control in loop.origins.before_loops:
-        if id(node) not in changing or control & KEPT or has_yield(node):
+    changing = {node for node, _ in mutations}
+    before = loop.origins.before_loops
+    early = [one for one, _, control in before if one in changing and not control & KEPT]
+    inside = {*map(ast.unparse, _targets(loop))} if early else set()
+    for node in early:
+        if has_yield(node):
             continue
         call = node.value if isinstance(node, ast.Expr) else node
         is_reset = isinstance(node, ast.Assign) and not inside.isdisjoint(
@@ -189,12 +180,21 @@ def _early(loop: DeclaredLoop) -> Iterator[Finding]:
             return
 
 
-def _late(loop: DeclaredLoop) -> Iterator[Finding]:
+def _targets(loop: DeclaredLoop) -> Iterator[ast.expr]:
+    """Yield the targets of the assignments in the loops around yields."""
+    for around in loop.loops:
+        for one in nodes_of(ast.Assign, around[-1].body):
+            yield from one.targets
+        for each in nodes_of(ast.AugAssign, around[-1].body):
+            yield each.target
+
+
+def _late(loop: DeclaredLoop, mutations: _Mutations) -> Iterator[Finding]:
     """Yield changes of the state after the last yield, which a resumed run leaves out."""
     for around in loop.loops:
-        last = {id(one) for node in tail(around[-1].body) for one in scope_nodes(node)}
-        for node, key in _mutations(loop):
-            if id(node) in last:
+        last = set(nodes_of(ast.stmt, *tail(around[-1].body)))
+        for node, key in mutations:
+            if node in last:
                 cause = f"{key!r} changes after the yield, but not in a run that resumes there"
                 ways = ("Change it before the yield.", "Or leave out create= and replay_log=.")
                 yield Finding(node.lineno, 0, "late", key, cause, ways)
@@ -210,14 +210,12 @@ def _shared_buffers(loop: DeclaredLoop) -> Iterator[Finding]:
         node = around[-1]
         entry = loop.origins.entries[id(node)]
         yield from _parts_of_the_state(loop, node)
-        changed, bound = set[str](), set[str]()
-        for _, facts in loop.facts_in(*node.body):
-            changed |= {key for key in facts.changes if "." not in key}
-            bound |= {key for key in facts.binds if "." not in key}
+        writes = loop.writes(node)
+        bound = {loop.state, *writes.binds}
         if not isinstance(node, ast.While):
             bound |= {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}
-        again = (changed - bound - {loop.state}) & {*entry, *loop.parameters}
-        for one in yields_in(*node.body):
+        again = (writes.changes.keys() - bound) & {*entry, *loop.parameters}
+        for one in yields_in(node.body):
             for name in sorted(again & _bare(one.value)):
                 cause = f"{name!r} is yielded and then changed, and with it the increment"
                 ways = (f"Yield a copy, such as {name}.copy().",)
@@ -226,7 +224,7 @@ def _shared_buffers(loop: DeclaredLoop) -> Iterator[Finding]:
 
 def _parts_of_the_state(loop: DeclaredLoop, node: Loop) -> Iterator[Finding]:
     """Yield increments that are an object in the state which ``replay_log`` changes."""
-    for one in yields_in(*node.body):
+    for one in yields_in(node.body):
         text = ast.unparse(one.value) if one.value is not None else ""
         if text in loop.changed_in_place:
             cause = f"{text} is yielded and changed by replay_log, and with it the increment"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import Any, Final, Literal
 
@@ -15,11 +15,11 @@ from trax.calls.options import Options
 from trax.frames.prologue import changed
 from trax.frames.source import Function
 from trax.lint.callees import MUTATORS, Callees
-from trax.lint.facts import Facts, FactsOf
+from trax.lint.facts import Facts, FactsOf, Writes
 from trax.lint.needs import Needs
 from trax.lint.origins import Origins
 from trax.lint.text_sets import TextSets
-from trax.lint.trees import function_tree, key_of, keyword_tree, scope_nodes
+from trax.lint.trees import function_tree, key_of, keyword_tree, nodes_of
 from trax.lint.turns import Loop, loops_around_yields
 
 __all__ = ["DeclaredLoop", "is_method"]
@@ -49,6 +49,8 @@ class DeclaredLoop:
         The loops around yields, each after those around itself.
     changed_in_place : set of str
         The objects in the state that ``replay_log`` changes, as expressions.
+    adds_one : bool
+        Whether each increment makes the state longer by one.
     folding : {"new", "in place", "increment", "none", "unknown"}
         How ``replay_log`` makes the new state: as another object; perhaps by changing the former
         one; by taking the increment; or there is none.
@@ -71,9 +73,11 @@ class DeclaredLoop:
         kinds = {self.state: kind} if kind is not None else {}
         self.callees = Callees(function, node, kinds)
         self.facts = FactsOf(self.callees)
-        self._statements: dict[int, list[tuple[ast.stmt, Facts]]] = {}
+        self._writes: dict[ast.stmt, Writes] = {}
         self.replay = _replay(node, options, kind)
         self.folding = _folding(options, self.replay)
+        fold = options.replay_log
+        self.adds_one = isinstance(fold, InPlace) and fold.method in ("append", "add")
         self.changed_in_place = {*_changed_objects(self.replay, self.state)}
         self.loops: list[tuple[Loop, ...]] = [*loops_around_yields(node.body)]
 
@@ -86,15 +90,16 @@ class DeclaredLoop:
     @functools.cached_property
     def needs(self) -> Needs:
         """The variables that are needed."""
-        return Needs(self.node, self.facts, self.outside)
+        stored = {self.state} if self.folding == "none" else set()
+        return Needs(self.node, self.facts, self.outside | stored)
 
     @functools.cached_property
     def outside(self) -> set[str]:
         """The variables of others that the function changes."""
-        found = set()
-        for node in scope_nodes(*self.node.body):
-            if isinstance(node, ast.Global | ast.Nonlocal):
-                found.update(node.names)
+        body, found = self.node.body, set[str]()
+        declared: list[Any] = [*nodes_of(ast.Global, body), *nodes_of(ast.Nonlocal, body)]
+        for node in declared:
+            found.update(node.names)
         for key in self._built_up():
             root = key.partition(".")[0]
             is_other = root not in self._locals or root in self.parameters
@@ -108,22 +113,37 @@ class DeclaredLoop:
 
     def _built_up(self) -> set[str]:
         """Return the objects that surely hold what the steps put into them."""
-        found: set[str] = set()
-        for node in scope_nodes(*self.node.body):
-            if isinstance(node, ast.AugAssign | ast.Assign | ast.Call):
-                found |= self.callees.built_up(node)
+        kinds = (ast.AugAssign, ast.Assign, ast.Call)
+        nodes = (node for kind in kinds for node in nodes_of(kind, self.node.body))
+        return set().union(*map(self.callees.built_up, nodes))
+
+    def facts_in(self, *bodies: Sequence[ast.stmt]) -> list[tuple[ast.stmt, Facts]]:
+        """Return the statements in some bodies, with their facts."""
+        return [(one, self.facts(one)) for one in nodes_of(ast.stmt, *bodies)]
+
+    def changed_in(self, node: Loop) -> dict[str, int]:
+        """Return the variables that a loop binds or changes, with the first lines."""
+        found: dict[str, int] = {}
+        for one, facts in self.facts_in(node.body, node.orelse):
+            for key in sorted(facts.binds | facts.changes):
+                found.setdefault(key, one.lineno)
+        if isinstance(node, ast.While):
+            for key in self.facts(node).binds | self.facts(node).changes:
+                found.setdefault(key, node.lineno)
         return found
 
-    def facts_in(self, *nodes: ast.AST) -> list[tuple[ast.stmt, Facts]]:
-        """Return the statements in some trees, with their facts."""
-        return [pair for node in nodes for pair in self._facts_in(node)]
+    def line_of(self, name: str) -> int:
+        """Return the line that binds a variable or changes it first."""
+        for one, facts in self.facts_in(self.node.body):
+            if name in facts.binds | facts.changes:
+                return one.lineno
+        return self.node.lineno
 
-    def _facts_in(self, node: ast.AST) -> list[tuple[ast.stmt, Facts]]:
-        found = self._statements.get(id(node))
-        if found is None:
-            inside = (one for one in scope_nodes(node) if isinstance(one, ast.stmt))
-            found = self._statements[id(node)] = [(one, self.facts(one)) for one in inside]
-        return found
+    def writes(self, node: Loop | Function) -> Writes:
+        """Return which statements in a body bind and change which variables."""
+        if node not in self._writes:
+            self._writes[node] = Writes(self.facts_in(node.body))
+        return self._writes[node]
 
 
 def is_method(code: CodeType) -> bool:
@@ -147,8 +167,8 @@ def _first_state(node: Function, create: Any) -> ast.expr | None:
     if isinstance(given, ast.Lambda):
         return given.body
     tree = function_tree(create.__code__) if isinstance(create, FunctionType) else None
-    returned = scope_nodes(*tree.body) if tree is not None else ()
-    values = [one.value for one in returned if isinstance(one, ast.Return)]
+    returned = nodes_of(ast.Return, tree.body) if tree is not None else ()
+    values = [one.value for one in returned]
     return values[0] if len(values) == 1 else None
 
 
@@ -176,7 +196,7 @@ def _folding(options: Options, tree: Function | ast.Lambda | None) -> Folding:
     state, increment = (one.arg for one in (*tree.args.posonlyargs, *tree.args.args)[:2])
     returned: list[ast.expr | None] = [tree.body] if isinstance(tree, ast.Lambda) else []
     if isinstance(tree, Function):
-        returned = [one.value for one in scope_nodes(*tree.body) if isinstance(one, ast.Return)]
+        returned = [one.value for one in nodes_of(ast.Return, tree.body)]
     if any(name == state for name, _ in changed(tree)):
         return "in place"
     if returned and all(isinstance(one, ast.Name) and one.id == increment for one in returned):

@@ -7,26 +7,21 @@ attribute is none of another. A method is called on the whole object.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from trax.frames.names import assigned, bound_inside, own_names, read
+from trax.frames.names import COMPREHENSIONS, assigned, bound_inside, own_names, read
 from trax.frames.prologue import changed
 from trax.frames.source import Function
 from trax.lint.callees import Callees
-from trax.lint.trees import children, key_of, scope_nodes
+from trax.lint.trees import children, key_of, remembered, scope_nodes
 
-__all__ = ["Facts", "FactsOf", "assigned_values", "keys_read", "related", "targets"]
+__all__ = ["Facts", "FactsOf", "Writes", "assigned_values", "keys_read", "related", "targets"]
 
-
-_SCOPES: Final = (
-    *(ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
-    *(ast.FunctionDef, ast.AsyncFunctionDef),
-)
-
-
-_READING: Final = (ast.Name, ast.Constant, ast.Attribute, ast.Subscript, ast.BinOp)
+_SCOPES: Final = (*COMPREHENSIONS, ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef)
+_APART: Final = {*ast.stmt.__subclasses__(), *_SCOPES}  # nodes whose variables are found once
+_SIMPLE: Final = (ast.Assign, ast.AugAssign, ast.Expr)
 
 
 @dataclass(slots=True)
@@ -55,6 +50,19 @@ class Facts:
     matters: bool = False
 
 
+class Writes:
+    """The statements in a body that bind a variable, and those that change one in place, by it."""
+
+    def __init__(self, pairs: Iterable[tuple[ast.stmt, Facts]]) -> None:
+        self.binds: dict[str, list[ast.stmt]] = {}
+        self.changes: dict[str, list[ast.stmt]] = {}
+        for node, facts in pairs:
+            for key in facts.binds:
+                self.binds.setdefault(key, []).append(node)
+            for key in facts.changes:
+                self.changes.setdefault(key, []).append(node)
+
+
 def related(key: str, keys: Iterable[str]) -> bool:
     """Whether a change of a variable is seen by those who read one of some variables."""
     root = key.partition(".")[0]
@@ -65,39 +73,43 @@ def related(key: str, keys: Iterable[str]) -> bool:
 
 def keys_read(*nodes: ast.AST) -> set[str]:
     """Return the variables that expressions read, also in the functions in them."""
-    found: set[str] = set()
-    waiting: list[ast.AST] = [*nodes]
+    return set().union(*map(_keys_read, nodes))
+
+
+@remembered
+def _keys_read(node: ast.AST) -> set[str]:
+    """Return what `keys_read` does for one node; each statement is looked through once."""
+    found = set[str]()
+    waiting = [node]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Load):
-                found.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if isinstance(node.ctx, ast.Load):
-                found.add(f"{node.value.id}.{node.attr}")
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            waiting.append(node.slice)  # its object is changed, and perhaps not read
-            if not isinstance(node.value, ast.Name):
-                waiting += children(node.value)
-        elif isinstance(node, ast.Call):
-            waiting += node.args
-            waiting += [one.value for one in node.keywords if one.arg != "out"]  # it is written
-            if isinstance(node.func, ast.Attribute):  # a method may read the whole object
-                waiting.append(node.func.value)
-            else:
-                waiting.append(node.func)
-        elif isinstance(node, _SCOPES):
-            own = own_names(node)
-            inside = keys_read(*children(node))
-            found.update(key for key in inside if key.partition(".")[0] not in own)
+        one = waiting.pop()
+        if isinstance(one, ast.Name):
+            if isinstance(one.ctx, ast.Load):
+                found.add(one.id)
+        elif type(one) in _APART and one is not node:
+            found |= _keys_read(one)
+        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+            if isinstance(one.ctx, ast.Load):
+                found.add(f"{one.value.id}.{one.attr}")
+        elif isinstance(one, ast.Subscript) and not isinstance(one.ctx, ast.Load):
+            waiting.append(one.slice)  # its object is changed, and perhaps not read
+            waiting += children(one.value)
+        elif isinstance(one, ast.Call):
+            waiting += one.args
+            waiting += [given.value for given in one.keywords if given.arg != "out"]  # is written
+            # A method may read the whole object.
+            waiting.append(one.func.value if isinstance(one.func, ast.Attribute) else one.func)
         else:
-            waiting += children(node)
+            waiting += children(one)
+    if isinstance(node, _SCOPES):
+        own = own_names(node)
+        return {key for key in found if key.partition(".")[0] not in own}
     return found
 
 
 def targets(node: ast.expr) -> Iterator[ast.expr]:
     """Yield the targets in a target of an assignment."""
-    if isinstance(node, ast.Tuple | ast.List):
+    if isinstance(node, (ast.Tuple, ast.List)):
         for one in node.elts:
             yield from targets(one)
     elif isinstance(node, ast.Starred):
@@ -122,45 +134,57 @@ class FactsOf:
 
     def __init__(self, callees: Callees) -> None:
         self._callees = callees
-        self._found: dict[int, Facts] = {}
+        self._found: dict[ast.stmt, Facts] = {}
         self._inner = {name: _inner_facts(node) for name, node in callees.inner.items()}
+        self._finders: dict[type[ast.AST], Callable[[Facts, Any], None]] = {
+            **dict.fromkeys((ast.Assign, ast.AugAssign, ast.AnnAssign), self._assign),
+            **dict.fromkeys((ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef), self._define),
+            **dict.fromkeys((ast.MatchAs, ast.MatchStar, ast.ExceptHandler), self._define),
+            **dict.fromkeys((ast.Yield, ast.YieldFrom, ast.Return, ast.Raise), self._matter),
+            ast.NamedExpr: self._assign,
+            ast.withitem: self._enter,
+            ast.Delete: self._delete,
+            ast.Call: self._call,
+            ast.Expr: self._express,
+            ast.alias: self._import,
+        }
 
     def __call__(self, node: ast.stmt) -> Facts:
         """Return the facts of a statement, without those of the statements in it."""
-        found = self._found.get(id(node))
+        found = self._found.get(node)
         if found is None:
-            found = self._found[id(node)] = Facts()
+            found = self._found[node] = Facts()
             given = _head(node)
             for one in scope_nodes(*given):
-                if not isinstance(one, _READING):
-                    self._add(found, one)
-            if isinstance(node, ast.For | ast.AsyncFor):
+                find = self._finders.get(type(one))
+                if find is not None:
+                    find(found, one)
+            if isinstance(node, (ast.For, ast.AsyncFor)):
                 self._bind(found, node.target)
             for key in [*found.changes]:
                 found.changes |= self._callees.bases(key.partition(".")[0])
-            found.reads |= keys_read(*given)
+            found.reads.update(*map(_keys_read, given))
         return found
 
-    def _add(self, facts: Facts, node: ast.AST) -> None:
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
-            self._assign(facts, node)
-        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+    def _matter(self, facts: Facts, _: ast.AST) -> None:
+        facts.matters = True
+
+    def _express(self, facts: Facts, node: ast.Expr) -> None:
+        facts.matters |= self._has_effect(node.value)
+
+    def _define(self, facts: Facts, node: Any) -> None:
+        facts.binds |= {node.name} if node.name else set()
+
+    def _import(self, facts: Facts, node: ast.alias) -> None:
+        facts.binds.add((node.asname or node.name).partition(".")[0])
+
+    def _enter(self, facts: Facts, node: ast.withitem) -> None:
+        if node.optional_vars is not None:
             self._bind(facts, node.optional_vars)
-        elif isinstance(node, ast.Delete):
-            for one in node.targets:
-                self._bind(facts, one)
-        elif isinstance(node, ast.Call):
-            self._call(facts, node)
-        elif isinstance(node, ast.Expr):
-            facts.matters |= self._has_effect(node.value)
-        elif isinstance(node, ast.Yield | ast.YieldFrom | ast.Return | ast.Raise):
-            facts.matters = True
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            facts.binds.add(node.name)
-        elif isinstance(node, ast.alias):
-            facts.binds.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name:
-            facts.binds.add(node.name)
+
+    def _delete(self, facts: Facts, node: ast.Delete) -> None:
+        for one in node.targets:
+            self._bind(facts, one)
 
     def _assign(
         self, facts: Facts, node: ast.Assign | ast.AugAssign | ast.AnnAssign | ast.NamedExpr
@@ -221,16 +245,18 @@ class FactsOf:
 
 def _head(node: ast.stmt) -> list[ast.AST]:
     """Return a statement, or the parts of a compound one that are run before those in it."""
-    if isinstance(node, ast.If | ast.While):
+    if isinstance(node, _SIMPLE):  # as most are
+        return [node]
+    if isinstance(node, (ast.If, ast.While)):
         return [node.test]
-    if isinstance(node, ast.For | ast.AsyncFor):
+    if isinstance(node, (ast.For, ast.AsyncFor)):
         return [node.target]
-    if isinstance(node, ast.With | ast.AsyncWith):
+    if isinstance(node, (ast.With, ast.AsyncWith)):
         return [*node.items]
     if isinstance(node, ast.Match):
         patterns = (part for case in node.cases for part in (case.pattern, case.guard) if part)
         return [node.subject, *patterns]
-    return [] if isinstance(node, ast.Try | ast.TryStar) else [node]
+    return [] if isinstance(node, (ast.Try, ast.TryStar)) else [node]
 
 
 def _is_whole(node: ast.expr) -> bool:

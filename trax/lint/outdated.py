@@ -7,18 +7,18 @@ a resumed run it has a later one, if the steps replace it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import Any, Final
 
 from trax.frames.names import target_names
 from trax.lint.callees import dotted
 from trax.lint.declared_loop import DeclaredLoop
 from trax.lint.findings import DROP_CREATE, Finding
 from trax.lint.parts import Made, part_of, parts_of
-from trax.lint.trees import scope_nodes
+from trax.lint.trees import nodes_of
 from trax.lint.turns import yields_in
 
-__all__ = ["outdated"]
+__all__ = ["contents_read", "outdated"]
 
 _SHAPES: Final = {"dtype", "ndim", "shape", "size"}
 _SIZES: Final = {"empty_like", "full_like", "isinstance", "len", "ones_like", "type", "zeros_like"}
@@ -57,9 +57,9 @@ def _renewed(loop: DeclaredLoop) -> set[str]:
     if isinstance(tree, ast.Lambda):
         values: list[ast.expr | None] = [tree.body]
     else:
-        kinds = ast.Yield if tree is loop.node else ast.Return
-        nodes = scope_nodes(*tree.body) if tree is not None else ()
-        values = [one.value for one in nodes if isinstance(one, kinds)]
+        kind = ast.Yield if tree is loop.node else ast.Return
+        nodes: list[Any] = [*nodes_of(kind, tree.body)] if tree is not None else []
+        values = [one.value for one in nodes]
     made = Made(tree)
     parts = [pair for value in values for pair in parts_of(value, made).items()]
     return {part for part, value in parts if made.is_computed(value)}
@@ -71,12 +71,12 @@ def _renewed(loop: DeclaredLoop) -> set[str]:
 def _stale(loop: DeclaredLoop, taken: dict[str, str]) -> Iterator[Finding]:
     """Yield variables that stay a part of the first state, while the steps replace that part."""
     node = loop.loops[0][0]
-    pairs = loop.facts_in(*loop.node.body)
+    pairs = loop.facts_in(loop.node.body)
     changed = [key.partition(".")[0] for _, one in pairs for key in (*one.binds, *one.changes)]
     if loop.state not in changed or not taken:
         return
     renewed = _renewed(loop)
-    read = _contents_read(*node.body, *([node.test] if isinstance(node, ast.While) else []))
+    read = contents_read(*node.body, *([node.test] if isinstance(node, ast.While) else []))
     for name in sorted(taken.keys() & read & loop.needs.in_body(node)):
         if taken[name] in renewed and changed.count(name) == 1:
             part = f"{loop.state}{taken[name]}"
@@ -86,13 +86,18 @@ def _stale(loop: DeclaredLoop, taken: dict[str, str]) -> Iterator[Finding]:
             yield Finding(line, 0, "stale", name, cause, ways)
 
 
-def _contents_read(*nodes: ast.AST) -> set[str]:
-    """Return the variables of whose content more than its size is read."""
+def contents_read(*nodes: ast.AST, without: Collection[int] = ()) -> set[str]:
+    """Return the variables of whose content more than its size is read.
+
+    Nodes are left out whose ids are in `without`.
+    """
     found: set[str] = set()
     waiting = [*nodes]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Attribute) and node.attr in _SHAPES:
+            continue
+        if id(node) in without:
             continue
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in _SIZES:
             continue
@@ -113,7 +118,7 @@ def _again(loop: DeclaredLoop, taken: dict[str, str]) -> Iterator[Finding]:
         start = node.iter.args[0]
         part = taken.get(start.id) if isinstance(start, ast.Name) else None
         part = part_of(start, loop.state) if part is None else part
-        for one in yields_in(*node.body):
+        for one in yields_in(node.body):
             parts = parts_of(one.value, made) | ({"": one.value} if one.value else {})
             last = parts.get(part) if part is not None else None
             if isinstance(last, ast.Name) and last.id in target_names(node.target):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from trax.frames.names import target_names
 from trax.lint.callees import dotted
-from trax.lint.trees import scope_nodes
+from trax.lint.trees import nodes_of
 
 __all__ = ["Made", "part_of", "parts_of"]
 
 _COPIES: Final = {"copy", "deepcopy", "dict", "list", "set", "tuple"}
-_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEEP: Final = 3  # names that are made of others
 
 
@@ -59,13 +58,12 @@ class Made:
 
     def __init__(self, node: ast.AST | None) -> None:
         self._values: dict[str, list[ast.expr]] = {}
-        self._turned: set[str] = set()
-        for one in scope_nodes(*getattr(node, "body", ())) if isinstance(node, _FUNCTIONS) else ():
-            if isinstance(one, ast.Assign):
-                for name in set().union(*map(target_names, one.targets)):
-                    self._values.setdefault(name, []).append(one.value)
-            elif isinstance(one, ast.AugAssign | ast.For):
-                self._turned |= target_names(one.target)
+        body = node.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else []
+        for one in nodes_of(ast.Assign, body):
+            for name in set().union(*map(target_names, one.targets)):
+                self._values.setdefault(name, []).append(one.value)
+        turning: list[Any] = [*nodes_of(ast.AugAssign, body), *nodes_of(ast.For, body)]
+        self._turned = set().union(*(target_names(one.target) for one in turning))
 
     def value(self, node: ast.expr | None) -> ast.expr | None:
         """Return the only value of a variable, or the expression itself."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
 from trax.frames.prologue import changed
-from trax.lint.callees import is_cache
 from trax.lint.declared_loop import DeclaredLoop
 from trax.lint.findings import Finding
 from trax.lint.trees import function_tree
+from trax.lint.words import is_cache
 
 __all__ = ["set_up"]
 

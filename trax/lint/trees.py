@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import ast
 import inspect
-import itertools
 import linecache
 import warnings
-from collections.abc import Iterator
-from functools import lru_cache
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from types import CodeType
+from typing import Any, ParamSpec, TypeVar
 
+from trax.calls.source_text import children as children_of
 from trax.frames.source import Function, nested_codes
 
 __all__ = [
     "children",
+    "dotted",
     "forget",
     "function_tree",
     "has_yield",
     "key_of",
     "keyword_tree",
+    "nodes_of",
+    "remembered",
     "scope_nodes",
 ]
 
-_MARKS = (ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
+P = ParamSpec("P")
+R = TypeVar("R")
+N = TypeVar("N", bound=ast.AST)
+
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_forgetting: list[Callable[[], None]] = []
 
 
-@lru_cache(maxsize=1 << 10)
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a function returns for codes and nodes, until all trees are forgotten."""
+    kept = cache(function)
+    _forgetting.append(kept.cache_clear)
+    return kept  # type: ignore[return-value]  # which has the same parameters
+
+
+def forget() -> None:
+    """Forget the trees that were looked through."""
+    for one in _forgetting:
+        one()
+
+
+children = remembered(children_of)
+
+
+@remembered
 def function_tree(code: CodeType) -> Function | None:
     """Return the tree of a function with the lines of its file; None if its source is not there."""
     if code.co_name == "<lambda>":
@@ -82,40 +108,82 @@ def keyword_tree(node: Function, name: str) -> ast.expr | None:
     return None
 
 
-def scope_nodes(*nodes: ast.AST) -> Iterator[ast.AST]:
-    """Return nodes and those in them, in order, but not what is in functions inside."""
-    return itertools.chain.from_iterable(map(_scope, nodes))
+class _Text:
+    """The nodes of statements in the order of the text, walked once, and the places of each kind.
+
+    What is in functions inside is left out.
+    """
+
+    def __init__(self, *nodes: ast.AST) -> None:
+        self.nodes: list[ast.AST] = []
+        self.kinds: dict[type, list[int]] = defaultdict(list)
+        self.starts: dict[ast.AST, int] = {}
+        self.ends: dict[ast.AST, int] = {}
+        for node in nodes:
+            self._add(node)
+
+    def _add(self, node: ast.AST) -> None:
+        _texts[node] = self
+        place = self.starts[node] = len(self.nodes)
+        self.nodes.append(node)
+        self.kinds[type(node)].append(place)
+        if isinstance(node, ast.stmt):
+            self.kinds[ast.stmt].append(place)
+        if not isinstance(node, _SCOPES):
+            for one in children(node):
+                self._add(one)
+        self.ends[node] = len(self.nodes)
 
 
-@lru_cache(maxsize=1 << 14)
-def _scope(node: ast.AST) -> tuple[ast.AST, ...]:
-    """Return a node and those in it; a tree stays as it is."""
-    found = [node]
-    for one in () if isinstance(node, _SCOPES) else children(node):
-        found += _scope(one)
-    return (*found,)
+_texts: dict[ast.AST, _Text] = {}  # by each node
+_forgetting.append(_texts.clear)
 
 
-@lru_cache(maxsize=1 << 14)
-def children(node: ast.AST) -> tuple[ast.AST, ...]:
-    """Return the nodes directly in a node, without marks such as operators."""
-    values = (getattr(node, name, None) for name in node._fields)
-    parts = (one for value in values for one in (value if type(value) is list else (value,)))
-    return tuple(one for one in parts if isinstance(one, ast.AST) and not isinstance(one, _MARKS))
+def _range(part: ast.AST | Sequence[ast.AST]) -> tuple[_Text, int, int]:
+    """Return the text that a node or a body is in, with its first place and the one after it."""
+    if not part:
+        return _Text(), 0, 0
+    body = [part] if isinstance(part, ast.AST) else part
+    first, last = body[0], body[-1]
+    text = _texts.get(first)
+    if text is None or last not in text.starts:
+        text = _Text(*body)
+    return text, text.starts[first], text.ends[last]
 
 
-@lru_cache(maxsize=1 << 12)
+def scope_nodes(*parts: ast.AST | Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Return the nodes in some nodes and bodies, in order, but not what is in functions inside.
+
+    A body is all the statements of a list in the tree.
+    """
+    for text, start, end in map(_range, parts):
+        yield from text.nodes[start:end]
+
+
+def nodes_of(kind: type[N], *parts: ast.AST | Sequence[ast.AST]) -> list[N]:
+    """Return those of `scope_nodes` that are of one kind, such as ``ast.Call`` or ``ast.stmt``."""
+    found: list[Any] = []
+    for text, start, end in map(_range, parts):
+        places = text.kinds.get(kind)
+        if places:
+            here = places[bisect_left(places, start) : bisect_left(places, end)]
+            found += [text.nodes[place] for place in here]
+    return found
+
+
+@remembered
 def has_yield(node: ast.stmt) -> bool:
     """Whether a statement hands out increments."""
-    return any(isinstance(one, ast.Yield | ast.YieldFrom) for one in _scope(node))
+    return bool(nodes_of(ast.Yield, node) or nodes_of(ast.YieldFrom, node))
 
 
-def forget() -> None:
-    """Forget the trees that were looked through."""
-    function_tree.cache_clear()
-    _scope.cache_clear()
-    children.cache_clear()
-    has_yield.cache_clear()
+def dotted(node: ast.expr) -> str:
+    """Return a name and its attributes such as ``np.random.seed``; a call in it is ``()``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return "()"
 
 
 def key_of(node: ast.AST) -> str | None:
@@ -124,7 +192,7 @@ def key_of(node: ast.AST) -> str | None:
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Attribute):
             attribute, node = f".{node.attr}", node.value
-        elif isinstance(node, ast.Subscript | ast.Starred | ast.Await):
+        elif isinstance(node, (ast.Subscript, ast.Starred, ast.Await)):
             attribute, node = "", node.value
         elif isinstance(node, ast.Call):
             attribute, node = "", node.func

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from trax.lint.trees import has_yield, scope_nodes
+from trax.lint.trees import has_yield, nodes_of
 
 __all__ = [
     "Exit",
     "Loop",
+    "asked_alone",
     "bodies",
+    "ends_without_yield",
     "exits",
     "increments",
     "loops_around_yields",
@@ -24,22 +25,22 @@ __all__ = [
 Loop = ast.For | ast.AsyncFor | ast.While
 
 _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
-_YIELDS: Final = (ast.Yield, ast.YieldFrom)
 _JUMPS: Final = (ast.Break, ast.Continue, ast.Return, ast.Raise)
 _MANY: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """A condition under which a loop is left."""
 
     node: ast.If
     text: str
 
 
-def yields_in(*nodes: ast.AST) -> list[ast.Yield | ast.YieldFrom]:
-    """Return the yields in some trees, without those of functions inside."""
-    return [one for one in scope_nodes(*nodes) if isinstance(one, _YIELDS)]
+def yields_in(*parts: ast.AST | Sequence[ast.AST]) -> list[ast.Yield | ast.YieldFrom]:
+    """Return the yields in some nodes and bodies, without those of functions inside."""
+    found: list[ast.Yield | ast.YieldFrom] = [*nodes_of(ast.Yield, *parts)]
+    found += nodes_of(ast.YieldFrom, *parts)
+    return sorted(found, key=lambda one: (one.lineno, one.col_offset))
 
 
 def loops_around_yields(
@@ -59,7 +60,7 @@ def loops_around_yields(
 
 def bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
     """Yield the lists of statements in a statement that are run in the same scope."""
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         for name in ("body", "orelse", "finalbody"):
             yield getattr(node, name, None) or []
         for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
@@ -80,8 +81,9 @@ def _paths(body: Sequence[ast.stmt]) -> tuple[set[int], set[int]]:
     after, continued = {0}, set[int]()
     for node in body:
         through, jumped = _paths_of(node)
-        continued |= _sums(after, jumped)
-        after = _sums(after, through)
+        if through != {0} or jumped:
+            continued |= _sums(after, jumped)
+            after = _sums(after, through)
     return after, continued
 
 
@@ -92,7 +94,7 @@ def _sums(one: set[int], other: set[int]) -> set[int]:
 def _paths_of(node: ast.stmt) -> tuple[set[int], set[int]]:
     if isinstance(node, ast.Continue):
         return set(), {0}
-    if isinstance(node, ast.Break | ast.Return | ast.Raise):
+    if isinstance(node, (ast.Break, ast.Return, ast.Raise)):
         return set(), set()
     if isinstance(node, _LOOPS):
         return ({_MANY} if has_yield(node) else {0}), set()
@@ -100,13 +102,15 @@ def _paths_of(node: ast.stmt) -> tuple[set[int], set[int]]:
         return _any(_paths(node.body), _paths(node.orelse))
     if isinstance(node, ast.Match):
         return _any(({0}, set()), *(_paths(one.body) for one in node.cases))
-    if isinstance(node, ast.With | ast.AsyncWith):
+    if isinstance(node, (ast.With, ast.AsyncWith)):
         return _paths(node.body)
-    if isinstance(node, ast.Try | ast.TryStar):
+    if isinstance(node, (ast.Try, ast.TryStar)):
         body = _paths([*node.body, *node.orelse])
         after, continued = _any(body, *(_paths(one.body) for one in node.handlers))
         last, jumped = _paths(node.finalbody)
         return _sums(after, last), continued | jumped
+    if not has_yield(node):
+        return {0}, set()
     found = yields_in(node)
     number = len(found) + any(isinstance(one, ast.YieldFrom) for one in found)
     return {min(_MANY, number)}, set()
@@ -115,6 +119,56 @@ def _paths_of(node: ast.stmt) -> tuple[set[int], set[int]]:
 def _any(*paths: tuple[set[int], set[int]]) -> tuple[set[int], set[int]]:
     after, continued = zip(*paths, strict=True)
     return set().union(*after), set().union(*continued)
+
+
+# -- a variable that ends a loop ---------------------------------------------------------------
+
+
+def asked_alone(test: ast.expr) -> str:
+    """Return the variable that a condition asks, if it asks nothing else."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test = test.operand
+    return test.id if isinstance(test, ast.Name) else ""
+
+
+def ends_without_yield(loop: ast.While) -> bool:
+    """Whether no turn that hands out an increment ends a loop by the variable that it asks.
+
+    So the variable is what it was before the loop wherever a run resumes.
+    """
+    through, continued = _mixed(loop.body, loop.test, {_NEITHER})
+    return _BOTH not in through | continued
+
+
+_NEITHER, _SET, _YIELDED, _BOTH = range(4)  # bits: the variable may be set, and a yield is done
+
+
+def _mixed(body: Sequence[ast.stmt], test: ast.expr, before: set[int]) -> tuple[set[int], set[int]]:
+    """Return what may be done on the paths to the end of statements, and to a ``continue``."""
+    continued = set[int]()
+    for node in body:
+        if isinstance(node, ast.Break | ast.Return | ast.Raise):
+            return set(), continued
+        if isinstance(node, ast.Continue):
+            return set(), continued | before
+        if isinstance(node, ast.If):
+            is_asked = asked_alone(node.test) == asked_alone(test)
+            going_on = {one & ~_SET for one in before} if is_asked else before
+            is_same = type(node.test) is type(test)
+            first, second = (going_on, before) if is_same else (before, going_on)
+            parts = _mixed(node.body, test, first), _mixed(node.orelse, test, second)
+            before, jumped = _any(*parts)
+            continued |= jumped
+        else:
+            done = _SET * _binds(node, test) | _YIELDED * has_yield(node)
+            before = {one | done for one in before}
+    return before, continued
+
+
+def _binds(node: ast.stmt, test: ast.expr) -> bool:
+    name = asked_alone(test)
+    bound = (one for one in nodes_of(ast.Name, node) if not isinstance(one.ctx, ast.Load))
+    return any(one.id == name for one in bound)
 
 
 # -- the part of a turn after its last yield -------------------------------------------------
