@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from trax.calls.fingerprint import changed_names, fingerprint
+from trax.calls.in_place import InPlace
 
 
 def compiled(source: str, *, lines: int = 0) -> Callable[..., Any]:
@@ -38,9 +40,26 @@ def test_a_function_within_counts() -> None:
     assert fingerprint({"f": one}) != fingerprint({"f": other})
 
 
-def test_what_has_no_bytecode_is_left_out() -> None:
-    """Builtins, callable objects, and what is not there."""
-    assert fingerprint({"a": len, "b": dict, "c": None}) == {}
+def test_what_has_no_bytecode_counts_by_its_name() -> None:
+    """Builtins, and methods of the state; callable objects and what is not there are left out."""
+    assert fingerprint({"a": Thing(), "b": None}) == {}
+    pairs: list[tuple[Any, Any]] = [
+        (operator.add, operator.mul),
+        (InPlace("add"), InPlace("append")),
+    ]
+    for one, other in pairs:
+        present = fingerprint({"replay_log": one})
+        assert changed_names(present, fingerprint({"replay_log": one})) == []
+        for changed in (other, compiled("return x")):
+            assert changed_names(present, fingerprint({"replay_log": changed})) == ["replay_log"]
+            assert changed_names(fingerprint({"replay_log": changed}), present) == ["replay_log"]
+        assert changed_names({}, present) == []  # of a run of an older trax
+
+
+class Thing:
+    """It can be called, and has no name."""
+
+    def __call__(self) -> None: ...
 
 
 def test_a_method_has_the_code_of_its_function() -> None:

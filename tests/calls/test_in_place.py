@@ -6,6 +6,7 @@ import pickle
 import signal
 from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,11 @@ KINDS = {
     "update": ("dict", "{i: str(i)}"),
     "extend": ("list", "[i, i]"),
 }
+
+
+def remove_newest_checkpoint() -> None:
+    max(Path(".trax/runs/loop").glob("checkpoint-*")).unlink()
+
 
 LOOP = """
 import os, signal, sys
@@ -76,6 +82,7 @@ def test_the_core_takes_a_name_too() -> None:
         (int, "add", "'int' has none.*operator.add"),
         (list, "apend", "'list' has none"),
         (lambda: frozenset({1}), "union", "returned another object.*frozenset.union"),
+        (lambda: [1, [2]], "index", "of type 'int'.*function that calls index and returns the st"),
     ],
 )
 def test_a_method_that_does_not_fit_is_named(create: Any, method: str, cause: str) -> None:
@@ -89,6 +96,27 @@ def test_a_method_that_does_not_fit_is_named(create: Any, method: str, cause: st
     with pytest.raises(trax.UsageError, match=f"(?s)replay_log='{method}'.*{cause}"):
         next(loop())
     assert trax.load("loop") == create()
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["checkpoint", "log"])
+def test_a_stored_state_that_lacks_the_method_is_called_that(is_closed: bool) -> None:
+    """Another `create` does not help then, neither at the next step nor where the log is read."""
+
+    def loop(state: Any) -> Generator[int, Any, None]:
+        while True:
+            state = yield len(state)
+
+    def begin(create: Any, replay_log: str) -> Any:
+        return trax.resumable(create=create, replay_log=replay_log, every_steps=1)(loop)()
+
+    run = begin(list, "append")
+    next(run)
+    run.close()
+    if not is_closed:
+        remove_newest_checkpoint()
+    with pytest.raises(trax.UsageError, match="'list' has none") as caught:
+        next(begin(set, "add"))
+    assert "the state is the stored one" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "state.append"])

@@ -36,7 +36,7 @@ def good(state: int, n: int) -> Iterator[int]:
         ({"create": 0}, "Write create=int or create=lambda: 0"),
         ({"replay_log": lambda state: state}, "called with 2 arguments, which .*<lambda> does not"),
         ({"replay_log": lambda: 0}, "Write a function that does, as in replay_log=lambda state, "),
-        ({"policy": lambda: True}, "policy is called with 1 arguments"),
+        ({"policy": lambda: True}, "policy is called with 1 argument,"),
         ({"version": 2, "migrate": lambda state: state}, "migrate is called with 2 arguments"),
         ({"create": lambda seed: seed}, "create needs 'seed'"),
         ({"create": lambda state: state}, "create needs 'state'"),
@@ -103,7 +103,11 @@ def test_the_default_of_create_says_what_the_state_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("every_step", r"\. Did you mean 'every_steps'\?"), ("nothing", "")]
+    ("name", "hint"),
+    [
+        ("every_step", r"\. Did you mean 'every_steps'\?"),
+        ("init", r"\nIts options: create, replay_log, every_steps, .*, check\."),
+    ],
 )
 def test_an_unknown_option_is_a_type_error_at_once(name: str, hint: str) -> None:
     """As of any function, with the option that was probably meant."""

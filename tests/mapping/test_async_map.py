@@ -125,7 +125,14 @@ def test_a_failing_item_is_a_result_or_ends_the_map(
 
     asyncio.run(main())
     assert 3 not in dict(trax.load("work"))
-    assert asyncio.run(trax.map(double, range(6), name="work").result()) == [0, 1, 2, 6, 4, 5]
+    assert asyncio.run(trax.map(double, range(6), name="work", varying="function").result()) == [
+        0,
+        1,
+        2,
+        6,
+        4,
+        5,
+    ]
 
 
 def test_an_error_of_the_source_is_passed_on_and_what_is_done_is_stored() -> None:
@@ -185,7 +192,14 @@ def test_what_has_begun_is_finished_or_cancelled(how: str) -> None:
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
-    assert len(asyncio.run(trax.map(double, range(50), name="run").result())) == 50
+    assert (
+        len(
+            asyncio.run(
+                trax.map(double, range(50), name="run", varying=("function", "self")).result()
+            )
+        )
+        == 50
+    )
 
 
 def test_a_closed_map_goes_on_when_it_is_iterated_over_again() -> None:
@@ -300,3 +314,25 @@ def test_a_task_that_somebody_else_cancels_is_an_item_that_failed(
     zero, cancelled, two = asyncio.run(main())
     assert (zero, two) == (0, 2)
     assert isinstance(cancelled, Exception)
+
+
+def test_a_map_that_nobody_drives_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and not one that is driven."""
+    asyncio.run(trax.map(double, range(3)).result())
+    trax.map(double, range(4))
+    gc.collect()
+    assert caplog.text.count("trax.map() of double was called and did nothing") == 1
+
+
+def test_two_tasks_cannot_share_it() -> None:
+    """The one that came first goes on."""
+
+    async def main() -> None:
+        results = trax.map(double, range(3))
+        found = await asyncio.gather(anext(results), anext(results), return_exceptions=True)
+        assert found[0] == (0, 0)
+        assert isinstance(found[1], trax.UsageError)
+        assert "two tasks ask 'double'" in str(found[1])
+        await results.aclose()
+
+    asyncio.run(main())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 import trax
@@ -47,10 +48,17 @@ def check(function: Any = square, items: Any = (), **given: Any) -> MapCall:
         ({"items": 3}, "takes an iterable of items, and 'int' is none"),
         ({"items": anumbers()}, "async iterable 'async_generator' with a function that is not"),
         ({"executor": 4}, "executor must have a method submit"),
+        ({"executor": ThreadPoolExecutor}, "and not the class ThreadPoolExecutor"),
+        ({"in_flight": np.int64(0)}, "whole number of at least 1"),
+        ({"in_flight": 2.0}, "whole number of at least 1, not 2.0"),
         ({"function": asquare, "executor": ThreadPoolExecutor()}, "async function and an executor"),
         ({"in_flight": 0}, "whole number of at least 1, not 0"),
         ({"in_flight": True}, "whole number of at least 1, not True"),
-        ({"key": 1}, "key must be callable, not 1"),
+        ({"key": 1}, "key must be callable, not 1.\nWrite key=str."),
+        ({"key": "id"}, "not 'id'.\nWrite key=lambda item: item['id']."),
+        ({"key": lambda: 1}, "key is called with an item, and <lambda> does not take it alone"),
+        ({"fresh": "yes"}, "fresh must be True or False, not 'yes'"),
+        ({"return_exceptions": 0}, "return_exceptions must be True or False, not 0"),
         ({"function": lambda n: n}, "Give one, as in name='pages'"),
         ({"function": functools.partial(square)}, "Give one, as in name='pages'"),
         ({"function": Doubling()}, "Give one, as in name='pages'"),
@@ -79,8 +87,7 @@ def test_an_unknown_argument_is_a_mistake() -> None:
 def test_the_name_is_that_of_the_function() -> None:
     assert check().name == "square"
     assert check(functools.partial(square), name="squares").name == "squares"
-    assert not check().is_named
-    assert check(functools.partial(square), name="squares").function_name == "partial"
+    assert (check().is_named, check(name="squares").is_named) == (False, True)
 
 
 def test_as_many_items_are_in_flight_as_the_workers_need() -> None:
@@ -89,6 +96,7 @@ def test_as_many_items_are_in_flight_as_the_workers_need() -> None:
     assert check(asquare).in_flight == 32
     assert check(executor=ThreadPoolExecutor(5)).in_flight == 10
     assert check(executor=ThreadPoolExecutor(5), in_flight=3).in_flight == 3
+    assert check(in_flight=np.int64(3)).in_flight == 3
 
     class Executor:
         def submit(self, *call: Any) -> Any: ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 import trax
 
 
@@ -18,20 +20,46 @@ async def adouble(n: int) -> int:
 def test_a_map_tells_its_name_and_how_far_it_is() -> None:
     results = trax.map(double, range(3))
     assert (results.name, results.step, results.done) == ("double", 0, False)
-    assert repr(results) == "<Map 'double', new, 0 items done>"
+    assert repr(results) == "<Map 'double', new>"
     next(results)
     assert (results.step, results.done) == (1, False)
-    assert repr(results) == "<Map 'double', open, 1 items done>"
+    assert repr(results) == "<Map 'double', open, 1 result>"
     list(results)
     assert (results.step, results.done) == (3, True)
-    assert repr(results) == "<Map 'double', done, 3 items done>"
+    assert repr(results) == "<Map 'double', done, 3 results>"
 
 
 def test_an_async_map_does_as_well() -> None:
     async def main() -> None:
         results = trax.map(adouble, range(3))
-        assert repr(results) == "<AsyncMap 'adouble', new, 0 items done>"
+        assert repr(results) == "<AsyncMap 'adouble', new>"
         await results.result()
         assert (results.name, results.step, results.done) == ("adouble", 3, True)
 
     asyncio.run(main())
+
+
+def test_a_map_that_nobody_iterates_over_says_that_it_did_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever iterates, closes it or asks for its result hears nothing."""
+
+    async def main() -> None:
+        assert await trax.map(adouble, range(3)).result() == [0, 2, 4]
+        async for _ in trax.map(adouble, range(3)):
+            pass
+        await trax.map(adouble, range(3)).aclose()
+        assert await anext(trax.map(adouble, range(3))) == (0, 0)
+
+    asyncio.run(main())
+    for _ in trax.map(double, range(3)):
+        pass
+    with trax.map(double, range(3)):
+        pass
+    assert next(trax.map(double, range(3))) == (0, 0)
+    assert trax.map(double, range(3)).result() == [0, 2, 4]
+    assert "did nothing" not in caplog.text
+    for function in (double, adouble):
+        trax.map(function, range(3), fresh=True)
+        assert f"trax.map() of {function.__name__} was called and did nothing" in caplog.text
+    assert trax.load("double") == [(0, 0), (1, 2), (2, 4)]

@@ -39,9 +39,10 @@ def test_the_stored_results_come_first_and_in_their_order() -> None:
     """Then the others."""
     double = Counted(failing=[1, 4])
     assert [key for key, _ in run(double, range(6))] == [*range(6)]
-    again = Counted()
-    assert [*run(again, range(8))] == [(n, 2 * n) for n in (0, 2, 3, 5, 1, 4, 6, 7)]
-    assert again.calls == [1, 4, 6, 7]
+    double.calls.clear()
+    double.failing.clear()
+    assert [*run(double, range(8))] == [(n, 2 * n) for n in (0, 2, 3, 5, 1, 4, 6, 7)]
+    assert double.calls == [1, 4, 6, 7]
 
 
 def test_items_may_come_in_another_order_with_others_between_them() -> None:
@@ -113,8 +114,18 @@ def test_done_items_that_do_not_come_are_an_error_at_the_end() -> None:
     assert "fresh=True" in str(e.value)
     assert trax.load("run")[-1] == (7, 14)
     assert run(double, range(8)).result()[-1] == 14
+    with pytest.raises(trax.ArgumentsChangedError, match=r"^1 stored result of 'run' is of an it"):
+        run(double, range(1, 8)).result()
     assert run(double, [1, 2], fresh=True).result() == [2, 4]
     assert trax.load("run") == [(1, 2), (2, 4)]
+
+
+def test_an_iterator_that_is_used_up_is_named_as_such() -> None:
+    items = iter(range(3))
+    results = run(abs, items)
+    assert results.result() == [0, 1, 2]
+    with pytest.raises(trax.ArgumentsChangedError, match="An iterator gives its items once"):
+        results.result()
 
 
 # -- items that fail -----------------------------------------------------------------------
@@ -129,7 +140,10 @@ def test_a_failing_item_is_a_result_and_is_tried_again_by_the_next_call(
     pairs = dict(results)
     assert [type(result) for result in pairs.values()] == [int, int, *2 * [ConnectionError], int]
     assert not results.done
-    assert "run: 2 of 5 items failed and are not stored" in caplog.text
+    line = (
+        "run: 2 of 5 items failed and are not stored (first 2: ConnectionError: 2); the next call"
+    )
+    assert line in caplog.text
     flaky.failing = {3}
     assert [type(one) for one in run(flaky, range(5)).result()] == 3 * [int] + [
         ConnectionError,
@@ -149,7 +163,7 @@ def test_a_failing_item_ends_the_map_where_that_is_asked() -> None:
     with pytest.raises(ConnectionError) as caught:
         next(results)
     assert caught.value.__notes__ == ["trax: 2 of 'run' is not stored"]
-    with pytest.raises(trax.UsageError, match="ended with 2 items done"):
+    with pytest.raises(trax.UsageError, match="ended with 2 results"):
         next(results)
     flaky.failing = set()
     assert results.result() == [0, 2, 4, 6, 8]
@@ -234,7 +248,7 @@ def test_a_pass_that_was_left_open_gives_way_to_a_new_one() -> None:
     second = Counted()
     assert run(second, range(5)).result() == [0, 2, 4, 6, 8]
     assert second.calls == [1, 2, 3, 4]
-    with pytest.raises(trax.UsageError, match="ended with 1 items done"):
+    with pytest.raises(trax.UsageError, match="ended with 1 result"):
         next(left)
 
 
@@ -260,7 +274,7 @@ def test_a_map_that_its_function_refers_to_is_released_with_it() -> None:
 HOLD = """
 import trax
 def double(n): return 2 * n
-results = trax.map(double, range(5), name="run")
+results = trax.map(double, range(5), name="run", varying=("function", "held", "self"))
 print(next(results), flush=True)
 input()
 """
@@ -274,7 +288,8 @@ def test_another_process_is_locked_out() -> None:
         with pytest.raises(trax.LockedError):
             next(run(Counted(), range(5)))
         assert trax.load("run") == [(0, 0)]
-    assert run(Counted(), range(5)).result() == [0, 2, 4, 6, 8]
+    results = run(Counted(), range(5), varying=("function", "self"))
+    assert results.result() == [0, 2, 4, 6, 8]
 
 
 def test_it_says_once_that_it_resumed(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,45 @@ def test_keys_and_results_of_all_kinds_come_back() -> None:
     assert list(map(repr, first)) == list(map(repr, again))
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize("kind", ["list", "array", "object"])
+def test_a_result_is_handed_out_as_it_is_stored(kind: str, in_flight: int) -> None:
+    """The function may use the same buffer for the next item."""
+    buffer: Any = {"list": [0], "array": np.zeros(1), "object": {"inner": [0]}}[kind]
+
+    def fill(n: int) -> Any:
+        target = buffer["inner"] if kind == "object" else buffer
+        target[0] = n
+        return buffer
+
+    options: dict[str, Any] = {"name": "fill", "varying": "buffer", "in_flight": in_flight}
+    found = trax.map(fill, range(4), **options).result()
+    assert [*map(repr, found)] == [repr(result) for _, result in sorted(trax.load("fill"))]
+    if in_flight == 1:
+        assert len({*map(repr, found)}) == 4
+        for result in found:
+            (result["inner"] if kind == "object" else result)[0] = 9  # it is the caller's own
+
+
+def test_an_item_that_the_function_changes_is_the_key_as_it_was() -> None:
+    """In a later process the items are as they were."""
+
+    def enrich(item: dict[str, int]) -> dict[str, int]:
+        item["more"] = 1
+        return item
+
+    items = [{"n": 1}, {"n": 2}]
+    for _ in range(2):
+        items = [{"n": 1}, {"n": 2}]
+        pairs = [({"n": n}, {"n": n, "more": 1}) for n in (1, 2)]
+        assert [*trax.map(enrich, items)] == pairs
+        assert trax.load("enrich") == pairs
+    changed = [{"n": 3}]
+    trax.map(enrich, changed, name="again").result()
+    with pytest.raises(trax.ArgumentsChangedError, match="if the function changes its items, give"):
+        trax.map(enrich, changed, name="again").result()
+
+
 def test_numbers_of_other_types_are_other_items() -> None:
     assert len([*trax.map(repr, [1, 1.0, True, "1", b"1", (1,), [1]])]) == 7
 
@@ -207,21 +246,6 @@ def test_a_state_that_was_stored_over_the_results_is_no_map() -> None:
         next(trax.map(square, range(3)))
 
 
-def test_another_function_of_the_same_name_is_refused() -> None:
-    """Unless the run's name is given."""
-
-    def other() -> Callable[[int], int]:
-        def square(n: int) -> int:
-            return -n
-
-        return square
-
-    trax.map(square, range(3)).result()
-    with pytest.raises(trax.UsageError, match=r"has the results of square, and this is .*other"):
-        next(trax.map(other(), range(4)))
-    assert trax.map(other(), range(4), name="square").result() == [0, 1, 4, -3]
-
-
 @pytest.mark.parametrize("loss", ["emptied", "removed"])
 def test_the_loss_of_the_checkpoint_loses_nothing(
     loss: str, store_here: Path, caplog: pytest.LogCaptureFixture
@@ -260,7 +284,7 @@ def test_a_torn_end_is_cut_and_its_item_computed_again(
     assert len(trax.load("square")) == 6
     log = store_here / "runs/square/log-00000001"
     log.write_bytes(log.read_bytes()[:-5])
-    calls = [n for n, _ in trax.map(square, range(10), name="square")]
+    calls = [n for n, _ in trax.map(square, range(10), name="square")]  # from another file
     assert calls == [*range(10)]
     assert "was torn at offset" in caplog.text
     assert len(trax.load("square")) == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_a_result_is_stored_when_it_is_completed_and_not_when_it_is_asked_for() 
 
 
 def test_a_slow_source_does_not_hold_up_results_that_are_there() -> None:
-    """No more than two items are waited for before one is handed out."""
+    """No more than one item is waited for before one is handed out."""
     taken: list[int] = []
 
     def source() -> Iterator[int]:
@@ -182,10 +183,42 @@ def test_a_slow_source_does_not_hold_up_results_that_are_there() -> None:
     executor: Any = Eager()
     results = trax.map(double, source(), executor=executor, in_flight=8)
     assert next(results) == (0, 0)
-    assert taken == [0, 1]
+    assert taken == [0]
     assert next(results) == (1, 2)
-    assert taken == [0, 1, 2, 3]
+    assert taken == [0, 1]
     results.close()
+
+
+class Refused(Exception):  # noqa: N818
+    """It does not load: its ``__init__`` takes more than its text."""
+
+    def __init__(self, status: int, *, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.lock = threading.Lock() if status > 500 else None
+
+
+def refuse(n: int) -> Any:
+    if n == 2:
+        raise Refused(503, reason="busy")
+    return Refused(404, reason="gone") if n == 9 else n
+
+
+def test_an_exception_that_does_not_load_is_that_of_its_item(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It comes with its class, its text and what it has, and breaks no executor."""
+    with processes(1) as executor:
+        for _ in range(2):
+            found = trax.map(refuse, range(6), executor=executor).result()
+            assert [n for n in found if isinstance(n, int)] == [0, 1, 3, 4, 5]
+            error = found[2]
+            assert isinstance(error, Refused)
+            assert (str(error), error.status) == ("503 busy", 503)
+            assert "in refuse" in str(error.__cause__)
+        with pytest.raises(trax.CodecError, match="cannot be loaded"):
+            trax.map(refuse, [9], executor=executor, name="r", return_exceptions=False).result()
+        assert trax.map(double, range(3), executor=executor).result() == [0, 2, 4]
 
 
 def test_workers_that_die_end_the_map_and_the_next_call_goes_on() -> None:
@@ -196,7 +229,8 @@ def test_workers_that_die_end_the_map_and_the_next_call_goes_on() -> None:
         with pytest.raises(BrokenExecutor) as caught:
             next(results)
         assert caught.value.__notes__ == ["trax: 3 of 'die' is not stored"]
-    assert trax.map(double, range(6), name="die").result() == [0, 1, 2, 6, 8, 10]
+    again = trax.map(double, range(6), name="die", varying="function")
+    assert again.result() == [0, 1, 2, 6, 8, 10]
 
 
 # -- the end -------------------------------------------------------------------------------
@@ -236,7 +270,7 @@ def test_whatever_has_begun_is_stored_at_the_end(how: str) -> None:
     gc.collect()
     assert len(trax.load("run")) == len(gate.begun) < 20
     again: list[int] = []
-    trax.map(again.append, range(50), name="run").result()
+    trax.map(again.append, range(50), name="run", varying=("function", "self")).result()
     assert sorted([*gate.begun, *again]) == [*range(50)]
 
 
@@ -279,7 +313,7 @@ def test_a_map_that_is_closed_goes_on_when_it_is_iterated_over_again() -> None:
     results = trax.map(double, range(4))
     next(results)
     results.close()
-    with pytest.raises(trax.UsageError, match="ended with 1 items done"):
+    with pytest.raises(trax.UsageError, match="ended with 1 result"):
         next(results)
     assert [*results] == [(0, 0), (1, 2), (2, 4), (3, 6)]
     assert results.done
@@ -293,6 +327,33 @@ def test_a_map_that_never_began_leaves_nothing(store_here: Path) -> None:
     del results
     trax.map(double, range(4))
     assert not store_here.exists()
+
+
+@pytest.mark.parametrize("kind", ["dropped", "asked for its name", "iterator"])
+def test_a_map_that_nobody_drives_says_so(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As a run does: users of ``executor.map`` expect it to begin."""
+    results = trax.map(double, range(4))
+    if kind == "iterator":
+        iter(results)
+    elif kind == "asked for its name":
+        assert results.name == "double"
+    del results
+    gc.collect()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "trax.map() of double was called and did nothing: iterate over the map that the call "
+        "returns, or ask for its result()"
+    )
+
+
+def test_a_map_that_is_driven_or_closed_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    trax.map(double, range(4)).result()
+    next(trax.map(double, range(4)))
+    [*trax.map(double, range(4))]
+    with trax.map(double, range(4)):
+        pass
+    gc.collect()
+    assert "did nothing" not in caplog.text
 
 
 def test_a_started_map_goes_on_where_it_was_left() -> None:
@@ -330,10 +391,11 @@ def test_a_map_dropped_by_another_thread_waits_for_nothing() -> None:
         first.join()
         held.clear()
         assert trax.load("run") == [(0, 0)]
-        assert next(trax.map(double, range(9), name="run")) == (0, 0)  # the lock is released
+        again = trax.map(wait, range(9), name="run")
+        assert next(again) == (0, 0)  # the lock is released
         release.set()
     assert trax.load("run") == [(0, 0)]  # nobody is left who would have them
-    assert trax.map(double, range(9), name="run").result() == [*range(0, 18, 2)]
+    assert trax.map(wait, range(9), name="run").result() == [*range(0, 18, 2)]
 
 
 # -- signals and kills ---------------------------------------------------------------------
@@ -369,9 +431,12 @@ def test_a_signal_ends_the_program_when_what_has_begun_is_stored(
     """With the exit status of loops; the next call goes on."""
     done = run_script(SIGNALLED, kind, str(int(number)), "1", check=False)
     assert done.returncode == (75 if number == signal.SIGTERM else -signal.SIGINT), done.stderr
-    assert "work stopped at step" in done.stderr
+    stopped = re.search(r"work stopped with (\d+) results: (SIG\w+); all of them", done.stderr)
+    assert stopped is not None
+    assert stopped[2] == number.name
     seen = [int(line.split()[1]) for line in done.stdout.splitlines()]
     stored = dict(trax.load("work"))
+    assert len(stored) == int(stopped[1])
     assert {*seen} <= stored.keys()
     assert 5 in stored
     assert len(stored) < 30
@@ -382,7 +447,8 @@ def test_a_signal_ends_the_program_when_what_has_begun_is_stored(
         calls.append(n)
         return 2 * n
 
-    assert trax.map(work, range(200), name="work").result() == [*range(0, 400, 2)]
+    again = trax.map(work, range(200), name="work", varying="calls")
+    assert again.result() == [*range(0, 400, 2)]
     assert sorted([*calls, *stored]) == [*range(200)]
 
 

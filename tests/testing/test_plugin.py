@@ -73,6 +73,60 @@ def made():
 def test(made):
     assert made == 3
 """,
+    "so has each class": """
+class First(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        before = calls()
+        cls.found = work(5).result(), calls() - before
+
+    def test(self):
+        assert self.found == (4, 5)
+
+
+class TestSecond:
+    @classmethod
+    def setup_class(cls):
+        before = calls()
+        cls.found = work(6).result(), calls() - before
+
+    def test(self):
+        assert self.found == (5, 6)
+""",
+    "and each module": """
+@pytest.fixture(scope="module")
+def made():
+    before = calls()
+    assert work(7).result() == 6
+    return calls() - before
+
+
+@pytest.fixture(scope="session")
+def late():
+    before = calls()
+    assert work(7).result() == 6
+    return calls() - before
+
+
+def test(made):
+    assert made == 7
+    before = calls()
+    assert work(7).result() == 6
+    assert calls() == before + 7
+
+
+def test_late(late, made):
+    assert late == 7
+""",
+    "and the import of a module": """
+before = calls()
+found = work(11).result(), calls() - before
+
+
+@pytest.mark.parametrize("step", [*range(found[1] - 8)])
+def test(step):
+    assert found == (10, 11)
+""",
     "a store that a test chooses itself counts": """
 def test(monkeypatch):
     monkeypatch.setenv("TRAX_DIR", "mine")
@@ -136,6 +190,37 @@ def test_a_test_that_passes_shows_the_warnings_of_trax() -> None:
     assert run_pytest(WARNS, "-W", "error", "-W", "ignore:trax").returncode == 0
 
 
+WARNS_IN_FIXTURE = """
+kept = [0]
+
+
+@trax.resumable
+def drifts():
+    for i in range(4):
+        kept[0] += 1
+        yield kept[0]
+
+
+@pytest.fixture(scope="{scope}")
+def made():
+    return drifts().result()
+
+
+def test_that_passes(made):
+    pass
+"""
+
+
+@pytest.mark.parametrize("scope", ["session", "module", "class"])
+def test_so_does_a_fixture_of_a_wider_scope(scope: str) -> None:
+    text = WARNS_IN_FIXTURE.format(scope=scope)
+    done = run_pytest(text)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("UserWarning: trax: drifts changes kept, outside of its") == 1
+    assert run_pytest(text, "-W", "error").returncode == 1
+    assert run_pytest(text, "-W", "error", "-W", "ignore:trax").returncode == 0
+
+
 def test_the_lines_of_trax_are_logged_as_they_are_without_the_plugin() -> None:
     """A failure shows them."""
     done = run_pytest("""
@@ -145,6 +230,15 @@ def test_that_fails():
     raise AssertionError
 """)
     assert "its stored result is returned" in done.stdout
+
+
+def test_two_modules_do_not_share_the_stores_of_their_fixtures() -> None:
+    text = TESTS["and each module"].partition('@pytest.fixture(scope="session")')[0]
+    text += "def test(made):\n    assert made == 7\n"
+    Path("test_other.py").write_text(LOOP + text)
+    done = run_pytest(text)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
 
 
 def test_pytest_finds_the_plugin() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from xxhash import xxh3_128_digest
 
 from trax.calls.digest import digest_value, version_of
+from trax.calls.signatures import takes
 from trax.display import show
 from trax.errors import UsageError
 from trax.storage.context import Key, Kind
@@ -145,11 +146,18 @@ def check_key(key: Callable[[Any], Any]) -> None:
         It is such a key.
     """
     if not callable(key):
-        raise UsageError(f"key must be callable, not {show(key)}.\nWrite key=str.")
+        example = f"lambda item: item[{key!r}]" if isinstance(key, str) else "str"
+        raise UsageError(f"key must be callable, not {show(key)}.\nWrite key={example}.")
     if any(key is each for each in _VARYING):
         raise UsageError(
             f"key={key.__name__} gives an item another key in every process.\n"
             "Let key= return a name or a number that the item keeps, as key=str may do."
+        )
+    if not takes(key, 1):
+        raise UsageError(
+            f"key is called with an item, and {getattr(key, '__name__', None) or show(key)} does "
+            "not take it alone.\n"
+            'Write a function that does, as in key=lambda item: item["id"].'
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from xxhash import xxh3_64_hexdigest
 
 from trax.calls.bytecode import content
+from trax.calls.in_place import InPlace
 from trax.calls.syntax import syntax_of
 
 __all__ = ["changed_names", "fingerprint"]
@@ -21,19 +22,29 @@ def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str,
     """Return digests of the code of each function that has any, by texts that name it.
 
     One is of its syntax tree, if there is source. The other is of its bytecode, which differs
-    between versions of Python: the version is a part of the text.
+    between versions of Python: the version is a part of the text. A function without bytecode, such
+    as one of C or a method of the state, counts by its name.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = {}
     for name, function in functions.items():
         code = getattr(getattr(function, "__func__", function), "__code__", None)
-        if not isinstance(code, CodeType):
+        bytecode = content(code) if isinstance(code, CodeType) else _name_of(function)
+        if bytecode is None:
             continue
-        found[f"{name}{_UNDER}{version}"] = _digest(repr(content(code)))
-        syntax = syntax_of(code)
+        found[f"{name}{_UNDER}{version}"] = _digest(repr(bytecode))
+        syntax = syntax_of(code) if isinstance(code, CodeType) else repr(bytecode)
         if syntax is not None:
             found[name] = f"2:{_digest(syntax)}"
     return found
+
+
+def _name_of(function: Any) -> tuple[str, str] | None:
+    """Return what a function without bytecode counts by; None if it has no name."""
+    if isinstance(function, InPlace):
+        return "method of the state", function.method
+    name = getattr(function, "__qualname__", None)
+    return None if name is None else (str(getattr(function, "__module__", "")), str(name))
 
 
 def changed_names(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trax.errors import UsageError
 
-__all__ = ["InPlace"]
+__all__ = ["InPlace", "note_stored"]
 
 
 class InPlace:
@@ -40,14 +40,30 @@ class InPlace:
             )
         made = method(increment)
         if made is not None and made is not state:
-            raise UsageError(
-                f"replay_log={self.method!r} must change the state, and returned another object.\n"
-                f"Give the method itself: replay_log={type(state).__name__}.{self.method}."
-            )
+            raise UsageError(self._refusal(state, made))
         return state
+
+    def _refusal(self, state: Any, made: Any) -> str:
+        first = f"replay_log={self.method!r} must change the state, and returned another object"
+        if isinstance(made, type(state)):
+            kind = type(state).__name__
+            return f"{first}.\nGive the method itself: replay_log={kind}.{self.method}."
+        return (
+            f"{first}, of type {type(made).__name__!r}.\n"
+            f"Give a function that calls {self.method} and returns the state."
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return InPlace, (self.method,)
 
     def __repr__(self) -> str:
         return repr(self.method)
+
+
+def note_stored(error: Exception) -> None:
+    """Add a note to the error of a replay on a stored state: `create` has not made that now."""
+    if isinstance(error, UsageError):
+        error.add_note(
+            "trax: the state is the stored one. Put replay_log back as it was.\n"
+            "Or start over with fresh(...), and create makes another."
+        )

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn
 
-from trax.calls.in_place import InPlace
+from trax.calls.in_place import InPlace, note_stored
 from trax.calls.migration import note_new_attribute
 from trax.display import show
 from trax.errors import CodecError, TraxError, UsageError
@@ -84,20 +84,29 @@ class LogMode:
     def replay(
         self,
         state: Any,
-        increments: Iterator[Encoded],
-        load: Callable[[Encoded], Any],
+        increments: Iterator[bytes | Encoded],
+        load: Callable[[Any], Any],
         place: Callable[[], str],
+        loads: Callable[[bytes], Any] | None = None,
     ) -> Any:
         """Fold stored increments, which are read to their end, into the state of the checkpoint.
 
         `load` decodes an increment, and `place` names the one that was read last, for a message.
+        `loads` is a quicker function for bytes, which may raise an error where `load` does not.
         """
-        fold = self.fold
+        fold, loads = self.fold, loads or load
         for encoded in increments:
-            increment = load(encoded)
+            if type(encoded) is bytes:
+                try:
+                    increment = loads(encoded)
+                except Exception:  # noqa: BLE001  # `load` knows former names, and explains errors
+                    increment = load(encoded)
+            else:
+                increment = load(encoded)
             try:
                 state = fold(state, increment)
-            except TraxError:
+            except TraxError as error:
+                note_stored(error)
                 raise
             except Exception as error:
                 error.add_note(f"trax: raised by replay_log at {place()}")
@@ -127,9 +136,10 @@ class Replace(LogMode):
     def replay(
         self,
         state: Any,
-        increments: Iterator[Encoded],
-        load: Callable[[Encoded], Any],
+        increments: Iterator[bytes | Encoded],
+        load: Callable[[Any], Any],
         place: Callable[[], str],  # noqa: ARG002  # nothing of the user's is called
+        loads: Callable[[bytes], Any] | None = None,  # noqa: ARG002
     ) -> Any:
         newest = deque(increments, maxlen=1)
         return load(newest[0]) if newest else state
@@ -148,9 +158,10 @@ class NoLog(LogMode):
     def replay(
         self,
         state: Any,
-        increments: Iterator[Encoded],
-        load: Callable[[Encoded], Any],  # noqa: ARG002  # nothing can be done with an increment
+        increments: Iterator[bytes | Encoded],
+        load: Callable[[Any], Any],  # noqa: ARG002  # nothing can be done with an increment
         place: Callable[[], str],
+        loads: Callable[[bytes], Any] | None = None,  # noqa: ARG002
     ) -> Any:
         for _ in increments:
             raise CodecError(

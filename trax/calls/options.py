@@ -19,8 +19,8 @@ from trax.calls.arguments import check_argument
 from trax.calls.creation import check_create
 from trax.calls.log_mode import REPLACE, check_replay_log
 from trax.calls.name_template import check_template
-from trax.calls.signatures import signature
-from trax.display import show
+from trax.calls.signatures import takes
+from trax.display import count, show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
@@ -84,27 +84,16 @@ def _callable(name: str, example: str, needed: int = 0) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value is not None and not callable(value):
             raise UsageError(f"{name} must be callable, not {show(value)}.\nWrite {example}.")
-        if value is not None and needed and not _takes(value, needed):
+        if value is not None and needed and not takes(value, needed):
             described = getattr(value, "__qualname__", None) or show(value)
             raise UsageError(
-                f"{name} is called with {needed} arguments, which {described} does not take.\n"
+                f"{name} is called with {count(needed, 'argument')}, which {described} does not "
+                "take.\n"
                 f"Write a function that does, as in {example}."
             )
         return value
 
     return check
-
-
-def _takes(function: Callable[..., Any], number: int) -> bool:
-    try:
-        parameters = signature(function)
-    except (TypeError, ValueError):  # a builtin without a signature
-        return True
-    try:
-        parameters.bind(*[None] * number)
-    except TypeError:
-        return False
-    return True
 
 
 def _check_create(create: Any) -> Any:
@@ -302,7 +291,11 @@ def check_keywords(given: Iterable[str]) -> None:
             import difflib
 
             close = difflib.get_close_matches(name, _DECLARED, n=1)
-            hint = f". Did you mean {close[0]!r}?" if close else ""
+            hint = (
+                f". Did you mean {close[0]!r}?"
+                if close
+                else f"\nIts options: {', '.join(_DECLARED)}."
+            )
             raise TypeError(f"resumable() got an unexpected keyword argument {name!r}{hint}")
 
 

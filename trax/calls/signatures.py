@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["signature"]
+__all__ = ["signature", "takes"]
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -20,3 +20,16 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
         forward = annotationlib.Format.FORWARDREF
         return inspect.signature(function, annotation_format=forward)
     return inspect.signature(function)
+
+
+def takes(function: Callable[..., Any], number: int) -> bool:
+    """Return whether a function takes so many positional arguments, as far as can be known."""
+    try:
+        parameters = signature(function)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return True
+    try:
+        parameters.bind(*[None] * number)
+    except TypeError:
+        return False
+    return True

@@ -7,7 +7,6 @@ room for another.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import partial
 from itertools import chain
@@ -59,8 +58,8 @@ class AsyncMap(MapDriver[K, V], AsyncIterator[tuple[K, V]], Generic[K, V]):
         super().__init__(call, one_pass)
         self._loop = _drive(call, self._pass)
 
-    # A finalizer would keep alive what the function refers to, and that may be the map.
     def __del__(self) -> None:
+        self._pass.undriven.end()
         self._pass.abandon()
 
     def __aiter__(self) -> Self:
@@ -78,7 +77,14 @@ class AsyncMap(MapDriver[K, V], AsyncIterator[tuple[K, V]], Generic[K, V]):
     async def __anext__(self) -> tuple[K, V]:
         if self._pass.status == "closed":
             raise self._pass.closed_error()
-        return await anext(self._loop)
+        loop: Any = self._loop  # typeshed hides the attributes of real generators
+        if loop.ag_running:
+            raise UsageError(
+                f"two tasks ask {self.name!r} for results at the same time.\n"
+                "Let one task iterate over it: in_flight= says how many items are computed at once."
+            )
+        pair: tuple[K, V] = await anext(loop)
+        return pair
 
     async def result(self) -> list[V]:
         """Compute all items, and return the results in the order of the items, as a list.
@@ -119,7 +125,7 @@ class AsyncMap(MapDriver[K, V], AsyncIterator[tuple[K, V]], Generic[K, V]):
         self._pass.act(error)
 
     def _renew(self) -> None:
-        self._call = dataclasses.replace(self._call, fresh=False)
+        self._call = self._call.again()
         self._pass = Pass(self._call)
         self._loop = _drive(self._call, self._pass)
 

@@ -108,6 +108,7 @@ def map(
     traxdir: str | os.PathLike[str] | None = None,
     sync: Sync = "interval",
     renames: Mapping[str, str] | None = None,
+    varying: tuple[str, ...] | str = (),
     signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
     time_limit: TimeLimit = "auto",
 ) -> Any:
@@ -146,6 +147,10 @@ def map(
         and ends the iteration. Either way it is not stored: the next call tries the item again.
     fresh : bool
         Whether to move the stored results aside and start over.
+    varying : str or tuple of str
+        The names of values that the function is bound to and that may change: the arguments of a
+        `partial`, ``self`` for a method's object, and the variables of a closure. ``function``
+        allows a function of another name.
     traxdir, sync, renames, signals, time_limit
         As for `resumable`.
 
@@ -161,7 +166,8 @@ def map(
         An argument is invalid; or, while it is iterated over, the run is another one, two items
         have the same key, or it is inside of a loop of `resumable`.
     ArgumentsChangedError
-        At the end of the iteration: items that are done did not come.
+        The run has the results of another function, or of one that is bound to other values. Or, at
+        the end of the iteration, items that are done did not come.
     LockedError
         The run is held elsewhere.
 
@@ -189,6 +195,7 @@ def map(
         traxdir=traxdir,
         sync=sync,
         renames=renames,
+        varying=varying,
         signals=signals,
         time_limit=time_limit,
     )

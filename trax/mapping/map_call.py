@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from signal import Signals
 from typing import Any, Literal, TypedDict
 
 from trax.calls.content import check_key
-from trax.calls.fingerprint import fingerprint
 from trax.calls.options import check_option
-from trax.calls.script import script_of
 from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit
+from trax.mapping.identity import Identity
 from trax.storage.schema import Sync
 
 __all__ = ["Given", "GivenExecutor", "MapCall"]
 
 _IN_FLIGHT = 32  # where no executor says it
-_OPTIONS = ("traxdir", "sync", "renames", "signals", "time_limit")  # as of `resumable`
+_OPTIONS = ("traxdir", "sync", "renames", "varying", "signals", "time_limit")  # as of `resumable`
 
 
 class Given(TypedDict, total=False):
@@ -34,6 +35,7 @@ class Given(TypedDict, total=False):
     traxdir: str | os.PathLike[str] | None
     sync: Sync
     renames: Mapping[str, str] | None
+    varying: tuple[str, ...] | str
     signals: Iterable[int | str] | int | str | None
     time_limit: TimeLimit
 
@@ -46,9 +48,13 @@ class GivenExecutor(Given, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapCall:
-    """A call of `map` after the checks; `trax.map` documents each of the values."""
+    """A call of `map` after the checks; `trax.map` documents each of the values.
+
+    `bound` has the descriptions of what the function was bound to at the call.
+    """
 
     function: Callable[[Any], Any]
+    bound: dict[str, dict[str, str]]
     items: Any
     executor: Any
     name: str
@@ -61,6 +67,7 @@ class MapCall:
     traxdir: str | os.PathLike[str] | None
     sync: Sync
     renames: dict[str, str]
+    varying: tuple[str, ...]
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
 
@@ -85,32 +92,35 @@ class MapCall:
             check_key(key)
         if in_flight is None:
             in_flight = _limit(executor, is_async=is_async)
-        _check_in_flight(in_flight)
+        in_flight = _whole_number(in_flight)
+        for option in ("fresh", "return_exceptions"):
+            if not isinstance(given[option], bool):
+                raise UsageError(f"{option} must be True or False, not {show(given[option])}")
+        given |= {option: check_option(option, given[option]) for option in _OPTIONS}
         return cls(
             function=function,
+            bound=Identity(function, given["renames"]).bound,
             items=items,
             name=_name_of(function) if name is None else name,
             is_named=name is not None,
             in_flight=in_flight,
             is_async=is_async,
-            **given | {option: check_option(option, given[option]) for option in _OPTIONS},
+            **given,
         )
 
     @property
-    def function_name(self) -> str:
-        """The function's name, with the classes and functions that it is in."""
-        named = getattr(self.function, "__qualname__", None)
-        return named if isinstance(named, str) else type(self.function).__qualname__
+    def is_remote(self) -> bool:
+        """Whether the function may be called in other processes."""
+        return not isinstance(self.executor, ThreadPoolExecutor | None)
+
+    def again(self) -> MapCall:
+        """Return the call for another pass through the items."""
+        return replace(self, fresh=False, bound=self.identity.bound)
 
     @property
-    def script(self) -> str:
-        """The script or module of the function; empty if nobody knows."""
-        return script_of(self.function)
-
-    @property
-    def code(self) -> dict[str, str]:
-        """Digests of the function's code."""
-        return fingerprint({self.function_name: self.function})
+    def identity(self) -> Identity:
+        """The identity of the function, as it is now."""
+        return Identity(self.function, self.renames)
 
 
 def _is_async(function: Any) -> bool:
@@ -142,6 +152,11 @@ def _check_items(items: Any, *, is_async: bool) -> None:
 
 
 def _check_executor(executor: Any, *, is_async: bool) -> None:
+    if isinstance(executor, type):
+        raise UsageError(
+            f"executor must be an executor, and not the class {executor.__name__}.\n"
+            f"Make one: with {executor.__name__}() as pool: ... trax.map(..., executor=pool)."
+        )
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise UsageError(
             "executor must have a method submit, as those of concurrent.futures have, and not be "
@@ -155,9 +170,11 @@ def _check_executor(executor: Any, *, is_async: bool) -> None:
         )
 
 
-def _check_in_flight(in_flight: Any) -> None:
-    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
-        raise UsageError(f"in_flight must be a whole number of at least 1, not {show(in_flight)}")
+def _whole_number(in_flight: Any) -> int:
+    with contextlib.suppress(TypeError):  # it is no number
+        if not isinstance(in_flight, bool) and operator.index(in_flight) >= 1:
+            return operator.index(in_flight)
+    raise UsageError(f"in_flight must be a whole number of at least 1, not {show(in_flight)}")
 
 
 def _limit(executor: Any, *, is_async: bool) -> int:

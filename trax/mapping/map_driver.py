@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from trax.display import count
+
 if TYPE_CHECKING:
     from trax.mapping.map_call import MapCall
     from trax.mapping.one_pass import Pass
@@ -36,7 +38,7 @@ class MapDriver(Generic[K, V]):
 
     @property
     def step(self) -> int:
-        """The number of items that are done, as far as this pass has come."""
+        """The number of items that are done, as far as this pass has come: 0 before it begins."""
         return self._pass.step
 
     @property
@@ -46,4 +48,5 @@ class MapDriver(Generic[K, V]):
 
     def __repr__(self) -> str:
         kind, status = type(self).__name__, self._pass.status
-        return f"<{kind} {self.name!r}, {status}, {self.step:,} items done>"
+        done = f", {count(self.step, 'result')}" * (status != "new")
+        return f"<{kind} {self.name!r}, {status}{done}>"

@@ -7,6 +7,8 @@ that they have in common is here: which items are done, what is stored, and how 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,12 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from trax import notices
 from trax.calls.content import Digests
-from trax.display import show
+from trax.display import count, shorten, show
 from trax.engine.done_keys import Keys
 from trax.engine.registry import innermost
+from trax.engine.undriven import Undriven
 from trax.errors import ArgumentsChangedError, UsageError
 from trax.interrupts.stop_request import StopRequest
-from trax.mapping.results import Results
+from trax.mapping.remote import received
+from trax.mapping.results import Results, is_constant
+from trax.storage.codec import PROTOCOL
 from trax.storage.process import process
 from trax.storage.store import Store
 
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from trax.mapping.map_call import MapCall
 
 __all__ = ["Came", "Pass"]
+
+_SHOWN = 60  # characters of an error
 
 _open: weakref.WeakValueDictionary[str, Pass] = weakref.WeakValueDictionary()  # by their runs
 
@@ -77,6 +84,8 @@ class Pass:
     flying : dict of bytes to object
         The futures of the items that were begun and have not yet come, by their digests. Only the
         thread that drives changes it.
+    undriven : Undriven
+        Whether the pass has begun.
     stop_request : StopRequest
         Whether a signal or the time limit asks to stop.
     is_running : callable
@@ -88,11 +97,13 @@ class Pass:
     def __init__(self, call: MapCall) -> None:
         self.status = "new"
         self.failed = 0
+        self._first_failure = ""
         self.order: list[bytes] | None = None
         self.last = b""
         self.stop_request = StopRequest(
             call.name, call.signals, call.time_limit, ctrl_c=not call.is_async
         )
+        self.undriven = Undriven(f"trax.map() of {call.name}", "map")
         self.flying: dict[bytes, Any] = {}
         self.is_running: Callable[[], bool] = lambda: True
         self.leave: Callable[[], object] | None = None
@@ -103,6 +114,7 @@ class Pass:
         self._digests = Digests("map()")
         self._keys = Keys()
         self._taken = 0
+        self._has_copies = False
         self._begun: dict[bytes, float] = {}
         self._results: Results | None = None
 
@@ -125,6 +137,7 @@ class Pass:
         UsageError
             It is in the body of a loop, and would be no part of that loop's steps.
         """
+        self.undriven.use()
         session = innermost()
         if session is not None:
             raise UsageError(
@@ -168,7 +181,7 @@ class Pass:
         had_come = self._keys.meet(digest)
         if had_come is None:
             if digest not in self.flying:
-                return digest, key
+                return digest, self._kept(key)
             had_come = True
         if had_come and of_key is not None:
             raise UsageError(
@@ -177,6 +190,15 @@ class Pass:
                 "key only one is computed."
             )
         return None
+
+    def _kept(self, key: Any) -> Any:
+        """Return a key as it is now: a function may change its item."""
+        if self._call.key is not None or self._call.is_remote or is_constant(key):
+            return key
+        with contextlib.suppress(Exception):  # else storing it tells
+            key = pickle.loads(pickle.dumps(key, PROTOCOL))
+            self._has_copies = True
+        return key
 
     def begin(self, digest: bytes, future: Any) -> None:
         """Note that an item was begun."""
@@ -201,8 +223,10 @@ class Pass:
             return Came(digest, key, None, error, ends=not is_of_item)
         results, value = self._results, future.result()
         try:
+            if self._call.is_remote:
+                value = received(value)
             if results is not None:
-                results.append(digest, key, value)
+                value = results.append(digest, key, value)
         except BaseException as failure:  # noqa: BLE001  # the driver raises it
             return Came(digest, key, None, failure, ends=True)
         return Came(digest, key, value)
@@ -216,6 +240,7 @@ class Pass:
             came.error.add_note(f"trax: {show(came.key)} of {self._call.name!r} is not stored")
             raise came.error
         self.failed += 1
+        self._first_failure = self._first_failure or _describe_failure(came)
         return came.key, came.error
 
     # -- the end ---------------------------------------------------------------------------
@@ -231,24 +256,40 @@ class Pass:
         self.close()
         missing, name = self._keys.missing, self._call.name
         if missing:
+            are, item = ("are", "items") if missing > 1 else ("is", "an item")
             raise ArgumentsChangedError(
-                f"{missing:,} stored results of {name!r} are of items that map() did not get\n"
-                "Everything is stored. Give it all items, also the done ones, with the same key.\n"
+                f"{count(missing, 'stored result')} of {name!r} {are} of {item} that map() did not "
+                "get\n"
+                f"Everything is stored. {self._way_to_all_items()}\n"
                 "Or give these items a run of their own, as in name='pages-2'.\n"
                 "Or start over with fresh=True."
             )
         self.status = "done"
         if self.failed:
             notices.warn(
-                f"{name}: {self.failed:,} of {self._taken:,} items failed and are not stored; the "
-                "next call tries them again"
+                f"{name}: {self.failed:,} of {self._taken:,} items failed and are not stored "
+                f"(first {self._first_failure}); the next call tries them again"
             )
+
+    def _way_to_all_items(self) -> str:
+        if isinstance(self._call.items, Iterator):
+            return "An iterator gives its items once: give a list, or make the iterator anew."
+        if self._has_copies:
+            return "Give it all items, as they were: if the function changes its items, give key=."
+        return "Give it all items, also the done ones, with the same key."
 
     def stop(self) -> NoReturn:
         """Close because of a signal or the time limit, and raise what ends the program."""
         self.close()
-        self.stop_request.report(self.step, None, is_logged=True)
-        self.stop_request.end_program(self.step)
+        done, reason = count(self.step, "result"), self.stop_request.reason
+        notices.info(
+            f"{self._call.name} stopped with {done}: {reason}; all of them are stored, and the "
+            "same script computes the others"
+        )
+        try:
+            self.stop_request.end_program(self.step)
+        except KeyboardInterrupt as error:
+            raise error.with_traceback(None) from None
 
     def act(self, error: BaseException | None = None) -> None:
         """Let signals that have come take effect, at the end; see `StopRequest.act`."""
@@ -257,6 +298,7 @@ class Pass:
 
     def close(self) -> None:
         """Release the run: what is stored stays, and what comes later is dropped."""
+        self.undriven.use()
         self.status = "closed"
         self.stop_request.end_watch()
         if _open.get(self._key) is self:
@@ -281,9 +323,16 @@ class Pass:
     def closed_error(self) -> UsageError:
         """Return the error for asking a pass that has ended early for more."""
         return UsageError(
-            f"this pass of {self._call.name!r} ended with {self.step:,} items done.\n"
+            f"this pass of {self._call.name!r} ended with {count(self.step, 'result')}.\n"
             "Iterate over it again: it gives the stored results first, and goes on."
         )
+
+
+def _describe_failure(came: Came) -> str:
+    """Return the item that has failed and its error, for a line."""
+    error = came.error
+    text = shorten(str(error).strip().partition("\n")[0], _SHOWN)
+    return f"{show(came.key, _SHOWN // 2)}: {type(error).__name__}{': ' * bool(text)}{text}"
 
 
 @atexit.register

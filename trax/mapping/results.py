@@ -14,12 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
-from trax.calls.content import DIGEST_SIZE, DONE
-from trax.display import show
+from trax.calls.content import DIGEST_SIZE, DONE, PLAIN
+from trax.display import count, show
 from trax.engine.load_proof import GLOBAL, LoadProof
-from trax.engine.replay import decode_increment, tell_changed_code
+from trax.engine.replay import decode_increment
 from trax.errors import StorageError, UsageError
-from trax.storage.codec import PROTOCOL, Encoded, Names, encode
+from trax.mapping.same_function import check_function, described, note_left
+from trax.storage.codec import PROTOCOL, Encoded, Names, decode, encode, refuse_large
 from trax.storage.context import CREATED, Key, encode_context, entry_head
 from trax.storage.definitions import Definitions
 from trax.storage.mutex import Mutex
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Results", "collect"]
+__all__ = ["Results", "collect", "is_constant"]
 
 _FUNCTION = "trax.map"  # stands for the function of a loop
 _HEAD = entry_head(DONE, DIGEST_SIZE)
@@ -48,6 +49,13 @@ def collect(results: list[tuple[Any, Any]], pair: tuple[Any, Any]) -> list[tuple
     """Add a stored pair to a list of them: what `load` and `recover` get."""
     results.append(pair)
     return results
+
+
+def is_constant(value: Any) -> bool:
+    """Return whether a value cannot change: a number, a text, or a tuple of such."""
+    if type(value) is tuple:
+        return PLAIN.issuperset(map(type, value))
+    return type(value) in PLAIN
 
 
 class Results:
@@ -71,9 +79,12 @@ class Results:
     def __init__(self, call: MapCall, store: Store) -> None:
         self._name = call.name
         self._path = store.path
+        self._run = store.run_path(call.name)
+        self._call = call
         self._names = Names(call.renames, Definitions(lambda: (call.function, call.key)))
         self._proof = LoadProof(call.name, self._names)
         self._appending = Mutex()
+        self._is_begun = False
         self._is_closed = False
         hold = store.hold(call.name, sync=call.sync, keep=1, report=notices.warn, fresh=call.fresh)
         _held.add(hold)
@@ -81,6 +92,7 @@ class Results:
         self._writer = hold.writer
         try:
             self._reader = self._begin(call, store)
+            self._is_begun = True
         except BaseException:
             self.close()
             raise
@@ -91,7 +103,7 @@ class Results:
             notices.info(f"{call.name} starts over; the stored run is kept in {self._hold.aside}")
         reader = store.recover(call.name, partial(_recreate, call))
         if reader is not None and reader.found:
-            _check_meta(call, reader.meta)
+            _check_meta(call, self._run, reader.meta)
             return reader
         if reader is not None:
             self._writer.adopt(reader)
@@ -122,14 +134,14 @@ class Results:
         self._writer.adopt(reader)
         if reader.replayed and (reader.run, _FUNCTION) not in process.said:
             process.said.add((reader.run, _FUNCTION))
-            notices.info(
-                f"{self._name} resumed with {reader.replayed:,} stored results ({self._path})"
-            )
+            stored = count(reader.replayed, "stored result")
+            notices.info(f"{self._name} resumed with {stored} ({self._path})")
 
-    def append(self, digest: bytes, key: Any, result: Any) -> None:
+    def append(self, digest: bytes, key: Any, result: Any) -> Any:
         """Store a result; when this returns, it survives the death of the process.
 
-        Any thread may call it.
+        Any thread may call it. It returns the result as it is stored: the function may change the
+        object when it is called for the next item.
 
         Raises
         ------
@@ -144,16 +156,18 @@ class Results:
             hold, step = self._hold, self._writer.position.step
             if process.monotonic() >= hold.check_at:
                 hold.check_place(step)
-            self._writer.append(self._encode((key, result), step), _HEAD + digest)
+            encoded = self._encode((key, result), step)
+            self._writer.append(encoded, _HEAD + digest)
+        return result if is_constant(result) else decode(encoded, "result", self._names)[1]
 
     def _encode(self, pair: tuple[Any, Any], step: int) -> bytes | Encoded:
         try:
-            encoded: bytes | Encoded = _dumps(pair, PROTOCOL)
+            encoded: bytes | Encoded = _dumps(pair, PROTOCOL, buffer_callback=refuse_large)
             has_names = GLOBAL in encoded
         except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
             encoded, has_names = b"", True
         if has_names:
-            encoded = encoded or encode(pair, "result", self._names)
+            encoded = encoded or encode(pair, "result", self._names).copied()
             self._proof.prove(pair, encoded, "result", step + 1)
         return encoded
 
@@ -164,6 +178,8 @@ class Results:
                 return
             self._is_closed = True
         _held.discard(self._hold)
+        if self._is_begun:
+            note_left(self._call, self._run)
         self._hold.close()
 
 
@@ -175,16 +191,12 @@ def _checked(name: str, pair: Any) -> tuple[Any, Any]:
 
 def _first(call: MapCall) -> tuple[dict[str, Any], dict[str, Encoded]]:
     """Return the meta record and the parts of the first checkpoint, which is empty."""
-    about = {"type": "function", "text": call.function_name, "digest": _BEGUN.hex()}
     meta = {
         "step": 0,
         "done": False,
         "replay_log": "function",
-        "arguments": {"function": about},
-        "varying": {},
-        "code": call.code,
+        **described(call),
         "function": _FUNCTION,
-        "script": call.script,
         "version": 1,
         "drawn": [],
         "generators": {},
@@ -198,31 +210,11 @@ def _recreate(
     return _first(call) if context[CREATED] == _BEGUN else None
 
 
-def _check_meta(call: MapCall, meta: dict[str, Any]) -> None:
-    """Refuse a run that is none of `map`, or of another function."""
+def _check_meta(call: MapCall, run: str, meta: dict[str, Any]) -> None:
+    """Refuse a run that is none of `map`, or of another function; `run` is its path."""
     if meta.get("function") != _FUNCTION or meta["step"]:  # or a state was stored over it
         raise UsageError(
             f"the run {call.name!r} was not stored by trax.map, or was changed since.\n"
             "Give this one another name, as in name='pages'."
         )
-    other = _other_function(call, meta)
-    if other:
-        raise UsageError(
-            f"the run {call.name!r} has the results of {other}.\n"
-            "Give this one another name, as in name='pages'.\n"
-            f"Or, if the function was moved or renamed, give name={call.name!r}.\n"
-            "Or start over with fresh=True."
-        )
-    tell_changed_code(call.name, meta, call.code, "the present code computes what is left")
-
-
-def _other_function(call: MapCall, meta: dict[str, Any]) -> str:
-    """Return the difference between the function of the run and the call's, if any."""
-    theirs, mine = meta["arguments"]["function"]["text"], call.function_name
-    if call.is_named:
-        return ""
-    if theirs != mine:
-        return f"{theirs}, and this is {mine}"
-    stored, script = meta["script"], call.script
-    is_same = stored == script or not (stored and script)
-    return "" if is_same else f"{stored}.{theirs}, and this is {script}.{mine}"
+    check_function(call, run, meta)

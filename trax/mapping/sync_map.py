@@ -8,7 +8,6 @@ hands out.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -18,8 +17,10 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from trax.mapping.draws import Watched
 from trax.mapping.map_driver import MapDriver
 from trax.mapping.one_pass import Came, Pass
+from trax.mapping.remote import Remote
 
 if TYPE_CHECKING:
     from trax.mapping.map_call import MapCall
@@ -54,6 +55,8 @@ class Map(MapDriver[K, V], Iterator[tuple[K, V]], Generic[K, V]):
     def __init__(self, call: MapCall) -> None:
         one_pass, self._loop, self._landed = _new_loop(call)
         super().__init__(call, one_pass)
+        # Of the loop, which a for statement keeps. It refers to nothing that refers to the map.
+        weakref.finalize(self._loop, one_pass.undriven.end)
 
     def __iter__(self) -> Iterator[tuple[K, V]]:  # noqa: PYI034  # a for statement drops the rest
         if self._pass.status in ("closed", "done"):
@@ -109,7 +112,7 @@ class Map(MapDriver[K, V], Iterator[tuple[K, V]], Generic[K, V]):
         self._pass.act(error)
 
     def _renew(self) -> None:
-        self._call = dataclasses.replace(self._call, fresh=False)
+        self._call = self._call.again()
         self._pass, self._loop, self._landed = _new_loop(self._call)
 
 
@@ -173,7 +176,7 @@ def _hand_out_stored(one_pass: Pass) -> _Pairs:
 def _compute(call: MapCall, one_pass: Pass, landed: _Landed) -> _Pairs:
     """Have the items computed that are not done, and yield each pair as it comes."""
     with _submitting(call) as submit:
-        begin_next = partial(_begin_next, call, submit, one_pass, landed, iter(call.items))
+        begin_next = partial(_begin_next, submit, one_pass, landed, iter(call.items))
         yield from _take_turns(call, one_pass, landed, begin_next)
 
 
@@ -182,8 +185,8 @@ def _take_turns(
 ) -> _Pairs:
     """Begin items, and yield each pair as it comes.
 
-    Where results are there already, no more than two items are begun for each, so that a slow
-    source holds up none.
+    Where results are there already, one is handed out for each item that is begun. A source that
+    blocks holds up those that come meanwhile.
     """
     flying, stop_request, is_over = one_pass.flying, one_pass.stop_request, False
     while not is_over or flying:
@@ -191,7 +194,7 @@ def _take_turns(
             _land(one_pass, landed)
             one_pass.stop()
         begun = 0
-        while not is_over and len(flying) < call.in_flight and (begun < 2 or landed.empty()):
+        while not is_over and len(flying) < call.in_flight and (not begun or landed.empty()):
             is_over = not begin_next()
             begun += 1
         came = landed.get() if flying else None
@@ -204,19 +207,19 @@ def _take_turns(
 def _submitting(call: MapCall) -> Iterator[Callable[..., Any]]:
     """Return the function that has an item computed, for the length of a ``with`` block."""
     if call.executor is not None:
-        yield call.executor.submit
+        function = Remote(call.function) if call.is_remote else call.function
+        yield partial(call.executor.submit, function)
     elif call.in_flight == 1:
-        yield _submit_here
+        yield partial(_submit_here, Watched(call))
     else:
         pool = ThreadPoolExecutor(call.in_flight)
         try:
-            yield pool.submit
+            yield lambda item: pool.submit(call.function, item)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _begin_next(
-    call: MapCall,
     submit: Callable[..., Any],
     one_pass: Pass,
     landed: _Landed,
@@ -227,7 +230,7 @@ def _begin_next(
         admitted = one_pass.admit(item)
         if admitted is not None:
             digest, key = admitted
-            future = submit(call.function, item)
+            future = submit(item)
             one_pass.begin(digest, future)
             future.add_done_callback(partial(_settle, one_pass, landed, digest, key))
             return True

@@ -39,7 +39,9 @@ def check_resume(
 
     After a few of the steps it is also killed in one new process and resumed in another, both
     forked from this one before its first run: there classes and modules have the variables that
-    they have now. All other runs are in this process. All runs are in temporary directories, and
+    they have now, and hashes of texts the same seed: a loop that depends on these is not found.
+    Items of `trax.remaining` with a key come in the order of the first run in all others. All other
+    runs are in this process. All runs are in temporary directories, and
     one of these is the current directory while the loop runs; so checks in several threads take
     turns. The store of the loop is not touched. So the loop must end soon, or `steps` must end it,
     since it is run about as often as it has steps. And it must write to relative paths.

@@ -54,6 +54,11 @@ class _Input:
     def read_at(self, offset: int, size: int) -> bytearray:
         return self._content[offset : offset + size]
 
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        data = self.read_at(offset, len(memory))
+        memory[: len(data)] = data
+        return len(data)
+
     def close(self) -> None: ...
 
 
@@ -127,6 +132,8 @@ class MemoryDirectory:
 
     def is_in_place(self) -> bool:
         return True
+
+    def close(self) -> None: ...
 
     def files(self) -> dict[str, bytes]:
         """Return the content of every file, by name."""

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from trax.calls.content import DONE
 from trax.calls.fingerprint import changed_names
 from trax.comparing import difference, freeze
 from trax.engine.async_driver import AsyncRun
@@ -25,7 +26,7 @@ from trax.frames.edition import Edition
 from trax.frames.program import program_of
 from trax.fsck.repair import repair
 from trax.storage.codec import Encoded, decode
-from trax.storage.context import EDITION, Key, Kind, parts_of
+from trax.storage.context import EDITION, Key, Kind, decode_context, parts_of
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import copy_directory, make_directory
 from trax.storage.messages import not_stored
@@ -202,6 +203,7 @@ class _StoredRun:
                 first = reader.step
                 increments = [*reader.increments()]
                 self._log = dict(enumerate(increments, first + 1))
+                self._trials.order = [*filter(None, map(_key_digest, increments))]
                 return first
         raise self._newest.damaged_base("no checkpoint is valid")
 
@@ -244,11 +246,10 @@ class _StoredRun:
             os.makedirs(root + self._here, exist_ok=True)
             if step is not None:
                 repair(self._name, step=step, traxdir=store.path)
-            with (
-                self._trials.process(root + self._here, "first"),
-                contextlib.closing(Driver(self._trials.new_run(traxdir=store.path))) as driver,
-            ):
-                played = play(driver)
+            with self._trials.process(root + self._here, "first"):
+                run = self._trials.new_run(keeps_first_state=True, traxdir=store.path)
+                with contextlib.closing(Driver(run)) as driver:
+                    played = play(driver)
             return played, {path: _content(root + path) for path in self._outputs}
 
     # -- comparisons -----------------------------------------------------------------------
@@ -268,6 +269,7 @@ class _StoredRun:
             step = run.step
             increment = self._next(driver)
             if increment is END:
+                self._check_items(step)
                 raise self._diverged(step, "the loop has ended there", self._stored(step))
             if step + 1 in self._log:  # without a log only the state is stored
                 stored = self._stored(step)
@@ -282,6 +284,15 @@ class _StoredRun:
             self._compare_end("result", end.result, freeze(run._lifecycle.result))  # noqa: SLF001
         self._compare_rngs(driver)
         return self.last - begun
+
+    def _check_items(self, step: int) -> None:
+        """Refuse a call without the item of a step, counted from 0, which a call may leave out."""
+        if step + 1 in self._log and _key_digest(self._log[step + 1]):
+            raise UsageError(
+                f"check_stored() of {self._name!r} needs the items of all stored steps, and got "
+                f"none for step {step + 1:,}\n"
+                "Give it those with which the run was stored, in any order."
+            )
 
     def _next(self, driver: Driver) -> Any:
         step = driver.run.step
@@ -342,6 +353,11 @@ class _StoredRun:
             present = Edition.of(program_of(call.function.__code__))
             return [line for line in [Edition.decode(stored).first_change(present)] if line]
         return changed_names(self._newest.meta.get("code", {}), call.code)
+
+
+def _key_digest(encoded: Encoded) -> bytes | None:
+    """Return the digest of the key of an increment's item, if it has one."""
+    return decode_context(encoded.context).get(DONE) if encoded.context else None
 
 
 def _content(path: str) -> bytes:

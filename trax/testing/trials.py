@@ -43,6 +43,7 @@ from trax.testing.causes import (
     causes_of,
 )
 from trax.testing.crashes import Disk, Image, Operation
+from trax.testing.item_order import kept_order
 from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
 from trax.tracking.rng_discovery import OuterRngs, import_for, outer_key
 from trax.tracking.rng_state import TrackedRng, track
@@ -103,7 +104,7 @@ class Outcome:
     """The increments and states of a run by step, its first and last step, and its end.
 
     Of a plain loop that is broken off for good, the variables are there instead of a result. Of the
-    reference also the warnings of trax, and the time that it took.
+    reference also the order of items with keys, the warnings of trax, and the time that it took.
     """
 
     begun: int = 0
@@ -114,6 +115,7 @@ class Outcome:
     variables: dict[str, bytes] = field(default_factory=dict)
     files: Image = field(default_factory=dict)
     positions: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    order: list[bytes] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -169,6 +171,9 @@ class Trials:
         The call.
     store : Store
         The store of the call, which is not touched.
+    order : list of bytes or None
+        The digests of items with keys, in the order in which a run takes them. None: in that of the
+        reference.
     """
 
     def __init__(
@@ -207,16 +212,23 @@ class Trials:
         self._ticks: list[Callable[[], None]] = []
         self._has_outputs = False
         self._most = _NEVER if most is None else most
+        self.order: list[bytes] | None = None
         self._is_again = False  # whether this is the second uninterrupted run
 
     # -- one run after the other -----------------------------------------------------------
 
     def reference(self) -> Outcome:
         """Run the loop uninterrupted, as the reference for later runs."""
-        with temporary_directory() as directory, self.process(directory, "first"):
+        order: list[bytes] = []
+        with (
+            temporary_directory() as directory,
+            self.process(directory, "first"),
+            kept_order(order, is_known=False),
+        ):
             try:
                 begun = time.monotonic()
                 self.expected = self._play()
+                self.expected.order = order
                 self.expected.seconds = time.monotonic() - begun
             except FileNotFoundError as error:
                 error.add_note(ELSEWHERE)
@@ -335,15 +347,20 @@ class Trials:
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
         self._compare_ends(outcome)
 
-    def new_run(self, **options: Any) -> AnyRun:
-        """Return a run of the call, with arguments of its own, in the present directory."""
+    def new_run(self, *, keeps_first_state: bool = False, **options: Any) -> AnyRun:
+        """Return a run of the call, with arguments of its own, in the present directory.
+
+        For `keeps_first_state` see `Lifecycle`.
+        """
         options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
         options["progress"] = False
         call = self.call.again(replace(self.call.options, **options))
         if self._is_async:
             deferred = Deferred(forces=call.forces_increments)
-            return AsyncRun(Lifecycle(call, deferred), deferred, call.start)
-        return Run(Lifecycle(call, AtOnce()), call.start)
+            lifecycle = Lifecycle(call, deferred, keeps_first_state=keeps_first_state)
+            return AsyncRun(lifecycle, deferred, call.start)
+        lifecycle = Lifecycle(call, AtOnce(), keeps_first_state=keeps_first_state)
+        return Run(lifecycle, call.start)
 
     def _tick(self, lifecycle: Lifecycle, durable: int) -> int:
         """Do the work of background threads now and then; return the number of durable steps."""
@@ -369,7 +386,9 @@ class Trials:
         self._has_outputs = False
         self._ticks = []
         self._warnings = []
+        order = self.order or (self.expected.order if self.expected is not None else [])
         with (
+            kept_order(order, is_known=True),
             contextlib.chdir(directory),
             replaced(os, fsync=_nothing, fdatasync=_nothing),
             replaced(
