@@ -8,11 +8,13 @@ Each round times everything once, in turn; the figures are medians over the roun
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 import tempfile
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,13 +92,30 @@ def decoration(depth: int) -> float:
     return decorating(lines)
 
 
-def reading(turns: int) -> float:
-    """Return the time to decorate a function with a declared state and four lines for each turn."""
-    lines = ["import trax", "def loop(state, n):", "    for i in trax.steps(n):"]
-    for turn in range(turns):
-        lines += [f"        a{turn} = state * {turn}", f"        if a{turn} > i:"]
-        lines += [f"            b = max(i, a{turn})", f"        b += a{turn} % 7"]
-    return decorating([*lines, "        state = yield b"], create=int)
+def reading(lines: int, *, is_declared: bool) -> float:
+    """Return the time to decorate a function with so many lines, in seconds."""
+    head = "def loop(state, n):" if is_declared else "def loop(n, state=1):"
+    body = ["import trax", head, "    best, found = 0, []"]
+    body.append(f"    for i in {'trax.steps' if is_declared else 'range'}(n):")
+    while len(body) < lines - 3:
+        a = f"a{len(body)}"
+        body += [f"        {a} = [state * x for x in found[-3:]]", f"        if len({a}) > i:"]
+        body += [f"            best = max(best, {a}[0])", f"        found.append(sum({a}) % 7)"]
+    body.append("        state = yield best" if is_declared else "        yield best")
+    return decorating(body, **({"create": int} if is_declared else {}))
+
+
+def in_blocks(yields: int) -> float:
+    """Return the time to decorate a plain loop with so many yields, each in three blocks."""
+    lines = ["import trax", "def loop(n, paths):", "    total, seen = 0, []"]
+    lines += ["    for i in range(n):"]
+    for number in range(yields):
+        lines += [f"        for path{number} in enumerate(paths):", "            try:"]
+        lines += [f"                with open(path{number}) as file{number}:"]
+        lines += [f"                    total += sum(int(line) * i for line in file{number})"]
+        lines += ["                    yield total", "            except ValueError as error:"]
+        lines += [f"                seen.append((error, path{number}))"]
+    return decorating(lines)
 
 
 def decorating(lines: list[str], **options: Any) -> float:
@@ -105,9 +124,11 @@ def decorating(lines: list[str], **options: Any) -> float:
     path.write_text(textwrap.dedent("\n".join(lines)))
     made: dict[str, Any] = {"__name__": "nested"}
     exec(compile(path.read_text(), str(path), "exec"), made)
-    begun = time.perf_counter()
-    trax.resumable(**options)(made["loop"])
-    return time.perf_counter() - begun
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        begun = time.process_time()
+        trax.resumable(**options)(made["loop"])
+        return time.process_time() - begun
 
 
 def main() -> None:
@@ -122,9 +143,12 @@ def main() -> None:
         "frame of ten local variables (us)": lambda: 1e6 * frame(),
         "ordinary code, more for a step (ns)": lambda: 1e9 * ordinary(steps),
         "decoration, 12 loops in one another (ms)": lambda: 1e3 * decoration(12),
-        "decoration, 30 lines, declared state (ms)": lambda: 1e3 * reading(6),
-        "decoration, 100 lines, declared state (ms)": lambda: 1e3 * reading(24),
+        "decoration, 30 yields in blocks, plain (ms)": lambda: 1e3 * in_blocks(30),
     }
+    for kind, is_declared in (("declared", True), ("plain", False)):
+        for lines in (30, 100, 400):
+            measure = functools.partial(reading, lines, is_declared=is_declared)
+            rows[f"decoration, {lines} lines, {kind} (ms)"] = lambda one=measure: 1e3 * one()  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as directory:
         os.environ["TRAX_DIR"] = directory
         found = {name: [measure() for _ in range(options.rounds)] for name, measure in rows.items()}

@@ -217,6 +217,8 @@ class FaultyDirectory:
     def is_in_place(self) -> bool:
         return True
 
+    def close(self) -> None: ...
+
     def on_disk(self, count: int | None = None) -> Sequence[Operation]:
         """Return the operations, or the first `count` of them, as the disk itself saw them.
 
@@ -255,6 +257,9 @@ class _FaultyInput:
 
     def read_at(self, offset: int, size: int) -> bytearray:
         return self._directory.call("read", lambda: self._inner.read_at(offset, size))
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        return self._directory.call("read", lambda: self._inner.read_into(offset, memory))
 
     def close(self) -> None:
         self._directory.call("close input", self._inner.close)

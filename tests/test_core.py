@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import itertools
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from support import run_script, start_script
 
 import trax
+from trax.comparing import difference
 from trax.storage.codec import encode
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.process import process
@@ -531,6 +535,67 @@ store.close()
 print(store.recover("one"), trax.load("other"))
 """
     assert run_script(script).stdout == "2\n3 child\n"
+
+
+class Point(NamedTuple):
+    """An increment with a class."""
+
+    x: int
+
+
+INCREMENTS = [
+    1,
+    ["a", ("b", 2.5)],
+    "x" * 200_000,
+    Point(1),
+    np.arange(3),
+    np.arange(50_000.0),
+    [np.arange(20_000)[::2], bytearray(b"c")],
+]
+
+
+@pytest.mark.parametrize("increment", INCREMENTS, ids=lambda one: type(one).__name__)
+def test_any_increment_is_logged_as_it_is_then(increment: Any) -> None:
+    """Plain values, instances of classes, and arrays: later changes are not stored."""
+    expected = copy.deepcopy(increment)
+    with trax.Trax() as store:
+        store.log(one=increment, two=0)
+        if isinstance(increment, np.ndarray):
+            increment[:] = 7
+        found: Any = store.recover("one")
+    assert type(found) is type(expected)
+    assert difference(expected, found, "increment") == ""
+
+
+def test_an_object_that_cannot_be_pickled_is_named_and_nothing_is_stored() -> None:
+    """Also if it comes after others, of other names."""
+    with trax.Trax() as store:
+        store.log(one=1)
+        with pytest.raises(trax.CodecError, match=r"two\[0\]"):
+            store.log(one=2, two=[threading.Lock()])
+        assert store.recover("one") == 1
+        with pytest.raises(trax.NotFoundError):
+            store.recover("two")
+
+
+def test_a_log_takes_one_system_call_and_few_calls() -> None:
+    """One that appends an increment without classes."""
+    calls: list[str] = []
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call":
+            calls.append(argument.__name__)
+        elif event == "call":
+            calls.append(frame.f_code.co_name)
+
+    with trax.Trax(sync="os") as store:
+        store.log(one=1)
+        sys.setprofile(profile)
+        store.log(one=(1, 2.5, "abc"))
+        sys.setprofile(None)
+    calls = [name for name in calls if name not in ("setprofile", "__enter__", "__exit__")]
+    assert calls.count("write") == 1
+    assert len(calls) <= 15, calls
 
 
 WRITER = """

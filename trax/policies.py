@@ -111,27 +111,33 @@ class Policy:
     exact : bool
         Whether it must be called after every step, as a callable of the user's is. Otherwise it is
         called once a millisecond, even if the loop takes many steps in that time.
+    steps : int
+        The steps since the last checkpoint from which on that holds; until then, once a millisecond
+        suffices.
     """
 
-    __slots__ = ("due", "exact")
+    __slots__ = ("due", "exact", "steps")
 
-    def __init__(self, due: Callable[[Since], bool], *, exact: bool = True) -> None:
+    def __init__(self, due: Callable[[Since], bool], *, exact: bool = True, steps: int = 0) -> None:
         self.due = due
         self.exact = exact
+        self.steps = steps
 
     def __call__(self, since: Since) -> bool:
         return self.due(since)
 
     def __or__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return Policy(lambda since: mine(since) or other(since), exact=self._exact_with(other))
+        return self._with(other, lambda since: mine(since) or other(since))
 
     def __and__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return Policy(lambda since: mine(since) and other(since), exact=self._exact_with(other))
+        return self._with(other, lambda since: mine(since) and other(since))
 
-    def _exact_with(self, other: Callable[[Since], bool]) -> bool:
-        return self.exact or bool(getattr(other, "exact", True))
+    def _with(self, other: Callable[[Since], bool], due: Callable[[Since], bool]) -> Policy:
+        both = [self, other if isinstance(other, Policy) else Policy(other)]
+        exact = [one.steps for one in both if one.exact]
+        return Policy(due, exact=bool(exact), steps=min(exact, default=0))
 
 
 def every_steps(steps: int) -> Policy:
@@ -159,7 +165,7 @@ def every_steps(steps: int) -> Policy:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise UsageError(f"every_steps must be a whole number of at least 1, not {show(steps)}")
-    return Policy(lambda since: since.step - since.started_step >= steps)
+    return Policy(lambda since: since.step - since.started_step >= steps, steps=steps)
 
 
 def every_seconds(duration: float | timedelta) -> Policy:

@@ -13,7 +13,7 @@ import trax
 from trax import CorruptionError, UsageError
 from trax.fsck.prefix import Prefix, prefixes
 from trax.fsck.scan import Scan
-from trax.storage.records import BEGINS, CONTEXT, END, HEADER_SIZE, NOTE, PICKLE, frame
+from trax.storage.records import BEGINS, CONTEXT, END, HEADER_SIZE, NOTE, PICKLE, Framing
 from trax.testing.memory import MemoryDirectory
 
 
@@ -183,7 +183,7 @@ def test_what_was_not_forced_is_not_kept_after_a_reboot_where_there_is_output() 
 def appended(content: bytes, *records: tuple[int, bytes]) -> bytes:
     """Return a log with records behind its end whose checksums hold."""
     (chain,) = struct.unpack("<Q", content[-8:])
-    return content + b"".join(frame(records, chain, None)[0])
+    return content + b"".join(Framing(chain, None, 0).chunks(records))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from trax.storage.records import (
     DURABLE_OFFSET,
     HEADER_SIZE,
     PICKLE,
-    frame,
+    Framing,
 )
 from trax.testing.memory import MemoryDirectory
 
@@ -308,7 +308,7 @@ def test_what_cannot_be_about_an_output_file_is_a_problem_and_repaired() -> None
     (chain,) = struct.unpack("<Q", content[-8:])
     odd = encode_context([(Key.parse("output ../out.txt#0"), b"seven..")])
     records = [(CONTEXT | BEGINS, odd), (PICKLE, pickle.dumps(13))]
-    log.write_bytes(content + b"".join(frame(records, chain, None)[0]))
+    log.write_bytes(content + b"".join(Framing(chain, None, 0).chunks(records)))
     found = trax.verify("count")
     assert (found.good, found.step) == (False, None)
     assert "has an impossible entry for its output file '../out.txt'" in found.problems[-1]

@@ -306,7 +306,7 @@ class _Builder:
             if signing is not None:
                 signing.update(head + payload + check)
             if signer is not None and signing is not None and is_signed:
-                signer = Signer(signer.key, signing.digest())
+                signer = signer.after(signing)
                 signing = signer.begin()
                 head, _, chain = pieces(SIGNATURE, signer.last, chain)
                 built.records.append(head + signer.last)

@@ -18,7 +18,14 @@ from support import run_script, stored
 
 from trax import CodecError
 from trax.storage import deep_pickler
-from trax.storage.codec import Encoded, decode, encode
+from trax.storage.codec import (
+    Encoded,
+    ReusedMemory,
+    best_dumps,
+    decode,
+    encode,
+    refuse_large,
+)
 from trax.storage.records import BEGINS, BUFFER, CLOUDPICKLE, PICKLE, READONLY_BUFFER
 
 
@@ -203,6 +210,71 @@ def test_memory_that_is_not_contiguous_goes_into_the_pickle() -> None:
     encoded = encode(np.arange(10_000)[::2], "array")
     assert encoded.buffers == []
     assert decode(encoded, "array").tolist() == list(range(0, 10_000, 2))
+
+
+def test_memory_is_reused_for_one_object_after_the_other() -> None:
+    """As long as the next one is not larger."""
+    memory = ReusedMemory()
+    fixed = np.arange(40_000)
+    fixed.flags.writeable = False
+    copies = []
+    for arrays in ([np.arange(30_000), fixed], [np.ones(9)], [fixed[:10_000], np.ones((300, 100))]):
+        encoded = memory.copy(encode(arrays, "arrays"))
+        copies += encoded.buffers
+        assert all(map(np.array_equal, arrays, decode(encoded, "arrays")))
+        assert [one.readonly for one in encoded.buffers] == [
+            not array.flags.writeable for array in arrays
+        ]
+        assert not any(np.shares_memory(np.frombuffer(copies[-1], "u1"), one) for one in arrays)
+    assert len({id(copy.obj) for copy in copies}) == 1
+
+
+def test_little_memory_is_kept() -> None:
+    """An object larger than that has memory of its own, which is freed with it."""
+    memory = ReusedMemory()
+    memory.copy(encode(np.ones(1000), "array"))
+    kept = memory._memory
+    encoded = memory.copy(encode(np.zeros((64 << 20) + 1, "u1"), "array"))
+    assert type(encoded.buffers[0]) is bytearray
+    assert memory._memory is kept
+    memory.copy(encode(np.zeros(64 << 20, "u1"), "array"))
+    assert len(memory._memory) == 64 << 20
+
+
+@pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16])
+def test_only_small_buffers_go_into_a_pickle(size: int) -> None:
+    """A large one would be copied there."""
+    array = np.zeros(size, "u1")
+    try:
+        payload = pickle.dumps(array, 5, buffer_callback=refuse_large)
+    except OverflowError:
+        assert size == 1 << 16
+    else:
+        assert size < 1 << 16
+        assert np.array_equal(pickle.loads(payload), array)
+
+
+@pytest.mark.parametrize("obj", ["x" * 70_000, b"x" * 70_000, [b"y" * (1 << 16), 1, "z" * 99], 1])
+def test_large_texts_are_pickled_in_pieces_if_there_are_no_buffers(obj: object) -> None:
+    """The pickle is the same."""
+    dumps: Callable[[Any, int], bytes] = pickle.dumps
+    for last in b"x" * 70_000, encode(b"x" * 70_000, "text"), b"x" * 70_000:
+        dumps = best_dumps(last, dumps, is_state=False)
+    assert dumps is not pickle.dumps
+    assert dumps(obj, 5) == pickle.dumps(obj, 5)
+    assert best_dumps(b"small", dumps, is_state=False) is pickle.dumps
+
+
+@pytest.mark.parametrize("is_state", [True, False])
+def test_after_large_buffers_only_encode_pickles(is_state: bool) -> None:
+    """And after any large state."""
+    dumps: Callable[[Any, int], bytes] = pickle.dumps
+    for last in encode(np.zeros(9_000), "array"), encode("x" * 70_000 * is_state, "text"):
+        dumps = best_dumps(last, dumps, is_state=is_state)
+        if last.nbytes > 100:
+            with pytest.raises(OverflowError):
+                dumps(1, 5)
+    assert (dumps is pickle.dumps) == (not is_state)
 
 
 # -- what cannot be stored -----------------------------------------------------------------

@@ -30,13 +30,13 @@ from trax.storage.process import process
 from trax.testing.memory import MemoryDirectory
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "held", "memory"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Directory:
     """An empty directory of each kind; every test with it is a clause of the contract."""
     if request.param == "memory":
         return MemoryDirectory()
     make_directory(str(tmp_path / "run"))
-    return LocalDirectory(str(tmp_path / "run"))
+    return LocalDirectory(str(tmp_path / "run"), holds=request.param == "held")
 
 
 def put(directory: Directory, name: str, content: bytes) -> None:
@@ -419,6 +419,68 @@ def test_a_directory_that_took_the_place_of_another_is_left_alone(tmp_path: Path
         assert caught.value.errno == errno.ESTALE
     assert get(LocalDirectory(str(tmp_path / "run")), "old") == b"content"
     assert LocalDirectory(str(tmp_path / "run")).list() == ["old"]
+
+
+def test_a_held_directory_that_was_replaced_gets_no_new_files(tmp_path: Path) -> None:
+    """What else a writer does goes to its own files, wherever they are now."""
+    for path in (tmp_path / "run", tmp_path / "new"):
+        make_directory(str(path))
+        put(LocalDirectory(str(path)), "old", b"content")
+    directory = LocalDirectory(str(tmp_path / "run"), holds=True)
+    (tmp_path / "run").rename(tmp_path / "aside")
+    (tmp_path / "new").rename(tmp_path / "run")
+    acts: list[Callable[[], object]] = [directory.list, lambda: directory.create("other")]
+    for act in acts:
+        with pytest.raises(OSError, match="moved or replaced"):
+            act()
+    directory.rename("old", "renamed")
+    directory.sync()
+    assert get(directory, "renamed") == b"content"
+    directory.remove("renamed")
+    assert os.listdir(tmp_path / "aside") == []
+    assert os.listdir(tmp_path / "run") == ["old"]
+    directory.close()
+    with pytest.raises(OSError, match="moved or replaced"):
+        directory.remove("old")
+
+
+def test_a_held_directory_that_others_can_write_to_gets_no_new_files(tmp_path: Path) -> None:
+    """As one that is opened for each call."""
+    make_directory(str(tmp_path / "run"))
+    directory = LocalDirectory(str(tmp_path / "run"), holds=True)
+    (tmp_path / "run").chmod(0o777)
+    with pytest.raises(UntrustedError, match="can be written by other users"):
+        directory.create("new")
+    with pytest.raises(UntrustedError, match="can be written by other users"):
+        LocalDirectory(str(tmp_path / "run"), holds=True)
+
+
+def test_a_held_directory_is_released_by_closing_and_in_a_fork() -> None:
+    """Or with its last reference; it can be used after that."""
+    script = """
+import os
+from trax.storage.filesystem import LocalDirectory
+
+def count():
+    return len(os.listdir("/dev/fd"))
+
+before = count()
+directory = LocalDirectory(".", holds=True)
+print(count() - before, flush=True)
+if not os.fork():
+    print("child", count() - before, flush=True)
+    os._exit(0)
+os.wait()
+directory.sync()
+directory.close()
+directory.close()
+print(count() - before, len(directory.list()))
+other = LocalDirectory(".", holds=True)
+del other
+print(count() - before)
+"""
+    done = run_script(script)
+    assert done.stdout == "1\nchild 0\n0 1\n0\n"
 
 
 class Syncs(list[str]):

@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults import Disk
 from support import run_script
 from test_store import hold
 
@@ -39,6 +41,36 @@ def test_a_held_run_has_a_lock_and_a_directory(store_here: Path) -> None:
 def run_files(store: Store) -> dict[str, bytes]:
     """Return the files of the run, by name."""
     return {path.name: path.read_bytes() for path in Path(store.run_path("run")).iterdir()}
+
+
+def test_a_held_run_leaves_no_descriptor_open() -> None:
+    """Whether it could be opened or not."""
+    store = Store()
+    hold(store).close()
+    before = sorted(os.listdir("/dev/fd"))
+    held = hold(store)
+    with pytest.raises(LockedError):
+        hold(store)
+    held.writer.append(b"\x80\x05K\x01.")
+    held.writer.checkpoint({}, {}, derived=False)
+    held.close()
+    assert sorted(os.listdir("/dev/fd")) == before
+
+
+def test_a_small_checkpoint_asks_little_of_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens its two files and two listings, writes each file once, and removes two."""
+    disk = Disk(monkeypatch)
+    held = hold(Store())
+    state = encode([1, 2], "state")
+    for _ in range(4):
+        held.replace_state(state)
+    disk.calls.clear()
+    held.replace_state(state)
+    calls = Counter(disk.calls)
+    held.close()
+    assert (calls["write"], calls["force"], calls["rename"]) == (2, 4, 1)
+    assert calls["open"] <= 4
+    assert calls.total() <= 26, calls
 
 
 def test_closing_again_leaves_the_next_holder_alone() -> None:

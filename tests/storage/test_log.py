@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import pickle
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,42 @@ def test_arrays_come_back_as_they_were(directory: FaultyDirectory) -> None:
     assert (second.tolist(), second.flags.writeable) == ([0, 1, 2, 3], False)
     assert third["two"][0].shape == (2, 2)
     assert third["two"][1].tolist() == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("increment", "writes"),
+    [(1, 1), (b"x" * 60_000, 1), (b"x" * 200_000, 3), (np.zeros(1 << 17), 7)],
+    ids=["small", "fairly small", "bytes", "1 MB"],
+)
+def test_an_increment_takes_few_writes(
+    increment: Any, writes: int, directory: FaultyDirectory
+) -> None:
+    """A small one takes a single write, and a large one another one for each 256 KB."""
+    writer = begin(directory)
+    plain = pickle.dumps(increment, 5) if isinstance(increment, bytes) else None
+    directory.calls.clear()
+    writer.append(plain or encode(increment, "increment"))
+    assert directory.calls == ["write"] * writes
+
+
+def test_an_array_that_changes_while_it_is_written_damages_nothing(
+    directory: FaultyDirectory,
+) -> None:
+    """Another thread may do that: the increment is a mixture, and the log is valid."""
+    array = np.zeros(1 << 17)
+    writer = begin(directory)
+
+    def change(number: int, kind: str) -> int:
+        array[:] = number
+        return 0
+
+    directory.fault = change
+    writer.append(encode(array, "increment"))
+    writer.append(encode("the next", "increment"))
+    directory.heal()
+    found, after = increments(directory)
+    assert found[0] != found[-1]
+    assert after == "the next"
 
 
 def test_an_increment_is_in_the_file_when_append_returns(directory: FaultyDirectory) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import struct
 import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import flipped, of_version
 from xxhash import xxh3_64_intdigest
@@ -19,16 +20,21 @@ from trax.storage.records import (
     BEGINS,
     BUFFER,
     CLOUDPICKLE,
+    CONTEXT,
     DURABLE_OFFSET,
     END,
     FORMAT_VERSION,
     HEADER_SIZE,
     META,
+    NOTE,
     OVERHEAD,
     PICKLE,
     READONLY_BUFFER,
     SIGNATURE_OFFSET,
+    WHOLE,
     Damage,
+    Forged,
+    Framing,
     NewerVersion,
     Records,
     decode_durable,
@@ -39,7 +45,7 @@ from trax.storage.records import (
     header_signer,
     pieces,
 )
-from trax.storage.signing import Key
+from trax.storage.signing import SIGNATURE_SIZE, Key
 
 SEED = 2026
 KINDS = (PICKLE, CLOUDPICKLE, BUFFER, READONLY_BUFFER, META, END)
@@ -59,6 +65,11 @@ class Bytes:
         self.asked = max(self.asked, size)
         self.largest = max(self.largest, len(found))
         return found
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        found = self.read_at(offset, len(memory))
+        memory[: len(found)] = found
+        return len(found)
 
 
 def framed(records: list[tuple[int, Any]], chain: int = SEED) -> bytes:
@@ -224,6 +235,7 @@ CASES: dict[str, list[tuple[int, bytes]]] = {
     "zeros": [(BUFFER, bytes(4096)), (PICKLE, bytes(1))],
     "as long as the window": [(BUFFER, b"w" * ((1 << 18) - OVERHEAD)), (PICKLE, b"x")],
     "longer than the window": [(PICKLE, b"x"), (BUFFER, b"y" * (1 << 19)), (PICKLE, b"z")],
+    **{f"{kind}, longer": [(kind, bytes(range(256)) * 3000), (META, b"z")] for kind in KINDS},
 }
 
 
@@ -265,6 +277,64 @@ def test_a_payload_can_be_any_memory(payload: Any) -> None:
     head, check, chain = pieces(BUFFER, payload, SEED)
     assert (head, check, chain) == pieces(BUFFER, view.tobytes(), SEED)
     assert int.from_bytes(head[1:], "little") == view.nbytes
+
+
+SIZES = st.sampled_from([0, 1, 9, (1 << 16) - 1, 1 << 16, (1 << 18) - 8, 1 << 18, 700_000])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from(KINDS), SIZES), max_size=4), SIZES, st.booleans())
+def test_chunks_are_the_records_one_after_the_other(
+    records: list[tuple[int, int]], begin: int, copies: bool
+) -> None:
+    """However large they are, and wherever in the file they begin."""
+    payloads = [(kind, bytearray(os.urandom(16)) * (size // 16)) for kind, size in records]
+    framing = Framing(SEED, None, begin, copies=copies)
+    content = b"".join([bytes(chunk) for chunk in framing.chunks(payloads)])
+    assert content == framed(payloads)[HEADER_SIZE:]
+    assert framing.end == begin + len(content)
+    assert parse(framed(payloads))[1].size == HEADER_SIZE + len(content)
+    if content:
+        assert framing.chain == int.from_bytes(content[-8:], "little")
+
+
+def test_large_payloads_are_yielded_in_pieces_that_end_where_pages_do() -> None:
+    """All but the last: writing in the middle of a page takes longer."""
+    payload = np.arange(1 << 17, dtype=float)
+    end, sizes = 12_345, []
+    for chunk in Framing(SEED, None, end).chunks([(BUFFER, payload), (PICKLE, b"x")]):
+        end += memoryview(chunk).nbytes
+        sizes.append(end)
+    assert all(size % (1 << 18) == 0 for size in sizes[1:-2])
+    assert len(sizes) == 1 + 5 + 1
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_payload_that_changes_meanwhile_is_hashed_as_it_is_written(copies: bool) -> None:
+    """If it is copied piece by piece; else the checksum is that of other bytes."""
+    payload = bytearray(1 << 20)
+    content = bytes(HEADER_SIZE)
+    for chunk in Framing(SEED, None, HEADER_SIZE, copies=copies).chunks([(BUFFER, payload)]):
+        if len(chunk) > 8:
+            payload[:] = b"1" * len(payload)
+        content += chunk
+    found, reader = parse(content)
+    assert (reader.flaw is None) == copies
+    assert [(one[0], one[-1]) for _, one in found] == ([(0, ord("1"))] if copies else [])
+
+
+@pytest.mark.parametrize("key", [None, Key(bytes(32), "here")])
+def test_a_signature_follows_an_object(key: Key | None) -> None:
+    """It covers the records, whatever their size, and the signature before."""
+    block, chain, signer = encode_header("log", FIELDS, key)
+    framing = Framing(chain, signer, HEADER_SIZE, copies=True)
+    content = block
+    for payload in b"small", bytearray(os.urandom(300_000)):
+        content += b"".join(map(bytes, framing.chunks([(BUFFER, payload), (PICKLE, b"")])))
+    records = Records(Bytes(content), chain, signer)
+    assert [len(record.payload) for record in records] == [5, 0, 300_000, 0]
+    assert records.flaw is None
+    assert framing.end == records.offset == len(content)
 
 
 def test_a_payload_is_memory_of_its_own() -> None:
@@ -349,6 +419,119 @@ def test_a_large_file_is_read_a_window_at_a_time() -> None:
     source = Bytes(framed([(PICKLE, b"p" * 1000)] * 3000))
     assert sum(1 for _ in Records(source, SEED)) == 3000
     assert source.largest == 1 << 18
+
+
+# -- many at once ---------------------------------------------------------------------------
+
+
+PLAIN = [(WHOLE, b"%d" % number) for number in range(5)]
+
+
+def begun(records: list[tuple[int, Any]]) -> Records:
+    """Return the records of a file of which the first was yielded."""
+    found = Records(Bytes(framed(records)), SEED)
+    assert next(iter(found)).payload == records[0][1]
+    return found
+
+
+def test_whole_objects_are_found_at_once() -> None:
+    """All but the last of the file, whose end is looked at more closely; then iterating goes on."""
+    records = begun(PLAIN)
+    assert records.whole(100) == [b"1", b"2", b"3"]
+    assert records.whole(100) == []
+    assert [record.payload for record in records] == [b"4"]
+    assert records.flaw is None
+    assert records.chain == parse(framed(PLAIN))[1].chain
+
+
+@pytest.mark.parametrize("most", range(4))
+def test_no_more_are_found_than_are_wanted(most: int) -> None:
+    """The next file may begin after that record."""
+    records = begun(PLAIN)
+    assert records.whole(most) == [b"%d" % number for number in range(1, 1 + most)]
+    assert [int(record.payload) for record in records] == [*range(1 + most, 5)]
+
+
+def test_nothing_is_read_for_that() -> None:
+    """Before the first record is yielded, nothing is at hand."""
+    assert Records(Bytes(framed(PLAIN)), SEED).whole(100) == []
+
+
+@pytest.mark.parametrize("kind", [*KINDS, CONTEXT | BEGINS, NOTE | BEGINS, PICKLE, 0, 0x7F])
+def test_another_kind_of_record_ends_them(kind: int) -> None:
+    """Only the first of these is found."""
+    records = begun([*PLAIN[:2], (kind, b"2"), *PLAIN[3:]])
+    assert records.whole(100) == [b"1"]
+    assert records.offset == HEADER_SIZE + 2 * (OVERHEAD + 1)
+
+
+def test_any_changed_byte_ends_them() -> None:
+    """As it ends the records that are yielded one by one, with the same flaw."""
+    content = framed(PLAIN)
+    for offset in range(HEADER_SIZE + OVERHEAD + 1, len(content)):
+        for bits in (0x01, 0x80, 0xFF):
+            damaged = flipped(content, offset, bits)
+            found, reader = parse(damaged)
+            records = Records(Bytes(damaged), SEED)
+            payloads = [next(iter(records)).payload, *records.whole(100)]
+            payloads += [record.payload for record in records]
+            assert payloads == [payload for _, payload in found]
+            assert (reader.flaw, reader.offset, reader.chain, reader.is_cut_short) == (
+                records.flaw,
+                records.offset,
+                records.chain,
+                records.is_cut_short,
+            )
+
+
+def test_a_file_that_grows_ends_where_it_ended() -> None:
+    """What a writer adds while it is read is not at hand, even if it is in the window."""
+    source = Bytes(framed(PLAIN))
+    records = Records(source, SEED)
+    records.size -= OVERHEAD + 1  # as if the last had come later
+    next(iter(records))
+    assert records.whole(100) == [b"1", b"2"]
+    assert [record.payload for record in records] == [b"3"]
+
+
+def signed(objects: list[list[tuple[int, Any]]], key: Key) -> bytes:
+    """Return a log that is signed after each object."""
+    content, chain, signer = encode_header("log", FIELDS, key)
+    framing = Framing(chain, signer, HEADER_SIZE)
+    for records in objects:
+        content += b"".join(framing.chunks(records))
+    return content
+
+
+def read_signed(content: bytes, key: Key) -> Records:
+    """Return the records of a log, whose signatures are checked with a key."""
+    _, seed, signer = encode_header("log", FIELDS, key)
+    return Records(Bytes(content), seed, signer)
+
+
+def test_signed_records_are_yielded_one_by_one() -> None:
+    """Their signatures are checked between them."""
+    key = Key(b"k" * 32, "a test")
+    records = read_signed(signed([[record] for record in PLAIN], key), key)
+    each = iter(records)
+    assert next(each).payload == b"0"
+    assert records.whole(100) == []
+    assert [record.payload for record in each] == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("kind", [BUFFER, READONLY_BUFFER])
+def test_the_signature_covers_payloads_that_are_larger_than_the_window(kind: int) -> None:
+    """They are read in pieces; whoever changes one, and all checksums, has not the key."""
+    key, large = Key(b"k" * 32, "a test"), bytes(range(256)) * 3000
+    right = signed([[(kind | BEGINS, large), (PICKLE, b"x")]], key)
+    assert [record.payload for record in read_signed(right, key)] == [large, b"x"]
+    other = signed([[(kind | BEGINS, flipped(large, 500_000)), (PICKLE, b"x")]], key)
+    forged = other[: -SIGNATURE_SIZE - 8] + right[-SIGNATURE_SIZE - 8 : -8]
+    begin = len(forged) - SIGNATURE_SIZE - 8
+    (seed,) = struct.unpack_from("<Q", forged, begin - 8)
+    chain = xxh3_64_intdigest(forged[begin:], seed)
+    with pytest.raises(Forged, match="a signature is invalid"):
+        list(read_signed(forged + struct.pack("<Q", chain), key))
 
 
 # -- what stands behind a bad record -------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import pickle
 import struct
 from collections.abc import Callable, Generator, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from canaries import records, restore, with_canaries, with_records
+from hypothesis import given
+from hypothesis import strategies as st
 from support import Writer, changed, flipped, read, write
 from xxhash import xxh3_64_intdigest
 
@@ -23,7 +26,7 @@ from trax.storage.records import (
     PICKLE,
     SIGNATURE,
 )
-from trax.storage.signing import Key
+from trax.storage.signing import Key, Signer
 from trax.testing.memory import MemoryDirectory, crash_images
 
 KEY = Key(bytes(range(32)), "a test")
@@ -313,3 +316,17 @@ def test_a_signed_run_says_what_to_do_where_the_key_is_gone(
                 reader()
     monkeypatch.setenv("TRAX_KEY", "ab" * 32)
     assert trax.load("loop") == 4
+
+
+@given(st.binary(min_size=32, max_size=32), st.lists(st.binary(max_size=200), max_size=4))
+def test_a_signature_is_an_hmac(secret: bytes, pieces: list[bytes]) -> None:
+    """To be checked with any other implementation, however the bytes came."""
+    key = Key(secret, "test")
+    data = b"".join(pieces)
+    assert key.sign(data) == hmac.digest(secret, data, "sha256")
+    signer = Signer(key, b"before")
+    signing = signer.begin()
+    for piece in pieces:
+        signing.update(piece)
+    assert signer.after(signing) == signer.sign(data)
+    assert signer.sign(data).last == hmac.digest(secret, b"before" + data, "sha256")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from array import array
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def test_the_pieces_do_not_matter(size: int) -> None:
     assert found.is_at(size, extent.digest)
     assert difference(fd, [extent]) is None
     os.close(fd)
+
+
+def test_numbers_are_digested_as_their_bytes() -> None:
+    """A file without a buffer passes on what it is given, such as an array."""
+    numbers = array("d", range(BLOCK // 8 - 10))
+    digest = RunningDigest(0, 0, 0)
+    for _ in range(3):
+        digest.update(memoryview(numbers))
+    content = numbers.tobytes() * 3
+    assert extent_at(digest, len(content)) == extent_of(content)
 
 
 @pytest.mark.parametrize("at", [0, 5, BLOCK - 1, BLOCK, 2 * BLOCK + 3, 3 * BLOCK + 6])

@@ -640,7 +640,7 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     next(run)
     session = run._lifecycle.session
     unseen = output_files._Output.seen
-    assert all(word >= 0 or seen is not unseen for seen, word in session._watched)
+    assert all(item.word >= 0 or item.seen is not unseen for item in session._watched)
     assert not any(key.kind is Kind.OUTPUT for key in session._tracking._tracker.keys)
     run.close()
 

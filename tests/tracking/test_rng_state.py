@@ -198,6 +198,47 @@ def test_words_that_were_made_anew_often_are_found_again(make: Callable[[], Any]
             assert [other.random() for _ in range(700)] == [same.random() for _ in range(700)]
 
 
+@pytest.mark.parametrize("make", [lambda: random.Random(1), lambda: np.random.RandomState(1)])
+def test_words_that_differ_in_one_place_are_others(make: Callable[[], Any], memory: bool) -> None:
+    """Even in the last one, which the next draws do not use."""
+    generator, other = make(), make()
+    generator.random()
+    tracked = track(generator)
+    before = tracked.parts()
+    if isinstance(generator, random.Random):
+        version, words, gauss = generator.getstate()
+        generator.setstate((version, (*words[:-2], words[-2] ^ 1, words[-1] + 1), gauss))
+    else:
+        state = generator.get_state(legacy=False)
+        state["state"]["key"][-1] ^= 1
+        state["state"]["pos"] += 1
+        generator.set_state(state)
+    parts = tracked.parts()
+    assert parts[0] != before[0]
+    track(other).restore(parts)
+    expected = [generator.random() for _ in range(700)]
+    assert [other.random() for _ in range(700)] == expected
+
+
+class PCG64(np.random.PCG64):
+    """A generator of NumPy's kind that is made in another way."""
+
+    def __init__(self, *, start: int) -> None:
+        super().__init__(start)
+
+
+def test_a_generator_whose_memory_cannot_be_proved_is_read_by_its_public_state() -> None:
+    """Its positions are the same as those of its kind."""
+    generator = np.random.Generator(PCG64(start=5))
+    plain = np.random.Generator(np.random.PCG64(5))
+    tracked, other = track(generator), track(plain)
+    for _ in range(4):  # at the end, no half number is saved
+        assert of_numpy(generator) == of_numpy(plain)
+        assert tracked.parts() == other.parts()
+    assert tracked.word == -1
+    assert other.word != -1
+
+
 def test_which_objects_are_generators() -> None:
     """What has no state is none, and NumPy's Generator stands for its bit generator."""
     generator = np.random.default_rng(1)

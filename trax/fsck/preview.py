@@ -78,7 +78,7 @@ class Preview:
     def _refuse(self, *_: object) -> Any:
         raise AssertionError("a preview is only read")
 
-    create = cut = rename = remove = sync = is_in_place = _refuse
+    create = cut = rename = remove = sync = is_in_place = close = _refuse
 
 
 class KeptLog:
@@ -104,6 +104,11 @@ class KeptLog:
         if self._old is not None and begin < end:
             data += self._old.read_at(begin, end - begin)
         return data
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        data = self.read_at(offset, len(memory))
+        memory[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         if self._old is not None:

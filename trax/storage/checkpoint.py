@@ -6,9 +6,10 @@ which nobody reads.
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,6 @@ from trax.storage.filesystem import (
     Output,
     closing_quietly,
     new_file,
-    write_all,
     write_pieces,
 )
 from trax.storage.records import (
@@ -34,11 +34,11 @@ from trax.storage.records import (
     READONLY_BUFFER,
     VALUES,
     Damage,
+    Framing,
     Records,
     decode_header,
     decode_text,
     encode_header,
-    frame,
     header_signer,
 )
 from trax.storage.schema import check_meta
@@ -97,18 +97,18 @@ def _write(
     key: Key | None,
 ) -> int:
     block, chain, signer = encode_header("checkpoint", fields, key)
+    framing = Framing(chain, signer, len(block))
+
+    def records() -> Iterator[tuple[int, Any]]:
+        for part in parts.values():
+            yield from part.records()
+        size = framing.end + OVERHEAD + _LENGTH.size
+        yield END, _LENGTH.pack(size + (OVERHEAD + SIGNATURE_SIZE if signer else 0))
+
     # The meta record is signed on its own: it can be read, and trusted, without the rest.
-    text = json.dumps(meta).encode()
-    first, chain, signer = frame([(META, text)], chain, signer)
-    records = [record for part in parts.values() for record in part.records()]
-    size = len(block) + sum(memoryview(piece).nbytes for piece in first)
-    size += sum(OVERHEAD + memoryview(payload).nbytes for _, payload in records)
-    size += OVERHEAD + _LENGTH.size + (OVERHEAD + SIGNATURE_SIZE if signer else 0)
-    rest, _, _ = frame([*records, (END, _LENGTH.pack(size))], chain, signer)
-    write_all(output, block)
-    write_pieces(output, first)
-    write_pieces(output, rest)
-    return size
+    first = framing.chunks([(META, json.dumps(meta).encode())])
+    write_pieces(output, itertools.chain([block], first, framing.chunks(records())))
+    return framing.end
 
 
 def read_checkpoint(directory: Directory, name: FileName) -> Checkpoint:

@@ -33,24 +33,36 @@ from trax.storage.refusals import RefusedError
 from trax.storage.unpickler import Finder, Names, ways_to_find
 
 __all__ = [
+    "GLOBAL",
     "PROTOCOL",
     "Encoded",
     "Limited",
     "Names",
+    "ReusedMemory",
+    "best_dumps",
     "decode",
     "decode_finding",
     "encode",
     "encode_finding",
+    "encode_increment",
     "find_copy",
     "find_unloadable",
     "load_with",
+    "refuse_large",
 ]
 
 PROTOCOL = 5
+GLOBAL = 0x93  # STACK_GLOBAL; looked for as a number, since that is far quicker
 
+_dumps = pickle.dumps
 _ADVICE = "Create it inside the loop instead of storing it, or leave it out in __getstate__."
+_LARGE_BUFFER = 1 << 16  # bytes
+_KEPT = 64 << 20  # bytes
 _LARGE_CODE = 1 << 16  # bytes; the pickle of a class includes the globals that its methods use
 _SETTER = 5  # the index of the setter of an object's state in a reduction
+
+
+_OnBuffer = Callable[[pickle.PickleBuffer], Any]
 
 
 class Encoded(NamedTuple):
@@ -100,6 +112,86 @@ class Encoded(NamedTuple):
 
 def _size(payload: Any) -> int:
     return memoryview(payload).nbytes
+
+
+class ReusedMemory:
+    """Memory for the buffers of one object at a time, each of which overwrites the one before.
+
+    New memory takes several times as long to fill, since the kernel first provides its pages. At
+    most `_KEPT` bytes are kept.
+    """
+
+    def __init__(self) -> None:
+        self._memory = bytearray()
+
+    def copy(self, encoded: Encoded) -> Encoded:
+        """Return an object with copies of its buffers, which are valid until the next call."""
+        size = sum(map(_size, encoded.buffers))
+        if size > _KEPT:
+            return encoded.copied()
+        if size > len(self._memory):
+            self._memory = bytearray(min(2 * size, _KEPT))
+        free = memoryview(self._memory)
+        copies = []
+        for buffer in encoded.buffers:
+            view = memoryview(buffer)
+            copy, free = free[: view.nbytes], free[view.nbytes :]
+            copy[:] = view.cast("B")
+            copies.append(copy.toreadonly() if view.readonly else copy)
+        return encoded._replace(buffers=copies)
+
+
+def refuse_large(buffer: pickle.PickleBuffer) -> bool:
+    """Keep a small buffer in a pickle; a large one would be copied there, and is pickled apart.
+
+    Raises
+    ------
+    OverflowError
+        The buffer is large.
+    """
+    if buffer.raw().nbytes >= _LARGE_BUFFER:
+        raise OverflowError("this buffer is too large for a pickle in one piece")
+    return True
+
+
+class _Pieces(list[Any]):
+    """A file for a pickler, which hands large bytes over as they are."""
+
+    write = list.append
+
+    def getvalue(self) -> bytes:
+        return b"".join(self)
+
+
+_Dumps = Callable[[Any, int], bytes]
+
+
+def best_dumps(last: bytes | Encoded, present: _Dumps, *, is_state: bool) -> _Dumps:
+    """Return the function that pickles the next increment plainly, after one like it.
+
+    It is called as `pickle.dumps`, and raises if `encode` is better; `present` is that so far.
+
+    `pickle.dumps` copies buffers, and grows its memory as it goes, which takes several times as
+    long as the pickling of one large text does. So after a large pickle `encode` is tried, and
+    stays if it finds buffers; and a large state is pickled by `encode` alone.
+    """
+    if isinstance(last, bytes):
+        if len(last) < _LARGE_BUFFER:
+            return pickle.dumps
+        return present if present is _dumps_in_pieces else _leave_to_encode
+    if last.nbytes < _LARGE_BUFFER:
+        return pickle.dumps
+    return _leave_to_encode if last.buffers or is_state else _dumps_in_pieces
+
+
+def _leave_to_encode(obj: Any, protocol: int) -> bytes:  # noqa: ARG001
+    raise OverflowError("this object is too large for a pickle in one piece")
+
+
+def _dumps_in_pieces(obj: Any, protocol: int) -> bytes:
+    file = _Pieces()
+    pickle.Pickler(file, protocol).dump(obj)
+    return file.getvalue()
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -208,6 +300,23 @@ def encode(
     return encode_finding(obj, label, (), names, shared, outside)[0]
 
 
+def encode_increment(obj: Any, label: str) -> bytes | Encoded:
+    """Encode one object as `encode` does, but as a plain pickle if there are only values in it.
+
+    Raises
+    ------
+    CodecError
+        It cannot be pickled.
+    """
+    try:
+        plain = _dumps(obj, PROTOCOL, buffer_callback=refuse_large)
+        if GLOBAL not in plain:
+            return plain
+    except Exception:  # noqa: BLE001, S110  # a __reduce__ may raise anything; encode() names it
+        pass
+    return encode(obj, label)
+
+
 def encode_finding(
     obj: Any,
     label: str,
@@ -259,18 +368,15 @@ def _encode(
     return Encoded(kind, file.getvalue(), views), pickler
 
 
-_OnBuffer = Callable[[pickle.PickleBuffer], Any]
-
-
 def _dump(
     obj: Any,
-    make: Callable[[io.BytesIO, _OnBuffer | None], Any],
+    make: Callable[[Any, _OnBuffer | None], Any],
     *,
     in_band: bool = False,
     is_deep: bool = False,
-) -> tuple[Any, io.BytesIO, list[Any]]:
+) -> tuple[Any, _Pieces, list[Any]]:
     """Pickle an object; return the pickler, the pickle, and the buffers beside it."""
-    file = io.BytesIO()
+    file = _Pieces()
     buffers: list[pickle.PickleBuffer] = []
     on_buffer = None if in_band else buffers.append
     pickler = make(file, on_buffer)
@@ -301,7 +407,7 @@ def _plain(
     shared: Mapping[type, Any],
     outside: Outside,
     blocks: Blocks,
-    file: io.BytesIO,
+    file: _Pieces,
     on_buffer: _OnBuffer | None,
 ) -> Any:
     pickler: Any
@@ -316,7 +422,7 @@ def _plain(
 class _Referring(pickle.Pickler):
     """A pickler that refers to objects outside; it takes longer, since it asks for each object."""
 
-    def __init__(self, file: io.BytesIO, on_buffer: _OnBuffer | None, outside: Outside) -> None:
+    def __init__(self, file: _Pieces, on_buffer: _OnBuffer | None, outside: Outside) -> None:
         super().__init__(file, PROTOCOL, buffer_callback=on_buffer)
         self.persistent_id = outside.path  # type: ignore[method-assign]
 
@@ -328,8 +434,8 @@ def _dump_by_value(
     shared: Mapping[type, Any],
     outside: Outside,
     blocks: Blocks,
-) -> tuple[Any, io.BytesIO, list[Any]]:
-    def make(file: io.BytesIO, _: Any) -> Any:
+) -> tuple[Any, _Pieces, list[Any]]:
+    def make(file: _Pieces, _: Any) -> Any:
         return _Pickler(file, Reductions(shared, blocks), names, outside)
 
     try:

@@ -12,12 +12,13 @@ import contextlib
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Protocol
 
 from trax.errors import StorageError, UntrustedError
 from trax.storage.filenames import temporary
-from trax.storage.process import process
+from trax.storage.process import in_child, process
 from trax.storage.signing import Key
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "copy_directory",
     "copy_file",
     "exists",
+    "is_empty",
     "leads_to",
     "make_directory",
     "make_private",
@@ -51,6 +53,7 @@ __all__ = [
 _SMALL = 1 << 16
 _AS_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 1 << 20  # bytes copied at a time
+_EMPTY = 2  # links of a directory, and where they are counted, one more for each inside
 
 
 class Output(Protocol):
@@ -83,6 +86,9 @@ class Input(Protocol):
 
     def read_at(self, offset: int, size: int) -> bytearray:
         """Return up to `size` bytes; fewer only at the end of the file."""
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        """Fill `memory`, and return the number of bytes; fewer only at the end of the file."""
 
     def close(self) -> None: ...
 
@@ -123,6 +129,9 @@ class Directory(Protocol):
 
     def is_in_place(self) -> bool:
         """Return whether the directory is still found under its path."""
+
+    def close(self) -> None:
+        """Release the directory; it can still be used."""
 
 
 def write_all(output: Output, data: Any) -> None:
@@ -186,39 +195,49 @@ class _LocalInput:
 
     def read_at(self, offset: int, size: int) -> bytearray:
         data = bytearray(max(0, min(size, self.size - offset)))
-        done = 0
         with memoryview(data) as view:
-            while done < len(data):
-                got = os.preadv(self._fd, [view[done:]], offset + done)
-                if not got:
-                    break
-                done += got
+            done = self.read_into(offset, view)
         del data[done:]
         return data
+
+    def read_into(self, offset: int, memory: memoryview) -> int:
+        done = 0
+        while done < len(memory) and (got := os.preadv(self._fd, [memory[done:]], offset + done)):
+            done += got
+        return done
 
     def close(self) -> None:
         os.close(self._fd)
 
 
 class LocalDirectory:
-    """A directory that exists, on the local disk or on any file system that is mounted."""
+    """A directory that exists, on the local disk or on any file system that is mounted.
 
-    def __init__(self, path: str, key: Key | None = None) -> None:
+    Each call opens it and checks that the path still leads there, and that nobody else can write to
+    it. A writer `holds` it open until it is closed; then only `create` and `list` check that.
+    """
+
+    def __init__(self, path: str, key: Key | None = None, *, holds: bool = False) -> None:
         self.path = path
         self.key = key
+        self._fd = -1
         self._found = os.stat(path)
+        if holds:
+            self._fd = _open_directory(path, self._found)
+            _held.add(self)
 
     @property
     def boot(self) -> str:
         return process.boot_id()
 
     def list(self) -> list[str]:
-        with self._opened() as here:
+        # Two listings through one descriptor, by two threads, would share their position.
+        with _Opened(self.path, self._found) as here:
             return os.listdir(here)
 
     def create(self, name: str) -> _LocalOutput:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        with self._opened() as here:
+        with self._opened(checks=True) as here:
             return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here), self._at(name))
 
     def open(self, name: str) -> _LocalInput:
@@ -252,8 +271,19 @@ class LocalDirectory:
     def is_in_place(self) -> bool:
         return leads_to(self.path, self._found)
 
-    def _opened(self) -> _Opened:
-        return _Opened(self.path, self._found)
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # even then it is closed, and nothing is lost
+                os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _opened(self, *, checks: bool = False) -> _Opened:
+        if checks and self._fd >= 0:
+            _check_same(os.stat(self.path, follow_symlinks=False), self.path, self._found)
+        return _Opened(self.path, self._found, self._fd)
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -262,36 +292,56 @@ class LocalDirectory:
 class _Opened:
     """Opens a directory for the length of a ``with`` block, and refuses one that has replaced it.
 
-    Everything uses this descriptor and not the path: the path may lead elsewhere at any moment if
-    others can write to a directory above.
+    Everything uses its descriptor and not the path: the path may lead elsewhere at any moment if
+    others can write to a directory above. If `held` is one, it is used, and stays open.
     """
 
-    def __init__(self, path: str, expected: os.stat_result) -> None:
+    def __init__(self, path: str, expected: os.stat_result, held: int = -1) -> None:
         self._path = path
         self._expected = expected
-        self._fd = -1
+        self._held = held
+        self._fd = held
 
     def __enter__(self) -> int:
-        path = self._path
-        try:
-            self._fd = fd = os.open(path, _AS_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            with contextlib.suppress(OSError):
-                check_trust(os.lstat(path), path, stat.S_ISDIR)
-            raise
-        try:
-            found = os.fstat(fd)
-            check_trust(found, path, stat.S_ISDIR)
-            if not os.path.samestat(found, self._expected):
-                reason = "the directory was moved or replaced while it was in use"
-                raise OSError(errno.ESTALE, reason, path)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+        if self._held < 0:
+            self._fd = _open_directory(self._path, self._expected)
+        return self._fd
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        if self._held < 0:
+            os.close(self._fd)
+
+
+def _open_directory(path: str, expected: os.stat_result) -> int:
+    try:
+        fd = os.open(path, _AS_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        with contextlib.suppress(OSError):
+            check_trust(os.lstat(path), path, stat.S_ISDIR)
+        raise
+    try:
+        _check_same(os.fstat(fd), path, expected)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_same(found: os.stat_result, path: str, expected: os.stat_result) -> None:
+    check_trust(found, path, stat.S_ISDIR)
+    if not os.path.samestat(found, expected):
+        reason = "the directory was moved or replaced while it was in use"
+        raise OSError(errno.ESTALE, reason, path)
+
+
+# A forked child would keep their descriptors; it must not use them.
+_held: weakref.WeakSet[LocalDirectory] = weakref.WeakSet()
+
+
+@in_child
+def _release() -> None:
+    for directory in list(_held):
+        directory.close()
 
 
 def leads_to(path: str, file: os.stat_result | int) -> bool:
@@ -315,16 +365,18 @@ def write_again(fd: int, offset: int) -> None:
         offset += os.pwrite(fd, data, offset)
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, likely: str = "") -> None:
     """Create a private directory and its parents, durably; an existing one must be trustworthy.
 
-    Its parents are private as well: whoever can write to one could exchange the directory.
+    Its parents are private as well: whoever can write to one could exchange the directory. `likely`
+    is the name of an entry that it may have, since listing many entries takes long.
     """
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
-        if os.listdir(path):
+        check_trust(found := os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
+        has_likely = likely and exists(os.path.join(path, likely))
+        if has_likely or found.st_nlink > _EMPTY or not is_empty(path):
             return
         # The process that made it may have been killed before its name was on the disk.
     except FileNotFoundError:
@@ -339,6 +391,12 @@ def make_directory(path: str) -> None:
             ) from error
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)
     sync_directory(os.path.dirname(path))
+
+
+def is_empty(path: str) -> bool:
+    """Return whether a directory has no entry, without reading all of many."""
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
 
 
 def make_private(path: str) -> None:
@@ -502,6 +560,14 @@ def copy_file(directory: Directory, name: str, other: Directory, new: str, begin
             output.sync()
 
 
+def _create_again(directory: Directory, name: str) -> Output:
+    try:
+        return directory.create(name)
+    except FileExistsError:  # left by a process that was killed
+        directory.remove(name)
+        return directory.create(name)
+
+
 @contextlib.contextmanager
 def new_file(directory: Directory, name: str) -> Iterator[Output]:
     """Write a file that appears as a whole or not at all; it may replace an older one.
@@ -510,10 +576,8 @@ def new_file(directory: Directory, name: str) -> Iterator[Output]:
     removed, if the file system allows that.
     """
     begun = temporary(name)
-    with contextlib.suppress(FileNotFoundError):
-        directory.remove(begun)
     try:
-        output = directory.create(begun)
+        output = _create_again(directory, begun)
         with closing_quietly(output):
             yield output
             output.sync()

@@ -10,6 +10,7 @@ from trax import notices
 from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.context import encode_context
+from trax.storage.filesystem import Directory
 from trax.storage.lock import Lock
 from trax.storage.process import Repeated, process
 from trax.storage.records import CONTEXT
@@ -42,13 +43,21 @@ class HeldRun:
     """
 
     def __init__(
-        self, lock: Lock, writer: RunWriter, *, in_background: bool, aside: str | None
+        self,
+        lock: Lock,
+        directory: Directory,
+        writer: RunWriter,
+        *,
+        in_background: bool,
+        aside: str | None,
     ) -> None:
         self.writer = writer
         self.aside = aside
         self.pid = os.getpid()
         self.check_at = 0.0
+        self._clock = process.monotonic
         self._lock = lock
+        self._directory = directory
         self._has_warned = False
         self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
@@ -77,9 +86,9 @@ class HeldRun:
         meta = {**self._meta, "step": step, "done": False, "generators": {}}
         self.writer.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 
-    def append(self, increment: Encoded) -> None:
+    def append(self, increment: bytes | Encoded) -> None:
         """Append one increment, and check now and then that it can be found."""
-        if process.monotonic() >= self.check_at:
+        if self._clock() >= self.check_at:
             self.check_place(self._ahead + self.writer.position.step)
         self.writer.append(increment)
 
@@ -91,7 +100,7 @@ class HeldRun:
         DurabilityError
             The files were removed, moved or replaced.
         """
-        self.check_at = process.monotonic() + _CHECK_SECONDS
+        self.check_at = self._clock() + _CHECK_SECONDS
         self.writer.check_place(step)
         if not self._has_warned and not self._lock.is_in_place():
             self._has_warned = True
@@ -111,6 +120,7 @@ class HeldRun:
             try:
                 self.writer.close()
             finally:
+                self._directory.close()
                 self._lock.release()
 
 

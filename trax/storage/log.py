@@ -24,7 +24,6 @@ from trax.storage.filesystem import (
     Output,
     closing_quietly,
     write_all,
-    write_pieces,
 )
 from trax.storage.process import forked_error, in_child
 from trax.storage.records import (
@@ -37,7 +36,9 @@ from trax.storage.records import (
     PICKLE,
     READONLY_BUFFER,
     VALUES,
+    WHOLE,
     Damage,
+    Framing,
     Records,
     _pack_word,
     decode_durable,
@@ -45,13 +46,12 @@ from trax.storage.records import (
     encode_durable,
     encode_header,
     follows,
-    frame,
     header_signer,
     seal,
 )
 from trax.storage.signing import Key
 
-_WHOLE = BEGINS | PICKLE
+_LARGE = 1 << 16  # bytes
 _FIRST = BEGINS | CONTEXT
 _FIRSTS = (CONTEXT, NOTE)
 _OBJECT = {*VALUES, BUFFER, READONLY_BUFFER, CONTEXT, NOTE}
@@ -141,18 +141,22 @@ class LogWriter:
         """
         if type(increment) is not bytes:
             return self._append_in_pieces(increment._replace(context=context))  # type: ignore[union-attr]
-        before, chain, kind = b"", self.chain, _WHOLE
+        length = len(increment)
+        if length >= _LARGE:  # too large to be joined with what surrounds it
+            return self._append_in_pieces(Encoded(PICKLE, increment, [], context))
+        before, chain, kind = b"", self.chain, WHOLE
         if context:
             before = _pack_word(len(context) << 8 | _FIRST) + context
             chain = xxh3_64_intdigest(before, chain)
             before += _pack_word(chain)
             kind = PICKLE
-        body = _pack_word(len(increment) << 8 | kind) + increment
+        body = _pack_word(length << 8 | kind) + increment
         chain = xxh3_64_intdigest(body, chain)
         data = before + body + _pack_word(chain)
         signer = self._signer
         if signer is not None:
-            sealed, chain, signer = seal((data,), chain, signer)
+            signer = signer.sign(data)
+            sealed, chain = seal(signer, chain)
             data += sealed
         size = len(data)
         try:
@@ -202,19 +206,19 @@ class LogWriter:
         return self.end
 
     def _write_records(self, records: Iterable[tuple[int, Any]]) -> None:
-        pieces, chain, signer = frame(records, self.chain, self._signer)
-        end = self.end + sum(memoryview(piece).nbytes for piece in pieces)
+        framing = Framing(self.chain, self._signer, self.end, copies=True)
         try:
-            if self.failure is not None:
-                raise self.failure
-            write_pieces(self.file, pieces)
+            for chunk in framing.chunks(records):
+                done = self._write(chunk)
+                if done != len(chunk):
+                    write_all(self.file, chunk[done:])
         except BaseException as error:
             self._cut_back(error)
             raise
         # No call between these: an interrupt comes before all of them or after.
-        self.chain = chain
-        self._signer = signer
-        self.end = end
+        self.chain = framing.chain
+        self._signer = framing.signer
+        self.end = framing.end
 
     def _append_always(self, increment: bytes | Encoded, context: bytes = b"") -> int:
         """Append one increment and force it to the disk."""
@@ -353,9 +357,9 @@ class LogReader:
         self._source = source
         block = source.read_at(0, HEADER_SIZE)
         self.fields, self.chain = decode_header("log", block, key)
-        self._signer = header_signer(block, key)
         self.durable = decode_durable(block)
-        self.size = source.size
+        self._records = Records(source, self.chain, header_signer(block, key))
+        self.size = self._records.size
         self.count = 0
         self.offset = HEADER_SIZE
         self.flaw: str | None = None
@@ -372,8 +376,7 @@ class LogReader:
         Forged
             A signature is invalid.
         """
-        records = Records(self._source, self.chain, self._signer)
-        self.size = records.size
+        records = self._records
         context: bytes | bytearray = b""
         buffers: list[Any] = []
         for kind, begins, payload, offset in records:
@@ -396,6 +399,16 @@ class LogReader:
         self.flaw = records.flaw or (None if whole else "an increment is cut short")
         self.flaw_offset = records.offset
         self.is_cut_short = records.is_cut_short
+
+    def plain(self, most: int) -> list[bytes]:
+        """Return the next increments, at most so many, that are plain pickles and nothing else.
+
+        Those that are at hand are returned, which may be none; iterating reads on.
+        """
+        found = self._records.whole(most)
+        self.count += len(found)
+        self.chain, self.offset = self._records.chain, self._records.offset
+        return found
 
     @property
     def has_content(self) -> bool:

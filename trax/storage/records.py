@@ -9,6 +9,7 @@ together.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import struct
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
+from trax.storage.fresh_memory import fresh_memory
 from trax.storage.signing import SIGNATURE_SIZE, UNSIGNED, Key, Signer
 
 __all__ = [
@@ -37,8 +39,10 @@ __all__ = [
     "SIGNATURE",
     "SIGNATURE_OFFSET",
     "VALUES",
+    "WHOLE",
     "Damage",
     "Forged",
+    "Framing",
     "Header",
     "NewerVersion",
     "Record",
@@ -50,7 +54,6 @@ __all__ = [
     "encode_durable",
     "encode_header",
     "follows",
-    "frame",
     "header_signer",
     "seal",
 ]
@@ -72,6 +75,7 @@ NOTE = 8
 SIGNATURE = 9
 _KINDS = frozenset(range(PICKLE, SIGNATURE + 1))
 VALUES = frozenset({PICKLE, CLOUDPICKLE})  # an increment or a part of a checkpoint ends with one
+WHOLE = BEGINS | PICKLE  # an object of one record
 
 _WORD = struct.Struct("<Q")
 _pack_word = _WORD.pack
@@ -80,8 +84,10 @@ _SIGNATURE_HEAD = _pack_word(SIGNATURE_SIZE << 8 | SIGNATURE)
 OVERHEAD = 16  # bytes of a record beside its payload: the word before it, the checksum after it
 assert _WORD.size * 2 == OVERHEAD
 
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _PREFIX = struct.Struct("<8sII")  # magic, format version, length of the JSON text
 _PAIR = struct.Struct("<QQ")
+_unpack_pair = _PAIR.unpack_from
 HEADER_SIZE = 1024
 DURABLE_OFFSET = HEADER_SIZE - 24  # the durable mark, then the block's own checksum
 _CHECK_OFFSET = HEADER_SIZE - 8
@@ -90,6 +96,9 @@ assert DURABLE_OFFSET + _PAIR.size == _CHECK_OFFSET
 _MAGIC = {"log": b"\x89traxL\r\n", "checkpoint": b"\x89traxC\r\n"}
 
 _WINDOW = 1 << 18  # bytes read at a time
+_PIECE = 1 << 18  # bytes of a payload hashed and written at a time
+_SMALL = 1 << 16  # bytes; a smaller payload is written together with what surrounds it
+_LARGEST = _WINDOW - OVERHEAD  # bytes of a payload that fits into a window
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record after a bad one
 
 # A remedy has no period at its end, and its further lines are indented.
@@ -155,6 +164,7 @@ class Source(Protocol):
     @property
     def size(self) -> int: ...
     def read_at(self, offset: int, size: int) -> bytearray: ...
+    def read_into(self, offset: int, memory: memoryview) -> int: ...
 
 
 class Record(NamedTuple):
@@ -167,7 +177,7 @@ class Record(NamedTuple):
     begins : bool
         Whether it is the first record of an object.
     payload : bytes or bytearray
-        Its contents.
+        Its contents; those of a `BUFFER` can be changed.
     offset : int
         Its offset in the file, in bytes.
     """
@@ -213,7 +223,7 @@ def encode_header(kind: str, fields: dict[str, Any], key: Key | None = None) -> 
     ValueError
         The fields do not fit into the block.
     """
-    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    text = _to_json(fields).encode()
     block = _PREFIX.pack(_MAGIC[kind], FORMAT_VERSION, len(text)) + text
     if len(block) > SIGNATURE_OFFSET:
         raise ValueError(f"header fields take {len(text)} bytes; there is no room for them")
@@ -327,33 +337,99 @@ def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
     return head, _pack_word(chain), chain
 
 
-def frame(
-    records: Iterable[tuple[int, Any]], chain: int, signer: Signer | None
-) -> tuple[list[Any], int, Signer | None]:
-    """Encode records as pieces, to be written one after the other, with the payloads as given.
+class Framing:
+    """Encodes records for a file; each depends on the one before it.
 
-    `chain` is the checksum of the record before; `signer` is None if the file is not signed. Both
-    are returned as the next records need them.
+    Parameters
+    ----------
+    chain : int
+        The checksum of the record before, or of the header block.
+    signer : Signer or None
+        The signer of the next records; None if the file is not signed.
+    end : int
+        The size of the file so far, in bytes.
+    copies : bool
+        Whether a large payload that may change is copied piece by piece. Then what is written is
+        what was hashed, even if another thread changes the payload; and a piece is valid until the
+        next one is asked for.
+
+    Attributes
+    ----------
+    chain, signer, end
+        The same after all records.
     """
-    framed: list[Any] = []
-    for kind, payload in records:
-        head, check, chain = pieces(kind, payload, chain)
-        framed += (head, payload, check)
-    if signer is not None:
-        sealed, chain, signer = seal(framed, chain, signer)
-        framed.append(sealed)
-    return framed, chain, signer
+
+    def __init__(
+        self, chain: int, signer: Signer | None, end: int, *, copies: bool = False
+    ) -> None:
+        self.chain = chain
+        self.signer = signer
+        self.end = end
+        self._copies = copies
+
+    def chunks(self, records: Iterable[tuple[int, Any]]) -> Iterator[Any]:
+        """Yield the bytes of an object's records in order, to be written one after the other.
+
+        A large payload is yielded in pieces, each while the processor has it in its cache.
+        """
+        if self.signer is None:
+            yield from self._chunks(records)
+            return
+        signing = self.signer.begin()
+        for chunk in self._chunks(records):
+            signing.update(chunk)
+            yield chunk
+        self.signer = self.signer.after(signing)
+        sealed, self.chain = seal(self.signer, self.chain)
+        self.end += len(sealed)
+        yield sealed
+
+    def _chunks(self, records: Iterable[tuple[int, Any]]) -> Iterator[Any]:
+        small: list[Any] = []
+        for kind, payload in records:
+            view = memoryview(payload)
+            head = _pack_word(view.nbytes << 8 | kind)
+            digest = xxh3_64(head, self.chain)
+            small.append(head)
+            if view.nbytes < _SMALL:
+                digest.update(view)
+                small.append(view)
+            else:
+                yield b"".join(small)
+                small.clear()
+                is_copied = self._copies and type(payload) is not bytes
+                for piece in self._pieces(view.cast("B"), is_copied=is_copied):
+                    digest.update(piece)
+                    yield piece
+            self.chain = digest.intdigest()
+            self.end += view.nbytes + OVERHEAD
+            small.append(_pack_word(self.chain))
+        yield b"".join(small)
+
+    def _pieces(self, payload: memoryview, *, is_copied: bool) -> Iterator[memoryview]:
+        """Yield pieces that end at multiples of `_PIECE` in the file, where pages end."""
+        scratch = memoryview(bytearray(_PIECE)) if is_copied else None
+        offset = self.end + _WORD.size
+        begin = 0
+        while begin < len(payload):
+            end = begin + _PIECE - (offset + begin) % _PIECE
+            piece = payload[begin:end]
+            if scratch:
+                copy = scratch[: len(piece)]
+                copy[:] = piece
+                piece = copy
+            yield piece
+            begin = end
 
 
-def seal(framed: Iterable[Any], chain: int, signer: Signer) -> tuple[bytes, int, Signer]:
-    """Sign all bytes since the signature before; `chain` is the checksum of the record before.
+def seal(signer: Signer, chain: int) -> tuple[bytes, int]:
+    """Return the record of the last signature, with its checksum, and this checksum.
 
-    The signature record is returned, with its checksum and the signer of the next records.
+    `chain` is the checksum of the record before.
     """
-    signer = signer.sign(framed)
     record = _SIGNATURE_HEAD + signer.last
     chain = xxh3_64_intdigest(record, chain)
-    return record + _pack_word(chain), chain, signer
+    return record + _pack_word(chain), chain
 
 
 class Records:
@@ -400,7 +476,7 @@ class Records:
         self.is_cut_short = True
         self._source = source
         self.size = source.size
-        self._window = bytearray()
+        self._window = b""
         self._start = 0
         self._signer = signer
         self._signing = signer.begin() if signer else None
@@ -439,46 +515,100 @@ class Records:
         self._signing = self._signer.begin()
 
     def _next(self) -> Record | None:
-        offset = self.offset
-        room = self.size - offset - OVERHEAD
+        offset, start = self.offset, self.offset - self._start
+        if start + OVERHEAD > len(self._window):
+            start = self._read_window()
+        room = min(self.size - offset, len(self._window) - start) - OVERHEAD
         if room < 0:
-            self.flaw = "a record is cut short"
-            return None
-        head = self._peek(offset, 8)
-        if len(head) < 8:
-            self.flaw = "a record is cut short"
-            return None
-        (word,) = _unpack_word(head)
+            return self._stop("a record is cut short")
+        (word,) = _unpack_word(self._window, start)
         kind, length = word & 0x7F, word >> 8
         if kind not in _KINDS:
-            self.flaw, self.is_cut_short = f"{kind} is not a kind of record", False
-            return None
-        if length > room:
-            self.flaw = f"a record of {length} bytes does not fit into the file"
-            return None
-        framed = self._peek(offset, length + OVERHEAD)
-        if len(framed) < length + OVERHEAD:
-            self.flaw = "a record is cut short"
-            return None
-        with memoryview(framed) as view:
-            chain = xxh3_64_intdigest(view[: 8 + length], self.chain)
-        if chain != _unpack_word(framed, 8 + length)[0]:
-            self.flaw, self.is_cut_short = "a record's checksum is invalid", False
-            return None
+            return self._stop(f"{kind} is not a kind of record", is_cut_short=False)
+        if length > room and length > self.size - offset - OVERHEAD:
+            return self._stop(f"a record of {length} bytes does not fit into the file")
+        payload: bytes | bytearray
+        check: bytes | bytearray
+        if length > _LARGEST:
+            payload, chain = self._load(offset, kind, length)
+            check = self._source.read_at(offset + 8 + length, 8)
+        else:
+            if length > room:
+                start = self._read_window()
+            end = start + 8 + length
+            body, check = self._window[start:end], self._window[end : end + 8]
+            chain = xxh3_64_intdigest(body, self.chain)
+            payload = body[8:] if kind != BUFFER else bytearray(body[8:])
+        if len(check) < 8:
+            return self._stop("a record is cut short")
+        if chain != _unpack_word(check)[0]:
+            return self._stop("a record's checksum is invalid", is_cut_short=False)
         if self._signing is not None and kind != SIGNATURE:
-            self._signing.update(framed)
+            for piece in (_pack_word(word), payload, check):
+                self._signing.update(piece)
         self.chain = chain
         self.offset = offset + length + OVERHEAD
-        return Record(kind, bool(word & BEGINS), framed[8 : 8 + length], offset)
+        # As Record(...), but twice as quick.
+        return tuple.__new__(Record, (kind, bool(word & BEGINS), payload, offset))
 
-    def _peek(self, offset: int, size: int) -> bytearray:
-        start = offset - self._start
-        if start + size > len(self._window):
-            if size > _WINDOW:
-                return self._source.read_at(offset, size)
-            self._window = self._source.read_at(offset, _WINDOW)
-            self._start, start = offset, 0
-        return self._window[start : start + size]
+    def _stop(self, flaw: str, *, is_cut_short: bool = True) -> Record | None:
+        self.flaw, self.is_cut_short = flaw, is_cut_short
+        return None
+
+    def _read_window(self) -> int:
+        """Read on from `offset`; return where that is in the window."""
+        self._window, self._start = bytes(self._source.read_at(self.offset, _WINDOW)), self.offset
+        return 0
+
+    def _load(self, offset: int, kind: int, length: int) -> tuple[bytes | bytearray, int]:
+        """Read a payload that is larger than a window; return it with the record's checksum.
+
+        Each piece is hashed while it is in the processor's cache. There is no second copy, also if
+        the memory is to be read only.
+        """
+        digest = xxh3_64(self._source.read_at(offset, 8), self.chain)
+        is_fixed, file = kind == READONLY_BUFFER, io.BytesIO()
+        payload = fresh_memory(_WINDOW if is_fixed else length)
+        with memoryview(payload) as view:
+            for begin in range(0, length, _WINDOW):
+                end = min(begin + _WINDOW, length)
+                piece = view[: end - begin] if is_fixed else view[begin:end]
+                self._source.read_into(offset + 8 + begin, piece)
+                digest.update(piece)
+                if is_fixed:
+                    file.write(piece)
+        return file.getvalue() if is_fixed else payload, digest.intdigest()
+
+    def whole(self, most: int) -> list[bytes]:
+        """Return the payloads of the next records, at most so many, that are `WHOLE` objects.
+
+        Only those in the window are found, which may be none; iterating reads on. They need not be
+        yielded one by one then, which takes several times as long.
+        """
+        found: list[bytes] = []
+        window = self._window[: self.size - self._start]
+        begin, chain = self.offset - self._start, self.chain
+        if self._signer is not None or begin + 8 > len(window):
+            return found
+        (word,) = _unpack_word(window, begin)
+        known = size = -1
+        try:
+            for _ in range(most):
+                if word != known:
+                    if word & 0xFF != WHOLE:
+                        break
+                    known, size = word, 8 + (word >> 8)
+                end = begin + size
+                check, word = _unpack_pair(window, end)  # and the head of the next record
+                body = window[begin:end]
+                if xxh3_64_intdigest(body, chain) != check:
+                    break
+                found.append(body[8:])
+                begin, chain = end + 8, check
+        except struct.error:
+            word = 0  # the window ends
+        self.offset, self.chain = begin + self._start, chain
+        return found
 
 
 def follows(source: Source, offset: int, size: int, *, beginning: bool) -> int | None:

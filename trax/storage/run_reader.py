@@ -13,7 +13,10 @@ Nothing is changed here; `RunReader` notes the flaws for a writer to put right.
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
 from typing import Any, NamedTuple
 
 from trax.errors import CorruptionError
@@ -33,7 +36,15 @@ from trax.storage.messages import (
     unrepaired,
 )
 from trax.storage.process import process
-from trax.storage.records import HEADER_SIZE, NOTE, OVERHEAD, Damage, Forged, NewerVersion
+from trax.storage.records import (
+    HEADER_SIZE,
+    NOTE,
+    OVERHEAD,
+    PICKLE,
+    Damage,
+    Forged,
+    NewerVersion,
+)
 from trax.storage.schema import check_checkpoint, check_log
 
 __all__ = [
@@ -183,6 +194,7 @@ class RunReader:
         self._checkpoints = [file for file in files if file.kind == "checkpoint"]
         self._logs = [file for file in files if file.kind == "log"]
         self._empty: list[_Head] = []
+        self._read_ahead: Iterator[bytes] = iter(())  # increments that `position` is after
         self._unread: dict[int, Damage] = {}
         self._but = ""  # the end of the reason for which the first checkpoint cannot be replaced
         self._ways_on: tuple[str, ...] = ()
@@ -205,7 +217,7 @@ class RunReader:
     def replayed(self) -> int:
         """The number of increments that were read after the base."""
         base: int = self.checkpoint.fields["step"] if self.checkpoint else 0
-        return self.position.step - base
+        return self.position.step - base - length_hint(self._read_ahead)
 
     @property
     def step(self) -> int:
@@ -217,6 +229,20 @@ class RunReader:
     def is_done(self) -> bool:
         """Whether the run has ended at this step."""
         return bool(self.meta.get("done")) and not self.replayed
+
+    @property
+    def is_at_first(self) -> bool:
+        """Whether the base is the first checkpoint of the run."""
+        return bool(self._chain) and not self._chain[0].after
+
+    @property
+    def has_increments(self) -> bool:
+        """Whether any increment was logged after the base; nothing counts as read by that."""
+        before = self.position, self.context, self.forced_context
+        self.context, self.forced_context = {**self.context}, {**self.forced_context}
+        found = next(self.increments(), None) is not None
+        self.position, self.context, self.forced_context = before
+        return found
 
     @property
     def log_bytes(self) -> int:
@@ -236,6 +262,16 @@ class RunReader:
 
     def increments(self) -> Iterator[Encoded]:
         """Yield the increments that were logged after the checkpoint, in order."""
+        for batch in self.batches():
+            for one in batch:
+                yield Encoded(PICKLE, one, []) if isinstance(one, bytes) else one
+
+    def batches(self) -> Iterator[Iterator[bytes] | tuple[Encoded]]:
+        """Yield the increments in batches, each of which must be read to its end.
+
+        A tuple has one increment. Else they are many, and bytes: plain pickles, with which nothing
+        else was stored.
+        """
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
             name = FileName("log", head.generation)
             # An exception that the caller raises between two increments does not pass through here.
@@ -254,8 +290,8 @@ class RunReader:
 
     def read(self) -> None:
         """Read the run to its end and discard the increments."""
-        for _ in self.increments():
-            pass
+        for batch in self.batches():
+            deque(batch, maxlen=0)
 
     def _find_base(self) -> int:
         """Read the newest valid checkpoint; return its generation, or 0."""
@@ -454,7 +490,7 @@ class RunReader:
 
     def _read(
         self, name: FileName, reader: LogReader, following: _Head | None
-    ) -> Iterator[Encoded]:
+    ) -> Iterator[Iterator[bytes] | tuple[Encoded]]:
         """Yield the increments of one log, up to the beginning of the following one."""
         begin = self.position.step
         self.position = LogPosition(begin, reader.chain)
@@ -467,7 +503,14 @@ class RunReader:
         )
         boot = self._directory.boot
         records = iter(reader)
+        context: bytes | bytearray = b""
         while following is None or self._is_before(following.position):
+            # After a context, there is likely another one.
+            if not context and (plain := self._plain(reader, following)):
+                self.position = LogPosition(begin + reader.count, reader.chain)
+                self._read_ahead = iter(plain)
+                yield self._read_ahead
+                continue
             end = reader.offset
             encoded = next(records, None)
             if encoded is None:
@@ -487,12 +530,20 @@ class RunReader:
                 if following is not None or reader.offset <= reader.durable:
                     self.forced_context |= entries
             if encoded.kind != NOTE:
-                yield encoded
+                yield (encoded,)
         if following is None:
             self._judge_end(name, reader)
         elif self.position != following.position:
             flaw = reader.flaw or f"it ends before {FileName('log', following.generation)} begins"
             raise self._corrupt(name, reader.flaw_offset, flaw)
+
+    def _plain(self, reader: LogReader, following: _Head | None) -> list[bytes]:
+        """Return increments without a context that are at hand, up to the following log."""
+        if following is not None:
+            return reader.plain(following.position.step - self.position.step)
+        if _may_reorder(reader, self.context, self._directory.boot):
+            return []  # it is judged of each whether it may be on the disk without its output
+        return reader.plain(sys.maxsize)
 
     def _is_before(self, position: LogPosition) -> bool:
         return self.position != position and self.position.step <= position.step
@@ -593,9 +644,12 @@ def may_lead(reader: LogReader, context: Iterable[Key], boot: str) -> bool:
     Output files are forced to the disk before the log is. But without a sync, a system writes in
     any order; that matters only after a reboot.
     """
+    return reader.offset > reader.durable and _may_reorder(reader, context, boot)
+
+
+def _may_reorder(reader: LogReader, context: Iterable[Key], boot: str) -> bool:
     return (
-        reader.offset > reader.durable
-        and reader.fields["sync"] != "always"
+        reader.fields["sync"] != "always"
         and not _is_same_boot(reader, boot)
         and has_outputs(context)
     )

@@ -155,6 +155,13 @@ class RunWriter:
                 f"cleaning up the run's files failed in {self._directory.path}: {error}\n{_ROOM}"
             ) from error
 
+    def begin_again(self) -> None:
+        """Let the next checkpoint begin the run anew; what was adopted has no increment.
+
+        Until that checkpoint counts, the run is the one that was adopted.
+        """
+        self._start, self._last, self._good = LogPosition(0, 0), 0, []
+
     def _set_aside(self, reader: RunReader) -> None:
         """Rename the files that do not count."""
         directory = self._directory
@@ -194,14 +201,14 @@ class RunWriter:
             )
 
     def _append_first(self, increment: bytes | Encoded, context: bytes = b"") -> int:
-        self._begin_log()
+        self.begin_log()
         return self.append(increment, context)
 
     def note(self, context: bytes) -> None:
         """Store a context that belongs to no increment, durably; see `LogWriter.note`."""
         self._check_process()  # in a fork the lock below may be held forever
         if self._log is None:
-            self._begin_log()
+            self.begin_log()
         assert self._log is not None
         self._force_the_rest()
         with self._switching:
@@ -216,7 +223,11 @@ class RunWriter:
                 f"to the disk: {error}\n{_ROOM}"
             ) from error
 
-    def _begin_log(self) -> None:
+    def begin_log(self) -> None:
+        """Begin a log of this process, before the first increment does.
+
+        From then on all is known to have been forced that the log before it has, and its files.
+        """
         try:
             self._open_log()
         except OSError as error:
@@ -273,7 +284,8 @@ class RunWriter:
                 f"{self._directory.path}: syncing the log failed ({turn.failed}); a new checkpoint "
                 "and a new log take its place."
             )
-        self._prune(name.generation)
+        # A run that begins with this checkpoint needs nothing of what was there before.
+        self._prune(name.generation, self._keep if turn.last else 1)
         return size
 
     def _end_log(self, *, derived: bool) -> _Turn:
@@ -512,11 +524,11 @@ class RunWriter:
             "python": platform.python_version(),
         }
 
-    def _prune(self, generation: int) -> None:
+    def _prune(self, generation: int, keep: int) -> None:
         """Remove the files that are no longer needed, once this generation's checkpoint counts."""
-        self._good = [*self._good, generation][-self._keep :]
+        self._good = [*self._good, generation][-keep:]
         with contextlib.suppress(OSError):  # the next checkpoint tries again
-            for name in removable(self._files(), self._good, self._keep):
+            for name in removable(self._files(), self._good, keep):
                 self._directory.remove(str(name))
 
     def _files(self) -> Iterator[FileName]:

@@ -6,15 +6,18 @@ file's header block. So a signed piece is valid only in its own place in its own
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from hmac import compare_digest
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Signing
 
 __all__ = ["SIGNATURE_SIZE", "UNSIGNED", "Key", "Signer"]
 
 SIGNATURE_SIZE = 32
 UNSIGNED = bytes(SIGNATURE_SIZE)  # in the place of a signature
+_BLOCK = sha256().block_size
 
 
 class Key:
@@ -34,7 +37,10 @@ class Key:
     """
 
     def __init__(self, secret: bytes, source: str) -> None:
-        self._keyed = hmac.new(secret, digestmod=sha256)
+        padded = secret.ljust(_BLOCK, b"\0")
+        # HMAC of two plain hashes: the objects of `hmac` take three times as long to copy.
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
         self.source = source
         self.id = self.sign(b"trax key id").hex()[:8]
 
@@ -43,13 +49,19 @@ class Key:
 
     def sign(self, data: bytes | bytearray) -> bytes:
         """Return the signature of `data`."""
-        return self.begin(data).digest()
+        return self.end(self.begin(data))
 
-    def begin(self, data: bytes | bytearray) -> hmac.HMAC:
+    def begin(self, data: bytes | bytearray) -> Signing:
         """Return a signature in the making, which covers `data` and all that is added to it."""
-        signing = self._keyed.copy()
+        signing = self._inner.copy()
         signing.update(data)
         return signing
+
+    def end(self, signing: Signing) -> bytes:
+        """Return the signature of all that `signing` covers."""
+        outer = self._outer.copy()
+        outer.update(signing.digest())
+        return outer.digest()
 
 
 class Signer(NamedTuple):
@@ -66,19 +78,19 @@ class Signer(NamedTuple):
     key: Key
     last: bytes
 
-    def begin(self) -> hmac.HMAC:
+    def begin(self) -> Signing:
         """Return the next signature in the making; update it with the pieces that it covers."""
         return self.key.begin(self.last)
 
-    def sign(self, pieces: Iterable[Any]) -> Signer:
-        """Sign pieces; return the signer after them, whose `last` is their signature."""
-        signing = self.begin()
-        for piece in pieces:
-            signing.update(piece)
-        return Signer(self.key, signing.digest())
+    def sign(self, data: bytes) -> Signer:
+        """Return the signer after a signature of `data`, which is its `last`."""
+        return Signer(self.key, self.key.sign(self.last + data))
 
-    def check(self, signing: hmac.HMAC, signature: bytes | bytearray) -> Signer | None:
+    def after(self, signing: Signing) -> Signer:
+        """Return the signer after a signature in the making, which ends here."""
+        return Signer(self.key, self.key.end(signing))
+
+    def check(self, signing: Signing, signature: bytes | bytearray) -> Signer | None:
         """Return the signer after a signature, or None if that is invalid."""
-        if not hmac.compare_digest(signing.digest(), signature):
-            return None
-        return Signer(self.key, bytes(signature))
+        signer = self.after(signing)
+        return signer if compare_digest(signer.last, signature) else None

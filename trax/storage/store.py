@@ -25,6 +25,7 @@ from trax.storage.filesystem import (
     LocalDirectory,
     copy_directory,
     exists,
+    is_empty,
     make_directory,
     move_directory,
     new_private,
@@ -177,11 +178,12 @@ class Store:
             try:
                 aside = self._move_aside(name) if fresh or is_superseded() else None
                 make_directory(self.run_path(name))
-                directory = self._directory(name)
+                directory = self._directory(name, holds=True)
                 writer = RunWriter(
                     directory, name, sync=sync, keep=keep, report=report, deferred=deferred
                 )
-                return HeldRun(lock, writer, in_background=sync == "interval", aside=aside)
+                is_repeated = sync == "interval"
+                return HeldRun(lock, directory, writer, in_background=is_repeated, aside=aside)
             except BaseException:
                 lock.release()
                 raise
@@ -208,12 +210,12 @@ class Store:
         copy_directory(self.run_path(name), new)
         return os.path.relpath(new, self.path)
 
-    def _directory(self, name: str) -> Directory:
+    def _directory(self, name: str, *, holds: bool = False) -> Directory:
         """Return the files of a run; this is the place to choose another file system."""
-        return LocalDirectory(self.run_path(name), self._key)
+        return LocalDirectory(self.run_path(name), self._key, holds=holds)
 
     def _lock(self, name: str) -> Lock:
-        self._prepare()
+        self._prepare(name)
         _check_case(self.run_path(name))
         return Lock(self._lock_path(name), f"the run {name!r} in {self.path}")
 
@@ -231,22 +233,22 @@ class Store:
     def _move_aside(self, name: str) -> str | None:
         """Move the files of a held run to ``aside``; return their new path, if there are any."""
         old = self.run_path(name)
-        if not exists(old) or not os.listdir(old):
+        if not exists(old) or is_empty(old):
             return None
         new = self._free_aside(name)
         move_directory(old, new)
         return new
 
-    def _prepare(self) -> None:
+    def _prepare(self, name: str) -> None:
         make_directory(self.path)
-        if not os.listdir(self.path):  # else others may have files there that belong in git
+        if is_empty(self.path):  # else others may have files there that belong in git
             with (
                 contextlib.suppress(FileExistsError),
                 new_private(os.path.join(self.path, ".gitignore")) as file,
             ):
                 file.write("*\n")
         for part in ("locks", "runs"):
-            make_directory(os.path.join(self.path, part))
+            make_directory(os.path.join(self.path, part), encode_run(name))
 
 
 def _check_link(path: str) -> None:

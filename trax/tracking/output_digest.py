@@ -117,16 +117,20 @@ class RunningDigest:
 
     def update(self, data: memoryview) -> None:
         """Add bytes that were written at the end."""
-        size = len(data)
-        while (room := self._block + BLOCK - self.length) <= size:
+        if data.nbytes >= self._block + BLOCK - self.length:
+            data = self._end_blocks(data.cast("B"))
+        self._hasher.update(data)
+        self.length += data.nbytes
+
+    def _end_blocks(self, data: memoryview) -> memoryview:
+        """Add the bytes that end a block, and return those of the last one."""
+        while (room := self._block + BLOCK - self.length) <= len(data):
             self._hasher.update(data[:room])
             self._chain = self._hasher.intdigest()
             self._hasher = xxh3_64(seed=self._chain)
             self.length = self._block = self._block + BLOCK
             data = data[room:]
-            size -= room
-        self._hasher.update(data)
-        self.length += size
+        return data
 
     def follow(self, fd: int, length: int) -> None:
         """Add the bytes of a file up to a length, or to its end."""

@@ -15,6 +15,7 @@ program has not imported is left alone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import pickle
 import random
@@ -44,9 +45,18 @@ _UNSEEN = memoryview(bytes(8)).cast("Q")
 _WORDS = 624
 _BYTES = 4 * _WORDS
 _PLACE = struct.Struct("<Ii?d")  # times regenerated, index, a normal number saved for later
+_TIMES = struct.Struct("<I")
+_INDEX = struct.Struct("<i")
+_SAVED = struct.Struct("<?d")
+_NONE_SAVED = _SAVED.pack(False, 0.0)
+_UNKNOWN = bytes(2 * _BYTES)  # longer than any words, so it is equal to none
 _MOST = 4096  # times that words are regenerated before they are stored again
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
-_PCG = struct.Struct("<16s?I")  # state, and half a number saved for later
+_PCG = struct.Struct("<16s?I")  # state, whether half a number is saved for later, it
+_PCG_HALF = struct.Struct("<?I")
+_PCG_STATE = struct.Struct("<16s16s")  # in memory: state, increment
+_GAUSS = struct.Struct("<ixxxxd")  # in memory: whether a normal number is saved, it
+_NO_GAUSS = bytes(_GAUSS.size)
 _NUMBA = struct.Struct(f"<i{_BYTES}sid")  # index, words, whether a normal number is saved, it
 _TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
 _TORCH_SIZE = 5056  # of the CPU's RNG; that of a GPU is a seed and an offset
@@ -81,22 +91,33 @@ class TrackedRng(Protocol):
 
 
 class _Words:
-    """The words of a Mersenne Twister, as earlier words and how often they were regenerated."""
+    """The words of a Mersenne Twister, as earlier words and how often they were regenerated.
+
+    Attributes
+    ----------
+    present : bytes
+        The present words.
+    before : bytes
+        The earlier words.
+    times : bytes
+        The number of regenerations since then, as in `_PLACE`.
+    """
 
     def __init__(self) -> None:
-        self._present = b""
+        self.present = _UNKNOWN
         self.before = b""
-        self.times = 0
+        self.times = _TIMES.pack(0)
 
     def update(self, words: bytes) -> None:
         """Record the present words."""
-        if words == self._present:
+        if words == self.present:
             return
-        if self.times < _MOST and self._present and _is_next(self._present, words):
-            self.times += 1
+        (times,) = _TIMES.unpack(self.times)
+        if times < _MOST and self.present is not _UNKNOWN and _is_next(self.present, words):
+            self.times = _TIMES.pack(times + 1)
         else:
-            self.before, self.times = words, 0
-        self._present = words
+            self.before, self.times = words, _TIMES.pack(0)
+        self.present = words
 
     def recall(self, before: bytes, times: int) -> tuple[int, ...]:
         """Record stored words, and return the words after `times` regenerations."""
@@ -109,9 +130,14 @@ class _Words:
             for _ in range(times):
                 twister.getrandbits(32 * _WORDS)
             words = twister.getstate()[1][:-1]
-        self.before, self.times = before, times
-        self._present = struct.pack(f"<{_WORDS}I", *words)
+        self.before, self.times = before, _TIMES.pack(times)
+        self.present = struct.pack(f"<{_WORDS}I", *words)
         return words
+
+
+def _saved(has_gauss: int, gauss: float) -> bytes:
+    """Return the number saved for later as it is stored, and whether there is one."""
+    return _SAVED.pack(bool(has_gauss), gauss) if has_gauss or gauss else _NONE_SAVED
 
 
 def _is_next(old: bytes, new: bytes) -> bool:
@@ -140,18 +166,20 @@ class _Python:
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
+        words = self._words
         if self._memory is None:
             _, numbers, gauss = self._rng.getstate()
-            words, index = struct.pack(f"<{_WORDS}I", *numbers[:-1]), numbers[-1]
+            words.update(struct.pack(f"<{_WORDS}I", *numbers[:-1]))
+            index = _INDEX.pack(numbers[-1])
         else:
             gauss = self._rng.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
             self.word = self.seen[0] if gauss is None else _NEVER
-            state = bytes(self._memory)  # all at once: other threads may be drawing
-            words = state[4:]
-            (index,) = struct.unpack_from("<i", state)
-        self._words.update(words)
-        place = _PLACE.pack(self._words.times, index, gauss is not None, gauss or 0.0)
-        return self._words.before, place
+            state = self._memory.tobytes()  # all at once: other threads may be drawing
+            index = state[:4]
+            if not state.endswith(words.present):
+                words.update(state[4:])
+        saved = _NONE_SAVED if gauss is None else _SAVED.pack(True, gauss)
+        return words.before, words.times + index + saved
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
@@ -176,26 +204,26 @@ class _Twister:
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
-        saved = self._saved()
+        words = self._words
+        saved = _NONE_SAVED if self._owner is None else self._saved()
         if self._memory is None:
             public = self._bits.state["state"]
-            words, index = public["key"].astype("<u4").tobytes(), public["pos"]
+            words.update(public["key"].astype("<u4").tobytes())
+            index = _INDEX.pack(public["pos"])
         else:
             self.word = _NEVER if saved[0] else self.seen[0]
-            state = bytes(self._memory)  # all at once: other threads may be drawing
-            words = state[:_BYTES]
-            (index,) = struct.unpack_from("<i", state, _BYTES)
-        self._words.update(words)
-        return self._words.before, _PLACE.pack(self._words.times, index, *saved)
+            state = self._memory.tobytes()  # all at once: other threads may be drawing
+            index = state[_BYTES:]
+            if not state.startswith(words.present):
+                words.update(state[:_BYTES])
+        return words.before, words.times + index + saved
 
-    def _saved(self) -> tuple[bool, float]:
-        if self._owner is None:
-            return False, 0.0
+    def _saved(self) -> bytes:
         if self._gauss is not None:
-            has_gauss, gauss = struct.unpack_from("<ixxxxd", self._gauss)
-            return bool(has_gauss), gauss
+            memory = self._gauss.tobytes()
+            return _saved(*_GAUSS.unpack(memory)) if memory != _NO_GAUSS else _NONE_SAVED
         state = self._owner.get_state(legacy=False)
-        return bool(state["has_gauss"]), state["gauss"]
+        return _saved(state["has_gauss"], state["gauss"])
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         import numpy as np
@@ -217,17 +245,30 @@ class _Pcg:
     def __init__(self, bits: Any) -> None:
         self._bits = bits
         self.kind = type(bits).__name__
-        found = _find(bits, bits.state["state"]["state"].to_bytes(16, "little"))
-        self.seen = _UNSEEN if found is None else found[:8].cast("Q")
         self.word = _NEVER
+        number, _, increment = self._public()
+        self._memory = _find(bits, number + increment)
+        self._half = _find_half(bits)
+        if self._memory is None or self._half is None:
+            self._memory = self._half = None
+        self.seen = _UNSEEN if self._memory is None else self._memory[:8].cast("Q")
 
     def parts(self) -> tuple[bytes, ...]:
+        if self._memory is None or self._half is None:
+            number, half, increment = self._public()
+        else:
+            half = self._half.tobytes()
+            self.word = _NEVER if half[0] else self.seen[0]
+            number, increment = _PCG_STATE.unpack(self._memory)
+            half = half[:1] + half[4:]
+        return number + half, increment
+
+    def _public(self) -> tuple[bytes, bytes, bytes]:
         state = self._bits.state
-        inner, is_saved = state["state"], bool(state["has_uint32"])
-        if self.seen is not _UNSEEN:
-            self.word = _NEVER if is_saved else self.seen[0]
-        number = inner["state"].to_bytes(16, "little")
-        return _PCG.pack(number, is_saved, state["uinteger"]), inner["inc"].to_bytes(16, "little")
+        number, increment = (
+            state["state"][name].to_bytes(16, "little") for name in ("state", "inc")
+        )
+        return number, _PCG_HALF.pack(state["has_uint32"], state["uinteger"]), increment
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         number, is_saved, half = _PCG.unpack(parts[0])
@@ -268,11 +309,11 @@ class _Numba:
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
-        state = bytes(self._memory)
-        index, words, has_gauss, gauss = _NUMBA.unpack(state)
+        words, state = self._words, self._memory.tobytes()
+        _, present, has_gauss, gauss = _NUMBA.unpack(state)
         self.word = _NEVER if has_gauss else self.seen[0]
-        self._words.update(words)
-        return self._words.before, _PLACE.pack(self._words.times, index, bool(has_gauss), gauss)
+        words.update(present)
+        return words.before, words.times + state[:4] + _saved(has_gauss, gauss)
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
@@ -374,9 +415,21 @@ def _find_gauss(owner: Any) -> memoryview | None:
     for has_gauss in (0, 1):
         gauss = {"has_gauss": has_gauss, "gauss": 1.2345678901234567e-5}
         probe.set_state({**probe.get_state(legacy=False), **gauss})
-        found.append(bytes(_memory(probe)).find(struct.pack("<ixxxxd", *gauss.values())))
+        found.append(bytes(_memory(probe)).find(_GAUSS.pack(*gauss.values())))
     begin = found[0]
     return _memory(owner)[begin : begin + 16] if begin >= 0 and found[1] == begin else None
+
+
+def _find_half(bits: Any) -> memoryview | None:
+    """Return the memory of a PCG64 for the half number that it saves and the flag before it."""
+    found = []
+    with contextlib.suppress(Exception):  # a class of the user's may be made in another way
+        probe = type(bits)(0)
+        for is_saved in (0, 1):
+            probe.state = {**probe.state, "has_uint32": is_saved, "uinteger": _PROBE}
+            found.append(bytes(_memory(probe)).find(struct.pack("<iI", is_saved, _PROBE)))
+    is_found = len(found) == 2 and found[0] == found[1] >= 0
+    return _memory(bits)[found[0] : found[0] + 8] if is_found else None
 
 
 def canonical(rng: Any) -> Any:

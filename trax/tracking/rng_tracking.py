@@ -36,7 +36,7 @@ from trax.tracking.rng_discovery import (
 )
 from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
 from trax.tracking.shared_rngs import reductions
-from trax.tracking.tracker import Parts, Tracked, Tracker
+from trax.tracking.tracker import Item, Parts, Tracked, Tracker
 
 if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
@@ -75,10 +75,11 @@ class RngTracking:
         The run's name.
     recovered : dict of Key to bytes
         The context that was recovered.
-    watched : list
-        The words to compare after every step; see `Tracker`.
-    inner : bool
-        Whether any RNGs in the state are tracked.
+    watched : list of Item
+        The things that are tracked. If the word of one is another after a step, the step stores
+        its `delta`.
+    inner : list of Item
+        Those of them that are RNGs in the state.
     item_entries : callable or None
         Returns the entries of a checkpoint about the items of `remaining`, once it was called.
     """
@@ -98,14 +99,14 @@ class RngTracking:
         if context is None:
             context = recovery.context if recovery else {}
         self.recovered = {**context}
-        self.inner = False
+        self.inner: list[Item] = []
         self.item_entries: Callable[[], dict[Key, bytes]] | None = None
         self._outer = outer
         self._inner = inner
         self._tracks_inner = tracks_inner
         self._names = names
         self._tracker = Tracker(_changed(recovery) if recovery else set())
-        self.watched = self._tracker.watched
+        self.watched = self._tracker.items
         self._places = recovery.meta.get("generators", {}) if recovery else {}
         self._known: dict[int, Key] = {}
         self._shared: dict[type, Any] = {}
@@ -200,7 +201,7 @@ class RngTracking:
         return self._tracker.delta()
 
     def undo(self, context: bytes) -> None:
-        """Undo `delta` after the step was refused: its positions are not stored."""
+        """Undo the deltas in a context after its step was refused: they are not stored."""
         self._tracker.undo(context)
 
     def folded(self) -> bytes:
@@ -395,7 +396,7 @@ class RngTracking:
         for key, rng in wanted.items():
             if key not in tracked:
                 self._tracker.add(key, rng, stored.get(key))
-        self.inner = bool(wanted)
+        self.inner = [i for i in self._tracker.items if i.key.kind is Kind.INNER_RNG]
 
 
 def _changed(recovery: RunReader) -> set[Key]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from trax.storage.context import Key, Kind, entry_head
 
-__all__ = ["Parts", "Tracked", "Tracker"]
+__all__ = ["Item", "Parts", "Tracked", "Tracker"]
 
 Parts = tuple[bytes, ...]
 
@@ -30,24 +30,91 @@ class Tracked(Protocol):
         """Return the present position."""
 
 
-class _Item:
-    """Something tracked: its key, the keys of its parts, and the position last stored."""
+class _Heads(dict[int, bytes]):
+    """The bytes before the value of one part, by its size; see `entry_head`."""
 
-    __slots__ = ("key", "keys", "stored", "tracked")
+    def __init__(self, key: Key) -> None:
+        super().__init__()
+        self._key = key
 
-    def __init__(self, key: Key, tracked: Tracked, count: int, stored: Parts) -> None:
+    def __missing__(self, size: int) -> bytes:
+        head = self[size] = entry_head(self._key, size)
+        return head
+
+
+class Item:
+    """Something tracked: its key, and the position last stored.
+
+    Attributes
+    ----------
+    seen : memoryview
+        Its first item equals `word` only if the position is the one last stored.
+    word : int
+        The value that it had when that position was read.
+    has_changed : bool
+        Whether another position was stored since this is tracked.
+    """
+
+    __slots__ = (
+        "_before",
+        "_heads",
+        "_last",
+        "_none",
+        "has_changed",
+        "key",
+        "seen",
+        "stored",
+        "tracked",
+        "word",
+    )
+
+    def __init__(self, key: Key, tracked: Tracked, stored: Parts | None) -> None:
+        parts = tracked.parts()
+        if stored:  # an older version may have stored fewer parts
+            stored = (*stored, *[b""] * (len(parts) - len(stored)))
         self.key = key
-        self.keys = [key.at(number) for number in range(count)]
         self.tracked = tracked
-        self.stored = stored
+        self.stored = parts if stored is None else stored
+        self.seen = tracked.seen
+        self.word = tracked.word if parts == self.stored else -1
+        self.has_changed = False
+        self._before = self.stored
+        self._last = b""  # what `delta` returned
+        self._heads = [_Heads(key.at(number)) for number in range(len(parts))]
+        self._none = (None,) * len(parts)
 
-    def changes(self, parts: Parts) -> list[bytes]:
-        """Return the encoded entries of the parts that differ from the stored ones."""
-        encoded: list[bytes] = []
+    @property
+    def is_stored(self) -> bool:
+        """Whether the present position is the one last stored."""
+        return self.tracked.parts() == self.stored
+
+    def store(self, parts: Parts) -> None:
+        """Take a position as the one last stored."""
+        if parts != self.stored:
+            self.stored = parts
+            self.has_changed = True
+
+    def delta(self) -> bytes:
+        """Store the present position; return the encoded entries of the parts that differ."""
+        tracked = self.tracked
+        parts = tracked.parts()
+        self.word = tracked.word
+        self._before = self.stored
+        stored = self.stored or self._none
+        encoded = b""
         for number, part in enumerate(parts):
-            if self.stored[number : number + 1] != (part,):
-                encoded += (entry_head(self.keys[number], len(part)), part)
+            if part != stored[number]:
+                encoded += self._heads[number][len(part)] + part
+        if encoded:
+            self.stored = parts
+            self.has_changed = True
+        self._last = encoded
         return encoded
+
+    def undo(self, context: bytes) -> None:
+        """Undo the last `delta` if it is in this context, which was not stored."""
+        if self._last and self._last in context:
+            self.stored = self._before
 
 
 class Tracker:
@@ -60,96 +127,73 @@ class Tracker:
 
     Attributes
     ----------
-    watched : list
-        For each thing, the memory to compare after every step, and the word it had.
-    changed : set of Key
-        The keys of things that have ever changed in this run.
+    items : list of Item
+        The things that are tracked.
     """
 
     def __init__(self, changed: set[Key]) -> None:
-        self.watched: list[tuple[memoryview, int]] = []
-        self.changed = changed
-        self._items: list[_Item] = []
-        self._undo: tuple[bytes, list[tuple[_Item, Parts]]] = b"", []
+        self.items: list[Item] = []
+        self._changed = changed
 
     @property
     def keys(self) -> list[Key]:
         """The keys of all tracked things."""
-        return [item.key for item in self._items]
+        return [item.key for item in self.items]
+
+    @property
+    def changed(self) -> set[Key]:
+        """The keys of things that have ever changed in this run."""
+        return self._changed | {item.key for item in self.items if item.has_changed}
 
     def of(self, kind: Kind) -> list[tuple[Key, Any]]:
         """Return the tracked things of one kind, with their keys."""
-        return [(item.key, item.tracked) for item in self._items if item.key.kind is kind]
+        return [(item.key, item.tracked) for item in self.items if item.key.kind is kind]
 
     def add(self, key: Key, tracked: Tracked, stored: Parts | None = None) -> None:
         """Start to track; `stored` is the stored position, if that is not the present one."""
-        parts = tracked.parts()
-        if stored is None:
-            stored = parts
-        self._items.append(_Item(key, tracked, len(parts), stored))
-        self.watched.append((tracked.seen, tracked.word if parts == stored else -1))
+        self.items.append(Item(key, tracked, stored))
 
     def drop(self, key: Key) -> None:
         """Stop tracking one thing."""
-        place = self.keys.index(key)
-        del self._items[place], self.watched[place]
+        self._changed = self.changed
+        del self.items[self.keys.index(key)]
 
     def delta(self) -> bytes:
         """Return the parts that have changed since the last call, encoded as a context."""
-        encoded = []
-        before = []
-        for place, (seen, word) in enumerate(self.watched):
-            if seen[0] != word:
-                item = self._items[place]
-                parts = item.tracked.parts()
-                self.watched[place] = seen, item.tracked.word
-                if parts != item.stored:
-                    encoded += item.changes(parts)
-                    before.append((item, item.stored))
-                    self._store(item, parts)
-        context = b"".join(encoded)
-        self._undo = context, before
-        return context
+        return b"".join([i.delta() for i in self.items if i.seen[0] != i.word])
 
     def undo(self, context: bytes) -> None:
-        """Undo the last `delta`, if this context begins with the one that it returned."""
-        delta, before = self._undo
-        if delta and context.startswith(delta):
-            for item, stored in before:
-                item.stored = stored
+        """Undo the deltas in this context, which was not stored."""
+        for item in self.items:
+            item.undo(context)
 
     def moved(self, kind: Kind) -> Iterator[Key]:
         """Yield the keys of one kind whose position is not the one last stored."""
-        for item, (seen, word) in zip(self._items, self.watched, strict=True):
-            if seen[0] != word and item.key.kind is kind and item.tracked.parts() != item.stored:
+        for item in self.items:
+            if item.seen[0] != item.word and item.key.kind is kind and not item.is_stored:
                 yield item.key
 
     def is_stored(self, key: Key) -> bool:
         """Return whether the present position of one thing is the one last stored."""
-        return any(item.tracked.parts() == item.stored for item in self._items if item.key == key)
+        return any(item.is_stored for item in self.items if item.key == key)
 
     def last(self, key: Key) -> Parts | None:
         """Return the position of one thing that was last stored; None if it is not tracked."""
-        return next((item.stored for item in self._items if item.key == key), None)
+        return next((item.stored for item in self.items if item.key == key), None)
 
     def snapshot(self) -> dict[Key, Parts]:
         """Return all present positions, for a checkpoint."""
-        return {item.key: item.tracked.parts() for item in self._items}
+        return {item.key: item.tracked.parts() for item in self.items}
 
     def changed_by(self, taken: dict[Key, Parts]) -> set[Key]:
         """Return `changed` as it will be once a checkpoint has stored the positions `taken`."""
-        moved = {i.key for i in self._items if i.stored != taken[i.key]}
+        moved = {i.key for i in self.items if i.stored != taken[i.key]}
         return self.changed | moved
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
         """Record that a checkpoint has stored the positions that `snapshot` returned."""
-        for item in self._items:
-            parts = taken[item.key]
+        for item in self.items:
             # A thing of which no log has all parts keeps its empty `stored`, so the next step logs
             # it in full: if this checkpoint is damaged one day, the one before does not have it.
-            if item.stored and parts != item.stored:
-                self._store(item, parts)
-
-    def _store(self, item: _Item, parts: Parts) -> None:
-        self.changed.add(item.key)
-        item.stored = parts
+            if item.stored:
+                item.store(taken[item.key])
