@@ -2,7 +2,7 @@
 
 Run it, kill it when you like (``kill -9``), and run it again::
 
-    python ising.py                      # about ten seconds
+    python ising.py                      # a few seconds
     python ising.py --sweeps 100000      # a longer run, with a name of its own
 
 This is the Ising model in two dimensions, by Metropolis sweeps over a checkerboard, slightly below

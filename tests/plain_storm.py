@@ -150,7 +150,9 @@ def work(plan: Plan) -> None:
     vars(module).update(made)
     linecache.checkcache(str(path))
     _choose_frames(plan)
+    # A run without a step begins anew, with the present seeds; the others ignore them.
     is_stored = any(Path(".trax/runs", NAME).glob("checkpoint-*[0-9]"))
+    is_stored = is_stored and bool(trax.verify(NAME).step)
     random.seed(None if is_stored else plan.seed)
     np.random.seed(None if is_stored else plan.seed)
     mine: dict[str, Any] = {}

@@ -157,6 +157,16 @@ def test_a_name_of_the_core_can_be_gone_on_with_by_the_decorator() -> None:
     assert list(count(to=42)) == [41, 42]
 
 
+def test_a_state_that_the_core_has_stored_before_the_first_step_is_kept() -> None:
+    """Only a state that `create` has made is made anew."""
+    with count(to=42) as run:
+        assert run.step == 0
+    with trax.Trax() as store:
+        assert store.recover("count") == 0
+        store.checkpoint(count=40)
+    assert list(count(to=42)) == [41, 42]
+
+
 def test_steps_means_in_total() -> None:
     """A longer run of an argument that may vary goes on; a shorter one does nothing."""
 

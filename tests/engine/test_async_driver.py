@@ -651,6 +651,51 @@ def test_a_run_of_a_task_that_lives_is_not_taken_over(library: Asyncio) -> None:
     library.run(main)
 
 
+def test_a_run_belongs_to_the_task_that_drove_it_last(library: Asyncio) -> None:
+    """The one before has ended, and says nothing about it any more."""
+    ready, refused = threading.Event(), threading.Event()
+    run = squares(n=6)
+
+    async def begin() -> None:
+        await take(run, 2)
+        ready.set()
+        await library.forever()
+
+    async def intrude() -> None:
+        try:
+            with pytest.raises(trax.LockedError, match="this very process"):
+                await anext(squares(n=6))
+        finally:
+            refused.set()
+        await library.forever()
+
+    async def main() -> None:
+        await library.cancel(begin, ready)
+        await take(run, 1)
+        await library.cancel(intrude, refused)
+        assert await run.result() == [0, 1, 4, 9, 16, 25]
+
+    library.run(main)
+
+
+def test_outside_of_a_task_it_says_so_after_its_task_has_ended() -> None:
+    """Nobody drives it any more, as nobody drove it before."""
+    run = squares(n=6)
+
+    async def main() -> None:
+        await take(run, 1)
+
+    asyncio.run(main())
+    gc.collect()
+    with pytest.raises(trax.UsageError, match="must be driven in a task"):
+        anext(run).__await__().send(None)
+
+    async def close() -> None:
+        await run.aclose()
+
+    asyncio.run(close())
+
+
 def test_an_ordinary_call_takes_over_what_an_event_loop_has_left(library: Asyncio) -> None:
     """And the other way round."""
     old = squares(n=9)
@@ -727,7 +772,7 @@ def test_a_cancelled_run_keeps_everything_and_lets_go(
         assert_free("loop")
         assert seen == list(range(min(kept, 3) if at != "finish" else 8))
         again = loop(tries=1)
-        assert (again.resumed_at, again.state) == (kept, list(range(kept)))
+        assert (again.resumed_at, again.state) == (kept or None, list(range(kept)))
         assert await again.result() == list(range(8))
 
     run = loop(tries=0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from trax.engine.async_threads import current_task, in_thread, is_over
+from trax.engine.async_threads import asking_for_task, current_task, in_thread, is_over
 
 
 def run_asyncio(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -36,6 +36,17 @@ def test_the_work_is_done_elsewhere_and_its_value_comes_back(run: Any) -> None:
         assert await in_thread(threading.get_ident) != threading.get_ident()
 
     run(main)
+
+
+def test_the_task_is_asked_for_again(run: Any) -> None:
+    """It is the present one as long as its event loop runs, and then there is none."""
+
+    async def main() -> Callable[[], Any]:
+        ask = asking_for_task()
+        assert ask() is current_task() is not None
+        return ask
+
+    assert run(main)() is None
 
 
 @pytest.mark.parametrize("error", [KeyError, StopAsyncIteration, KeyboardInterrupt, SystemExit])

@@ -97,6 +97,22 @@ def test_a_call_makes_the_first_state_again_and_loses_nothing(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_the_state_of_an_attempt_without_a_step_is_never_replayed_on(
+    loss: str, store_here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that began anew has nothing of it any more, and its own first state is made again."""
+    with sums(lambda size: np.zeros(size) + 1)(size=10, steps=12) as run:
+        assert run.step == 0
+    with sums()(size=10, steps=12) as run:
+        take(run, 5)
+        expected = run.state.copy()
+    lose(store_here, "sums", loss)
+    with sums()(size=10, steps=12) as run:
+        assert np.array_equal(run.state, expected)
+        assert "create has made the same state again" in caplog.text
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_readers_and_repair_name_the_call_that_makes_it_again(loss: str, store_here: Path) -> None:
     """They do not have `create`, nor its arguments."""
     with sums()(size=10, steps=9) as run:

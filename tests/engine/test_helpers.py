@@ -259,3 +259,18 @@ def test_a_step_that_is_done_again_has_the_same_key(replay_log: str) -> None:
     assert len(done) > len(keys) == 4
     assert all(len(same) == 1 for same in keys.values())
     assert len(set.union(*keys.values())) == 4
+
+
+def test_a_state_that_is_passed_as_the_number_of_steps_is_told() -> None:
+    """A caller may think that it is passed like the other arguments."""
+
+    @trax.resumable(create=list, replay_log="append", check=False)
+    def loop(state: list[int], n: Any, seed: Any = 0) -> Iterator[int]:
+        for i in trax.steps(n):
+            yield i
+
+    with pytest.raises(trax.UsageError, match=r"not \[\]\nDo not pass the state: trax supplies"):
+        loop([], 5).result()
+    with pytest.raises(trax.UsageError, match="at least 0, not 'five'") as caught:
+        loop("five").result()
+    assert "supplies" not in str(caught.value)

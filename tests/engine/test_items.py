@@ -67,6 +67,7 @@ def test_other_items_are_an_error_that_names_the_first(case: str) -> None:
     lines = str(caught.value).splitlines()
     assert len(lines[0]) <= 100
     assert "sort" in lines[1]
+    assert "start over with key=" in lines[2]
     assert "fresh(...)" in lines[-1]
     assert len(work.load()) == 2
 

@@ -182,6 +182,40 @@ def test_a_bare_yield_is_refused_in_every_call() -> None:
         assert "replay_log=None, if the loop changes the state itself" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("create", "increment", "method"),
+    [
+        (list, 25, "append"),
+        (list, "text", "append"),
+        (list, {"loss": 2.0}, "append"),
+        (set, 3.0, "add"),
+        (dict, ("key", 1), "update"),
+        (list, [1], ""),
+        (list, (1, 2), ""),
+        (list, np.zeros(2), ""),
+        (dict, {1: 2}, ""),
+        (set, frozenset({1}), ""),
+        (int, 0.5, ""),
+        (lambda: None, 25, ""),
+    ],
+)
+def test_a_collection_that_an_increment_replaces_is_told(
+    create: Any, increment: Any, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where `replay_log` was forgotten: without it the increment is the new state."""
+
+    @trax.resumable(create=create, check=False)
+    def loop(state: Any) -> Iterator[Any]:
+        for _ in trax.steps(3):
+            yield increment
+
+    loop().result()
+    lines = [line for line in caplog.messages if "is the new state" in line]
+    assert [f"Did you mean replay_log={method!r}?" in line for line in lines] == [True] * bool(
+        method
+    )
+
+
 def test_none_is_a_state_like_any_other_where_it_was_one_before() -> None:
     """And later steps may end a chain with it."""
 

@@ -69,6 +69,7 @@ class DueAt:
 EVERY_STEP = list(range(1, 13))
 # The checks of the first two steps wake the pulse for the next step.
 ONCE_A_MILLISECOND = [1, 2, 3, 7, 11]
+FROM_STEP_6 = [1, 2, 3, *range(6, 13)]
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,27 @@ ONCE_A_MILLISECOND = [1, 2, 3, 7, 11]
         (trax.Policy, EVERY_STEP),
         (lambda due: trax.Policy(due, exact=False), ONCE_A_MILLISECOND),
         (lambda due: trax.Policy(due, exact=False) | trax.every_seconds(60), ONCE_A_MILLISECOND),
-        (lambda due: trax.Policy(due, exact=False) | trax.every_steps(99), EVERY_STEP),
+        (lambda due: trax.Policy(due, exact=False) | (lambda since: False), EVERY_STEP),
+        (lambda due: trax.Policy(due) & trax.every_steps(6), EVERY_STEP),
+        (lambda due: trax.Policy(due, exact=False) | trax.every_steps(99), ONCE_A_MILLISECOND),
+        (
+            lambda due: trax.Policy(due, exact=False) | trax.Policy(lambda since: False, steps=6),
+            FROM_STEP_6,
+        ),
+        (lambda due: trax.every_steps(6) & trax.Policy(due), EVERY_STEP[5:]),
     ],
-    ids=["callable", "object", "exact", "not exact", "neither is exact", "one is exact"],
+    ids=[
+        "callable",
+        "object",
+        "exact",
+        "not exact",
+        "neither is exact",
+        "one is exact",
+        "both",
+        "exact from a later step on",
+        "exact from step 6 on",
+        "not asked before step 6",
+    ],
 )
 def test_an_exact_policy_is_asked_after_every_step_and_others_once_a_millisecond(
     make: Callable[[Callable[[trax.Since], bool]], Callable[[trax.Since], bool]],
@@ -101,6 +120,17 @@ def test_an_exact_policy_is_asked_after_every_step_and_others_once_a_millisecond
             next(run)
             clock.now += 0.0003
     assert asked == steps
+
+
+def test_every_steps_is_exact_although_no_time_passes(clock: Clock) -> None:
+    """Each checkpoint is of the step that is due, after a resumption as well."""
+    found = []
+    for steps in (3, 9):
+        with counting(trax.every_steps(5)) as run:
+            for _ in range(steps):
+                next(run)
+                found.append(run._lifecycle.checkpointed_step)
+    assert found == [0, 0, 0, 0, 5, 5, 5, 5, 5, 10, 10, 10]
 
 
 @pytest.mark.parametrize("policy_says", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,67 @@ def test_a_replay_log_that_raises_says_at_which_step() -> None:
     """Its own exception, with a note; the store is as it was."""
     with trax.Trax() as store:
         store.checkpoint(number=0)
-        for number in (1, 2, 0, 4):
+        for number in (1, 2, 0, 4, 5, 6):
             store.log(number=number)
         with pytest.raises(ZeroDivisionError) as caught:
             store.recover("number", replay_log=lambda state, increment: 1 // increment)
         assert caught.value.__notes__ == ["trax: raised by replay_log at step 3 of 'number'"]
-        assert store.recover("number") == 4
+        assert store.recover("number") == 6
+
+
+class Fragile:
+    """An object that is loaded only if nothing is broken."""
+
+    broken = False
+
+    def __init__(self) -> None:
+        self.number = 4
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        if Fragile.broken:
+            raise ValueError("it is broken")
+
+
+@dataclass
+class Old:
+    """A class that has a successor, and still exists."""
+
+    number: int
+
+
+@dataclass
+class New:
+    """The successor."""
+
+    number: int
+
+
+def test_an_increment_that_cannot_be_loaded_is_named_by_its_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Among many others, and with the way to the step before it."""
+    loaded: list[Any] = []
+    with trax.Trax() as store:
+        store.checkpoint(x=0)
+        for number in range(9):
+            store.log(x=Fragile() if number == 4 else number)
+        monkeypatch.setattr(Fragile, "broken", True)
+        with pytest.raises(trax.CodecError, match="increment of step 5 of the run 'x'") as caught:
+            store.recover("x", replay_log=lambda state, increment: loaded.append(increment))
+        assert "Or go back to step 4 with trax.repair" in str(caught.value)
+    assert loaded == [0, 1, 2, 3]
+
+
+def test_renames_count_for_increments_whose_old_name_is_still_there() -> None:
+    """The name leads to the class that was given, not to the one of before."""
+    with trax.Trax() as store:
+        store.checkpoint(x=[])
+        for number in range(5):
+            store.log(x=Old(number))
+    renames = {f"{__name__}.Old": f"{__name__}.New"}
+    with trax.Trax(renames=renames) as store:
+        found = store.recover("x", replay_log=lambda state, increment: [*state, increment])
+    assert found == [New(number) for number in range(5)]
 
 
 def test_a_replay_log_of_another_script_can_be_given() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -15,6 +16,8 @@ from test_decorator import add_up, count
 
 import trax
 from trax.engine.resume import Opened, load_finished, open_held
+from trax.storage.process import process
+from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE, encode_durable
 from trax.storage.store import Store
 
 
@@ -163,6 +166,31 @@ def test_fix_and_run_again(tmp_path: Path) -> None:
     assert "the code of replay_log has changed" in second.stderr
 
 
+@pytest.mark.parametrize("is_name_first", [True, False])
+def test_a_replay_log_that_is_another_now_is_told(
+    is_name_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also between the name of a method and a function: the present one replays the log."""
+    kinds: list[Any] = ["append", lambda state, increment: [*state, increment]]
+
+    def run(replay_log: Any) -> Any:
+        @trax.resumable(create=list, replay_log=replay_log)
+        def loop(state: list[int]) -> Generator[int, list[int], None]:
+            while len(state) < 5:
+                state = yield len(state)
+
+        return loop()
+
+    kinds = kinds if is_name_first else kinds[::-1]
+    with run(kinds[0]) as first:
+        next(first)
+    caplog.set_level(logging.INFO)
+    run(kinds[0]).close()
+    assert "replay_log has changed" not in caplog.text
+    assert run(kinds[1]).result() == [0, 1, 2, 3, 4]
+    assert "loop: the code of replay_log has changed" in caplog.text
+
+
 SIMULATE = """
 import trax
 
@@ -250,6 +278,155 @@ def test_a_run_with_a_step_stands_in_the_way_of_other_arguments(replay_log: Any)
     run.close()
     with pytest.raises(trax.ArgumentsChangedError):
         loop(n=4).result()
+
+
+BEGUN = """
+import os, random, signal, sys
+import numpy as np
+import trax
+
+random.seed(SEED)
+generator = np.random.default_rng(SEED)
+
+@trax.resumable(OPTIONS, check=False)
+def walk(STATE n):
+    PREPARE
+    for i in trax.steps(n):
+        if FAILS:
+            END
+        yield round(random.random() + generator.random(), 9)
+
+print(walk(n=3).result())
+"""
+
+ENDS = {"raises": "raise ValueError(i)", "killed": "os.kill(os.getpid(), signal.SIGKILL)"}
+OPTIONS = {
+    "append": ("create=lambda: [CREATED], replay_log='append'", "state,"),
+    "replace": ("create=lambda: CREATED", "state,"),
+    "None": ("create=lambda: [CREATED], replay_log=None", "state,"),
+    "plain": ("name='walk'", ""),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_run_without_a_step_begins_anew(kind: str, end: str) -> None:
+    """With the state that `create` makes now, and random numbers from the present seeds."""
+
+    def run(seed: int, created: str, fails: bool) -> subprocess.CompletedProcess[str]:
+        options, state = OPTIONS[kind]
+        script = BEGUN.replace("OPTIONS", options).replace("STATE", state)
+        script = script.replace("CREATED", created).replace("SEED", str(seed))
+        script = script.replace("END", ENDS[end]).replace("FAILS", str(fails))
+        # A change that only a declared state survives: another local variable.
+        script = script.replace("PREPARE", f"start = {created!r}" if state else "pass")
+        script = script.replace("yield ", "state.append(i); yield ") if kind == "None" else script
+        done = run_script(script, check=False)
+        assert (done.returncode == 0) is not fails, done.stderr
+        return done
+
+    run(1, "1", True)
+    again = run(2, "'another'", True)  # once more, and that one replaces it again
+    assert "walk: no step was stored yet; it begins again" in again.stderr
+    again = run(3, "(3,)", False)
+    assert "walk: no step was stored yet; it begins again" in again.stderr
+    shutil.rmtree(".trax")
+    assert run(3, "(3,)", False).stdout == again.stdout
+
+
+def test_an_attempt_without_a_step_that_cannot_begin_anew_stays_as_it_is() -> None:
+    """An exception of `create` changes nothing: the first state is there until another is."""
+    created: list[Any] = [0]
+
+    @trax.resumable(create=lambda: 1 // created[0] if created else 5, check=False)
+    def loop(state: int, n: int) -> Iterator[int]:
+        for i in trax.steps(n):
+            yield state + i
+
+    created.clear()
+    with loop(n=2) as run:
+        assert run.state == 5
+    created.append(0)
+    with pytest.raises(ZeroDivisionError):
+        loop(n=2).result()
+    assert trax.load("loop") == 5
+    created[0] = 1
+    run = loop(n=2)
+    assert (next(run), run.resumed_at, run.state) == (1, None, 1)
+
+
+def test_output_files_of_an_attempt_without_a_step_are_used_again() -> None:
+    """They stay files of the run, and what that attempt has written to them goes."""
+    attempts: list[int] = []
+
+    @trax.resumable(create=list, replay_log="append", check=False)
+    def loop(state: list[int], n: int) -> Iterator[int]:
+        with trax.open("new.txt", "x") as new, trax.open("old.txt", "a") as old:
+            for i in trax.steps(n):
+                print(i, len(attempts), file=new)
+                print(i, len(attempts), file=old)
+                attempts.append(i)
+                if len(attempts) <= 2:
+                    raise ValueError(i)
+                yield i
+
+    Path("old.txt").write_text("before\n")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="0"):
+            loop(n=2).result()
+    loop(n=2).result()
+    assert Path("new.txt").read_text() == "0 2\n1 3\n"
+    assert Path("old.txt").read_text() == "before\n0 2\n1 3\n"
+
+
+def test_a_power_cut_while_a_resumed_run_writes_to_a_new_file_leaves_no_output_of_that_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process before was killed before it had marked that the note of the file was forced."""
+    aside = Path("aside").absolute()
+    attempts: list[int] = []
+
+    @trax.resumable(create=int, check=False)
+    def loop(state: int) -> Iterator[int]:
+        if state == 0:
+            trax.open("old.txt").close()
+            yield 1
+        with trax.open("new.txt", "a") as file:
+            print(len(attempts), file=file, flush=True)
+            attempts.append(state)
+            if len(attempts) == 1:
+                raise ValueError("the first")
+            if len(attempts) == 2:
+                shutil.copytree(".", aside)
+        yield 2
+
+    with pytest.raises(ValueError, match="the first"):
+        loop().result()
+    log = max(Path(".trax/runs/loop").glob("log-*"))
+    content = log.read_bytes()
+    log.write_bytes(content[:DURABLE_OFFSET] + encode_durable(0) + content[HEADER_SIZE - 8 :])
+    assert loop().result() == 2
+    monkeypatch.chdir(aside)
+    monkeypatch.setattr(process, "boot_id", lambda: "the next boot")
+    assert loop().result() == 2
+    assert Path("new.txt").read_text() == "2\n"
+
+
+def test_a_run_without_a_step_keeps_its_keys_for_others() -> None:
+    """An effect of its first step may have happened."""
+    keys: list[str] = []
+
+    @trax.resumable(create=int, check=False)
+    def loop(state: int) -> Iterator[int]:
+        keys.append(trax.step().key)
+        if len(keys) == 1:
+            raise ValueError
+        yield 1
+
+    with pytest.raises(ValueError):  # noqa: PT011  # it has no message
+        loop().result()
+    assert loop().result() == 1
+    assert keys[0] == keys[1]
 
 
 MOOD = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -162,6 +163,54 @@ def test_the_state_its_parts_and_scratch_variables_are_not_told(
             yield
 
     assert said(caplog, body, Optimiser(), create=State, replay_log=None) == ""
+
+
+def test_caches_are_left_alone_as_by_the_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    """By their names, also as local variables and arguments, and where they get what is missing."""
+
+    def named(n: int, squares_cache: dict[int, int]) -> Generator[int, int, None]:
+        cache, memo = dict[int, int](), list[int]()
+        while n < 3:
+            cache[n] = squares_cache[n] = n
+            memo.append(n)
+            n = yield n + 1
+
+    def asked(n: int) -> Generator[int, int, None]:
+        squares: dict[int, int] = {}
+        while n < 3:
+            if n not in squares:
+                squares[n] = n * n
+            n = yield n + 1
+
+    def counted(n: int) -> Generator[int, int, None]:
+        squares: dict[int, int] = {}
+        while n < 3:
+            if n not in squares:
+                squares[n] = len(squares)
+            n = yield n + 1
+
+    assert said(caplog, named, {}) == ""
+    assert said(caplog, asked) == ""
+    assert said(caplog, counted) == "the local variable 'squares'"
+
+
+def test_what_is_made_from_the_state_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A resumed run makes it again, as the warnings at decoration advise."""
+
+    def rebuilt(found: list[int]) -> Generator[int, list[int], None]:
+        counts, left = Counter(found), deque(range(len(found), 3))
+        while left:
+            counts[left[0]] += 1
+            found = yield left.popleft() + len(counts)
+
+    def alone(n: int) -> Generator[int, int, None]:
+        left = deque(range(3))
+        while n < 3:
+            left.popleft()
+            n = yield n + 1
+
+    assert said(caplog, rebuilt, create=list, replay_log="append") == ""
+    assert said(caplog, alone) == "the local variable 'left'"
 
 
 def test_a_large_or_unpicklable_variable_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:

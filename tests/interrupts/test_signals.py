@@ -324,6 +324,20 @@ def test_ctrl_c_once_finishes_the_step(mode: str) -> None:
     assert run.result() == [*range(10)]
 
 
+@pytest.mark.parametrize("is_map", [False, True])
+def test_ctrl_c_between_two_steps_shows_the_callers_frames(is_map: bool) -> None:
+    """And not those by which trax stops."""
+    run: Any = counting(2, interrupt)()
+    if is_map:
+        run = trax.map(lambda n: interrupt() if n == 1 else n, range(3), name="map")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run.result()
+    names = [frame.name for frame in caught.traceback]
+    assert names[:2] == ["test_ctrl_c_between_two_steps_shows_the_callers_frames", "result"]
+    assert names[-1] in ("stop", "_stop")
+    assert {"deliver", "end_program", "leave"}.isdisjoint(names)
+
+
 def test_ctrl_c_twice_ends_the_step_at_once(clock: Clock) -> None:
     """A person who waits no longer need not."""
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
 from trax.engine.async_threads import (
+    asking_for_task,
     cancellable_in_thread,
     current_task,
     in_thread,
@@ -118,6 +119,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._sent: Any = None
         self._mark = object()
         self._task: Callable[[], Any] = lambda: None
+        self._ask = current_task
         self._thread = 0
         lifecycle.is_running = self._activity.is_step
         lifecycle.is_elsewhere = partial(_is_awaited, weakref.ref(self))
@@ -218,13 +220,16 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                 "a run is driven by one task at a time.\n"
                 "Give each task a run of its own, or pass the increments on in a queue."
             )
-        task = current_task()
-        if task is None:
-            raise UsageError(
-                f"{self.name!r} must be driven in a task of asyncio or of trio, and this is neither"
-            )
-        if self._task() is not task:
+        task = self._ask()
+        if task is None or task is not self._task() or threading.get_ident() != self._thread:
+            task = current_task()
+            if task is None:
+                raise UsageError(
+                    f"{self.name!r} must be driven in a task of asyncio or of trio, and this is "
+                    "neither"
+                )
             self._task = weakref.ref(task)
+            self._ask = asking_for_task()
             self._thread = threading.get_ident()
         self._activity.now = doing
 

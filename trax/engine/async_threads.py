@@ -13,11 +13,13 @@ import contextvars
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from trax.storage.mutex import Mutex
 
 __all__ = [
+    "asking_for_task",
     "cancellable_in_thread",
     "current_task",
     "in_thread",
@@ -34,6 +36,15 @@ def current_task() -> Any:
     """Return the task of asyncio or of trio that calls this; None outside of both."""
     # In this order: if trio runs the event loop of asyncio, both have a task.
     return _asyncio_task() or _trio_task()
+
+
+def asking_for_task() -> Callable[[], Any]:
+    """Return a quick `current_task` for as long as this thread runs the present event loop."""
+    if not _asyncio_task():
+        return current_task
+    import asyncio
+
+    return partial(asyncio.current_task, asyncio.get_running_loop())
 
 
 def is_over(task: Any) -> bool:

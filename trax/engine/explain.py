@@ -6,6 +6,7 @@ import dis
 from types import TracebackType
 from typing import Any
 
+from trax.calls.in_place import note_stored
 from trax.calls.migration import note_new_attribute
 from trax.errors import UsageError
 
@@ -47,8 +48,10 @@ def note_state(error: BaseException, state: Any, first: type, *, is_resumed: boo
         )
 
 
-def note_fold(error: Exception, state: Any, increment: Any) -> None:
+def note_fold(error: Exception, state: Any, increment: Any, *, is_resumed: bool) -> None:
     """Add a note to an exception of ``replay_log`` that shows how it was called."""
+    if is_resumed:
+        note_stored(error)
     error.add_note(
         "trax: raised by replay_log(state, increment), called with the types "
         f"{type(state).__name__!r} and {type(increment).__name__!r}"

@@ -9,7 +9,7 @@ import pickle
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -65,6 +65,7 @@ def flaws(
     seconds: float,
     *,
     ignored: tuple[type, ...] = (),
+    ignores_order: Callable[[str], bool] = lambda path: False,  # noqa: ARG005
 ) -> Iterator[tuple[str, str]]:
     """Yield each kind of flaw of a copy, with a line about the first one.
 
@@ -80,6 +81,8 @@ def flaws(
         The time after which the comparison ends.
     ignored : tuple of type
         Objects of these types count as the same.
+    ignores_order : callable
+        Whether the order of the set at a path does not matter.
     """
     found = differences(
         live,
@@ -93,6 +96,8 @@ def flaws(
     )
     met: set[str] = set()
     for difference in found:
+        if difference.kind == ORDER and ignores_order(difference.path):
+            continue
         if difference.kind in _ADVICE and difference.kind not in met:
             met.add(difference.kind)
             advice = _ADVICE[difference.kind]

@@ -9,6 +9,7 @@ from typing import IO, Any, BinaryIO, Literal, Self, TextIO, TypeVar, overload
 
 from trax import notices
 from trax.calls.content import check_key
+from trax.display import show
 from trax.engine.item_sources import check_order, check_source
 from trax.engine.registry import current
 from trax.engine.session import Session
@@ -52,10 +53,13 @@ def steps(total: int) -> range:
     >>> sum_of_squares(n=4).result()
     14
     """
-    if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
-        raise UsageError(f"steps() takes a whole number of at least 0, not {total!r}")
-    total = total.__index__()
     session = current("trax.steps()")
+    if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
+        cause = f"steps() takes a whole number of at least 0, not {show(total)}"
+        is_state = not session.is_plain and type(total) is type(session.state)
+        way = "\nDo not pass the state: trax supplies the function's first parameter." * is_state
+        raise UsageError(cause + way)
+    total = total.__index__()
     if session.is_plain:
         session.expect(total)
         return range(total)

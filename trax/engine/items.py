@@ -43,8 +43,9 @@ _SHOWN = 30  # characters of an item
 _FIXED: set[type] = {list, tuple, range, str, bytes, dict, *_VIEWS}
 
 _WAYS_ON = (
-    "Give their source a fixed order: sort it, or give it an RNG with a seed of its own.\n"
-    "If it changes while the loop runs, keep the list of items in an argument or in the state.\n"
+    "If they have no fixed order, sort them, or give their source an RNG with a seed of its own.\n"
+    "If new ones come between the others, start over with key=, by which each is known.\n"
+    "If they change while the loop runs, keep the list of items in an argument or in the state.\n"
     "If the loop changes the items themselves, hand out their names or numbers instead.\n"
     "To start over, use the function's fresh(...)."
 )

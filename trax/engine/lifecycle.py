@@ -21,6 +21,7 @@ from trax.engine.opening import open_session
 from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
 from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
 from trax.engine.session import Session
+from trax.engine.undriven import Undriven
 from trax.errors import CodecError, LockedError, StorageError, TraxError, UsageError
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
@@ -45,6 +46,8 @@ class Lifecycle:
         Decides when blocking work is done.
     fresh : bool
         Whether to move the stored run aside and start over.
+    keeps_first_state : bool
+        Whether a stored run without a step resumes from its first state, instead of beginning anew.
 
     Attributes
     ----------
@@ -63,7 +66,14 @@ class Lifecycle:
         loop. The driver sets them.
     """
 
-    def __init__(self, call: Call, deferral: Deferral, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        call: Call,
+        deferral: Deferral,
+        *,
+        fresh: bool = False,
+        keeps_first_state: bool = False,
+    ) -> None:
         self.name = call.name
         self.status = "new"
         self.result: Any = None
@@ -72,13 +82,14 @@ class Lifecycle:
         self._call = call
         self._deferral = deferral
         self._fresh = fresh
+        self._keeps_first_state = keeps_first_state
         self.store = Store(call.options.traxdir)
         self._key = self.store.run_path(self.name)
         self._opened: Opened | None = None  # the end of a run that was done before
         self._session: Session | None = None
         self._active: Active | None = None
         self._thread = 0
-        self._is_used = False
+        self._undriven = Undriven(self.name, "run")
         self._why_closed = "it was closed"
         options = call.options
         self.stop_request = StopRequest(
@@ -120,7 +131,7 @@ class Lifecycle:
 
     def lend(self) -> Call:
         """Return the call to somebody who makes runs of it, so that this one need not be driven."""
-        self._is_used = True
+        self._undriven.use()
         return self._call
 
     # -- opening ---------------------------------------------------------------------------
@@ -141,7 +152,7 @@ class Lifecycle:
             A loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
-        self._is_used = True
+        self._undriven.use()
         if is_inside(self._key):
             self.stop_request.end_watch()
             raise self._inner_error()
@@ -187,7 +198,13 @@ class Lifecycle:
             deferred=self._deferral.is_deferred,
         )
         try:
-            opened = open_held(self._call, self.store, hold, fresh=self._fresh)
+            opened = open_held(
+                self._call,
+                self.store,
+                hold,
+                fresh=self._fresh,
+                keeps_first_state=self._keeps_first_state,
+            )
             tracking = self._track(opened, hold.writer.run)
             if opened.done:
                 hold.close()
@@ -212,7 +229,7 @@ class Lifecycle:
 
     def _track(self, opened: Opened, run_id: str) -> RngTracking:
         """Set the RNGs to their stored positions, and track them from then on."""
-        tracking = new_tracking(self._call, opened.stored)
+        tracking = new_tracking(self._call, opened)
         tracking.begin(run_id, done=opened.done)
         return tracking
 
@@ -343,11 +360,8 @@ class Lifecycle:
             self._release()
         elif self.status == "open":
             self.close()
-        elif self.status == "new" and not self._is_used:
-            notices.warn(
-                f"{self.name} was called and did nothing: iterate over the run that the call "
-                "returns, or ask for its result()"
-            )
+        elif self.status == "new":
+            self._undriven.end()
         self.stop_request.pass_on()
 
     def _release(self) -> None:

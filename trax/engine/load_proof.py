@@ -15,14 +15,12 @@ from typing import Any
 from trax import notices
 from trax.comparing import difference
 from trax.errors import CodecError
-from trax.storage.codec import Encoded, Names, decode, encode, find_unloadable
+from trax.storage.codec import GLOBAL, Encoded, Names, decode, encode, find_unloadable
 from trax.storage.culprit import find_part
 from trax.storage.definitions import full_name
 from trax.storage.process import process
 
 __all__ = ["GLOBAL", "LoadProof"]
-
-GLOBAL = 0x93  # STACK_GLOBAL; looked for as a number, since that is far quicker
 
 _SMALL = 1 << 10  # bytes
 _LARGE = 1 << 12

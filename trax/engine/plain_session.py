@@ -22,7 +22,7 @@ from trax.engine.load_proof import GLOBAL
 from trax.engine.pulse import CHECKPOINT
 from trax.engine.session import Session
 from trax.engine.stored_loop import StoredLoop, load_frame, load_locals, show_locals
-from trax.errors import CodecError, DivergedError, DurabilityError
+from trax.errors import CodecError, DivergedError
 from trax.frames.iterables import Iterables, RunRngs
 from trax.frames.iterators import reductions
 from trax.frames.loading import Loading, loading, loading_into
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from trax.engine.resume import Opened
 
 __all__ = ["PlainSession"]
-
-_dumps = pickle.dumps
 
 _SHARE = 0.01  # of the time, for frames
 _LARGE = 1 << 20  # bytes; larger frames are stored in checkpoints only
@@ -92,6 +90,7 @@ class PlainSession(Session):
         self._has_warned = False
         self._proofs = FrameProofs(call, self.run_id, self._copy)
         self._preflight.checks_left = 0
+        self._fold = self._remember
         self._tracking.reduce_also(self._outputs.reductions(reductions()))
         self.state = None  # what is sent to the generator
 
@@ -137,7 +136,14 @@ class PlainSession(Session):
             self._tell()
             self._generator = self._loop.resume(state, self._loading)
             self._loop.tell_resumed(state)
+            self._forget_stored()
         return self._generator
+
+    def _forget_stored(self) -> None:
+        """Forget the stored frame, since the loop may replace the arrays whose memory it is."""
+        self._stored.encoded = None
+        if self._recovery is not None and self._recovery.checkpoint is not None:
+            self._recovery.checkpoint.parts.pop("state", None)
 
     @contextlib.contextmanager
     def _copy(self, encoded: Encoded) -> Iterator[LoopState]:
@@ -174,12 +180,16 @@ class PlainSession(Session):
         DivergedError
             It is another one.
         """
-        step = self.loop_step + 1
-        stored = self._decode(self._behind[0], step)
-        found = difference(stored, increment, "increment", sides=("stored", "now"))
-        if found:
-            raise self._diverged(step, found, stored, increment)
-        self._tracking.delta()  # what the step has written is compared
+        encoded = self._behind[0]
+        if not _has_pickle(increment, encoded):
+            step = self.loop_step + 1
+            stored = self._decode(encoded, step)
+            found = difference(stored, increment, "increment", sides=("stored", "now"))
+            if found:
+                raise self._diverged(step, found, stored, increment)
+        for item in self._watched:
+            if item.seen[0] != item.word:
+                item.delta()  # what the step has written is compared
         self._behind.popleft()
 
     def ended_early(self) -> DivergedError:
@@ -243,45 +253,22 @@ class PlainSession(Session):
 
     # -- steps -----------------------------------------------------------------------------
 
-    @property
-    def accept(self) -> Callable[[Any], Any]:
-        """The function that logs an increment; see `Session.accept`."""
-        return self._accept
-
-    def _accept(self, increment: Any) -> None:
-        pulse = self._pulse
-        begun = self._clock()
-        is_due = begun >= pulse.at
-        # In one piece: the loop may change the memory that separate buffers refer to.
-        try:
-            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
-            has_names = GLOBAL in encoded
-        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
-            encoded, has_names = b"", True
-        if has_names:
-            encoded = self._encode(increment, encoded)
-        if is_due:
-            self._tracking.notice_imports()
-            if begun >= self._hold.check_at:
-                self._check_place()
-        context = b""
-        for seen, word in self._watched:
-            if seen[0] != word:
-                context = self._tracking.delta()
-                break
+    def _remember(self, state: None, increment: Any) -> None:  # noqa: ARG002  # it has no state
+        """Take an increment as the newest one, instead of folding it."""
         self._last = increment
-        if begun >= self._frame_at:
-            context += self._take_frame(begun)
-        try:
-            self._writer.append(encoded, context)
-        except DurabilityError as error:
-            self._handle_failure(None, context, error)
-        self._since.step += 1
-        if is_due:
-            self._since.replay_seconds = begun - self._frame_time
-            due = pulse.look(begun) or (CHECKPOINT if self._frame_bytes > self._most_bytes else "")
-            if due:
-                self._do(due)
+
+    def _check_fold(self, state: Any, begun: float, proving: float) -> bytes:
+        super()._check_fold(state, begun, proving)
+        return self._take_frame(begun) if begun >= self._frame_at else b""
+
+    def _look(self, begun: float) -> None:
+        self._since.replay_seconds = begun - self._frame_time
+        due = self._pulse.look(begun) or (
+            CHECKPOINT if self._frame_bytes > self._most_bytes else ""
+        )
+        self._pulse.at = min(self._pulse.at, self._frame_at)
+        if due:
+            self._do(due)
 
     def _take_frame(self, begun: float) -> bytes:
         """Return the loop's frame as a context; nothing if it is large, or cannot be stored now."""
@@ -310,8 +297,6 @@ class PlainSession(Session):
             self._tell_clock()
         context = encode_context([(FRAME, pack(encoded))])
         self._frame_bytes += len(context)
-        if self._frame_bytes > self._most_bytes:
-            self._pulse.wake()
         now = self._frame_time = self._clock()
         if self._frames > 1:  # the first takes longer
             self._frame_at = now + spent / _SHARE
@@ -337,7 +322,7 @@ class PlainSession(Session):
         """Pickle a state; plain data without the names of classes in the quickest way."""
         if outside.is_empty:
             try:
-                payload = _dumps(state, PROTOCOL)
+                payload = pickle.dumps(state, PROTOCOL)
             except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
                 payload = b"\x93"
             if GLOBAL not in payload:
@@ -410,3 +395,11 @@ class PlainSession(Session):
         """
         if not self._behind:
             super().keep()
+
+
+def _has_pickle(increment: Any, encoded: Encoded) -> bool:
+    """Return whether an increment has the pickle of a stored one; to compare them takes longer."""
+    try:
+        return bool(pickle.dumps(increment, PROTOCOL) == encoded.payload) and not encoded.buffers
+    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
+        return False

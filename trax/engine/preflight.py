@@ -8,6 +8,7 @@ resumed run is checked like a new one: it may run other code.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Preflight"]
 
 _CHECKS = 2  # the second step shows whether a local variable changes
+_COLLECTIONS: dict[type, str] = {list: "append", deque: "append", set: "add", dict: "update"}
 
 
 class Preflight:
@@ -80,6 +82,8 @@ class Preflight:
                 "Or give replay_log=None, if the loop changes the state itself.\n"
                 "Or give replay_log=, a function that makes the new state of state and increment."
             )
+        if is_first and self._mode.replaces_state:
+            self._proofs.report_found("type", partial(_other_type, state, increment))
         self._proofs.see_increment(increment, encoded, state)
         return self._clock() - begun
 
@@ -135,3 +139,18 @@ class Preflight:
         self.frame = None
         self._receipt.end()
         self._proofs.end_first_steps()
+
+
+def _other_type(state: Any, increment: Any) -> str:
+    """Return a line about a collection whose new state is none of its kind."""
+    method = _COLLECTIONS.get(type(state))
+    is_text = isinstance(increment, (str, bytes))
+    is_collection = hasattr(increment, "__iter__") and not is_text
+    is_like_dict = hasattr(increment, "keys")
+    if method is None or (is_collection and is_like_dict == (method == "update")):
+        return ""
+    was, now = type(state).__name__, type(increment).__name__
+    return (
+        f"the state was of type {was}, and is now of type {now}: without replay_log= the increment "
+        f"is the new state. Did you mean replay_log={method!r}?"
+    )

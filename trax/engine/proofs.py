@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -161,10 +162,24 @@ class Proofs:
         """Report the flaws of a copy; return whether it can be replayed on like the original."""
         if self._landmarks is None:
             self._landmarks = landmarks(self._call)
-        found = dict(flaws(live, loaded, where, self._landmarks, _SECONDS))
+        found = dict(
+            flaws(
+                live,
+                loaded,
+                where,
+                self._landmarks,
+                _SECONDS,
+                ignores_order=partial(self._ignores_order, live),
+            )
+        )
         for kind, line in found.items():
             self._report(kind, line)
         return found.keys() <= {ORDER}
+
+    def _ignores_order(self, state: Any, path: str) -> bool:
+        from trax.engine.set_uses import ignores_order  # seldom needed
+
+        return ignores_order(self._call, state, path)
 
     def _report(self, kind: str, line: str) -> None:
         if line and (self._run_id, kind) not in process.said:

@@ -2,12 +2,13 @@
 
 That is to ask the checkpoint policy, check for signals and the time limit, release output files
 that were closed, and update the progress bar. A policy that must be exact, such as `every_steps`,
-is asked after each step; any other about once a millisecond.
+is asked after each step at which it may be due; any other about once a millisecond.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ CHECKPOINT: Final = "checkpoint"  # the policy asks for one; it can wait
 SAVE: Final = "save"  # the loop is about to stop
 
 _PAUSE = 0.001  # seconds
+_NEVER = sys.maxsize  # steps; to compare whole numbers with infinity takes longer
 _MANY_LOGS = 8  # each restart leaves one, and opening the run reads them all
 
 
@@ -38,6 +40,8 @@ class Pulse:
     ----------
     at : float
         The time on the monotonic clock, in seconds, from which on a step calls `look`.
+    at_step : int
+        The step from which on each calls `look` as well.
     total : int or None
         The total number of steps, for the progress bar; None if the loop has not given it.
     """
@@ -53,13 +57,14 @@ class Pulse:
         replayed_bytes: int,
     ) -> None:
         self.at = -math.inf
+        self.at_step = 0
         self.total: int | None = None
         self.since = since
         self._policy = policy
-        self._pause = -math.inf
+        self._steps = 0  # from one checkpoint to where the policy must be asked at each step
         if isinstance(policy, Policy):
             self._policy = policy.due  # one call less
-            self._pause = -math.inf if policy.exact else _PAUSE
+            self._steps = policy.steps if policy.exact else _NEVER
         self._stop_request = stop_request
         self._writer = writer
         self._outputs = outputs
@@ -77,7 +82,8 @@ class Pulse:
         since = self.since
         since.now = now
         since.log_bytes = self._replayed_bytes + self._writer.log_bytes
-        self.at = now + self._pause
+        self.at = now + _PAUSE
+        self.at_step = since.started_step + self._steps
         stop_request = self._stop_request
         if stop_request.look(now, since.checkpoint_seconds):
             due: str = SAVE

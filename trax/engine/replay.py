@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trax import notices
@@ -19,6 +21,7 @@ from trax.frames.packed import unpack
 from trax.storage.codec import Encoded, Names, decode, decode_finding
 from trax.storage.context import FOLDED, FRAME, decode_context
 from trax.storage.process import process
+from trax.storage.records import PICKLE
 from trax.storage.run_reader import Torn
 from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import canonical, is_rng
@@ -134,9 +137,10 @@ def replay(
         state = forward(state)
     state = mode.replay(
         state,
-        _with_context(recovery, inner),
+        chain.from_iterable(_with_context(recovery, inner)),
         partial(decode_increment, recovery, name, names),
-        lambda: f"step {recovery.position.step} of {name!r}",
+        lambda: f"step {recovery.step} of {name!r}",
+        None if names and names.renames else pickle.loads,
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
         state = forward(state)
@@ -192,7 +196,9 @@ def _find_frame(
     )
 
 
-def decode_increment(recovery: RunReader, name: str, names: Names | None, encoded: Encoded) -> Any:
+def decode_increment(
+    recovery: RunReader, name: str, names: Names | None, encoded: bytes | Encoded
+) -> Any:
     """Load the increment that was read last."""
     try:
         return decode(encoded, "increment", names)
@@ -235,21 +241,26 @@ def tell_changed_code(
         )
 
 
-def _with_context(recovery: RunReader, inner: InnerRngs) -> Iterator[Encoded]:
-    """Yield the increments; at each, set the RNGs in the state as they were in the loop.
+def _with_context(recovery: RunReader, inner: InnerRngs) -> Iterator[Iterable[bytes | Encoded]]:
+    """Yield the increments in batches; at each, set the RNGs in the state as they were in the loop.
 
     The digests of the keys that are done are gathered; of all else the newest value counts.
     """
     stored = recovery.context.pop(DONE, None)
     done = None if stored is None else bytearray(stored)
-    for encoded in recovery.increments():
+    for batch in recovery.batches():
+        if not isinstance(batch, tuple):  # there is no context
+            yield batch
+            continue
         if DONE in recovery.context:
             done = done or bytearray()
             done += recovery.context.pop(DONE)
-        draws = bool(inner.tracked) and FOLDED in decode_context(encoded.context)
+        draws = bool(inner.tracked) and FOLDED in decode_context(batch[0].context)
         if draws:
             inner.restore(recovery.context)
-        yield encoded
+        kind, payload, buffers, _ = batch[0]
+        is_plain = kind == PICKLE and not buffers and type(payload) is bytes
+        yield (payload,) if is_plain else batch
         if draws:  # a log after a checkpoint may lack the positions after this fold
             recovery.context |= inner.now()
     if done is not None:

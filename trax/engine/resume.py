@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from trax.engine.similar import tell_similar
 from trax.engine.stored_loop import StoredLoop, recall
 from trax.errors import UsageError
 from trax.storage.codec import decode
+from trax.storage.context import Key, Kind, has_outputs
 from trax.storage.process import process
 from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import track
@@ -60,6 +61,8 @@ class Opened:
         The result of the run, if it is done.
     varied : tuple of str
         The arguments that have other values than in the call that stored the run.
+    outputs : dict
+        The lengths of the output files of an earlier attempt, whose first step was not stored.
     tell : callable
         Says from where the run goes on; called when it is certain that it does.
     """
@@ -71,6 +74,7 @@ class Opened:
     done: bool = False
     result: Any = None
     varied: tuple[str, ...] = ()
+    outputs: dict[Key, bytes] = field(default_factory=dict)
     tell: Callable[[], None] = _nothing
 
     @property
@@ -114,8 +118,17 @@ def is_superseded(call: Call, store: Store) -> bool:
     return not _other_function(call, meta) and bool(_changed_arguments(call, meta))
 
 
-def open_held(call: Call, store: Store, hold: HeldRun, *, fresh: bool = False) -> Opened:
-    """Recover the state of a run that is locked, or create it; `fresh` is that of the call.
+def open_held(
+    call: Call,
+    store: Store,
+    hold: HeldRun,
+    *,
+    fresh: bool = False,
+    keeps_first_state: bool = False,
+) -> Opened:
+    """Recover the state of a run that is locked, or create it.
+
+    `fresh` and `keeps_first_state` are those of `Lifecycle`.
 
     Raises
     ------
@@ -132,6 +145,8 @@ def open_held(call: Call, store: Store, hold: HeldRun, *, fresh: bool = False) -
     begun = process.monotonic()
     recovery = store.recover(call.name, partial(recreate, call, new_tracking(call)))
     if recovery is not None and recovery.found:
+        if not keeps_first_state and _is_unbegun(recovery):
+            return _begin_again(call, store, hold, recovery)
         return _resume(call, store, hold, recovery, process.monotonic() - begun)
     if recovery is not None:
         hold.writer.adopt(recovery)
@@ -140,8 +155,12 @@ def open_held(call: Call, store: Store, hold: HeldRun, *, fresh: bool = False) -
     return Opened(_create(call))
 
 
-def new_tracking(call: Call, stored: Replayed[Any] | None = None) -> RngTracking:
+def new_tracking(call: Call, opened: Opened | None = None) -> RngTracking:
     """Return the tracking of the RNGs of a run, new or stored; nothing is tracked yet."""
+    stored = opened.stored if opened else None
+    context = opened.outputs if opened and not stored else None
+    if stored and call.is_plain and not stored.recovery.is_done:
+        context = stored.state.context  # of the newest frame
     return RngTracking(
         call.name,
         call.outer_rngs,
@@ -149,9 +168,7 @@ def new_tracking(call: Call, stored: Replayed[Any] | None = None) -> RngTracking
         stored.recovery if stored else None,
         tracks_inner=call.log_mode.has_function,
         names=call.names,
-        context=stored.state.context
-        if stored and call.is_plain and not stored.recovery.is_done
-        else None,
+        context=context,
     )
 
 
@@ -166,6 +183,32 @@ def _create(call: Call) -> Any:
             "yield the new state"
         )
     return state
+
+
+def _is_unbegun(recovery: RunReader) -> bool:
+    """Return whether nothing is stored but the first state that a call has made.
+
+    One that somebody has stored with `Trax.checkpoint` is kept.
+    """
+    meta = recovery.meta
+    is_of_call = "function" in meta and recovery.is_at_first and not meta.get("done")
+    return is_of_call and not (recovery.step or recovery.has_increments)
+
+
+def _begin_again(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -> Opened:
+    """Begin a stored run anew: it has no step, so its first state may be a mistake.
+
+    Output files that it has opened stay its own, at the lengths that they had before.
+    """
+    _check_function(call, recovery.meta)
+    _check_arguments(call, recovery.meta)
+    recovery.read()
+    cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
+    hold.writer.adopt(recovery)
+    hold.writer.begin_again()
+    outputs = {key: part for key, part in recovery.context.items() if key.kind is Kind.OUTPUT}
+    line = f"{call.name}: no step was stored yet; it begins again ({store.path})"
+    return Opened(_create(call), outputs=outputs, tell=partial(notices.info, line))
 
 
 def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, seconds: float) -> Opened:
@@ -186,6 +229,9 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     hold.writer.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)
+    if has_outputs(recovery.context.keys() - recovery.forced_context.keys()):
+        # A power cut would take a file from the context, but not what the loop writes to it now.
+        hold.writer.begin_log()
     loading = seconds + replayed.load_seconds
     tell = partial(_tell, call, store, replayed)
     return Opened(replayed.state, replayed, log_bytes, loading, varied=varied, tell=tell)
@@ -214,9 +260,6 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
             f"{call.name}: the first checkpoint is lost; create has made the same state again, and "
             f"the log continues it ({store.path})"
         )
-    if not replayed.step:
-        notices.info(f"{call.name}: no step was stored yet; it begins again ({store.path})")
-        return
     if isinstance(replayed.state, StoredLoop):
         begin, end = replayed.state.step, replayed.step
         steps = f"steps {begin + 1:,} to {end:,} are" if end - begin > 1 else f"step {end:,} is"

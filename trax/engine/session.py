@@ -23,7 +23,7 @@ from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import SAVE, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
-from trax.storage.codec import PROTOCOL, Encoded, decode, encode
+from trax.storage.codec import PROTOCOL, Encoded, ReusedMemory, best_dumps, decode, encode
 from trax.storage.process import process
 from trax.tracking.output_files import OutputFiles
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Session"]
-
-_dumps = pickle.dumps
 
 
 class Session:
@@ -99,6 +97,8 @@ class Session:
         self._tracking = tracking
         self._watched = tracking.watched
         self._outputs = outputs
+        self._memory = ReusedMemory()
+        self._dumps: Callable[[Any, int], bytes] = pickle.dumps
         self._items: Items | KeyedItems | None = None  # of `trax.remaining`, once it was called
         self._pulse = pulse
         self._since = pulse.since
@@ -238,78 +238,99 @@ class Session:
 
     def _accept_logged(self, increment: Any) -> Any:
         """Log one increment, fold it into the state, and return the new state."""
-        pulse = self._pulse
-        begun = self._clock()
-        is_due = begun >= pulse.at
+        # Python 3.11 calls what is in a local variable faster than an attribute.
+        pulse, clock, fold = self._pulse, self._clock, self._fold
+        begun, step = clock(), self._since.step + 1
+        is_due = begun >= pulse.at or step >= pulse.at_step
         # In one piece: folding may change the memory that separate buffers refer to.
         try:
-            encoded: bytes | Encoded = _dumps(increment, PROTOCOL)
+            encoded: bytes | Encoded = self._dumps(increment, PROTOCOL)
             has_names = GLOBAL in encoded
-        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; encode() names it
+        except Exception:  # noqa: BLE001  # a __reduce__ may raise anything; see `_encode`
             encoded, has_names = b"", True
         if has_names:
             encoded = self._encode(increment, encoded)
-        if is_due:  # now and then suffices: an import takes longer than that
-            self._tracking.notice_imports()
-            if begun >= self._hold.check_at:
-                self._check_place()
-            proving = self._preflight.check_increment(increment, encoded, self.state)
+        if is_due:
+            proving = self._check_increment(increment, encoded, begun)
         context = b""
-        for seen, word in self._watched:
-            if seen[0] != word:
-                context = self._tracking.delta()
-                break
+        for item in self._watched:
+            if item.seen[0] != item.word:
+                context += item.delta()
         if self._items is not None:
             context += self._items.step()
         try:
-            state = self._fold(self.state, increment)
+            state = fold(self.state, increment)
         except Exception as error:
-            note_fold(error, self.state, increment)
+            note_fold(error, self.state, increment, is_resumed=self.resumed_at is not None)
             raise
-        if self._tracking.inner:
-            context += self._tracking.folded()
+        for item in self._tracking.inner:
+            if item.seen[0] != item.word:
+                context += self._tracking.folded()
+                break
         if is_due:
-            # Replaying an increment takes about as long as storing it.
-            pulse.sample(self._clock() - begun - proving)
-            if self._preflight.checks_left:
-                self._preflight.check_fold(self.state, state)
+            context += self._check_fold(state, begun, proving)
+        append = self._writer.append  # not before: folding may open a file, which begins a log
         try:
-            self._writer.append(encoded, context)
+            append(encoded, context)
         except DurabilityError as error:
             self._handle_failure(state, context, error)
         self.state = state
-        self._since.step += 1
+        self._since.step = step
         if is_due:
-            due = pulse.look(begun)
-            if due or self._preflight.checks_left:
-                self._do(due)
+            self._look(begun)
         return state
 
+    def _check_increment(self, increment: Any, encoded: bytes | Encoded, begun: float) -> float:
+        """Do what is due before an increment is folded; return how long its proof took."""
+        is_state = self._mode.replaces_state
+        self._dumps = best_dumps(encoded, self._dumps, is_state=is_state)
+        self._tracking.notice_imports()  # now and then suffices: an import takes longer than that
+        if begun >= self._hold.check_at:
+            self._check_place()
+        return self._preflight.check_increment(increment, encoded, self.state)
+
+    def _check_fold(self, state: Any, begun: float, proving: float) -> bytes:
+        """Do what is due after an increment was folded; return what else its record stores."""
+        # Replaying an increment takes about as long as storing it.
+        self._pulse.sample(self._clock() - begun - proving)
+        if self._preflight.checks_left:
+            self._preflight.check_fold(self.state, state)
+        return b""
+
+    def _look(self, begun: float) -> None:
+        """Do what is due after a step."""
+        due = self._pulse.look(begun)
+        if due or self._preflight.checks_left:
+            self._do(due)
+
     def _encode(self, increment: Any, plain: bytes | Encoded) -> bytes | Encoded:
-        """Encode an increment with objects of classes; `plain` is its plain pickle, if any."""
+        """Encode an increment with objects of classes; `plain` is its plain pickle, if any.
+
+        Buffers beside a pickle are copied, since folding may change them before they are written.
+        """
         encoded = plain
         if self._mode.replaces_state:  # it is not folded, and its identities are the state's
             encoded = self._tracking.encode_state(increment)
         elif not plain:
-            encoded = encode(increment, "increment", self._names)
+            encoded = self._memory.copy(encode(increment, "increment", self._names))
         self._proof.prove(increment, encoded, "increment", self._since.step + 1)
         return encoded
 
     def _accept_unlogged(self, increment: Any) -> Any:  # noqa: ARG002  # it is not stored
         """Count one increment; the loop changes the state itself, in the same object."""
-        if self._preflight.checks_left:
+        pulse, since, clock = self._pulse, self._since, self._clock
+        begun, step = clock(), since.step + 1
+        is_due = begun >= pulse.at or step >= pulse.at_step
+        if is_due and self._preflight.checks_left:
             self._preflight.check_state(self.state)
-        begun = self._clock()
         if self._items is not None:
             self._items.step()
-        self._since.step += 1
-        if begun >= self._pulse.at:
-            self._since.replay_seconds = begun - self._since.started
+        since.step = step
+        if is_due:
+            since.replay_seconds = begun - since.started
             if begun >= self._hold.check_at:
                 self._check_place()
-            due = self._pulse.look(begun)
-            if due or self._preflight.checks_left:
-                self._do(due)
+            self._look(begun)
         return self.state
 
     def _check_place(self) -> None:

@@ -4,7 +4,7 @@ A resumed loop finds them as they were at the beginning: a counter on a class st
 a module is empty again. So the variables that the functions of a call refer to, its arguments and
 the loop's local variables are compared after its first two steps; with a plain loop only
 those that do not come back. Only what can be pickled, and is small, is compared; RNGs are left out,
-and so are variables that are named like caches.
+and so are caches, as in the warnings at decoration.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.comparing import frozen_difference
+from trax.lint.words import is_cache
 from trax.storage.codec import PROTOCOL, Limited
 from trax.storage.members import closure
 from trax.storage.process import process
@@ -35,7 +36,7 @@ _SIZE = 1 << 16  # bytes of a pickle; larger values are not compared
 _SECONDS = 0.02  # that one look may take
 _OBJECTS = 50_000  # of the state that are searched; nothing is said of larger ones
 _SHOWN = 3
-_CACHE = re.compile("cache|memo", re.IGNORECASE)
+_NAME = re.compile(r"\w+")
 _REBOUND = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SCRATCH = (bytearray, memoryview)
 
@@ -46,6 +47,7 @@ class Surroundings:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._before: dict[str, tuple[Any, bytes]] = {}
+        self._found_again: set[str] | None = None
 
     def check(self, frame: FrameType | None, state: Any) -> None:
         """Tell of the variables that have changed since the call before, in one line."""
@@ -65,6 +67,7 @@ class Surroundings:
             for place, value in changed.items()
             if type(value) in _REBOUND or id(value) not in contained
         ]
+        outside = [place for place in outside if not self._is_found_again(place)]
         if outside and len(contained) < _OBJECTS:
             more = len(outside) - _SHOWN
             shown = ", ".join(outside[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -75,6 +78,17 @@ class Surroundings:
                 f"{self._call.name} changes {shown}, {place}: a resumed run finds it as it was at "
                 f"the start. {way} if the results depend on it"
             )
+
+    def _is_found_again(self, place: str) -> bool:
+        """Whether a resumed run makes a variable anew, as the warnings at decoration see it."""
+        name = _NAME.findall(place)[-1]
+        if not is_cache(name) and self._found_again is None:
+            from trax.lint.reader import made_again  # seldom needed
+
+            function: Any = self._call.function
+            is_read = not self._call.is_plain
+            self._found_again = made_again(function, self._call.options) if is_read else set()
+        return is_cache(name) or name in (self._found_again or ())
 
     def _look(self, frame: FrameType | None, state: Any) -> dict[str, tuple[Any, bytes]]:
         """Return the values of the variables, and pickles of them, by place."""
@@ -98,8 +112,7 @@ class Surroundings:
         kinds = [one if isinstance(one, type) else type(one) for one in given]
         stored = _enclosed(call.function) if call.is_plain else {}
         for name, value in references([call.function, *call.helpers, *kinds]).variables.items():
-            is_stored = name in stored and stored[name] is value
-            if not is_stored and not _CACHE.search(name.rpartition(".")[2]):
+            if name not in stored or stored[name] is not value:
                 yield name, value
         for name, value in call.arguments.items() if not call.is_plain else ():
             yield f"the argument {name!r}", value

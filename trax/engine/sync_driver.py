@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from trax.engine.driver import Driver
 from trax.engine.explain import yield_from_error
@@ -179,7 +179,7 @@ def _drive(
         stop_request = lifecycle.stop_request
         while True:
             if stop_request.reason:
-                lifecycle.stop()
+                _stop(lifecycle)
             try:
                 increment = send(state)
             except StopIteration as stop:
@@ -198,6 +198,14 @@ def _drive(
             raise explained from error
         raise
     lifecycle.stop_request.act(lifecycle.step)
+
+
+def _stop(lifecycle: Lifecycle) -> NoReturn:
+    """Stop between two steps; an interrupt has no traceback from inside of trax."""
+    try:
+        lifecycle.stop()
+    except KeyboardInterrupt as error:
+        raise error.with_traceback(None) from None
 
 
 def _catch_up(lifecycle: Lifecycle, loop: Generator[Any, None, None]) -> None:
