@@ -110,7 +110,7 @@ OTHERS: dict[str, tuple[Any, Any, str]] = {
 def test_another_function_under_a_name_that_was_given_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its user tells the runs apart, and may have renamed it."""
+    """Its user tells the runs apart, and may have renamed the function."""
     assert answers(str.upper) == ["A", "B"]
     assert answers(str.lower) == ["A", "B"]
     (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
