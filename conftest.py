@@ -8,15 +8,25 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import hypothesis  # noqa: F401  # later it would not find what refers to its RNGs, frozen below
 import pytest
 
+import trax
+
+for _name in trax.__all__:  # a docstring is found in the attributes that the package has by now
+    getattr(trax, _name)
+
 # A shell starts what it runs in the background with Ctrl-C ignored, and then nothing can be tested
 # of it. Processes that the tests start inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Python's process that tracks shared memory starts here, and not in the directory of the first test
+# that needs it: under Python 3.13.0 it fails if that is removed meanwhile.
+resource_tracker.ensure_running()
 
 # Most tests force files to the disk. In memory that costs nothing, and shows as much.
 MEMORY = Path("/dev/shm")

@@ -317,7 +317,7 @@ class _FaultyOutput:
         self._directory.call("close", self._inner.close)
 
     def is_in_place(self) -> bool:
-        return True
+        return self._inner.is_in_place()
 
 
 # -- the real disk, which fails ------------------------------------------------------------

@@ -6,6 +6,8 @@ A store is written by a text such as ``"aacaa|a"``, one letter for each thing th
 a     append the next increment
 c     store a checkpoint, as a loop does
 C     store a checkpoint whose state need not follow from the log before it
+b     begin a checkpoint of which the file is written in the background, unless one is begun
+w     write that file
 s     force the log to the disk, as the background does
 \\|    the process is killed, and another one goes on
 e     the process ends, and another one goes on
@@ -23,20 +25,24 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from xxhash import xxh3_64_intdigest
 
 import trax
 import trax.testing
+from trax import StorageError
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.filesystem import Directory
+from trax.storage.process import process
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.run_reader import RunReader
-from trax.storage.run_writer import RunWriter
+from trax.storage.run_writer import RunWriter, Write
 from trax.testing.memory import MemoryDirectory, Operation
 
 NAME = "run"
@@ -80,11 +86,11 @@ def start_script(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
         env=_with_modules_here(),
-    ) as process:
+    ) as started:
         try:
-            yield process
+            yield started
         finally:
-            process.kill()
+            started.kill()
 
 
 def _with_modules_here() -> dict[str, str]:
@@ -122,6 +128,35 @@ def count_to_13() -> Path:
     return Path(".trax/runs/count")
 
 
+# -- a checkpoint in the background --------------------------------------------------------
+
+
+class Held:
+    """Holds what is begun in the background, until a test lets it go on.
+
+    Attributes
+    ----------
+    actions : list
+        What was begun and has not gone on.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.actions: list[Callable[[], None]] = []
+        patch.setattr(process, "begin", self.actions.append)
+
+    def go_on(self) -> None:
+        """Do what was begun."""
+        while self.actions:
+            self.actions.pop()()
+
+
+def finish_writing(run: Any) -> None:
+    """Wait until no checkpoint of a run is being written; its loop does not know yet."""
+    job = run._lifecycle.session._pulse.background.job
+    if job is not None:
+        job.work()
+
+
 # -- the language of stores ----------------------------------------------------------------
 
 
@@ -149,6 +184,7 @@ class Writer:
         self, directory: Directory, *, sync: str = "interval", arrays: bool = False, keep: int = 2
     ) -> None:
         self.said: list[str] = []
+        self.unwritten: Callable[[], int] | None = None
         self.arrays = arrays
         self.generations = RunWriter(directory, NAME, sync=sync, keep=keep, report=self.said.append)
         recovery = RunReader(directory, NAME)
@@ -165,11 +201,38 @@ class Writer:
         self.acknowledged = step + 1
 
     def checkpoint(self, *, derived: bool = True) -> None:
+        with contextlib.suppress(StorageError):  # of one that this one replaces
+            self.finish()
         step = self.step
-        state = [increment(number, arrays=self.arrays) for number in range(step)]
-        parts = {"state": encode(state, "state")}
-        self.generations.checkpoint({"step": step}, parts, derived=derived)
+        self.generations.checkpoint({"step": step}, self.parts(), derived=derived)
         self.acknowledged = step
+
+    def parts(self) -> dict[str, Encoded]:
+        state = [increment(number, arrays=self.arrays) for number in range(self.step)]
+        return {"state": encode(state, "state")}
+
+    def begin(self) -> None:
+        with contextlib.suppress(StorageError):  # of the one before
+            self.finish()
+        step, parts = self.step, self.parts()
+
+        def leave(write: Write) -> int:
+            self.unwritten = partial(write, parts)
+            return 0
+
+        self.generations.checkpoint({"step": step}, parts, derived=True, leave=leave)
+        self.acknowledged = step
+
+    def finish(self) -> None:
+        write, self.unwritten = self.unwritten, None
+        if write is not None:
+            write()
+
+    def close(self) -> None:
+        """End the process, which is told of no error of the background."""
+        with contextlib.suppress(StorageError):
+            self.finish()
+        self.generations.close()
 
     def kill(self) -> None:
         """Die: nothing more is written or forced."""
@@ -181,6 +244,8 @@ class Writer:
             "a": self.append,
             "c": self.checkpoint,
             "C": lambda: self.checkpoint(derived=False),
+            "b": self.begin,
+            "w": self.finish,
             "s": self.generations.sync,
         }
         for letter in text:
@@ -195,7 +260,7 @@ def write(
     for letter in text:
         if letter in "|e":
             if letter == "e":
-                writer.generations.close()
+                writer.close()
             else:
                 writer.kill()
             writer = Writer(directory, sync=sync, arrays=arrays, keep=keep)

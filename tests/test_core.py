@@ -877,19 +877,20 @@ def test_a_signal_handler_cannot_log_in_the_middle_of_a_log(
 def test_what_may_not_be_read_is_an_error_by_name(place: str) -> None:
     """It is never said that nothing is stored, and nothing is begun anew."""
     script = """
-import os, sys, trax
+import os, sys
+from trax import Trax, TraxError, load  # another user may not read the modules of trax
 if not os.geteuid():
     os.seteuid(54321)  # root could read everything
-store = trax.Trax(sys.argv[1])
+store = Trax(sys.argv[1])
 for act in (
-    lambda: trax.load("one", traxdir=sys.argv[1]),
+    lambda: load("one", traxdir=sys.argv[1]),
     lambda: store.recover("one"),
     lambda: store.recover("one", create=lambda: 0),
     lambda: store.log(one=2),
 ):
     try:
         print("found", act())
-    except trax.TraxError as error:
+    except TraxError as error:
         print(type(error).__name__)
 """
     with tempfile.TemporaryDirectory() as outside:

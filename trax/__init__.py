@@ -5,14 +5,15 @@ script again, and the loop resumes as if nothing had happened. Below the decorat
 store of states; each is a checkpoint and a log of increments.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import trax._interpreter  # noqa: F401  # before any module that is compiled
-from trax._public import publish
+from trax._public import public
 from trax._version import __version__
-from trax.core import Trax, load
-from trax.decorator import AsyncResumable, Resumable, resumable
-from trax.engine.async_driver import AsyncRun
+
+# A loop may call these, and it is read without running anything, the `__getattr__` below included.
 from trax.engine.helpers import Step, open, remaining, step, steps
-from trax.engine.sync_driver import Run
 from trax.errors import (
     ArgumentsChangedError,
     CallError,
@@ -30,15 +31,19 @@ from trax.errors import (
     UntrustedError,
     UsageError,
 )
-from trax.frames.locals import Locals
-from trax.fsck.files import CheckpointFile, Generation, LogFile
-from trax.fsck.outputs import OutputFile
-from trax.fsck.repair import Repaired, repair
-from trax.fsck.verify import Verification, verify
-from trax.mapping.async_map import AsyncMap
-from trax.mapping.function import map
-from trax.mapping.sync_map import Map
-from trax.policies import Policy, Since, automatic, every_seconds, every_steps
+
+if TYPE_CHECKING:
+    from trax.core import Trax, load
+    from trax.decorator import AsyncResumable, Resumable, resumable
+    from trax.engine.async_driver import AsyncRun
+    from trax.engine.sync_driver import Run
+    from trax.frames.locals import Locals
+    from trax.fsck.repair import Repaired, repair
+    from trax.fsck.verify import Verification, verify
+    from trax.mapping.async_map import AsyncMap
+    from trax.mapping.function import map
+    from trax.mapping.sync_map import Map
+    from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 
 __all__ = [
     "ArgumentsChangedError",
@@ -84,10 +89,35 @@ __all__ = [
     "verify",
 ]
 
-# A Verification contains these. They can be pickled, so they need a public address, too.
-_CONTAINED = (CheckpointFile, Generation, LogFile, OutputFile)
+# The names that are imported from these modules when they are first used. A Verification contains
+# the classes without a function: it can be pickled, so they need a public address, too.
+_LATER = {
+    "core": "Trax load",
+    "decorator": "AsyncResumable Resumable resumable",
+    "engine.async_driver": "AsyncRun",
+    "engine.sync_driver": "Run",
+    "frames.locals": "Locals",
+    "fsck.files": "CheckpointFile Generation LogFile",
+    "fsck.outputs": "OutputFile",
+    "fsck.repair": "Repaired repair",
+    "fsck.verify": "Verification verify",
+    "mapping.async_map": "AsyncMap",
+    "mapping.function": "map",
+    "mapping.sync_map": "Map",
+    "policies": "Policy Since automatic every_seconds every_steps",
+}
+_MODULES = {name: f"trax.{module}" for module, names in _LATER.items() for name in names.split()}
 
-publish(
-    __name__,
-    {name: globals()[name] for name in __all__} | {kind.__name__: kind for kind in _CONTAINED},
-)
+for _name in {*__all__} - {*_MODULES}:  # what comes later does so itself
+    public(globals()[_name])
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of trax
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'trax' has no attribute {name!r}")
+        found = globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})

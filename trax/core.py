@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trax import notices
+from trax._public import public
 from trax.calls.log_mode import REPLACE, STORED, check_replay_log, log_mode
 from trax.calls.options import check_option
 from trax.engine.replay import Replayed
@@ -20,7 +21,7 @@ from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
 from trax.storage.messages import not_stored
 from trax.storage.mutex import Mutex
-from trax.storage.schema import Sync
+from trax.storage.process import Sync
 from trax.storage.store import Store
 
 __all__ = ["Trax", "load"]
@@ -28,6 +29,7 @@ __all__ = ["Trax", "load"]
 S = TypeVar("S")
 
 
+@public
 class Trax:
     """A store of named states, each a checkpoint and a log of increments after it.
 
@@ -266,6 +268,7 @@ def _close_forgotten(held: dict[str, HeldRun]) -> None:
         notices.warn(str(error).partition("\n")[0])
 
 
+@public
 def load(
     name: str,
     *,

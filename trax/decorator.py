@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
+from trax._public import public
 from trax.calls.options import Given, GivenWithState, Options, check_keywords, keyword_parameters
 from trax.calls.signatures import signature
 from trax.errors import UsageError
@@ -24,6 +25,7 @@ def resumable(function: Callable[P, G], /) -> Plain[P, G]: ...
 def resumable(**options: Unpack[Given]) -> PlainDecorator: ...
 @overload
 def resumable(**options: Unpack[GivenWithState]) -> DeclaredDecorator: ...
+@public
 def resumable(function: Any = None, /, **options: Any) -> Any:
     """Make the loop of a generator function, ordinary or async, survive crashes.
 
@@ -75,6 +77,10 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         always forced.
     keep : int
         The number of checkpoints that are kept, so that an older one can replace a damaged one.
+    background : bool
+        Whether a large checkpoint may be written while the loop goes on. That takes memory for a
+        copy of the state's arrays; if it is scarce, the loop waits. It does so in any case if
+        increments are not logged, and for the first and the last checkpoint.
     progress : bool
         Whether to draw a progress bar, with tqdm.
     rng : RNG, list of RNGs, or None

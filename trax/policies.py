@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 
+from trax._public import public
 from trax.display import show
 from trax.errors import UsageError
 
@@ -23,6 +24,7 @@ _EARLY = 60.0  # seconds; a minute with little stored would be lost by whoever t
 __all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seconds"]
 
 
+@public
 class Since:
     """The measurements since the last checkpoint; a policy reads them and changes nothing.
 
@@ -39,7 +41,8 @@ class Since:
     log_bytes : int
         The size of the logs that recovery would read, in bytes.
     checkpoint_seconds : float
-        The time for which the last checkpoint kept the loop waiting.
+        The time for which the last checkpoint kept the loop waiting; or half of the time that it
+        took in the background, if that is longer.
     checkpoint_bytes : int
         The size of the last checkpoint, in bytes.
     checkpoints : int
@@ -101,6 +104,7 @@ class Since:
         return self.now - self.started
 
 
+@public
 class Policy:
     """A callable that combines with others by ``|`` (either) and ``&`` (both).
 
@@ -140,6 +144,7 @@ class Policy:
         return Policy(due, exact=bool(exact), steps=min(exact, default=0))
 
 
+@public
 def every_steps(steps: int) -> Policy:
     """Return a policy by which a checkpoint is due after a number of increments.
 
@@ -168,6 +173,7 @@ def every_steps(steps: int) -> Policy:
     return Policy(lambda since: since.step - since.started_step >= steps, steps=steps)
 
 
+@public
 def every_seconds(duration: float | timedelta) -> Policy:
     """Return a policy by which a checkpoint is due after some time.
 
@@ -196,6 +202,7 @@ def every_seconds(duration: float | timedelta) -> Policy:
     return Policy(lambda since: since.now - since.started >= limit, exact=False)
 
 
+@public
 def automatic(
     *,
     overhead: float = 0.01,
@@ -207,7 +214,8 @@ def automatic(
     A checkpoint is due when it is worth it and cheap. It is worth it if replaying the log would
     take longer than `recovery_seconds`, if the log has outgrown both `log_bytes` and twice the size
     of the checkpoint, or if the last one is ten minutes old; and always if increments are not
-    logged. It is cheap if checkpoints take at most the fraction `overhead` of the time.
+    logged. It is cheap if the loop waits for checkpoints for at most the fraction `overhead` of the
+    time, and if writing them in the background takes at most twice that.
 
     A call that has only one good checkpoint to rely on stores a second one: at its first step if
     the checkpoint is small, else as soon as it is cheap. If increments are not logged, the call
@@ -216,7 +224,7 @@ def automatic(
     Parameters
     ----------
     overhead : float
-        The fraction of the time that checkpoints may take, between 0 and 1.
+        The fraction of the time for which the loop may wait for checkpoints, between 0 and 1.
     recovery_seconds : float or timedelta
         The time that replaying the log may take.
     log_bytes : int

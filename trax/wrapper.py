@@ -11,26 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from trax.calls.call import Call
+from trax._public import public
 from trax.calls.options import Options
 from trax.calls.signatures import signature
 from trax.calls.source_text import remember, texts_of
-from trax.engine.async_driver import AsyncRun
-from trax.engine.deferral import AtOnce, Deferred
-from trax.engine.lifecycle import Lifecycle
-from trax.engine.replay import load
-from trax.engine.sync_driver import Run
 from trax.errors import CallError, UsageError
 from trax.storage.definitions import by_name
-from trax.storage.messages import not_stored
-from trax.storage.store import Store
 
 __all__ = ["AsyncResumable", "Resumable", "check_state_parameter", "is_in_class", "wrap"]
 
 # The kind of a call is passed as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
 
-_CHECKED = 20  # steps, and at most so many crashes of each kind
 _OF_RUNS = ("close", "done", "name", "result", "resumed_at", "state", "step")
 
 _BOUND = ("self", "cls")  # the usual names of the first parameter of a method
@@ -56,7 +48,7 @@ class _Ways:
 
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
         """Start over: the stored run is moved aside when the run begins."""
-        return self(*args, **kwargs, **{_HOW: _run_fresh})  # type: ignore[operator]
+        return self(*args, **kwargs, **{_HOW: "fresh"})  # type: ignore[operator]
 
     def load(self, *args: Any, **kwargs: Any) -> Any:
         """Return the stored state, without running the loop or locking the run.
@@ -68,7 +60,7 @@ class _Ways:
         NotFoundError
             Nothing is stored for this call.
         """
-        return self(*args, **kwargs, **{_HOW: _load})  # type: ignore[operator]
+        return self(*args, **kwargs, **{_HOW: "load"})  # type: ignore[operator]
 
     def check(self, *args: Any, **kwargs: Any) -> Any:
         """Check on a short run that the loop resumes exactly; see `trax.testing.check_resume`.
@@ -101,7 +93,7 @@ class _Ways:
         >>> walk.check(steps=1_000_000).steps
         20
         """
-        return self(*args, **kwargs, **{_HOW: _check})  # type: ignore[operator]
+        return self(*args, **kwargs, **{_HOW: "check"})  # type: ignore[operator]
 
 
 class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
@@ -146,25 +138,26 @@ class _AsyncWrapper(_Wrapper):
 
 if TYPE_CHECKING:
     from trax.decorated import AsyncResumable, Resumable
-    from trax.testing.trials import Checked
 else:
-    Resumable = _Wrapper
-    AsyncResumable = _AsyncWrapper
+    Resumable = public(_Wrapper, "Resumable")
+    AsyncResumable = public(_AsyncWrapper, "AsyncResumable")
 
 
 def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
     """Return a function decorated; `plain` is the generator function that it wraps."""
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        how = kwargs.pop(_HOW, _run)
+        from trax import ways  # with them comes the engine, which the decorator does not need
+
+        how = kwargs.pop(_HOW, "run")
         is_method = function is plain and bool(owners) and is_in_class(plain)
-        if is_method and instance is None and (args or how is not _load):
+        if is_method and instance is None and (args or how != "load"):
             instance, args = _take_instance(plain, tuple(owners), args)
         if instance is not None and not inspect.ismethod(wrapped):  # called through its class
             wrapped = MethodType(plain, instance)
         if function is plain and not owners:
             _check_outermost(plain, instance, args)
-        return how(Call(options, plain, wrapped, instance, args, kwargs))
+        return getattr(ways, how)(ways.Call(options, plain, wrapped, instance, args, kwargs))
 
     owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
@@ -273,36 +266,3 @@ def _check_method(method: Callable[..., Any], *, is_plain: bool) -> None:
 def _count_positional(plain: Callable[..., Any]) -> int:
     kinds = [parameter.kind for parameter in signature(plain).parameters.values()]
     return kinds.count(Parameter.POSITIONAL_ONLY) + kinds.count(Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def _run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
-    call.arguments  # noqa: B018  # arguments that do not fit are a TypeError now
-    if inspect.isasyncgenfunction(call.function):
-        deferred = Deferred(forces=call.forces_increments)
-        return AsyncRun(Lifecycle(call, deferred, fresh=fresh), deferred, call.start)
-    return Run(Lifecycle(call, AtOnce(), fresh=fresh), call.start)
-
-
-def _run_fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:
-    return _run(call, fresh=True)
-
-
-def _check(call: Call) -> Checked:
-    from trax.testing.checks import check_resume  # importing trax is faster without it
-
-    return check_resume(_run(call), steps=_CHECKED, limit=_CHECKED)
-
-
-def _load(call: Call) -> Any:
-    store = Store(call.options.traxdir)
-    replayed = load(
-        store, call.name, None, call.log_mode, names=call.names, migration=call.migration
-    )
-    if replayed is None:
-        raise not_stored(
-            call.name,
-            store.path,
-            f"Call {call.function.__name__}(...) to begin the run.",
-            "Or check the arguments and the directory.",
-        )
-    return replayed.state

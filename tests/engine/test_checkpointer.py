@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,28 @@ import pytest
 from test_sync_driver import squares, take
 
 import trax
+from trax.storage.process import Sync
 
 
-def test_every_steps_checkpoints_and_keeps_two(store_here: Path) -> None:
-    """Older checkpoints and logs are pruned."""
-    with squares(n=40) as run:
+@pytest.mark.parametrize("sync", ["always", "interval", "os"])
+def test_every_steps_checkpoints_and_keeps_two(sync: Sync, store_here: Path) -> None:
+    """Older checkpoints and logs are pruned: at the latest when the run is closed."""
+    run: Any = trax.resumable(create=int, every_steps=4, sync=sync)(counting)()
+    with run:
         take(run, 30)
-        kinds = sorted(path.name.partition("-")[0] for path in store_here.glob("runs/squares/*"))
-    assert kinds == ["checkpoint", "checkpoint", "log", "log"]
+        during = kinds_in(store_here / "runs/counting")
+    two = ["checkpoint", "checkpoint", "log", "log"]
+    assert kinds_in(store_here / "runs/counting") == two
+    assert during == two or sync == "interval"
+
+
+def counting(state: int) -> Generator[int, int, None]:
+    while True:
+        state = yield state + 1
+
+
+def kinds_in(directory: Path) -> list[str]:
+    return sorted(path.name.partition("-")[0] for path in directory.iterdir())
 
 
 def test_a_checkpoint_that_the_disk_refuses_is_tried_again_later(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import finish_writing
 from test_sync_driver import take
 
 import trax
@@ -189,11 +190,13 @@ def test_a_run_that_was_made_again_is_soon_safe_again(store_here: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             later = process.monotonic() + 1000
             patch.setattr(run._lifecycle.session, "_clock", lambda: later)
+            take(run, 1)
+            finish_writing(run)
             take(run, 2)
     checkpoints = sorted(store_here.glob("runs/large/checkpoint-????????"))
     assert len(checkpoints) == 2
     for checkpoint in checkpoints:
         kept = checkpoint.read_bytes()
         empty(checkpoint)
-        assert trax.load("large")[1:] == [0, 1, 2, 3, 4]
+        assert trax.load("large")[1:] == [0, 1, 2, 3, 4, 5]
         checkpoint.write_bytes(kept)

@@ -12,7 +12,8 @@ import pytest
 from test_sync_driver import squares, take
 
 import trax
-from trax.engine.pulse import CHECKPOINT, SAVE, Pulse
+from trax.engine.background import Job
+from trax.engine.pulse import CHECKPOINT, SAVE, WRITTEN, Pulse
 from trax.storage.process import process
 
 
@@ -158,6 +159,48 @@ def test_a_pulse_that_is_woken_looks_at_the_next_step(clock: Clock) -> None:
         assert pulse.at == clock.now + 0.001
         pulse.wake()
         assert pulse.at == -math.inf
+
+
+def test_what_is_due_waits_until_the_checkpoint_before_is_written(clock: Clock) -> None:
+    """A policy may say so once only, and is asked all the same."""
+    said = [True, False, False, False]
+
+    def due(since: trax.Since) -> bool:
+        return said.pop(0)
+
+    with counting(due) as run:
+        pulse = pulse_of(run)
+        pulse.background.job = job = Job(lambda: 0)
+        assert pulse.look(clock.now) == ""
+        assert pulse.look(clock.now) == ""
+        job.work()
+        assert pulse.look(clock.now) == WRITTEN
+        pulse.background.wait()
+        assert pulse.look(clock.now) == CHECKPOINT
+        said[:] = [False] * 9
+        pulse.restart(clock.now)
+        assert pulse.look(clock.now) == ""
+
+
+def test_the_time_in_the_background_counts_half(clock: Clock) -> None:
+    """Until it is known, it is as long as the loop waited before."""
+    with counting(lambda since: False) as run:
+        pulse = pulse_of(run)
+        since = pulse.since
+        clock.now += 10.0
+        pulse.restart(clock.now - 10.0)
+        assert since.checkpoint_seconds == 10.0
+        clock.now += 1.0
+        pulse.background.job = Job(lambda: 0)
+        pulse.restart(clock.now - 1.0)
+        assert since.checkpoint_seconds == 4.5
+        pulse.background.wait()
+        pulse.measure_rest(0.5)
+        assert since.checkpoint_seconds == 1.0
+        pulse.measure_rest(6.0)
+        assert since.checkpoint_seconds == 3.0
+        pulse.restart(clock.now - 2.0)
+        assert since.checkpoint_seconds == 2.0
 
 
 # -- the policy ----------------------------------------------------------------------------

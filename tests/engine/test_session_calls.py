@@ -24,7 +24,7 @@ import pytest
 import trax
 
 TRAX = os.path.dirname(trax.__file__)
-STEPS = 100
+STEPS = 400  # a Mersenne Twister is at the same indexes again after 312
 WARM = 10  # steps: the first ones are checked
 INCREMENT = (1, 2.5, "abc")
 
@@ -71,6 +71,25 @@ def new_rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
+CHECKPOINT = [
+    *("getpid", "stat", "stat", "fdatasync", "pwrite"),  # the log before is found and forced
+    *("getpid", "getrandom", "stat", "geteuid"),
+    *("open", "stat", "write", "fdatasync", "fsync"),  # the next one
+    *("open", "stat", "geteuid", "fcntl", "fcntl", "fcntl", "stat", "getdents64", "getdents64"),
+    *("lseek", "close", "close"),  # no later one is listed
+    "close",  # the one before
+    *("stat", "geteuid", "open", "stat", "write", "fdatasync", "close", "rename", "fsync"),
+]
+# The names that a call has in other kernels, C libraries and processors.
+KINDS = {
+    "stat": ("fstat", "newfstatat", "fstatat64", "statx"),
+    "open": ("openat",),
+    "rename": ("renameat", "renameat2"),
+    "pwrite": ("pwrite64",),
+}
+KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
+
+
 class Loop(NamedTuple):
     """A loop, and the most calls that trax may make in one of its steps.
 
@@ -85,14 +104,15 @@ class Loop(NamedTuple):
 
 
 LOOPS = {
-    "fold": Loop(still, {}, 3, 9, ["write"]),
-    "every_steps, none due": Loop(still, {"every_steps": 10**9}, 3, 9, ["write"]),
+    "fold": Loop(still, {}, 3, 8, ["write"]),
+    "every_steps, none due": Loop(still, {"every_steps": 10**9}, 3, 8, ["write"]),
     "replay_log=None": Loop(still, {"replay_log": None, "create": list}, 2, 2, []),
-    "random": Loop(drawing, {}, 5, 16, ["write"]),
-    "Generator": Loop(drawing_from_state, {"create": new_rng}, 5, 16, ["write"]),
-    "a line": Loop(writing, {}, 9, 23, ["write", "lseek", "write"]),
-    "async": Loop(awaiting, {}, 6, 13, ["write"]),
-    "plain": Loop(plain, {}, 4, 9, ["write"]),
+    "random": Loop(drawing, {}, 5, 14, ["write"]),
+    "Generator": Loop(drawing_from_state, {"create": new_rng}, 5, 14, ["write"]),
+    "a line": Loop(writing, {}, 9, 21, ["write", "lseek", "write"]),
+    "async": Loop(awaiting, {}, 5, 12, ["write"]),
+    "plain": Loop(plain, {}, 4, 8, ["write"]),
+    "a checkpoint": Loop(still, {"every_steps": 1}, 280, 220, ["write", *CHECKPOINT]),
 }
 
 
@@ -159,7 +179,7 @@ def test_the_calls_of_a_step(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is missing")
-@pytest.mark.parametrize("name", ["fold", "a line", "async"])
+@pytest.mark.parametrize("name", ["fold", "a line", "async", "a checkpoint"])
 def test_the_system_calls_of_a_step(name: str) -> None:
     """Nothing is asked of the system twice; what else is found is due now and then."""
     script = f"""
@@ -177,7 +197,10 @@ def test_the_system_calls_of_a_step(name: str) -> None:
     )
     trace = Path("trace").read_text()
     _, steps, _ = re.split(r"sched_yield\(.*\n", trace)
-    found = Counter(re.findall(r"^(\w+)\(", steps, re.MULTILINE))
+    called = re.findall(r"^(\w+)\(", steps, re.MULTILINE)
+    found = Counter(KIND_OF.get(name, name) for name in called)
     for call, count in Counter(LOOPS[name].system).items():
-        assert STEPS * count <= found.pop(call) < STEPS * (count + 0.1)
+        # A few may be left out, if another thread has just forced the log.
+        assert STEPS * (count - 0.1) < found.pop(call) < STEPS * (count + 0.5)
+    del found["futex"]  # of locks between threads, as the scheduler has it
     assert found.total() < STEPS / 4, found

@@ -377,7 +377,7 @@ def test_what_is_pruned_while_it_is_read_is_no_damage(
     """Between any two files the writer may take some checkpoints, and remove what is older."""
     opens = 0
     open_file = LocalDirectory.open
-    with trax.Trax() as store:
+    with trax.Trax(sync="os") as store:
         store.checkpoint(run=0)
         store.log(run=1)
         store.checkpoint(run=1)

@@ -74,6 +74,8 @@ PHASES = {
     "pruning": Phase("acacacaca"),
     "pruning to one": Phase("cacaca", keep=1),
     "closing": Phase("caaeaeca"),
+    "background": Phase("cabaawabaeacabaca|aba"),
+    "background to one": Phase("cabawabawaba", keep=1),
     "output": Phase("conaosaonacoa"),
     "torn": Phase("|aca", torn),
     "broken": Phase("|acaca", broken),
@@ -135,15 +137,15 @@ class Person:
             generations.note(encode_context([(Key.parse("note#0"), bytes(8))]))
             self.promised = self.writer.step
         elif letter == "e":
-            self.writer = None
-            generations.close()
+            writer, self.writer = self.writer, None
+            writer.close()
             self.promised = generations.position.step
         elif letter != "|":
             self.writer.play(letter)
             self.acknowledged = self.writer.acknowledged
             log = generations._log
             is_sure = log is not None and log.failure is None and not generations.suspect
-            if letter == "c" or (letter == "s" and is_sure):
+            if letter in "bc" or (letter == "s" and is_sure):
                 self.promised = self.writer.step
         if self.sync == "always":
             self.promised = max(self.promised, self.acknowledged)

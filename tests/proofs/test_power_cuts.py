@@ -13,6 +13,7 @@ import random
 import struct
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from support import NAME, as_operations
 
 import trax
 from trax import LockedError
+from trax.engine import checkpointer
 from trax.storage import checkpoint, filesystem
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.context import encode_context
@@ -33,7 +35,7 @@ from trax.storage.log import LogWriter
 from trax.storage.process import process
 from trax.storage.records import DURABLE_OFFSET, encode_durable
 from trax.storage.run_reader import RunReader
-from trax.storage.run_writer import RunWriter
+from trax.storage.run_writer import RunWriter, Write
 from trax.testing import check_power_cut
 from trax.testing.crashes import Disk, Image
 from trax.testing.memory import MemoryDirectory
@@ -145,6 +147,8 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
     "several outputs": ("reopens", {"every_steps": 3}),
     "not logged": ("trains", {"every_steps": 2, "keep": 1}),
 }
+# The same, with checkpoints that are written while the next steps are done.
+BACKGROUND = ["checkpoints", "pruned", "kept", "random numbers", "output", "several outputs"]
 
 
 @pytest.mark.parametrize("sync", ["always", "interval", "os"])
@@ -159,6 +163,16 @@ def test_a_loop_goes_on_exactly_after_power_cuts(scenario: str, sync: str, count
     assert checked.steps == 7
     assert checked.crashes > 20
     count("crash images recovered", checked.crashes)
+
+
+@pytest.mark.parametrize("sync", ["always", "interval", "os"])
+@pytest.mark.parametrize("scenario", BACKGROUND)
+def test_a_power_cut_while_a_checkpoint_is_written_in_the_background_costs_nothing(
+    scenario: str, sync: str, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it counts, the one before it and both logs give the state."""
+    monkeypatch.setattr(checkpointer, "_SMALL", 0)
+    test_a_loop_goes_on_exactly_after_power_cuts(scenario, sync, count)
 
 
 # -- mistakes ------------------------------------------------------------------------------
@@ -384,8 +398,19 @@ class Process:
         self.generations = RunWriter(directory, NAME, sync=sync, keep=keep, report=nothing)
         recovery = RunReader(directory, NAME)
         self.history = history_of(recovery)
+        self.unwritten: Callable[[], int] | None = None
         self.generations.adopt(recovery)
         self.begun = False  # its own log
+
+    def begin(self) -> None:
+        """Begin a checkpoint, which is written later."""
+        parts = {"state": encode(self.history, "state")}
+
+        def leave(write: Write) -> int:
+            self.unwritten = partial(write, parts)
+            return 0
+
+        self.generations.checkpoint({}, parts, derived=True, leave=leave)
 
 
 def history_of(recovery: RunReader) -> list[Any]:
@@ -490,8 +515,24 @@ class Histories(RuleBasedStateMachine):
     def _checkpoint(self, process: Process) -> None:
         parts = {"state": encode(process.history, "state")}
         self.histories.append(process.history)
+        process.unwritten = None  # it was written, or could not be
         if self.lets(process, lambda: process.generations.checkpoint({}, parts, derived=True)):
             self.begin_log(process)
+            self.promise(process.history)
+
+    @precondition(lambda self: self.processes)
+    @rule(which=st.integers(0, 3))
+    def checkpoint_in_the_background(self, which: int) -> None:
+        process = self.pick(which)
+        if process.unwritten is not None:  # it may have lost the run since then
+            write, process.unwritten = process.unwritten, None
+            self.act(write)
+        elif process is self.owner:
+            self.histories.append(process.history)
+            self.act(lambda: self._begin(process))
+
+    def _begin(self, process: Process) -> None:
+        if self.lets(process, process.begin):
             self.promise(process.history)
 
     @precondition(lambda self: self.processes)

@@ -483,6 +483,26 @@ print(count() - before)
     assert done.stdout == "1\nchild 0\n0 1\n0\n"
 
 
+def test_a_held_directory_is_released_once_no_thread_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor may be that of another directory next, in which nothing must be renamed."""
+    make_directory(str(tmp_path / "run"))
+    directory = LocalDirectory(str(tmp_path / "run"), holds=True)
+    used: list[int] = []
+    sync = os.fsync
+
+    def closing(fd: int) -> None:
+        directory.close()
+        used.append(fd)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", closing)
+    directory.sync()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(used[0])
+
+
 class Syncs(list[str]):
     """The paths that were really forced to the disk, in order."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import struct
@@ -35,6 +36,7 @@ from trax.storage.records import (
     Damage,
     Forged,
     Framing,
+    Heads,
     NewerVersion,
     Records,
     decode_durable,
@@ -88,6 +90,14 @@ def parse(content: bytes, chain: int = SEED) -> tuple[list[tuple[int, bytes]], R
 
 
 # -- header blocks -------------------------------------------------------------------------
+
+
+def test_the_heads_that_are_kept_are_few() -> None:
+    """They are those of their records, kept or not."""
+    heads = Heads(WHOLE)
+    for size in (*range(2000), 65535, 7, 1999):
+        assert heads[size] == pieces(WHOLE, bytes(size), SEED)[0]
+    assert len(heads) < 2000
 
 
 def test_a_header_block_to_the_byte() -> None:
@@ -526,12 +536,30 @@ def test_the_signature_covers_payloads_that_are_larger_than_the_window(kind: int
     right = signed([[(kind | BEGINS, large), (PICKLE, b"x")]], key)
     assert [record.payload for record in read_signed(right, key)] == [large, b"x"]
     other = signed([[(kind | BEGINS, flipped(large, 500_000)), (PICKLE, b"x")]], key)
-    forged = other[: -SIGNATURE_SIZE - 8] + right[-SIGNATURE_SIZE - 8 : -8]
-    begin = len(forged) - SIGNATURE_SIZE - 8
-    (seed,) = struct.unpack_from("<Q", forged, begin - 8)
-    chain = xxh3_64_intdigest(forged[begin:], seed)
+    forged = other[: -SIGNATURE_SIZE - 8] + right[-SIGNATURE_SIZE - 8 :]
     with pytest.raises(Forged, match="a signature is invalid"):
-        list(read_signed(forged + struct.pack("<Q", chain), key))
+        list(read_signed(with_its_checksum(forged), key))
+
+
+def with_its_checksum(content: bytes) -> bytes:
+    """Return a log whose last record is a signature, with the checksum of that made again."""
+    begin = len(content) - SIGNATURE_SIZE - 16
+    chain = xxh3_64_intdigest(content[begin:-8], *struct.unpack_from("<Q", content, begin - 8))
+    return content[:-8] + struct.pack("<Q", chain)
+
+
+def test_no_bit_of_a_signed_log_can_be_changed_without_the_key() -> None:
+    """Not even in the head of a signature, which no signature covers."""
+    key = Key(b"k" * 32, "a test")
+    right = signed([[PLAIN[0]]], key)
+    for offset in range(len(right) - SIGNATURE_SIZE - 16, len(right) - 8):
+        for bit in range(8):
+            changed = bytearray(right)
+            changed[offset] ^= 1 << bit
+            records = read_signed(with_its_checksum(bytes(changed)), key)
+            with contextlib.suppress(Forged):
+                assert not list(records)
+                assert records.flaw is not None
 
 
 # -- what stands behind a bad record -------------------------------------------------------

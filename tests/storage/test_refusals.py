@@ -93,8 +93,6 @@ KINDS: dict[str, tuple[Any, str]] = {
 }
 
 
-# The process that tracks shared memory sometimes fails to start under Python 3.13.0.
-@pytest.mark.filterwarnings("ignore:resource_tracker")
 @pytest.mark.parametrize(("make", "advice"), KINDS.values(), ids=KINDS)
 def test_what_belongs_to_a_process_is_refused_with_advice(make: Any, advice: str) -> None:
     """The error names the path, and says what to keep in the state instead."""

@@ -14,8 +14,8 @@ import pytest
 from trax import LockedError, StorageError, UntrustedError, UsageError
 from trax.storage.codec import encode
 from trax.storage.held_run import HeldRun
+from trax.storage.process import Sync
 from trax.storage.records import HEADER_SIZE
-from trax.storage.schema import Sync
 from trax.storage.store import Store
 
 

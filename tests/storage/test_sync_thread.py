@@ -1,4 +1,4 @@
-"""A thread that acts again and again in the background."""
+"""Threads that act in the background: again and again, or once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import pytest
 from faults import Interrupt
 
-from trax.storage.sync_thread import Ticker
+from trax.storage.sync_thread import Ticker, begin
 
 
 def test_a_ticker_acts_until_it_is_stopped() -> None:
@@ -103,3 +103,21 @@ def test_an_interrupt_at_any_place_lets_it_be_stopped_again() -> None:
         if interrupt.places < place:
             break
     assert place > 3
+
+
+def test_an_action_is_begun_once_beside_the_caller() -> None:
+    """In a daemon thread, so that it keeps no program from ending."""
+    begun, may_end, threads = threading.Event(), threading.Event(), []
+
+    def act() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        assert may_end.wait(60)
+
+    begin(act)
+    assert begun.wait(60)
+    may_end.set()
+    threads[0].join()
+    assert len(threads) == 1
+    assert threads[0].daemon
+    assert threads[0] is not threading.current_thread()

@@ -167,6 +167,34 @@ def test_seeding_shows(name: str) -> None:
     assert tracked.parts() != before
 
 
+@pytest.mark.parametrize("name", ["random", "random.Random", "numpy.random", "RandomState"])
+def test_seeding_again_shows(name: str) -> None:
+    """Without a draw since it was seeded, its index is the same, and often its first word."""
+    rng = CASES[name][0]()
+    rng.seed(76)
+    tracked = track(rng)
+    tracked.parts()
+    for seed in (77, 78):
+        before, word = tracked.parts(), tracked.word
+        assert tracked.seen[0] == word
+        rng.seed(seed)
+        assert tracked.seen[0] != word
+        assert tracked.parts() != before
+
+
+@pytest.mark.parametrize("index", [1, 624])
+def test_words_of_zeros_are_restored(index: int, memory: bool) -> None:
+    """They are words as any others, although they are drawn as zeros alone."""
+    rng = random.Random(1)
+    rng.setstate((3, (*[0] * 624, index), None))
+    tracked = track(rng)
+    parts = tracked.parts()
+    assert len(parts[0]) == 4 * 624
+    other = random.Random(2)
+    track(other).restore(parts)
+    assert other.getstate() == rng.getstate()
+
+
 def test_a_step_stores_a_few_bytes() -> None:
     """The 624 words of a Mersenne Twister are stored where a step has drawn more than those."""
     for generator in (random.Random(1), np.random.RandomState(1)):

@@ -480,3 +480,48 @@ def test_runs_that_take_turns_with_one_generator_are_said(
             next(two)
     told = [line for line in caplog.messages if line.startswith("two restored random: Random")]
     assert any("one" in line for line in told)
+
+
+@pytest.mark.parametrize("library", [random, np.random])
+def test_a_step_that_ends_with_a_seed_continues_from_it(library: Any) -> None:
+    """Also where the step before had ended with another one."""
+
+    @trax.resumable(create=list, replay_log=lambda state, number: [*state, number])
+    def loop(state: list[float]) -> Generator[float, list[float], None]:
+        while len(state) < 6:
+            number = library.random()
+            library.seed(100 + len(state))
+            state = yield number
+
+    whole, resumed = whole_and_resumed(loop, [1, 3, 4])
+    assert resumed == whole
+
+
+def test_a_random_state_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bit generator is not stored beside it, but a run that has stored that is resumed."""
+
+    def draw(rng: np.random.RandomState, number: float) -> np.random.RandomState:
+        return rng
+
+    @trax.resumable(create=lambda: np.random.RandomState(1), replay_log=draw, name="old")
+    def loop(rng: np.random.RandomState) -> Iterator[float]:
+        while True:
+            yield float(rng.standard_normal())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trax.tracking.rng_discovery.bits_of", lambda rng: None)
+        with loop() as before:
+            for _ in range(3):
+                next(before)
+            assert len(before._lifecycle.session._tracking.inner) == 2
+    rng = np.random.RandomState(1)
+    rng.standard_normal(3)
+    expected = list(map(float, rng.standard_normal(3)))
+    run = loop()
+    assert [next(run), next(run)] == expected[:2]
+    run._lifecycle.session.checkpoint()
+    assert next(run) == expected[2]
+    assert len(run._lifecycle.session._tracking.inner) == 1
+    run.close()
+    state: Any = trax.load("old")
+    assert state.standard_normal() == rng.standard_normal()

@@ -36,7 +36,7 @@ LAYERS = [
     ["lint"],
     ["engine"],
     ["testing"],
-    ["core", "decorated", "mapping"],
+    ["core", "decorated", "mapping", "ways"],
     ["wrapper"],
     ["decorator"],
     ["cli"],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import pickletools
-import subprocess
 import sys
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -17,6 +17,7 @@ from support import PUBLIC, run_script
 
 import trax
 import trax.testing
+from trax import _MODULES as MODULES
 
 
 class World:
@@ -188,21 +189,92 @@ def test_what_is_public_has_type_hints_and_functions_have_their_source(
             assert f"def {public.__name__}" in inspect.getsource(public)
 
 
+LIBRARIES = "import sys, cloudpickle, wrapt\nbefore = set(sys.modules)\nimport trax\n"
+
+
 def test_the_import_is_light() -> None:
-    """It pulls in none of the heavy modules that only some users need."""
-    script = (
-        "import sys, cloudpickle, wrapt\n"
-        "before = set(sys.modules)\n"
-        "import trax\n"
-        "print(*sorted(set(sys.modules) - before))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    heavy = {"numpy", "tqdm", "matplotlib", "asyncio", "sklearn", "multiprocessing", "hypothesis"}
-    imported = done.stdout.split()
-    assert "trax" in imported
-    assert not heavy & set(imported)
+    """It loads a dozen modules, and of the standard library none that is not there anyway."""
+    script = "print(*sorted(set(sys.modules) - before))\n"
+    imported = run_script(LIBRARIES + script).stdout.split()
+    own = [name for name in imported if name.partition(".")[0] == "trax"]
+    assert "trax" in own
+    assert len(own) <= 12
+    assert {*imported} - {*own} <= {"__future__"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "assert getattr(trax, name) is vars(trax)[name]",
+        "exec(f'from trax import {name} as found'); assert found is vars(trax)[name]",
+        "assert pickle.loads(f'ctrax\\n{name}\\n.'.encode()) is vars(trax)[name]",
+        # An object can be pickled before anybody has asked the package for its class.
+        """
+found = getattr(importlib.import_module(trax._MODULES.get(name, "trax")), name)
+assert (found.__module__, found.__qualname__) == ("trax", name)
+assert pickle.loads(pickle.dumps(found)) is found is vars(trax)[name]
+""",
+    ],
+)
+def test_a_public_name_is_there_whatever_uses_it_first(use: str) -> None:
+    """As if the package had imported it; each is tried in a process of its own."""
+    names = [name for package, name in PUBLIC if package is trax]
+    script = f"""
+import importlib, os, pickle
+for name in {names}:
+    if not os.fork():
+        exec({use!r})
+        os._exit(0)
+    if os.wait()[1]:
+        print(name)
+"""
+    assert not run_script(LIBRARIES + script).stdout
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "found = dir(trax)",
+        "from trax import *; found = vars()",
+        "import inspect; found = dict(inspect.getmembers(trax))",
+        "import pydoc, re; found = re.findall(r'\\w+', pydoc.render_doc(trax))",
+    ],
+)
+def test_whoever_lists_the_package_finds_all_public_names(listing: str) -> None:
+    """In a process that has used none of them."""
+    script = f"{listing}\nprint({{*trax.__all__}} - {{*found, '__version__'}})"
+    assert run_script(LIBRARIES + script).stdout == "set()\n"
+
+
+def test_a_loop_is_read_knowing_the_functions_that_it_calls() -> None:
+    """Nothing is run for that, so they are attributes of the package before their first use."""
+    script = """
+import warnings
+import trax as other
+warnings.simplefilter("error")
+
+@other.resumable(create=int, replay_log=lambda total, i: total + i)
+def add_up(total, n):
+    for i in other.steps(n):
+        total = yield i
+"""
+    run_script(LIBRARIES + script)
+
+
+def test_what_type_checkers_see_is_imported_later() -> None:
+    """The same names from the same modules; a name that is not there is an error to both."""
+    tree = ast.parse(inspect.getsource(trax))
+    [block] = [node for node in tree.body if ast.unparse(node).startswith("if TYPE_CHECKING:")]
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    contained = {"CheckpointFile", "Generation", "LogFile", "OutputFile"}
+    assert seen == {name: module for name, module in MODULES.items() if name not in contained}
+    with pytest.raises(AttributeError, match="module 'trax' has no attribute 'nothing'"):
+        trax.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_an_isolated_subinterpreter_is_refused_by_name() -> None:

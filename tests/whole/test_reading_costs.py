@@ -185,7 +185,7 @@ def declared(state):
         yield 1
         state[0] = state[0] + 1
 
-@trax.resumable(every_steps=1)
+@trax.resumable(every_steps=1, background=False)
 def plain():
     array = np.ones(8_000_000)
     while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from trax.calls import outline
@@ -17,13 +17,12 @@ from trax.calls.digest import VERSION, Digester, are_comparable, version_of
 from trax.calls.former_digest import former_digest
 from trax.calls.shape import is_data, shape_of
 from trax.display import show
-from trax.errors import ArgumentsChangedError, CodecError, UsageError, one_line
+from trax.errors import ArgumentsChangedError, CodecError, one_line
 from trax.storage.former_names import FORMER_NAMES
 
 __all__ = [
     "FORMER_VERSION",
     "changed_error",
-    "check_argument",
     "describe",
     "describe_where_possible",
     "differences",
@@ -227,12 +226,3 @@ def changed_error(
         lines.append(f"To allow the change, give {varying}.")
     lines.append(f"To start over, call {function}.fresh(...).")
     return ArgumentsChangedError("\n".join(lines))
-
-
-def check_argument(name: str, arguments: Sequence[str], who: str) -> None:
-    """Refuse a name that is not among the arguments; `who` refers to it, such as "create needs"."""
-    if name not in arguments:
-        raise UsageError(
-            f"{who} {name!r}, which is not an argument of the function.\n"
-            f"Its arguments: {', '.join(arguments) or 'none'}."
-        )

@@ -175,7 +175,7 @@ class Call:
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
 
-    @property
+    @cached_property
     def script(self) -> str:
         """The name of the file that the function is written in; empty if it has none."""
         return script_of(self.function)

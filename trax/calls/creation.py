@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trax.calls.arguments import check_argument
-from trax.calls.signatures import signature
+from trax.calls.signatures import check_argument, signature
 
 __all__ = ["call_create", "check_create"]
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from trax.calls.in_place import InPlace, note_stored
 from trax.calls.migration import note_new_attribute
 from trax.display import show
 from trax.errors import CodecError, TraxError, UsageError
-from trax.storage.codec import Encoded
+
+if TYPE_CHECKING:
+    from trax.storage.codec import Encoded
 
 __all__ = [
     "REPLACE",

@@ -7,7 +7,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from trax.calls.arguments import check_argument
+from trax.calls.signatures import check_argument
 from trax.display import show
 from trax.errors import UsageError
 from trax.storage.filenames import encode_run

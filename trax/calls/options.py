@@ -15,18 +15,17 @@ from functools import reduce
 from signal import Signals
 from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
-from trax.calls.arguments import check_argument
 from trax.calls.creation import check_create
 from trax.calls.log_mode import REPLACE, check_replay_log
 from trax.calls.name_template import check_template
-from trax.calls.signatures import takes
+from trax.calls.signatures import check_argument, takes
 from trax.display import count, show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
-from trax.storage.schema import Sync
-from trax.tracking.rng_discovery import check_rng
+from trax.storage.process import Sync
+from trax.tracking.rng_state import check_rng
 
 __all__ = [
     "Given",
@@ -187,6 +186,7 @@ class Given(TypedDict, total=False):
     traxdir: Annotated[str | os.PathLike[str] | None, Option(None)]
     sync: Annotated[Sync, Option("interval", _check_sync)]
     keep: Annotated[int, Option(2, _whole_number("keep"))]
+    background: Annotated[bool, Option(True)]
     progress: Annotated[bool, Option(False, _check_progress)]
     rng: Annotated[Any, Option((), check_rng)]
     renames: Annotated[Mapping[str, str] | None, Option(None, _check_renames)]
@@ -222,6 +222,7 @@ class Options:
     traxdir: str | os.PathLike[str] | None
     sync: Sync
     keep: int
+    background: bool
     progress: bool
     rng: tuple[Any, ...] | None
     renames: dict[str, str]

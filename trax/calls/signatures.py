@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["signature", "takes"]
+from trax.errors import UsageError
+
+__all__ = ["check_argument", "signature", "takes"]
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -33,3 +35,12 @@ def takes(function: Callable[..., Any], number: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def check_argument(name: str, arguments: Sequence[str], who: str) -> None:
+    """Refuse a name that is not among the arguments; `who` refers to it, such as "create needs"."""
+    if name not in arguments:
+        raise UsageError(
+            f"{who} {name!r}, which is not an argument of the function.\n"
+            f"Its arguments: {', '.join(arguments) or 'none'}."
+        )

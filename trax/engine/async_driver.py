@@ -19,6 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, overload
 
+from trax._public import public
 from trax.engine.async_threads import (
     asking_for_task,
     cancellable_in_thread,
@@ -71,6 +72,7 @@ class _Activity:
         return self.now in (_STEP, _OPENING)
 
 
+@public
 class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     """A run that is driven by iterating over its increments with ``async for``.
 
@@ -117,7 +119,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
         self._generator: Any = None  # typeshed hides the attributes of real async generators
         self._accept: Callable[[Any], Any] | None = None  # None until the first steps were accepted
         self._sent: Any = None
-        self._mark = object()
+        self._mark = (object(),)  # to be added to those of `_around`
         self._task: Callable[[], Any] = lambda: None
         self._ask = current_task
         self._thread = 0
@@ -138,12 +140,37 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
     async def __anext__(self) -> I:
         self._begin(_STEP)
-        try:
-            increment: I = await self._step()
+        lifecycle, generator = self._lifecycle, self._generator
+        increment: I = _END
+        try:  # a step awaits no further coroutine, which would take half as long as to pickle
+            if (
+                generator is None
+                or generator.ag_frame is None
+                or lifecycle.status != "open"
+                or lifecycle.stop_request.reason
+            ):
+                generator = await self._prepare()
+            if generator is not None:
+                token = _around.set(_around.get() + self._mark)
+                try:
+                    increment = await generator.asend(self._sent)
+                except StopAsyncIteration:
+                    await cancellable_in_thread(partial(lifecycle.finish, None))
+                finally:
+                    try:  # noqa: SIM105  # it runs at every step, and costs nothing
+                        _around.reset(token)
+                    except ValueError:  # a lost task is collected in another context
+                        pass
+            if increment is not _END:
+                session: Any = self._session
+                if self._accept is None or session.is_suspect:
+                    await self._accept_in_thread(session, increment)
+                else:
+                    self._sent = self._accept(increment)
+                if self._deferred.pending:
+                    await self._wait_at_yield(session.settle)
         except BaseException as error:
             await self._give_up(error)
-            if isinstance(error, StopAsyncIteration):  # it would look like the end of the loop
-                raise RuntimeError("the loop raised StopAsyncIteration") from error
             raise
         finally:
             self._activity.now = ""
@@ -235,45 +262,34 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
     # -- the loop --------------------------------------------------------------------------
 
-    async def _step(self) -> Any:
-        """Return the next increment, or `_END`."""
+    async def _prepare(self) -> Any:
+        """Open the run and start the loop, if it is the first step; stop, if that was asked for.
+
+        Return the generator; None if the run is done.
+        """
         lifecycle = self._lifecycle
         if self._generator is None:
             await self._start_loop()
         if lifecycle.status == "done":
-            return _END
+            return None
         if lifecycle.status == "closed":
             raise lifecycle.closed_error()
         if lifecycle.stop_request.reason:
             await self._stop()
-        generator = self._generator
-        if generator.ag_frame is None:  # an event loop that ends closes all async generators
+        if self._generator.ag_frame is None:  # an event loop that ends closes all async generators
             await self._close("its event loop has ended")
             raise lifecycle.closed_error()
-        token = _around.set((*_around.get(), self._mark))
-        try:
-            increment = await generator.asend(self._sent)
-        except StopAsyncIteration:
-            await cancellable_in_thread(partial(lifecycle.finish, None))
-            return _END
-        finally:
-            try:  # noqa: SIM105  # it runs at every step, and costs nothing
-                _around.reset(token)
-            except ValueError:  # a lost task is collected in another context
-                pass
-        session = self._session
-        assert session is not None  # it drives a generator
-        if self._accept is None or session.is_suspect:
-            # The first increments are proved and may start a log. After a failed log, a checkpoint
-            # replaces it. Both may block.
-            self._sent = await self._wait_at_yield(partial(session.accept, increment))
-            if not session.is_checking:
-                self._accept = session.accept
-        else:
-            self._sent = self._accept(increment)
-        if self._deferred.pending:
-            await self._wait_at_yield(session.settle)
-        return increment
+        return self._generator
+
+    async def _accept_in_thread(self, session: Session, increment: I) -> None:
+        """Accept an increment where that may block.
+
+        The first increments are proved and may start a log. After a failed log, a checkpoint
+        replaces it.
+        """
+        self._sent = await self._wait_at_yield(partial(session.accept, increment))
+        if not session.is_checking:
+            self._accept = session.accept
 
     async def _start_loop(self) -> None:
         lifecycle = self._lifecycle
@@ -370,10 +386,9 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
 
     def _is_in_other_step(self) -> bool:
         """Return whether another task is in a step of this run that does not contain this code."""
-        lifecycle = self._lifecycle
-        if lifecycle.status != "open" or self._activity.now != _STEP or self._mark in _around.get():
-            return False
-        return lifecycle.is_elsewhere()
+        is_in_step = self._lifecycle.status == "open" and self._activity.now == _STEP
+        is_around = self._mark[0] in _around.get()
+        return is_in_step and not is_around and self._lifecycle.is_elsewhere()
 
     def _is_about_to_store(self) -> bool:
         return self._lifecycle.stop_request.stores_soon and self._is_in_other_step()
@@ -386,6 +401,8 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await self._act_on_signals(failure)
             raise
         await self._act_on_signals(error)
+        if isinstance(error, StopAsyncIteration):  # it would look like the end of the loop
+            raise RuntimeError("the loop raised StopAsyncIteration") from error
 
     async def _fail(self, error: BaseException) -> None:
         """Release the run after an exception."""

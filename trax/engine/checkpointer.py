@@ -1,9 +1,16 @@
-"""Encodes the checkpoints of a run and stores them."""
+"""Encodes the checkpoints of a run and stores them.
+
+Those that are due now and then are written in the background, if they are large. The log is
+switched in the loop's thread, and until the checkpoint counts, the one before it and both logs give
+the state. The loop waits for the others, which it relies on: the first one, the last one, and each
+to which no log leads.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trax import notices
@@ -17,12 +24,16 @@ if TYPE_CHECKING:
     from trax.engine.load_proof import LoadProof
     from trax.engine.pulse import Pulse
     from trax.storage.context import Key
-    from trax.storage.run_writer import RunWriter
+    from trax.storage.run_writer import RunWriter, Write
     from trax.tracking.rng_tracking import RngTracking
     from trax.tracking.tracker import Parts
 
 __all__ = ["Checkpointer"]
 
+_SMALL = 1 << 20  # bytes; smaller ones are not worth a thread
+_SLOW = 1.0  # seconds of pickling that are worth a word
+_SHARE = 0.02  # of the time
+_LONGEST = 300.0  # seconds
 _LARGE_FUNCTION = 1 << 16  # bytes; the pickle of a lambda includes the globals that it uses
 
 
@@ -32,7 +43,7 @@ class Checkpointer:
     Attributes
     ----------
     has_failed : bool
-        Whether the last checkpoint failed.
+        Whether the last checkpoint failed; not known while it is being written.
     """
 
     def __init__(
@@ -48,6 +59,7 @@ class Checkpointer:
         self._writer = writer
         self._tracking = tracking
         self._pulse = pulse
+        self._background = pulse.background
         self._proof = proof
         self._since = pulse.since
         self._has_warned = False
@@ -92,12 +104,13 @@ class Checkpointer:
         result: Any = None,
         done: bool = False,
         derived: bool = True,
+        waits: bool = True,
     ) -> None:
         """Store a checkpoint at the present step.
 
         `take` returns the state, which may be encoded already. `result` is the loop's return value,
         and `done` tells whether it has ended. `derived` tells whether the previous checkpoint and
-        the log lead to the same state.
+        the log lead to the same state. Unless it `waits`, it may be written in the background.
 
         Raises
         ------
@@ -106,19 +119,60 @@ class Checkpointer:
         StorageError
             The disk refused; the previous checkpoint and the logs still give the state.
         """
+        self.wait_silently()  # for the one before, which this one replaces
         begun = process.monotonic()
         self.has_failed = True
         try:
             positions = self._tracking.snapshot()
             meta, parts = self._encode(take, result, positions, done=done)
+            if not waits:
+                self._tell_slow(process.monotonic() - begun, begun - self._since.started)
             is_logged = self._call.log_mode.is_logged
             note = note_beginning(meta, parts) if is_logged and not self._since.checkpoints else b""
-            size = self._writer.checkpoint(meta, parts, derived=derived and is_logged, note=note)
+            may_leave = not waits and self._may_leave(parts) and self._tracking.is_logged(positions)
+            leave = partial(self._leave, parts) if may_leave else None
+            derived = derived and is_logged
+            size = self._writer.checkpoint(meta, parts, derived=derived, note=note, leave=leave)
             self._tracking.mark_stored(positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
         finally:
             self._pulse.restart(begun)
+
+    def _may_leave(self, parts: Mapping[str, Encoded]) -> bool:
+        """Whether a checkpoint is wanted in the background, and large enough for that."""
+        return self._call.options.background and _size(parts) >= _SMALL
+
+    def _leave(self, parts: dict[str, Encoded], write: Write) -> int:
+        """Have the parts of a checkpoint written in the background; return their size."""
+        try:
+            self._background.begin(partial(write, self._background.copied(parts)))
+        except MemoryError as error:
+            self._tell_once("memory", f"waits while its checkpoints are written: {error}")
+            return write(parts)
+        return _size(parts)
+
+    def wait_silently(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one."""
+        with contextlib.suppress(Exception):
+            self._wait()
+
+    def wait_if_possible(self) -> None:
+        """Do the same; warn if the checkpoint failed, as `store_if_possible` does."""
+        self._try(self._wait)
+
+    def end(self) -> None:
+        """Do the same, and then release what was needed to store checkpoints."""
+        self.wait_if_possible()
+        self._background.end()
+
+    def _wait(self) -> None:
+        job = self._background.wait()
+        if job is not None:
+            self.has_failed = True
+            self._pulse.measure_rest(job.seconds)
+            self._since.checkpoint_bytes = job.result()
+            self.has_failed = False
 
     def store_if_possible(self, take: Callable[[], Any]) -> None:
         """Store a checkpoint; warn if that fails, since the logs have every increment.
@@ -130,8 +184,11 @@ class Checkpointer:
         DurabilityError
             The log failed as well.
         """
+        self._try(partial(self.store, take, waits=False))
+
+    def _try(self, action: Callable[[], None]) -> None:
         try:
-            self.store(take)
+            action()
         except DurabilityError:
             raise
         except (CodecError, StorageError) as error:
@@ -142,7 +199,21 @@ class Checkpointer:
                 notices.warn(f"{self._call.name} continues without a checkpoint for now: {cause}")
             self._has_warned = True
         else:
-            self._has_warned = False
+            self._has_warned &= self._background.job is not None
+
+    def _tell_slow(self, spent: float, age: float) -> None:
+        """Say that pickling takes long, at a checkpoint that comes so long after another."""
+        if spent > max(_SLOW, _SHARE * min(age, _LONGEST)):
+            self._tell_once(
+                "slow",
+                f"waits {spent:.1f} s at each checkpoint, while its state is pickled. Large NumPy "
+                "arrays take hardly any time, but many small objects do: keep their data in arrays",
+            )
+
+    def _tell_once(self, kind: str, line: str) -> None:
+        if (self._writer.run, kind) not in process.said:
+            process.said.add((self._writer.run, kind))
+            notices.warn(f"{self._call.name} {line}")
 
     def _encode(
         self, take: Callable[[], Any], result: Any, positions: dict[Key, Parts], *, done: bool
@@ -155,3 +226,7 @@ class Checkpointer:
             parts["result"] = encode(result, "result", self._names)
         meta = {"step": self._since.step, "done": done, **describe(call), **tracked}
         return meta, parts
+
+
+def _size(parts: Mapping[str, Encoded]) -> int:
+    return sum(part.nbytes for part in parts.values())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable
-from typing import IO, Any, BinaryIO, Literal, Self, TextIO, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO, TypeVar, overload
 
 from trax import notices
-from trax.calls.content import check_key
 from trax.display import show
-from trax.engine.item_sources import check_order, check_source
 from trax.engine.registry import current
-from trax.engine.session import Session
 from trax.errors import UsageError
+
+if TYPE_CHECKING:
+    from trax.engine.session import Session
 
 __all__ = ["Step", "open", "remaining", "step", "steps"]
 
@@ -132,6 +132,9 @@ def remaining(items: Iterable[T], *, key: Callable[[T], Any] | None = None) -> I
     >>> lengths(words={"to", "be", "or"}).result() == {"not": 3, "to": 2, "be": 2, "or": 2}
     True
     """
+    from trax.calls.content import check_key  # importing trax is faster without them
+    from trax.engine.item_sources import check_order, check_source
+
     check_source(items)
     if key is None:
         check_order(items)

@@ -262,11 +262,12 @@ class PlainSession(Session):
         return self._take_frame(begun) if begun >= self._frame_at else b""
 
     def _look(self, begun: float) -> None:
+        pulse = self._pulse
         self._since.replay_seconds = begun - self._frame_time
-        due = self._pulse.look(begun) or (
-            CHECKPOINT if self._frame_bytes > self._most_bytes else ""
-        )
-        self._pulse.at = min(self._pulse.at, self._frame_at)
+        due = pulse.look(begun)
+        if self._frame_bytes > self._most_bytes and pulse.background.job is None:
+            due = due or CHECKPOINT
+        pulse.at = min(pulse.at, self._frame_at)
         if due:
             self._do(due)
 

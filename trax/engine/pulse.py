@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from trax.engine.background import Background
 from trax.policies import Policy, Since
 from trax.storage.process import process
 
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from trax.storage.run_writer import RunWriter
     from trax.tracking.output_files import OutputFiles
 
-__all__ = ["CHECKPOINT", "SAVE", "Pulse"]
+__all__ = ["CHECKPOINT", "SAVE", "WRITTEN", "Pulse"]
 
 CHECKPOINT: Final = "checkpoint"  # the policy asks for one; it can wait
 SAVE: Final = "save"  # the loop is about to stop
+WRITTEN: Final = "written"  # in the background: there is no more to wait for
 
 _PAUSE = 0.001  # seconds
 _NEVER = sys.maxsize  # steps; to compare whole numbers with infinity takes longer
+_BESIDE = 2  # times as long as the loop may wait for checkpoints, writing beside it may take
 _MANY_LOGS = 8  # each restart leaves one, and opening the run reads them all
 
 
@@ -44,6 +47,8 @@ class Pulse:
         The step from which on each calls `look` as well.
     total : int or None
         The total number of steps, for the progress bar; None if the loop has not given it.
+    background : Background
+        Room for a checkpoint that is being written; another one that is due waits for it.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Pulse:
         self.at_step = 0
         self.total: int | None = None
         self.since = since
+        self.background = Background()
         self._policy = policy
         self._steps = 0  # from one checkpoint to where the policy must be asked at each step
         if isinstance(policy, Policy):
@@ -71,6 +77,9 @@ class Pulse:
         self._bar = bar
         self._replayed_bytes = replayed_bytes
         self._sampled = since.step - 1
+        self._is_due = False  # a checkpoint, once the one that is being written is done
+        self._stall = since.checkpoint_seconds  # of the loop, by the last checkpoint
+        self._rest = 0.0  # seconds that it took in the background
         self._clock = process.monotonic
 
     def wake(self) -> None:
@@ -78,17 +87,23 @@ class Pulse:
         self.at = -math.inf
 
     def look(self, now: float) -> str:
-        """Return `SAVE` or `CHECKPOINT` if one is due after a step, else an empty string."""
+        """Return what is due after a step: `SAVE`, `CHECKPOINT`, `WRITTEN` or an empty string."""
         since = self.since
         since.now = now
         since.log_bytes = self._replayed_bytes + self._writer.log_bytes
         self.at = now + _PAUSE
         self.at_step = since.started_step + self._steps
-        stop_request = self._stop_request
-        if stop_request.look(now, since.checkpoint_seconds):
+        stop_request, job = self._stop_request, self.background.job
+        # A stop first waits for the checkpoint that is being written.
+        if stop_request.look(now, self._stall + self._rest * (1 if job is None else 2)):
             due: str = SAVE
         else:
-            due = CHECKPOINT if self._policy(since) or since.logs >= _MANY_LOGS else ""
+            if self._policy(since) or since.logs >= _MANY_LOGS:
+                self._is_due = True
+            if job is None:
+                due = CHECKPOINT if self._is_due else ""
+            else:
+                due = WRITTEN if job.is_done else ""
         self._outputs.tidy()
         stop_request.begin_step(self._clock())
         if self._bar is not None:
@@ -111,13 +126,24 @@ class Pulse:
         self._sampled = since.step
 
     def restart(self, begun: float) -> None:
-        """Restart the measurements: a checkpoint was stored, or tried, from `begun` until now."""
+        """Restart the measurements: a checkpoint was stored, or tried, from `begun` until now.
+
+        If it is still being written, that is taken to last as long as for the one before.
+        """
         now = self._clock()
-        self.since.checkpoint_seconds = now - begun
+        before, self._stall = self._stall + self._rest, now - begun
+        is_written = self.background.job is None
+        self.measure_rest(0.0 if is_written else max(0.0, before - self._stall))
+        self._is_due = False
         self.since.checkpoints += 1
         self.since.restart(now)
         self._replayed_bytes = 0
         self.wake()
+
+    def measure_rest(self, seconds: float) -> None:
+        """Take note of the time that the last checkpoint takes in the background."""
+        self._rest = seconds
+        self.since.checkpoint_seconds = max(self._stall, seconds / _BESIDE)
 
     def close(self) -> None:
         """Leave the progress bar at the last step."""

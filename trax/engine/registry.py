@@ -7,9 +7,12 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from trax.engine.session import Session
 from trax.errors import UsageError
+
+if TYPE_CHECKING:
+    from trax.engine.session import Session
 
 __all__ = ["TAKEN_OVER", "Active", "abandoned", "current", "innermost", "is_inside"]
 

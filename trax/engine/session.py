@@ -21,7 +21,7 @@ from trax.engine.items import Items, Remaining, SizedRemaining
 from trax.engine.keyed_items import KeyedItems, check_has_no_keys
 from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.preflight import Preflight
-from trax.engine.pulse import SAVE, Pulse
+from trax.engine.pulse import CHECKPOINT, SAVE, WRITTEN, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
 from trax.storage.codec import PROTOCOL, Encoded, ReusedMemory, best_dumps, decode, encode
 from trax.storage.process import process
@@ -130,8 +130,10 @@ class Session:
 
     @property
     def checkpointed_step(self) -> int | None:
-        """The step of the newest checkpoint; None if the last one failed."""
-        return None if self._checkpointer.has_failed else self.step - self._since.steps
+        """The step of the newest checkpoint; None if the last one failed, or is not yet stored."""
+        if self._checkpointer.has_failed or self._pulse.background.job is not None:
+            return None
+        return self.step - self._since.steps
 
     @property
     def is_suspect(self) -> bool:
@@ -339,13 +341,15 @@ class Session:
         self._outputs.check_place()
 
     def _do(self, due: str) -> None:
-        """Store a checkpoint that is due, now or deferred, and check the first steps."""
-        if due:
-            self._deferral.do(self.save if due == SAVE else self._checkpoint_if_possible)
+        """Do what is due, now or deferred, and check the first steps."""
+        if due == WRITTEN:
+            self._checkpointer.wait_if_possible()
+        if due == SAVE:
+            self._deferral.do(self.save)
+        elif due == CHECKPOINT or (self._preflight.checks_left and self._tracking.newborn):
+            self._deferral.do(self._checkpoint_if_possible)
         if self._preflight.checks_left:
             self._pulse.wake()
-            if self._tracking.newborn:
-                self._deferral.do(self._checkpoint_if_possible)
             self._preflight.check_step(self.state)
         self._pulse.end_due()
 
@@ -416,7 +420,7 @@ class Session:
         self._preflight.check_again(self.state, self._since.checkpoint_bytes)
 
     def _mark_checkpoint(self) -> None:
-        """Note that a checkpoint was stored."""
+        """Note that a checkpoint was stored, or is being written."""
         self._outputs.mark_checkpoint()
 
     def _stored_state(self) -> Any:
@@ -440,6 +444,7 @@ class Session:
         A failure does not prevent the stop; it is stored in `unsaved`.
         """
         self._pulse.end_request()
+        self._checkpointer.wait_silently()
         if self._has_uncheckpointed or self._writer.suspect:
             self.unsaved = None
             try:
@@ -470,6 +475,7 @@ class Session:
         self._preflight.end()
         self._writer.on_suspect = lambda: None
         try:
+            self._checkpointer.end()
             self._tracking.end()
             if not self.is_forked:
                 self._outputs.end(self._tracking.last if self._cuts_outputs else None)

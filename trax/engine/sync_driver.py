@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
+from trax._public import public
 from trax.engine.driver import Driver
 from trax.engine.explain import yield_from_error
 from trax.interrupts.frame_marks import FrameMark, mark
@@ -27,6 +28,7 @@ R = TypeVar("R")
 X = TypeVar("X")
 
 
+@public
 class Run(Driver[S], Iterator[I], Generic[S, I, R]):
     """A run that is driven by iterating over its increments.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from trax._public import public
 from trax.display import show
 
 __all__ = ["Locals"]
@@ -16,6 +17,7 @@ def _say_missing(name: str) -> str:
     return f"no local variable {name!r} is stored"
 
 
+@public
 class Locals(Mapping[str, Any]):
     """The state of a plain loop: its local variables by name, as they were after one step.
 

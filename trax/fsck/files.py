@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from trax._public import public
 from trax.storage.context import Key
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE
@@ -37,6 +38,7 @@ class _File:
         }
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class CheckpointFile(_File):
     """A checkpoint as it was found.
@@ -89,6 +91,7 @@ class CheckpointFile(_File):
         return replace(self, fields={}, meta={}, context={})
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class LogFile(_File):
     """A log as it was found.
@@ -165,6 +168,7 @@ class LogFile(_File):
         return replace(self, fields={}, reached=frozenset())
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A checkpoint, if one was taken, and the log that continues it.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from trax._public import public
 from trax.errors import CorruptionError
 from trax.storage.context import Key
 from trax.tracking.output_digest import Extent, RunningDigest, difference
@@ -15,6 +16,7 @@ from trax.tracking.truncate import extents
 __all__ = ["OutputChecker", "OutputFile", "find_outputs"]
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class OutputFile:
     """An output file of a run: its recorded length and its present one, and its content.

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trax._public import public
 from trax.errors import CorruptionError, UsageError, one_line
 from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits, prefixes
@@ -37,6 +38,7 @@ _HALF_DONE = (
 )
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """The outcome of `repair`: as text a summary, and with `as_dict` plain values for JSON.
@@ -91,6 +93,7 @@ class Repaired:
         return f"{steps} lost" if self.is_exact else f"at least {steps} lost"
 
 
+@public
 def repair(
     name: str, *, step: int | None = None, traxdir: str | os.PathLike[str] | None = None
 ) -> Repaired:

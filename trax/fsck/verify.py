@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from trax._public import public
 from trax.errors import CorruptionError, StorageError, one_line
 from trax.fsck.files import CheckpointFile, Generation, LogFile
 from trax.fsck.outputs import OutputFile, find_outputs
@@ -21,6 +22,7 @@ from trax.storage.store import Store
 __all__ = ["Verification", "examine", "verify"]
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The findings of `verify`: as text a table, and with `as_dict` plain values for JSON.
@@ -112,6 +114,7 @@ def _steps(file: LogFile) -> str:
     return f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
+@public
 def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verification:
     """Read every stored byte of a run, and report all damage.
 

@@ -13,6 +13,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
+from trax._public import public
 from trax.engine.async_threads import in_thread
 from trax.errors import CallError, UsageError
 from trax.mapping.map_driver import MapDriver
@@ -31,6 +32,7 @@ V = TypeVar("V")
 _TURN = 64  # items that are gone through without letting other tasks run
 
 
+@public
 class AsyncMap(MapDriver[K, V], AsyncIterator[tuple[K, V]], Generic[K, V]):
     """The results of an async function for many items, as pairs of a key and a result.
 

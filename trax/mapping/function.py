@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mappin
 from concurrent.futures import Executor
 from typing import Any, Literal, TypeVar, Unpack, overload
 
+from trax._public import public
 from trax.interrupts.deadline import TimeLimit
 from trax.mapping.async_map import AsyncMap
 from trax.mapping.map_call import Given, GivenExecutor, MapCall
 from trax.mapping.one_pass import Pass
 from trax.mapping.sync_map import Map
-from trax.storage.schema import Sync
+from trax.storage.process import Sync
 
 __all__ = ["map"]
 
@@ -95,6 +96,7 @@ def map(
 ) -> Map[K, V | Exception]: ...
 
 
+@public
 def map(
     function: Callable[[Any], Any],
     items: Any,

@@ -18,7 +18,7 @@ from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit
 from trax.mapping.identity import Identity
-from trax.storage.schema import Sync
+from trax.storage.process import Sync
 
 __all__ = ["Given", "GivenExecutor", "MapCall"]
 

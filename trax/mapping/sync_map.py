@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from trax._public import public
 from trax.mapping.draws import Watched
 from trax.mapping.map_driver import MapDriver
 from trax.mapping.one_pass import Came, Pass
@@ -34,6 +35,7 @@ _Pairs = Generator[tuple[Any, Any], None, None]
 _Landed = SimpleQueue[Came | None]  # None ends a wait
 
 
+@public
 class Map(MapDriver[K, V], Iterator[tuple[K, V]], Generic[K, V]):
     """The results of a function for many items, as pairs of a key and a result.
 

@@ -120,6 +120,8 @@ class Arrays:
 
     def find_blocks(self, apart: Container[int]) -> Blocks:
         """Return the blocks of memory that they share, except for those whose id is in `apart`."""
+        if not (self._views or self._others):
+            return Blocks()
         for array in self.owners:
             if id(array) in self._views:
                 self._views[id(array)].append(array)

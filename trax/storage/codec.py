@@ -104,10 +104,25 @@ class Encoded(NamedTuple):
         buffers = [bytes(b) if memoryview(b).readonly else bytearray(b) for b in self.buffers]
         return self._replace(buffers=buffers)
 
+    def copied_into(self, memory: memoryview) -> tuple[Encoded, memoryview]:
+        """Return the object with buffers that are copied into memory, and the rest of that."""
+        buffers = []
+        for buffer in self.buffers:
+            view = memoryview(buffer)
+            copy, memory = memory[: view.nbytes], memory[view.nbytes :]
+            copy[:] = view.cast("B")
+            buffers.append(copy.toreadonly() if view.readonly else copy)
+        return self._replace(buffers=buffers), memory
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The size of the buffers, in bytes."""
+        return sum(map(_size, self.buffers))
+
     @property
     def nbytes(self) -> int:
         """The size of all payloads, in bytes."""
-        return sum(map(_size, self.buffers), _size(self.payload) + len(self.context))
+        return self.buffer_bytes + _size(self.payload) + len(self.context)
 
 
 def _size(payload: Any) -> int:
@@ -126,19 +141,12 @@ class ReusedMemory:
 
     def copy(self, encoded: Encoded) -> Encoded:
         """Return an object with copies of its buffers, which are valid until the next call."""
-        size = sum(map(_size, encoded.buffers))
+        size = encoded.buffer_bytes
         if size > _KEPT:
             return encoded.copied()
         if size > len(self._memory):
             self._memory = bytearray(min(2 * size, _KEPT))
-        free = memoryview(self._memory)
-        copies = []
-        for buffer in encoded.buffers:
-            view = memoryview(buffer)
-            copy, free = free[: view.nbytes], free[view.nbytes :]
-            copy[:] = view.cast("B")
-            copies.append(copy.toreadonly() if view.readonly else copy)
-        return encoded._replace(buffers=copies)
+        return encoded.copied_into(memoryview(self._memory))[0]
 
 
 def refuse_large(buffer: pickle.PickleBuffer) -> bool:

@@ -167,6 +167,7 @@ class _LocalOutput:
         self._file = process.raw(fd)
         # The file's own method: one call less for every increment.
         self.write: Callable[[Any], int] = self._file.write
+        _open.add(self)
 
     def truncate(self, length: int) -> None:
         self._file.truncate(length)
@@ -220,11 +221,8 @@ class LocalDirectory:
     def __init__(self, path: str, key: Key | None = None, *, holds: bool = False) -> None:
         self.path = path
         self.key = key
-        self._fd = -1
         self._found = os.stat(path)
-        if holds:
-            self._fd = _open_directory(path, self._found)
-            _held.add(self)
+        self._held = _Held(_open_directory(path, self._found)) if holds else None
 
     @property
     def boot(self) -> str:
@@ -237,7 +235,9 @@ class LocalDirectory:
 
     def create(self, name: str) -> _LocalOutput:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        with self._opened(checks=True) as here:
+        if self._held is not None:
+            _check_same(os.stat(self.path, follow_symlinks=False), self.path, self._found)
+        with self._opened() as here:
             return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here), self._at(name))
 
     def open(self, name: str) -> _LocalInput:
@@ -272,44 +272,60 @@ class LocalDirectory:
         return leads_to(self.path, self._found)
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
+        self._held = None
+
+    def _opened(self) -> _Held | _Opened:
+        held = self._held
+        if held is not None and held.fd >= 0:
+            return held
+        return _Opened(self.path, self._found)
+
+    def _at(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+
+class _Held:
+    """The descriptor of a directory, which is closed when no thread uses it any more.
+
+    A ``with`` block uses it, and does not close it.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        _open.add(self)
+
+    def __enter__(self) -> int:
+        return self.fd
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
         if fd >= 0:
             with contextlib.suppress(OSError):  # even then it is closed, and nothing is lost
                 os.close(fd)
 
-    def __del__(self) -> None:
-        self.close()
-
-    def _opened(self, *, checks: bool = False) -> _Opened:
-        if checks and self._fd >= 0:
-            _check_same(os.stat(self.path, follow_symlinks=False), self.path, self._found)
-        return _Opened(self.path, self._found, self._fd)
-
-    def _at(self, name: str) -> str:
-        return os.path.join(self.path, name)
+    __del__ = close
 
 
 class _Opened:
     """Opens a directory for the length of a ``with`` block, and refuses one that has replaced it.
 
     Everything uses its descriptor and not the path: the path may lead elsewhere at any moment if
-    others can write to a directory above. If `held` is one, it is used, and stays open.
+    others can write to a directory above.
     """
 
-    def __init__(self, path: str, expected: os.stat_result, held: int = -1) -> None:
+    def __init__(self, path: str, expected: os.stat_result) -> None:
         self._path = path
         self._expected = expected
-        self._held = held
-        self._fd = held
+        self._fd = -1
 
     def __enter__(self) -> int:
-        if self._held < 0:
-            self._fd = _open_directory(self._path, self._expected)
+        self._fd = _open_directory(self._path, self._expected)
         return self._fd
 
     def __exit__(self, *_: object) -> None:
-        if self._held < 0:
-            os.close(self._fd)
+        os.close(self._fd)
 
 
 def _open_directory(path: str, expected: os.stat_result) -> int:
@@ -334,14 +350,15 @@ def _check_same(found: os.stat_result, path: str, expected: os.stat_result) -> N
         raise OSError(errno.ESTALE, reason, path)
 
 
-# A forked child would keep their descriptors; it must not use them.
-_held: weakref.WeakSet[LocalDirectory] = weakref.WeakSet()
+# A forked child would keep their descriptors. It must not use them, and no thread in it does.
+_open: weakref.WeakSet[_LocalOutput | _Held] = weakref.WeakSet()
 
 
 @in_child
 def _release() -> None:
-    for directory in list(_held):
-        directory.close()
+    for one in list(_open):
+        with contextlib.suppress(OSError):
+            one.close()
 
 
 def leads_to(path: str, file: os.stat_result | int) -> bool:

@@ -27,7 +27,8 @@ _CHECK_SECONDS = 0.1  # two calls of stat each time
 class HeldRun:
     """A run that is held for writing, until it is closed.
 
-    If `in_background`, the log is forced to the disk in the background, twice a second.
+    If `in_background`, the log is forced to the disk in the background, twice a second, and the
+    files that are no longer needed are removed.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class HeldRun:
         self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
         self._parts: dict[str, Encoded] = {}
-        self._syncing = _repeat(writer.sync) if in_background else None
+        self._syncing = _repeat(self._sync) if in_background else None
 
     def take_over(self, reader: RunReader) -> None:
         """Read a run to its end, and continue there with other states; see `replace_state`."""
@@ -109,6 +110,10 @@ class HeldRun:
                 "another process can open the run as well. Let only one process run it"
             )
 
+    def _sync(self) -> None:
+        self.writer.sync()
+        self.writer.prune()
+
     def close(self) -> None:
         """Make everything durable and release the lock; in a fork of the process, do nothing."""
         if os.getpid() != self.pid:
@@ -116,6 +121,7 @@ class HeldRun:
         try:
             if self._syncing is not None:
                 self._syncing.stop()
+            self.writer.prune()
         finally:
             try:
                 self.writer.close()

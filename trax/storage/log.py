@@ -39,6 +39,7 @@ from trax.storage.records import (
     WHOLE,
     Damage,
     Framing,
+    Heads,
     Records,
     _pack_word,
     decode_durable,
@@ -53,6 +54,7 @@ from trax.storage.signing import Key
 
 _LARGE = 1 << 16  # bytes
 _FIRST = BEGINS | CONTEXT
+_WHOLE_HEADS, _CONTEXT_HEADS, _PICKLE_HEADS = Heads(WHOLE), Heads(_FIRST), Heads(PICKLE)
 _FIRSTS = (CONTEXT, NOTE)
 _OBJECT = {*VALUES, BUFFER, READONLY_BUFFER, CONTEXT, NOTE}
 
@@ -144,23 +146,25 @@ class LogWriter:
         length = len(increment)
         if length >= _LARGE:  # too large to be joined with what surrounds it
             return self._append_in_pieces(Encoded(PICKLE, increment, [], context))
-        before, chain, kind = b"", self.chain, WHOLE
+        before, chain, heads = b"", self.chain, _WHOLE_HEADS
         if context:
-            before = _pack_word(len(context) << 8 | _FIRST) + context
+            before = _CONTEXT_HEADS[len(context)] + context
             chain = xxh3_64_intdigest(before, chain)
             before += _pack_word(chain)
-            kind = PICKLE
-        body = _pack_word(length << 8 | kind) + increment
+            heads = _PICKLE_HEADS
+        body = heads[length] + increment
         chain = xxh3_64_intdigest(body, chain)
-        data = before + body + _pack_word(chain)
+        data = body + _pack_word(chain)
+        if before:
+            data = before + data
         signer = self._signer
         if signer is not None:
             signer = signer.sign(data)
             sealed, chain = seal(signer, chain)
             data += sealed
-        size = len(data)
+        size, write = len(data), self._write
         try:
-            done = self._write(data)
+            done = write(data)
             if done != size:
                 write_all(self.file, data[done:])
         except BaseException as error:

@@ -16,12 +16,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from trax.errors import LockedError
-from trax.storage.sync_thread import Ticker
+from trax.storage.sync_thread import Ticker, begin
 
-__all__ = ["Process", "Repeated", "forked_error", "in_child", "process"]
+__all__ = ["Process", "Repeated", "Sync", "forked_error", "in_child", "process"]
+
+Sync = Literal["always", "interval", "os"]  # when increments are forced to the disk
 
 
 @cache
@@ -69,6 +71,8 @@ class Process:
     repeat : callable
         Takes a pause in seconds and an action, and repeats the action in the background with that
         pause, until the `Repeated` that it returns is stopped.
+    begin : callable
+        Takes an action, and begins it in the background.
     new_run_id : callable
         Returns the identity of a new run, 32 hexadecimal digits.
     check_output : callable
@@ -85,6 +89,7 @@ class Process:
     force: Callable[[int], Any] = _force
     raw: Callable[[int], io.FileIO] = lambda fd: io.FileIO(fd, "r+")
     repeat: Callable[[float, Callable[[], None]], Repeated] = Ticker
+    begin: Callable[[Callable[[], None]], object] = begin
     new_run_id: Callable[[], str] = lambda: uuid.uuid4().hex
     check_output: Callable[[str | os.PathLike[str]], None] = lambda _: None
     runs: set[str] = field(default_factory=set)

@@ -44,6 +44,7 @@ __all__ = [
     "Forged",
     "Framing",
     "Header",
+    "Heads",
     "NewerVersion",
     "Record",
     "Records",
@@ -99,6 +100,7 @@ _WINDOW = 1 << 18  # bytes read at a time
 _PIECE = 1 << 18  # bytes of a payload hashed and written at a time
 _SMALL = 1 << 16  # bytes; a smaller payload is written together with what surrounds it
 _LARGEST = _WINDOW - OVERHEAD  # bytes of a payload that fits into a window
+_MOST_HEADS = 1024  # of one kind that are kept
 _CHUNK = 1 << 24  # bytes searched at a time for a valid record after a bad one
 
 # A remedy has no period at its end, and its further lines are indented.
@@ -327,6 +329,20 @@ def decode_durable(block: bytes | bytearray) -> int:
     return length if check == xxh3_64_intdigest(_pack_word(length)) else 0
 
 
+class Heads(dict[int, bytes]):
+    """The words before the payloads of one kind, by their size: to pack one takes longer."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, size: int) -> bytes:
+        head = _pack_word(size << 8 | self._kind)
+        if len(self) < _MOST_HEADS:
+            self[size] = head
+        return head
+
+
 def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
     """Return the bytes before and after a payload of any size, and the chained checksum."""
     view = memoryview(payload)
@@ -505,14 +521,15 @@ class Records:
     def _check_signature(self, record: Record) -> None:
         assert self._signer is not None
         assert self._signing is not None
-        self._signer = self._signer.check(self._signing, record.payload)
-        if self._signer is None:
+        signer = self._signer.check(self._signing, record.payload)
+        if signer is None or record.begins:  # it does not cover its own head
             raise Forged(
                 "was partly written without the key: a signature is invalid",
                 record.offset,
                 _PUT_BACK,
             )
-        self._signing = self._signer.begin()
+        self._signer = signer
+        self._signing = signer.begin()
 
     def _next(self) -> Record | None:
         offset, start = self.offset, self.offset - self._start

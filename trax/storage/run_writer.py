@@ -4,7 +4,8 @@ Strategy: a generation is a checkpoint and the log after it, numbered from 1. A 
 to a file that it did not create. It creates the log of the next generation, whose header declares
 the end of the log before. That creation is exclusive, so two writers cannot both continue, however
 they came about; and nothing is ever appended after a torn end. A generation has a checkpoint only
-if one was taken. Recovery needs the newest valid checkpoint and the logs from it on.
+if one was taken. Recovery needs the newest valid checkpoint and the logs from it on. So the next
+log can take increments while the checkpoint before it is still being written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -22,7 +24,7 @@ from trax._version import __version__
 from trax.errors import DurabilityError, LockedError, StorageError
 from trax.storage.checkpoint import write_checkpoint
 from trax.storage.codec import Encoded
-from trax.storage.filenames import FileName
+from trax.storage.filenames import GENERATIONS, FileName
 from trax.storage.filesystem import Directory, Output, copy_file
 from trax.storage.log import LogWriter, as_os_error
 from trax.storage.mutex import Mutex
@@ -32,6 +34,9 @@ from trax.storage.run_reader import LogPosition, RunReader
 
 __all__ = ["RunWriter"]
 
+Write = Callable[[Mapping[str, Encoded]], int]
+
+_LARGE = 1 << 20  # bytes; such a checkpoint is not left on the disk when it is superfluous
 _ALL = 1 << 62  # bytes; no file is longer
 _ROOM = (
     "Make room or fix the disk, then run it again.\n"
@@ -50,6 +55,7 @@ class _Turn(NamedTuple):
     last: int
     position: LogPosition
     log: LogWriter | None
+    derived: bool
     failed: OSError | None
     waiting: OSError | None
 
@@ -79,6 +85,9 @@ class RunWriter:
     deferred : bool
         Whether `append` never forces anything. Under ``"always"`` the caller must then call
         `force` before it acknowledges an increment.
+    prunes : bool
+        Whether a checkpoint removes the files that it makes superfluous. Otherwise only a large one
+        does, and `prune` must be called now and then.
 
     Attributes
     ----------
@@ -105,6 +114,7 @@ class RunWriter:
         keep: int,
         report: Callable[[str], None],
         deferred: bool = False,
+        prunes: bool = True,
     ) -> None:
         self._directory = directory
         self._name = name
@@ -113,11 +123,13 @@ class RunWriter:
         self._report = report
         self.run = process.new_run_id()
         self._deferred = deferred
+        self._prunes = prunes
         self._start = LogPosition(0, 0)  # the beginning of the log in `_log`
         self._last = 0  # the generation that the next log continues
         self._highest = 0
         self._origin = "create"
         self._good: list[int] = []  # checkpoints that this process has seen to be whole
+        self._stored: list[FileName] = []  # the files that there may be
         self._log: LogWriter | None = None
         self.append: Callable[..., int] = self._append_first
         self.before_sync: Callable[[], None] = lambda: None
@@ -126,6 +138,7 @@ class RunWriter:
         self._pid = os.getpid()
         # Only the caller appends; this guards against the background sync.
         self._switching = Mutex()
+        self._pruning = Mutex()
 
     @property
     def position(self) -> LogPosition:
@@ -176,9 +189,10 @@ class RunWriter:
         for name in sorted(reader.unborn, reverse=True):
             directory.rename(str(name), name.torn(0))
             directory.sync()
-        for text in directory.list():
-            if FileName.is_temporary(text):
-                directory.remove(text)
+        names = directory.list()
+        self._stored = [*filter(None, map(FileName.parse, names))]
+        for text in filter(FileName.is_temporary, names):
+            directory.remove(text)
 
     def _cut_logs(self, reader: RunReader) -> None:
         """Cut the last log to its valid part, and force it and the logs that it continues."""
@@ -242,12 +256,17 @@ class RunWriter:
         *,
         derived: bool,
         note: bytes = b"",
+        leave: Callable[[Write], int] | None = None,
     ) -> int:
         """Store a checkpoint of the present position; return its size in bytes.
 
         `derived` tells whether the checkpoint before and its log lead to the same state. If not,
         they cannot replace this one. `note` is a context to note in the new log, once the
         checkpoint counts.
+
+        If the new log can take increments before that, `leave` is called with a function that takes
+        the parts and does the rest. It may leave that to another thread, as long as no other
+        checkpoint is stored meanwhile, and returns the size as well.
 
         Raises
         ------
@@ -257,36 +276,60 @@ class RunWriter:
         DurabilityError
             The same, and the log cannot be trusted either.
         """
-        self._check_process()
         self.check_place(meta.get("step"))
         turn = self._end_log(derived=derived)
         try:
             if not turn.last:
                 self._origin = "checkpoint"
-            log = self._open_log(derived=derived, failure=turn.reason)
-            name, fields = self._describe_checkpoint(log)
-            size = write_checkpoint(self._directory, name, fields, meta, parts)
-            if turn.reason:
-                log.trust()
-            if note or not derived:
-                with self._switching:
-                    log.attest(note)
-        except BaseException as error:
+            try:
+                log = self._open_log(derived=derived, failure=turn.reason)
+            except OSError as error:
+                raise self._failed(turn, error) from (turn.failed or error)
+            write = partial(self._write, turn, log, self._describe_checkpoint(log), meta, note)
+            if leave is None or turn.reason or note:  # no other thread may write to the log
+                return write(parts)
+            return leave(write)
+        except BaseException:
             self._undo(turn)
-            if not isinstance(error, OSError):
-                raise
-            kind = DurabilityError if turn.failed else StorageError
-            raise kind(
-                f"a checkpoint could not be stored in {self._directory.path}: {error}\n{_ROOM}"
-            ) from (turn.failed or error)
+            raise
+
+    def _write(
+        self,
+        turn: _Turn,
+        log: LogWriter,
+        fields: dict[str, Any],
+        meta: dict[str, Any],
+        note: bytes,
+        parts: Mapping[str, Encoded],
+    ) -> int:
+        """Write the checkpoint of a turn, let its log take increments, and prune."""
+        name = FileName("checkpoint", fields["generation"])
+        self._stored.append(name)
+        try:
+            size = write_checkpoint(self._directory, name, fields, meta, parts)
+        except OSError as error:
+            raise self._failed(turn, error) from (turn.failed or error)
+        if turn.reason:
+            log.trust()
+        if note or not turn.derived:
+            with self._switching:
+                log.attest(note)
         if turn.failed:
             self._report(
                 f"{self._directory.path}: syncing the log failed ({turn.failed}); a new checkpoint "
                 "and a new log take its place."
             )
-        # A run that begins with this checkpoint needs nothing of what was there before.
-        self._prune(name.generation, self._keep if turn.last else 1)
+        self._good = [*self._good, name.generation][-self._keep :]
+        if not turn.last:  # a run that begins with it needs nothing of what was there before
+            self._remove_unneeded(keep=1)
+        elif self._prunes or size >= _LARGE:
+            self.prune()
         return size
+
+    def _failed(self, turn: _Turn, error: OSError) -> StorageError:
+        """Return the error for a checkpoint that the disk refuses."""
+        kind = DurabilityError if turn.failed else StorageError
+        return kind(f"a checkpoint could not be stored in {self._directory.path}: {error}\n{_ROOM}")
 
     def _end_log(self, *, derived: bool) -> _Turn:
         """Make the log durable before the next one continues it."""
@@ -294,16 +337,14 @@ class RunWriter:
         failed = self._sync_log()
         is_needed = not self._last or not derived
         waiting = OSError("its checkpoint was not completed") if is_needed else None
-        return _Turn(self._last, self.position, self._log, failed, waiting)
+        return _Turn(self._last, self.position, self._log, derived, failed, waiting)
 
-    def _describe_checkpoint(self, log: LogWriter) -> tuple[FileName, dict[str, Any]]:
-        """Return the name and the header fields of the checkpoint of the generation of `log`."""
-        name = FileName("checkpoint", self._last)
-        fields = self._fields(name.generation)
+    def _describe_checkpoint(self, log: LogWriter) -> dict[str, Any]:
+        """Return the header fields of the checkpoint of the generation of `log`."""
+        fields = self._fields(self._last)
         fields |= {"step": self._start.step, "chain": f"{self._start.chain:016x}"}
         fields |= {"log": f"{log.chain:016x}"}
-        fields |= {"written": process.time(), "cloudpickle": cloudpickle.__version__}
-        return name, fields
+        return fields | {"written": process.time(), "cloudpickle": cloudpickle.__version__}
 
     def _undo(self, turn: _Turn) -> None:
         """Return to the generation before if only the checkpoint leads to the new log."""
@@ -339,6 +380,10 @@ class RunWriter:
                         self._log.fail(as_os_error(error))
                     self.suspect = True
                     self.on_suspect()
+
+    def prune(self) -> None:
+        """Remove the files that are no longer needed; the disk may refuse until the next time."""
+        self._remove_unneeded(self._keep)
 
     def close(self) -> None:
         """Force the appended increments to the disk and close the files.
@@ -378,7 +423,10 @@ class RunWriter:
         ------
         DurabilityError
             They were removed, moved or replaced. Every later increment is refused.
+        LockedError
+            This process is a fork of the one that holds the run.
         """
+        self._check_process()
         self._check_place(self._directory if self._log is None else self._log.file, step)
 
     def _check_place(self, place: Directory | Output, step: int | None) -> None:
@@ -412,19 +460,20 @@ class RunWriter:
             "boot": self._directory.boot,
             "nonce": secrets.token_hex(8),
         }
-        name = str(FileName("log", generation))
-        if FileName.parse(name) is None:
+        if generation >= GENERATIONS:
             raise StorageError(
                 f"{self._directory.path} has a file of generation {self._highest}, and there can "
                 "be no later one.\n"
                 "trax did not make that file: move it away, and run it again."
             )
         self._highest = generation  # even if that fails: its number is never used again
+        file = FileName("log", generation)
+        self._stored.append(file)
         always = self._sync == "always" and not self._deferred
         try:
-            log = LogWriter(self._directory, name, fields, always=always, failure=failure)
+            log = LogWriter(self._directory, str(file), fields, always=always, failure=failure)
         except FileExistsError:
-            raise self._taken_over(generation, name) from None
+            raise self._taken_over(generation, str(file)) from None
         self._check_newest(generation, log)
         append = log.append
         with self._switching:
@@ -524,12 +573,16 @@ class RunWriter:
             "python": platform.python_version(),
         }
 
-    def _prune(self, generation: int, keep: int) -> None:
-        """Remove the files that are no longer needed, once this generation's checkpoint counts."""
-        self._good = [*self._good, generation][-keep:]
-        with contextlib.suppress(OSError):  # the next checkpoint tries again
-            for name in removable(self._files(), self._good, keep):
-                self._directory.remove(str(name))
+    def _remove_unneeded(self, keep: int) -> None:
+        with self._pruning:
+            log = self._log
+            if log is None or not log.file.is_in_place():
+                return  # another process may have continued the run
+            with contextlib.suppress(OSError):  # the next checkpoint tries again
+                for name in removable(self._stored, self._good, keep):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._directory.remove(str(name))
+                    self._stored.remove(name)
 
     def _files(self) -> Iterator[FileName]:
         yield from filter(None, map(FileName.parse, self._directory.list()))

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from trax.storage.filenames import GENERATIONS
+from trax.storage.process import Sync
 from trax.storage.records import Damage
 
-__all__ = ["Sync", "check_checkpoint", "check_log", "check_meta"]
-
-Sync = Literal["always", "interval", "os"]  # when increments are forced to the disk
+__all__ = ["check_checkpoint", "check_log", "check_meta"]
 
 _STEPS = 10**18
 _OFFSET = 16  # where the JSON text of a header block begins

@@ -35,10 +35,10 @@ from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock, is_held
 from trax.storage.log import open_log
+from trax.storage.process import Sync
 from trax.storage.records import NOTE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import Recreate, RunReader
 from trax.storage.run_writer import RunWriter
-from trax.storage.schema import Sync
 
 __all__ = ["Store"]
 
@@ -179,10 +179,16 @@ class Store:
                 aside = self._move_aside(name) if fresh or is_superseded() else None
                 make_directory(self.run_path(name))
                 directory = self._directory(name, holds=True)
-                writer = RunWriter(
-                    directory, name, sync=sync, keep=keep, report=report, deferred=deferred
-                )
                 is_repeated = sync == "interval"
+                writer = RunWriter(
+                    directory,
+                    name,
+                    sync=sync,
+                    keep=keep,
+                    report=report,
+                    deferred=deferred,
+                    prunes=not is_repeated,
+                )
                 return HeldRun(lock, directory, writer, in_background=is_repeated, aside=aside)
             except BaseException:
                 lock.release()

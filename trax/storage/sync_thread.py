@@ -1,4 +1,4 @@
-"""A thread that repeats an action in the background, such as forcing a log to the disk."""
+"""Threads for work in the background, such as forcing a log to the disk again and again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-__all__ = ["Ticker"]
+__all__ = ["Ticker", "begin"]
 
 
 class Ticker:
@@ -45,3 +45,14 @@ class Ticker:
         if self._thread is not threading.current_thread():
             with contextlib.suppress(RuntimeError):  # no thread runs once the interpreter has ended
                 self._thread.join()
+
+
+def begin(action: Callable[[], None]) -> None:
+    """Call `action` once in a daemon thread.
+
+    Raises
+    ------
+    RuntimeError, MemoryError
+        The system starts no more threads.
+    """
+    threading.Thread(target=action, name="trax-write", daemon=True).start()

@@ -5,10 +5,11 @@ possible place, resume it, and compare it with an uninterrupted run. `check_stor
 steps of a run again, and compares them with its log.
 """
 
-from trax._public import publish
+from trax._public import public
 from trax.testing.checks import Checked, check_power_cut, check_resume
 from trax.testing.stored import check_stored
 
 __all__ = ["Checked", "check_power_cut", "check_resume", "check_stored"]
 
-publish(__name__, {name: globals()[name] for name in __all__})
+for _name in __all__:
+    public(globals()[_name], package=__name__)

@@ -38,7 +38,7 @@ class _Output:
         self._directory.apply(Operation("sync", self._file))
 
     def is_in_place(self) -> bool:
-        return True
+        return self._file in self._directory.names.values()
 
     def close(self) -> None: ...
 

@@ -71,7 +71,7 @@ _STORE = ".trax"
 _MEMORY = "/dev/shm"  # noqa: S108  # Linux keeps files in memory there; only we can use mkdtemp's
 END: Any = object()
 _NEVER = 1 << 62  # a step that no run reaches
-_SYNC_EVERY = 3  # steps between two syncs of the log, which a thread does otherwise
+_SYNC_EVERY = 3  # steps between two syncs of the log, and other work that threads do otherwise
 
 
 class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
@@ -210,6 +210,7 @@ class Trials:
         self._rngs = [(watched, watched.parts()) for watched in outer_rngs(self.call).values()]
         self._warnings: list[str] = []  # of the present run, or the last one
         self._ticks: list[Callable[[], None]] = []
+        self._begun: list[Callable[[], None]] = []  # in the background
         self._has_outputs = False
         self._most = _NEVER if most is None else most
         self.order: list[bytes] | None = None
@@ -365,6 +366,8 @@ class Trials:
     def _tick(self, lifecycle: Lifecycle, durable: int) -> int:
         """Do the work of background threads now and then; return the number of durable steps."""
         step, checkpointed = lifecycle.step, lifecycle.checkpointed_step
+        while self._begun and step % _SYNC_EVERY == 0:
+            self._begun.pop()()
         if checkpointed is not None:
             durable = max(durable, checkpointed)
         if not self.call.log_mode.is_logged:
@@ -385,6 +388,7 @@ class Trials:
         """Make a block look like a process that has just begun in a directory."""
         self._has_outputs = False
         self._ticks = []
+        self._begun = []
         self._warnings = []
         order = self.order or (self.expected.order if self.expected is not None else [])
         with (
@@ -396,6 +400,7 @@ class Trials:
                 boot_id=lambda: boot,
                 force=_nothing,
                 repeat=partial(_Ticking, self._ticks),
+                begin=self._begun.append,
                 new_run_id=lambda: "0" * 32,  # so that trax.step().key is the same
                 check_output=self._check_output,
                 runs=set(),

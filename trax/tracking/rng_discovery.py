@@ -11,13 +11,12 @@ from collections.abc import Set as AbstractSet
 from types import FrameType, ModuleType
 from typing import Any
 
-from trax.display import show
-from trax.errors import UsageError
 from trax.storage.context import Key, Kind
 from trax.storage.members import attributes, closure, is_routine
 from trax.tracking.references import References, references
 from trax.tracking.rng_state import (
     TrackedRng,
+    bits_of,
     canonical,
     defaults,
     has_numba,
@@ -33,7 +32,6 @@ __all__ = [
     "InnerRngs",
     "OuterRngs",
     "Strays",
-    "check_rng",
     "import_for",
     "kept",
     "outer_key",
@@ -51,22 +49,6 @@ _UNREADABLE = {
     "tensorflow": {"random"},
 }
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
-
-
-def check_rng(rng: Any) -> tuple[Any, ...] | None:
-    """Return the RNGs of the option ``rng=`` as a tuple; None turns all tracking off."""
-    if rng is None:
-        return None
-    named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
-    for each in named:
-        if not is_rng(each):
-            raise UsageError(
-                f"rng takes RNGs that have a state, a list of them, or None; not {show(each)}.\n"
-                "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
-                "torch.Generator.\n"
-                "Give None to leave random numbers alone."
-            )
-    return named
 
 
 class OuterRngs:
@@ -242,9 +224,11 @@ class InnerRngs:
         """Track the RNGs found in the present state; return their places, by number."""
         before, self.tracked = self.tracked, {}
         places = {}
+        # The position of a `RandomState` has that of its bit generator, which is found as well.
+        contained = {id(bits_of(value)) for value in found.values()}
         for place, value in found.items():
             rng = canonical(value)
-            if not is_rng(rng):
+            if id(rng) in contained or not is_rng(rng):
                 continue
             if id(rng) not in self._numbers:
                 self._numbers[id(rng)] = self._next

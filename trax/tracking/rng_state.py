@@ -4,10 +4,10 @@ Strategy: the position of an RNG is a tuple of parts, and a step stores only the
 changed. A Mersenne Twister has two: its 624 words at an earlier time, and how often these were
 regenerated since then. So a step that draws fewer than 624 words stores only a few bytes.
 
-Every draw changes one machine word in the RNG's own memory. A step compares that word, and reads
-the parts only if it has changed. The word is located when the RNG is first seen, by searching its
-memory for its public state. If it is not found, or if some draw may leave it unchanged, the parts
-themselves are compared.
+Every draw and every seed changes one machine word in the RNG's own memory. A step compares that
+word, and reads the parts only if it has changed. The word is located when the RNG is first seen, by
+searching its memory for its public state. If it is not found, or if some draw may leave it
+unchanged, the parts themselves are compared.
 
 The RNGs are those of the standard library's `random`, of NumPy and of PyTorch; a library that the
 program has not imported is left alone.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import pickle
 import random
 import struct
@@ -25,11 +26,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from trax.errors import CodecError
+from trax.display import show
+from trax.errors import CodecError, UsageError
 
 __all__ = [
     "TrackedRng",
+    "bits_of",
     "canonical",
+    "check_rng",
     "defaults",
     "has_numba",
     "is_rng",
@@ -49,12 +53,14 @@ _TIMES = struct.Struct("<I")
 _INDEX = struct.Struct("<i")
 _SAVED = struct.Struct("<?d")
 _NONE_SAVED = _SAVED.pack(False, 0.0)
-_UNKNOWN = bytes(2 * _BYTES)  # longer than any words, so it is equal to none
+_UNKNOWN = b""  # shorter than any words, so it is equal to none
 _MOST = 4096  # times that words are regenerated before they are stored again
+_LOW = 0xFFFFFFFF  # bits: the first half of a word in memory
+_SEEDED = 0x80000000 << 32 | _WORDS  # in memory: the index and the first word after each seed
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
 _PCG = struct.Struct("<16s?I")  # state, whether half a number is saved for later, it
 _PCG_HALF = struct.Struct("<?I")
-_PCG_STATE = struct.Struct("<16s16s")  # in memory: state, increment
+_unpack_pcg = struct.Struct("<16s16s").unpack  # in memory: state, increment
 _GAUSS = struct.Struct("<ixxxxd")  # in memory: whether a normal number is saved, it
 _NO_GAUSS = bytes(_GAUSS.size)
 _NUMBA = struct.Struct(f"<i{_BYTES}sid")  # index, words, whether a normal number is saved, it
@@ -140,6 +146,12 @@ def _saved(has_gauss: int, gauss: float) -> bytes:
     return _SAVED.pack(bool(has_gauss), gauss) if has_gauss or gauss else _NONE_SAVED
 
 
+@functools.cache
+def _unsaved_at(index: int) -> bytes:
+    """Return an index as it is stored if no number is saved for later."""
+    return _TIMES.pack(index) + _NONE_SAVED
+
+
 def _is_next(old: bytes, new: bytes) -> bool:
     """Return whether the new words were generated from the old; the first three decide."""
     head = struct.unpack_from("<4I", old)
@@ -162,22 +174,32 @@ class _Python:
         state = rng.getstate()[1]
         found = _find(rng, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
         self._memory = found
-        self.seen = _UNSEEN if found is None else found[:8].cast("Q")
+        self._key = b"" if found is None else found[4:]
+        self._index = _UNSEEN if found is None else found[:8].cast("Q")
+        self._last = _UNSEEN if found is None else found[-8:].cast("Q")
+        self.seen = self._index
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
         words = self._words
+        self.word = _NEVER
         if self._memory is None:
             _, numbers, gauss = self._rng.getstate()
             words.update(struct.pack(f"<{_WORDS}I", *numbers[:-1]))
             index = _INDEX.pack(numbers[-1])
         else:
             gauss = self._rng.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
-            self.word = self.seen[0] if gauss is None else _NEVER
-            state = self._memory.tobytes()  # all at once: other threads may be drawing
+            seen = self._index
+            word = place = seen[0]  # before the words: other threads may be drawing
+            if place == _SEEDED:  # as after any other seed; the next draw changes all words
+                seen = self._last
+                word = seen[0]
+            if gauss is None and words.present.startswith(self._key):
+                self.seen, self.word = seen, word
+                return words.before, words.times + _unsaved_at(place & _LOW)
+            state = self._memory.tobytes()  # all at once, for the same reason
             index = state[:4]
-            if not state.endswith(words.present):
-                words.update(state[4:])
+            words.update(state[4:])
         saved = _NONE_SAVED if gauss is None else _SAVED.pack(True, gauss)
         return words.before, words.times + index + saved
 
@@ -198,30 +220,36 @@ class _Twister:
         self._words = _Words()
         state = bits.state["state"]
         content = state["key"].astype("<u4").tobytes() + struct.pack("<i", state["pos"])
-        self._memory = _find(bits, content)
-        self.seen = _UNSEEN if self._memory is None else self._memory[_BYTES - 4 :].cast("Q")
-        self._gauss = None if owner is None else _find_gauss(owner)
+        gauss = b"" if owner is None else _find_gauss(owner)
+        found = None if gauss is None else _find(bits, content)
+        self._memory = found
+        self._key = b"" if found is None else found[:_BYTES]
+        self._gauss = gauss or b""
+        self.seen = _UNSEEN if found is None else found[_BYTES - 4 :].cast("Q")
         self.word = _NEVER
 
     def parts(self) -> tuple[bytes, ...]:
         words = self._words
-        saved = _NONE_SAVED if self._owner is None else self._saved()
+        self.word = _NEVER
         if self._memory is None:
             public = self._bits.state["state"]
             words.update(public["key"].astype("<u4").tobytes())
-            index = _INDEX.pack(public["pos"])
+            index, saved = _INDEX.pack(public["pos"]), self._saved()
         else:
-            self.word = _NEVER if saved[0] else self.seen[0]
-            state = self._memory.tobytes()  # all at once: other threads may be drawing
+            word = self.seen[0]  # before the words: other threads may be drawing
+            is_saved = not _NO_GAUSS.startswith(self._gauss)
+            if not is_saved and words.present.startswith(self._key):
+                self.word = word
+                return words.before, words.times + _unsaved_at(word >> 32)
+            saved = _saved(*_GAUSS.unpack(self._gauss)) if is_saved else _NONE_SAVED
+            state = self._memory.tobytes()  # all at once, for the same reason
             index = state[_BYTES:]
-            if not state.startswith(words.present):
-                words.update(state[:_BYTES])
+            words.update(state[:_BYTES])
         return words.before, words.times + index + saved
 
     def _saved(self) -> bytes:
-        if self._gauss is not None:
-            memory = self._gauss.tobytes()
-            return _saved(*_GAUSS.unpack(memory)) if memory != _NO_GAUSS else _NONE_SAVED
+        if self._owner is None:
+            return _NONE_SAVED
         state = self._owner.get_state(legacy=False)
         return _saved(state["has_gauss"], state["gauss"])
 
@@ -259,7 +287,7 @@ class _Pcg:
         else:
             half = self._half.tobytes()
             self.word = _NEVER if half[0] else self.seen[0]
-            number, increment = _PCG_STATE.unpack(self._memory)
+            number, increment = _unpack_pcg(self._memory)
             half = half[:1] + half[4:]
         return number + half, increment
 
@@ -440,6 +468,14 @@ def canonical(rng: Any) -> Any:
     return rng
 
 
+def bits_of(rng: Any) -> Any:
+    """Return the bit generator that NumPy's `RandomState` contains; None for any other RNG."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None and isinstance(rng, numpy.RandomState):
+        return rng._bit_generator  # noqa: SLF001  # there is no public attribute for it
+    return None
+
+
 def seed_of(rng: Any) -> Any:
     """Return the `SeedSequence` that an RNG of NumPy was seeded from and spawns from, or None.
 
@@ -467,6 +503,22 @@ def is_rng(value: Any) -> bool:
     return isinstance(value, rng_types()) and not isinstance(value, random.SystemRandom)
 
 
+def check_rng(rng: Any) -> tuple[Any, ...] | None:
+    """Return the RNGs of the option ``rng=`` as a tuple; None turns all tracking off."""
+    if rng is None:
+        return None
+    named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
+    for each in named:
+        if not is_rng(each):
+            raise UsageError(
+                f"rng takes RNGs that have a state, a list of them, or None; not {show(each)}.\n"
+                "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
+                "torch.Generator.\n"
+                "Give None to leave random numbers alone."
+            )
+    return named
+
+
 def track(rng: Any) -> TrackedRng:
     """Return an object that reads and restores the position of an RNG."""
     rng = canonical(rng)
@@ -482,7 +534,7 @@ def track(rng: Any) -> TrackedRng:
     if hasattr(rng, "get_state"):
         if type(rng).__module__.partition(".")[0] == "torch":
             return _Torch(rng)
-        bits = rng._bit_generator  # noqa: SLF001  # a RandomState has no public attribute for it
+        bits = bits_of(rng)
         if type(bits).__name__ == "MT19937":
             return _Twister(bits, rng)
         return _Opaque(kind, lambda: rng.get_state(legacy=False), rng.set_state)

@@ -377,6 +377,10 @@ class RngTracking:
             return False
         return key not in (FOLDED, FRAME) and key.whole not in taken
 
+    def is_logged(self, taken: dict[Key, Parts]) -> bool:
+        """Return whether a log leads to these positions, and to all RNGs in the encoded state."""
+        return not self.newborn and self._tracker.is_logged(taken)
+
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
         """Record that a checkpoint has stored the positions that `snapshot` returned."""
         self._tracker.mark_stored(taken)

@@ -18,7 +18,7 @@ class Tracked(Protocol):
     Attributes
     ----------
     seen : memoryview
-        Its first item equals `word` only if the position is the same.
+        Its first item equals `word` only if the position is the same; `parts` may replace it.
     word : int
         The value of that item when `parts` was last called.
     """
@@ -60,6 +60,7 @@ class Item:
         "_heads",
         "_last",
         "_none",
+        "_numbers",
         "has_changed",
         "key",
         "seen",
@@ -80,7 +81,8 @@ class Item:
         self.has_changed = False
         self._before = self.stored
         self._last = b""  # what `delta` returned
-        self._heads = [_Heads(key.at(number)) for number in range(len(parts))]
+        self._numbers = tuple(range(len(parts)))
+        self._heads = [_Heads(key.at(number)) for number in self._numbers]
         self._none = (None,) * len(parts)
 
     @property
@@ -98,12 +100,13 @@ class Item:
         """Store the present position; return the encoded entries of the parts that differ."""
         tracked = self.tracked
         parts = tracked.parts()
-        self.word = tracked.word
+        self.seen, self.word = tracked.seen, tracked.word
         self._before = self.stored
         stored = self.stored or self._none
         encoded = b""
-        for number, part in enumerate(parts):
-            if part != stored[number]:
+        for number in self._numbers:  # `enumerate` takes longer
+            if parts[number] != stored[number]:
+                part = parts[number]
                 encoded += self._heads[number][len(part)] + part
         if encoded:
             self.stored = parts
@@ -189,6 +192,10 @@ class Tracker:
         """Return `changed` as it will be once a checkpoint has stored the positions `taken`."""
         moved = {i.key for i in self.items if i.stored != taken[i.key]}
         return self.changed | moved
+
+    def is_logged(self, taken: dict[Key, Parts]) -> bool:
+        """Return whether a log has these positions; those in the state follow from replaying it."""
+        return all(i.stored == taken[i.key] for i in self.items if i.key.kind is not Kind.INNER_RNG)
 
     def mark_stored(self, taken: dict[Key, Parts]) -> None:
         """Record that a checkpoint has stored the positions that `snapshot` returned."""
