@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from trax import notices
 from trax._public import public
@@ -15,6 +15,7 @@ from trax.calls.options import check_option
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
 from trax.errors import StorageError, UsageError
+from trax.keep import Keep
 from trax.storage.codec import Names, encode, encode_increment
 from trax.storage.definitions import Definitions
 from trax.storage.filenames import encode_run
@@ -23,6 +24,7 @@ from trax.storage.messages import not_stored
 from trax.storage.mutex import Mutex
 from trax.storage.process import Sync
 from trax.storage.store import Store
+from trax.storage.stored_steps import check_step
 
 __all__ = ["Trax", "load"]
 
@@ -45,8 +47,8 @@ class Trax:
         returns, or when the operating system chooses. With each of them, logged increments survive
         the death of the process; with ``"always"`` they survive a power cut too. Checkpoints are
         always forced.
-    keep : int
-        The number of checkpoints to keep.
+    keep : int, "all" or Keep
+        The number of checkpoints to keep, or a policy; see `resumable`.
     renames : mapping of str to str, optional
         The new names of classes and functions that were moved, for `recover`; see `resumable`.
 
@@ -66,13 +68,13 @@ class Trax:
         traxdir: str | os.PathLike[str] | None = None,
         *,
         sync: Sync = "interval",
-        keep: int = 2,
+        keep: int | Literal["all"] | Keep = 2,
         renames: Mapping[str, str] | None = None,
     ) -> None:
         self._renames: dict[str, str] = check_option("renames", renames)
         self._store = Store(traxdir)
         self._sync: Sync = check_option("sync", sync)
-        self._keep: int = check_option("keep", keep)
+        self._keep: int | Keep = check_option("keep", keep)
         self._held: dict[str, HeldRun] = {}
         self._guard = Mutex()  # other threads wait meanwhile
         self._closed = False
@@ -242,6 +244,8 @@ class Trax:
             reader = self._store.recover(name)
             if reader is not None:
                 held.take_over(reader)
+            else:
+                held.begin(0, resumed=False)
         except BaseException:
             held.close()
             raise
@@ -272,6 +276,7 @@ def _close_forgotten(held: dict[str, HeldRun]) -> None:
 def load(
     name: str,
     *,
+    step: int | None = None,
     traxdir: str | os.PathLike[str] | None = None,
     replay_log: Callable[[Any, Any], Any] = STORED,
     renames: Mapping[str, str] | None = None,
@@ -282,6 +287,9 @@ def load(
     ----------
     name : str
         The run's name.
+    step : int, optional
+        An earlier step, whose state is wanted: the log is replayed on the checkpoint before it. The
+        option `keep` of a run says how far back that is possible.
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
     replay_log : callable, optional
@@ -293,12 +301,13 @@ def load(
     Returns
     -------
     object
-        The state; of a loop without `create` the `Locals` that were stored last.
+        The state; of a loop without `create` the `Locals` that were stored last, at `step` or
+        before: they know their own step.
 
     Raises
     ------
     NotFoundError
-        Nothing is stored under this name.
+        Nothing is stored under this name, or nothing leads to the state of `step`.
     CodecError
         A class or function is no longer found under its name. Or the increments were logged
         through `Trax`, which does not know how to replay them.
@@ -321,7 +330,8 @@ def load(
     store = Store(traxdir)
     mode = log_mode(replay_log)
     names = Names(check_option("renames", renames), Definitions(lambda: (replay_log,)))
-    replayed = load_run(store, name, None, mode, names=names)
+    until = None if step is None else check_step(step)
+    replayed = load_run(store, name, None, mode, names=names, step=until)
     if replayed is None:
         raise not_stored(name, store.path)
     return replayed.state

@@ -16,6 +16,7 @@ from trax.engine.replay import load as load_run
 from trax.engine.sync_driver import Run
 from trax.storage.messages import not_stored
 from trax.storage.store import Store
+from trax.storage.stored_steps import check_step
 
 if TYPE_CHECKING:
     from trax.testing.trials import Checked
@@ -46,11 +47,12 @@ def check(call: Call) -> Checked:
     return check_resume(run(call), steps=_CHECKED, limit=_CHECKED)
 
 
-def load(call: Call) -> Any:
-    """Return the stored state of a call, without running its loop."""
-    store = Store(call.options.traxdir)
+def load(call: Call, step: int | None = None) -> Any:
+    """Return the stored state of a call, or that of an earlier step, without running its loop."""
+    until = None if step is None else check_step(step)
+    store, names = Store(call.options.traxdir), call.names
     replayed = load_run(
-        store, call.name, None, call.log_mode, names=call.names, migration=call.migration
+        store, call.name, None, call.log_mode, names=names, migration=call.migration, step=until
     )
     if replayed is None:
         raise not_stored(

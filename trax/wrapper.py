@@ -48,19 +48,22 @@ class _Ways:
 
     def fresh(self, *args: Any, **kwargs: Any) -> Any:
         """Start over: the stored run is moved aside when the run begins."""
-        return self(*args, **kwargs, **{_HOW: "fresh"})  # type: ignore[operator]
+        return self(*args, **kwargs, **{_HOW: ("fresh", {})})  # type: ignore[operator]
 
     def load(self, *args: Any, **kwargs: Any) -> Any:
         """Return the stored state, without running the loop or locking the run.
 
-        Only the arguments in the name template matter; the others may be left out.
+        Only the arguments in the name template matter; the others may be left out. With ``step=``
+        it is the state of an earlier step; see `trax.load`, also for a function that has an
+        argument of that name.
 
         Raises
         ------
         NotFoundError
-            Nothing is stored for this call.
+            Nothing is stored for this call, or nothing leads to the state of that step.
         """
-        return self(*args, **kwargs, **{_HOW: "load"})  # type: ignore[operator]
+        given = {} if _takes_step(self) or "step" not in kwargs else {"step": kwargs.pop("step")}
+        return self(*args, **kwargs, **{_HOW: ("load", given)})  # type: ignore[operator]
 
     def check(self, *args: Any, **kwargs: Any) -> Any:
         """Check on a short run that the loop resumes exactly; see `trax.testing.check_resume`.
@@ -93,7 +96,7 @@ class _Ways:
         >>> walk.check(steps=1_000_000).steps
         20
         """
-        return self(*args, **kwargs, **{_HOW: "check"})  # type: ignore[operator]
+        return self(*args, **kwargs, **{_HOW: ("check", {})})  # type: ignore[operator]
 
 
 class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # not at run time
@@ -149,7 +152,7 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         from trax import ways  # with them comes the engine, which the decorator does not need
 
-        how = kwargs.pop(_HOW, "run")
+        how, given = kwargs.pop(_HOW, ("run", {}))
         is_method = function is plain and bool(owners) and is_in_class(plain)
         if is_method and instance is None and (args or how != "load"):
             instance, args = _take_instance(plain, tuple(owners), args)
@@ -157,7 +160,8 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
             wrapped = MethodType(plain, instance)
         if function is plain and not owners:
             _check_outermost(plain, instance, args)
-        return getattr(ways, how)(ways.Call(options, plain, wrapped, instance, args, kwargs))
+        called = ways.Call(options, plain, wrapped, instance, args, kwargs)
+        return getattr(ways, how)(called, **given)
 
     owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
@@ -266,3 +270,12 @@ def _check_method(method: Callable[..., Any], *, is_plain: bool) -> None:
 def _count_positional(plain: Callable[..., Any]) -> int:
     kinds = [parameter.kind for parameter in signature(plain).parameters.values()]
     return kinds.count(Parameter.POSITIONAL_ONLY) + kinds.count(Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _takes_step(wrapper: Any) -> bool:
+    """Return whether the caller of a decorated function may pass it a `step` of its own."""
+    function = getattr(wrapper.__wrapped__, "__func__", wrapper.__wrapped__)
+    parameters = signature(inspect.unwrap(function)).parameters
+    return "step" in parameters or Parameter.VAR_KEYWORD in {
+        parameter.kind for parameter in parameters.values()
+    }

@@ -113,6 +113,62 @@ def test_a_view_may_be_read_only() -> None:
         assert np.shares_memory(*back)
 
 
+def locked(array: Any) -> Any:
+    """Return the array itself, which is read-only now."""
+    array.flags.writeable = False
+    return array
+
+
+LOCKED: dict[str, Any] = {
+    "owner": lambda: locked(np.arange(6.0)),
+    "large": lambda: locked(np.arange(100_000.0)),
+    "Fortran": lambda: locked(np.asfortranarray(np.ones((2, 3), "M8[s]"))),
+    "no dimension": lambda: locked(np.array(5)),
+    "records": lambda: locked(np.zeros(3, "i1,f8")),
+    "view": lambda: locked(np.arange(6.0)[2:]),
+    "of bytes": lambda: np.frombuffer(b"12345678"),
+    "of a read-only view": lambda: locked(np.arange(6))[1:],
+}
+
+
+@pytest.mark.parametrize("make", LOCKED.values(), ids=LOCKED)
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_array_that_was_locked_can_be_unlocked_as_before(make: Any, times: int) -> None:
+    """The memory of bytes stays as it is, and so does that of an array that is locked itself."""
+    array = make()
+    back = array
+    for _ in range(times):
+        back = stored(back)
+    assert layout(back) == layout(array)
+    assert back.tolist() == array.tolist()
+    assert is_unlocked(back) == is_unlocked(array)
+
+
+def is_unlocked(array: Any) -> bool:
+    """Make an array writeable, if that can be done; return whether it is."""
+    try:
+        array.flags.writeable = True
+    except ValueError:
+        return False
+    array.reshape(-1)[:1] = array.reshape(-1)[-1:]
+    return True
+
+
+def test_views_of_an_array_that_is_unlocked_see_its_changes() -> None:
+    """They are read-only as before, and are unlocked after it."""
+    array = np.arange(100_000.0)
+    views = [array, array[5:], array[::2]]
+    for view in views[::-1]:
+        locked(view)
+    encoded = encode(views, "arrays")
+    assert [memoryview(buffer).nbytes for buffer in encoded.buffers] == [array.nbytes]
+    back = stored(views)
+    back[0].flags.writeable = True
+    back[0][8] = 1
+    assert back[1][3] == back[2][4] == 1
+    assert is_unlocked(back[2])
+
+
 def test_memory_that_is_shared_is_written_once_and_not_copied() -> None:
     """The block is the covering array, or the stretch of memory that has all of them."""
     base = np.arange(100_000.0)

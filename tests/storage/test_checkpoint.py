@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import threading
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,30 @@ def test_arrays_come_back_as_they_were() -> None:
     assert found["two"].shape == (2, 3)
     assert found["two"].flags.writeable
     assert found["three"] == 3
+
+
+def test_an_array_that_a_thread_changes_meanwhile_is_stored_without_damage() -> None:
+    """With some values that it had: the thread itself says when they change."""
+    directory, array, has_begun = MemoryDirectory(), np.zeros(4_000_000), threading.Event()
+    is_over = False
+
+    def change() -> None:
+        while not is_over:
+            array[::512] += 1
+            has_begun.set()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        has_begun.wait()
+        for _ in range(3):
+            write(directory, state=array)
+            found = decode(read_checkpoint(directory, FILE).parts["state"], "state")
+            assert found[::512].all()
+            assert not found[1::512].any()
+    finally:
+        is_over = True
+        thread.join()
 
 
 def test_a_checkpoint_can_be_without_parts() -> None:

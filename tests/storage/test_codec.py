@@ -194,9 +194,8 @@ def test_arrays_come_back_writable(array: Any) -> None:
 
 
 def test_a_read_only_array_comes_back_read_only() -> None:
-    """So a state behaves after a resume as it did before."""
-    array = np.arange(5)
-    array.flags.writeable = False
+    """So a state behaves after a resume as it did before; see also test_array_memory."""
+    array = np.frombuffer(bytes(40))
     kinds = [kind for kind, _ in encode([array, np.arange(3)], "arrays").records()]
     assert [kind & ~BEGINS for kind in kinds] == [READONLY_BUFFER, BUFFER, PICKLE]
     assert [bool(kind & BEGINS) for kind in kinds] == [True, False, False]
@@ -215,8 +214,7 @@ def test_memory_that_is_not_contiguous_goes_into_the_pickle() -> None:
 def test_memory_is_reused_for_one_object_after_the_other() -> None:
     """As long as the next one is not larger."""
     memory = ReusedMemory()
-    fixed = np.arange(40_000)
-    fixed.flags.writeable = False
+    fixed = np.frombuffer(bytes(320_000), int)
     copies = []
     for arrays in ([np.arange(30_000), fixed], [np.ones(9)], [fixed[:10_000], np.ones((300, 100))]):
         encoded = memory.copy(encode(arrays, "arrays"))

@@ -36,6 +36,21 @@ def loop(heat, n):
 
 run(loop, lambda heat: heat.grid.tolist())
 """,
+    "arrays that are locked between steps": """
+def write(array, n):
+    array.flags.writeable = True
+    array[n] += n
+    array.flags.writeable = False
+
+@trax.resumable(create=lambda: [np.zeros(100), np.zeros(100_000)], replay_log=None, every_steps=5)
+def loop(arrays, n):
+    for i in trax.steps(n):
+        for array in arrays:
+            write(array, i)
+        yield
+
+run(loop, lambda arrays: [(a[:40].tolist(), a.sum(), a.flags.writeable) for a in arrays])
+""",
     "sentinels": """
 EMPTY = object()
 

@@ -153,6 +153,7 @@ def test_a_file_says_who_wrote_it() -> None:
         "derived",
         "sync",
         "boot",
+        "written",
         "nonce",
     }
     with open_log(directory, "log-00000002") as reader:

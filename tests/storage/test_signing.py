@@ -289,7 +289,7 @@ def test_a_planted_pickle_in_a_file_that_others_may_write_is_not_loaded(
     with loop(to=10) as run:
         next(run)
     directory = store_here / "runs" / "loop"
-    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    files = {path.name: path.read_bytes() for path in directory.glob("*-*")}
     restore(directory, {name: next(with_canaries(files[name])) for name in files})
     for path in directory.iterdir():
         path.chmod(mode)

@@ -204,11 +204,13 @@ def changed_error(
     *,
     present: Collection[str],
     version: int,
+    can_go_on: bool,
 ) -> ArgumentsChangedError:
     """Return the error for a run that is called with other arguments.
 
     `template` is that of the run's name, `changed` has the lines for each argument, and `present`
-    the names of the arguments of now; `version` is that of the script.
+    the names of the arguments of now; `version` is that of the script. `can_go_on` tells whether
+    the run can, with other arguments.
     """
     lines = [f"the run {run!r} is stored with other arguments:"]
     lines += [f"  {line}" for found in changed.values() for line in found]
@@ -222,7 +224,11 @@ def changed_error(
     if gone := ", ".join(name for name in changed if name not in present):
         ways = [f"version={version + 1}", "migrate=lambda state, version: state", varying]
         lines.append(f"To go on without {gone}, give {', '.join(filter(None, ways))}.")
-    else:
+    elif can_go_on:
         lines.append(f"To allow the change, give {varying}.")
+    else:
+        lines.append(
+            "It has ended: only a loop with create= can then be made longer."
+        )
     lines.append(f"To start over, call {function}.fresh(...).")
     return ArgumentsChangedError("\n".join(lines))

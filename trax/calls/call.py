@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import operator
 from collections.abc import Callable
 from functools import cached_property
 from types import MethodType
@@ -127,6 +129,16 @@ class Call:
         return describe_where_possible(
             self.arguments, names, version=version, by_shape=self.is_plain
         )
+
+    @property
+    def total(self) -> int | None:
+        """The total number of steps, as far as the option says it: a number, or a length."""
+        total = self.options.total
+        value = self.arguments.get(total) if isinstance(total, str) else total
+        for number in (operator.index, len):
+            with contextlib.suppress(Exception):  # it is only shown
+                return max(0, number(value))  # type: ignore[arg-type]  # hence the suppression
+        return None
 
     @cached_property
     def outer_rngs(self) -> OuterRngs | None:

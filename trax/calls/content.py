@@ -16,6 +16,7 @@ from trax.calls.digest import digest_value, version_of
 from trax.calls.signatures import takes
 from trax.display import show
 from trax.errors import UsageError
+from trax.storage.array_memory import tensor_memory
 from trax.storage.context import Key, Kind
 
 __all__ = [
@@ -187,6 +188,5 @@ def _tensor(item: Any) -> bytes | None:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(item, torch.Tensor):
         return None
-    flat = item.detach().cpu().contiguous().reshape(-1)
-    memory = flat.view(torch.uint8).numpy().tobytes()
+    memory = tensor_memory(item).tobytes()
     return dumps(("tensor", str(item.dtype), tuple(item.shape), memory), FORMAT)

@@ -21,8 +21,10 @@ from trax.calls.name_template import check_template
 from trax.calls.signatures import check_argument, takes
 from trax.display import count, show
 from trax.errors import UsageError
+from trax.hooks import Display, Hook, check_hook
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
+from trax.keep import ALL, Keep
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps
 from trax.storage.process import Sync
 from trax.tracking.rng_state import check_rng
@@ -116,6 +118,32 @@ def _whole_number(name: str) -> Callable[[Any], int]:
     return check
 
 
+def _check_keep(keep: Any) -> int | Keep:
+    if isinstance(keep, Keep):
+        return keep
+    if isinstance(keep, str) and keep == "all":
+        return ALL
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        raise UsageError(
+            "keep must be a whole number of at least 1, 'all' or a policy, not "
+            f"{show(keep)}\n"
+            "A policy is trax.keep_every(steps=1000), trax.keep_for(days=7) or "
+            "trax.keep_bytes(10e9), or several joined by | and &."
+        )
+    return keep
+
+
+def _check_hook(name: str) -> Callable[[Any], Any]:
+    check = _callable(name, f"{name}=lambda event: print(event.step)", 1)
+    return lambda hook: check_hook(check(hook))
+
+
+def _check_background(background: Any) -> bool:
+    if not isinstance(background, bool):
+        raise UsageError(f"background must be True or False, not {show(background)}")
+    return background
+
+
 def _check_varying(varying: Any) -> tuple[str, ...]:
     if isinstance(varying, str):
         return (varying,)
@@ -137,10 +165,31 @@ def _check_sync(sync: Any) -> Sync:
     return checked
 
 
-def _check_progress(progress: bool) -> bool:
-    if progress:
-        import trax.integrations.tqdm  # noqa: F401  # if tqdm is missing, this raises at once
-    return progress
+def _check_progress(progress: Any) -> Callable[[str, int], Display] | None:
+    if not progress:
+        return None
+    if progress is True:
+        from trax.integrations.tqdm import Bar  # if tqdm is missing, this raises at once
+
+        return Bar
+    example = "progress=True, or a class of displays, as in progress=MyBar"
+    display: Callable[[str, int], Display] = _callable("progress", example, 2)(progress)
+    return display
+
+
+def _check_total(total: Any) -> int | str:
+    if isinstance(total, str):
+        return total
+    if isinstance(total, bool) or not isinstance(total, int) or total < 0:
+        raise UsageError(
+            f"total must be a number of steps, or an argument's name, not {show(total)}"
+        )
+    return total
+
+
+def _fit_total(total: int | str, arguments: Sequence[str]) -> None:
+    if isinstance(total, str):
+        check_argument(total, arguments, "total names")
 
 
 def _check_renames(renames: Any) -> dict[str, str]:
@@ -185,9 +234,10 @@ class Given(TypedDict, total=False):
     varying: Annotated[tuple[str, ...] | str, Option((), _check_varying, _fit_varying)]
     traxdir: Annotated[str | os.PathLike[str] | None, Option(None)]
     sync: Annotated[Sync, Option("interval", _check_sync)]
-    keep: Annotated[int, Option(2, _whole_number("keep"))]
-    background: Annotated[bool, Option(True)]
-    progress: Annotated[bool, Option(False, _check_progress)]
+    keep: Annotated[int | Literal["all"] | Keep, Option(2, _check_keep)]
+    background: Annotated[bool, Option(True, _check_background)]
+    progress: Annotated[bool | Callable[[str, int], Display], Option(False, _check_progress)]
+    total: Annotated[int | str | None, Option(None, _optional(_check_total), _fit_total)]
     rng: Annotated[Any, Option((), check_rng)]
     renames: Annotated[Mapping[str, str] | None, Option(None, _check_renames)]
     version: Annotated[int, Option(1, _whole_number("version"))]
@@ -197,6 +247,9 @@ class Given(TypedDict, total=False):
     ]
     signals: Annotated[Iterable[int | str] | int | str | None, Option(("SIGTERM",), check_signals)]
     time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
+    on_resume: Annotated[Hook | None, Option(None, _check_hook("on_resume"))]
+    on_checkpoint: Annotated[Hook | None, Option(None, _check_hook("on_checkpoint"))]
+    on_stop: Annotated[Hook | None, Option(None, _check_hook("on_stop"))]
     check: Annotated[bool, Option(True)]
 
 
@@ -221,15 +274,19 @@ class Options:
     varying: tuple[str, ...]
     traxdir: str | os.PathLike[str] | None
     sync: Sync
-    keep: int
+    keep: int | Keep
     background: bool
-    progress: bool
+    progress: Callable[[str, int], Display] | None
+    total: int | str | None
     rng: tuple[Any, ...] | None
     renames: dict[str, str]
     version: int
     migrate: Callable[[Any, int], Any] | None
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
+    on_resume: Hook | None
+    on_checkpoint: Hook | None
+    on_stop: Hook | None
     is_checked: bool  # the option `check`
 
     @property

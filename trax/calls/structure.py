@@ -22,9 +22,10 @@ from uuid import UUID
 
 from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
+from trax.storage.array_memory import tensor_memory
 from trax.storage.members import closure, is_routine
 from trax.storage.unpickler import present_name
-from trax.tracking.rng_state import canonical, seed_of
+from trax.tracking.rng_state import canonical, numpy_random, seed_of
 
 __all__ = ["LEAVES", "Structure", "take_apart"]
 
@@ -181,7 +182,7 @@ def _take_plain(value: Any) -> Structure | None:
 
 def _take_rng(value: Any) -> Structure | None:
     """Take apart an RNG by its seed, since its position is stored with the run, or by its state."""
-    numpy, torch = sys.modules.get("numpy.random"), sys.modules.get("torch")
+    numpy, torch = numpy_random(), sys.modules.get("torch")
     kind = type(value)
     seed = seed_of(value)
     if seed is not None:
@@ -266,7 +267,6 @@ def _take_tensor(value: Any) -> Structure | None:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
         return None
-    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-    memory = plain.view(torch.uint8).numpy().data if plain.numel() else b""
+    memory = tensor_memory(value).data if value.numel() else b""
     about = [type(value), str(value.dtype), tuple(value.shape), value.device.type]
     return Structure("array", [*about, value.requires_grad, memory])

@@ -1,1 +1,1 @@
-"""Verifies a stored run and repairs it; nothing in the engine imports this."""
+"""Verifies, repairs, rewinds, forks and prunes stored runs; nothing in the engine imports this."""

@@ -78,7 +78,7 @@ class Preview:
     def _refuse(self, *_: object) -> Any:
         raise AssertionError("a preview is only read")
 
-    create = cut = rename = remove = sync = is_in_place = close = _refuse
+    create = update = cut = rename = remove = sync = is_in_place = close = _refuse
 
 
 class KeptLog:

@@ -29,7 +29,7 @@ from trax.storage.messages import CALL_AGAIN, misplaced, not_stored
 from trax.storage.run_reader import find_beginning
 from trax.storage.store import Store
 
-__all__ = ["Repaired", "mend", "repair"]
+__all__ = ["Repaired", "find_plan", "mend", "repair"]
 
 
 _HALF_DONE = (
@@ -193,7 +193,7 @@ def mend(
     plan = read_plan(directory)
     if plan is None or not still_leads(directory, name, plan):
         # A plan that was begun has not changed the part that it keeps.
-        plan = _find_plan(directory, name, fits, step)
+        plan = find_plan(directory, name, fits, step)
         if REPAIR in directory.list():
             plan = replace(plan, is_exact=False, actions=[_HALF_DONE, *plan.actions])
         elif not plan.changes_anything:
@@ -204,7 +204,7 @@ def mend(
     return plan
 
 
-def _find_plan(directory: Directory, name: str, fits: Fits, step: int | None) -> Plan:
+def find_plan(directory: Directory, name: str, fits: Fits, step: int | None) -> Plan:
     """Return the plan that keeps most, but no step after `step`."""
     sound = _sound(directory, name, fits)
     if sound is not None and (step is None or sound.step <= step):

@@ -15,7 +15,7 @@ from trax.fsck.files import CheckpointFile, LogFile
 from trax.fsck.salvage import count_increments
 from trax.storage.checkpoint import read_checkpoint, read_meta
 from trax.storage.context import Key, decode_context
-from trax.storage.filenames import FileName
+from trax.storage.filenames import JOURNAL, FileName
 from trax.storage.filesystem import Directory, Input, closing_quietly
 from trax.storage.log import LogReader
 from trax.storage.messages import owner_of, refusal
@@ -58,7 +58,7 @@ class Scan:
     def __init__(self, directory: Directory, name: str) -> None:
         self._directory = directory
         names = {text: FileName.parse(text) for text in sorted(directory.list())}
-        self.others = [text for text, file in names.items() if file is None]
+        self.others = [text for text, file in names.items() if file is None and text != JOURNAL]
         files = sorted(filter(None, names.values()), key=lambda file: file.generation)
         # Headers come first: in a log that is being written, a position that a header names was
         # reached before that header was written.
@@ -97,7 +97,9 @@ class Scan:
             if not log.fields or not log.has_content or not log.after or log.after < oldest:
                 continue
             before = self.logs.get(log.after)
-            if before is None and log.after not in self.checkpoints:
+            # Before a log to which its checkpoint alone leads, an empty one may have been removed.
+            is_needed = log.fields["derived"]
+            if before is None and is_needed and log.after not in self.checkpoints:
                 yield f"{FileName('log', log.after)}, which {log.name} continues, is missing"
             elif before is not None and before.flaw is None and log.position not in before.reached:
                 yield f"{before.name} ends before {log.name} begins"

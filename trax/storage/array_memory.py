@@ -25,9 +25,11 @@ __all__ = [
     "Blocks",
     "bounds",
     "fill",
+    "reduce_locked",
     "reduce_mapped",
     "reopen",
-    "span",
+    "storage_memory",
+    "tensor_memory",
     "view_of",
 ]
 
@@ -164,7 +166,7 @@ def _memory(group: list[Any], low: int, high: int) -> Any:
     dense = high - low <= _DENSE * sum(array.nbytes for array in group)
     if not dense and not any(_overlap(*pair) for pair in islice(combinations(group, 2), _PAIRS)):
         return None
-    return span(group, low, high - low, "|O" if has_objects else "|u1")
+    return _span(group, low, high - low, "|O" if has_objects else "|u1")
 
 
 def _is_whole(array: Any, size: int) -> bool:
@@ -205,9 +207,48 @@ class _Span:
         self.owner = owner
 
 
-def span(owner: Any, address: int, size: int, code: str = "|u1") -> Any:
+def _span(owner: Any, address: int, size: int, code: str = "|u1") -> Any:
     """Return an array over a stretch of memory, which lives as long as its owner."""
     return _numpy().asarray(_Span(owner, address, size, code))
+
+
+def storage_memory(storage: Any) -> Any:
+    """Return an array over a storage of PyTorch on the CPU.
+
+    It lives as long as the storage, and is valid until that is resized. The numpy() of a tensor
+    would not do: PyTorch refuses to resize a storage that NumPy has once been given.
+    """
+    return _span(storage, storage.data_ptr(), storage.nbytes())
+
+
+def tensor_memory(tensor: Any) -> Any:
+    """Return the elements of a tensor, in their order, as an array of bytes; see `storage_memory`.
+
+    They are copied if they are not in this order, or not on the CPU.
+    """
+    plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    plain = plain.view(sys.modules["torch"].uint8)
+    return _span(plain, plain.data_ptr(), plain.numel())
+
+
+def reduce_locked(array: Any) -> tuple[Any, ...] | None:
+    """Return the reduction of a read-only array that can be made writeable again, or None.
+
+    Its memory is stored as memory that may change: an array over other memory stays read-only.
+    """
+    if array.flags.writeable or not array.nbytes or array.dtype.hasobject:
+        return None
+    is_plain = type(array) is _numpy().ndarray and array.flags.forc
+    base = array.base
+    is_free = array.flags.owndata if base is None else _is_writeable(base)
+    if not (is_plain and is_free):
+        return None
+    memory = _span(array, _address(array), array.nbytes)
+    return view_of, (memory, 0, array.shape, array.strides, array.dtype, False)
+
+
+def _is_writeable(base: Any) -> bool:
+    return isinstance(base, _numpy().ndarray) and base.flags.writeable
 
 
 def _numpy() -> Any:

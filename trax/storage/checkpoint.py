@@ -6,7 +6,6 @@ which nobody reads.
 
 from __future__ import annotations
 
-import itertools
 import json
 import struct
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from trax.storage.filesystem import (
     Output,
     closing_quietly,
     new_file,
-    write_pieces,
+    write_all,
 )
 from trax.storage.records import (
     BUFFER,
@@ -107,7 +106,10 @@ def _write(
 
     # The meta record is signed on its own: it can be read, and trusted, without the rest.
     first = framing.chunks([(META, json.dumps(meta).encode())])
-    write_pieces(output, itertools.chain([block], first, framing.chunks(records())))
+    chunks = framing.chunks(records())
+    write_all(output, b"".join([block, *first, next(chunks)]))
+    for chunk in chunks:
+        write_all(output, chunk)
     return framing.end
 
 

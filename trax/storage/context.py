@@ -21,6 +21,7 @@ __all__ = [
     "EDITION",
     "FOLDED",
     "FRAME",
+    "TIME",
     "Key",
     "Kind",
     "decode_context",
@@ -113,6 +114,10 @@ FRAME = Key(Kind.MARK, "frame")
 
 # The text of the function of a plain loop, and its yields, by which frames refer to it.
 EDITION = Key(Kind.MARK, "edition")
+
+
+# In a note before an increment: the time, in seconds since 1970, as a double.
+TIME = Key(Kind.MARK, "time")
 
 
 def encode_context(entries: Iterable[tuple[Key, bytes]]) -> bytes:

@@ -12,16 +12,19 @@ from trax.errors import UsageError
 
 __all__ = [
     "GENERATIONS",
+    "JOURNAL",
     "REPAIR",
     "FileName",
     "decode_run",
     "encode_run",
     "given_path",
+    "is_leftover",
     "store_path",
     "temporary",
 ]
 
 REPAIR = "repair"  # the plan of a repair that has begun
+JOURNAL = "journal"  # what people may want to know of the run; nothing depends on it
 
 GENERATIONS = 10**18  # each is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
@@ -110,6 +113,11 @@ class FileName(NamedTuple):
         """Return the generation of any file of a run, even if set aside; 0 for other files."""
         match = _ANY_FILE.fullmatch(text)
         return int(match[2]) if match else 0
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether no recovery reads a file: it was set aside, or never became whole."""
+    return FileName.parse(name) is None and name not in (JOURNAL, REPAIR)
 
 
 def temporary(name: str) -> str:

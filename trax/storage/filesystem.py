@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol
 
 from trax.errors import StorageError, UntrustedError
@@ -26,6 +26,7 @@ __all__ = [
     "Input",
     "LocalDirectory",
     "Output",
+    "Update",
     "check_alone",
     "check_trust",
     "closing_quietly",
@@ -45,7 +46,6 @@ __all__ = [
     "sync_directory",
     "write_again",
     "write_all",
-    "write_pieces",
     "write_private",
 ]
 
@@ -73,6 +73,18 @@ class Output(Protocol):
 
     def is_in_place(self) -> bool:
         """Return whether the file is still found under its name."""
+
+    def close(self) -> None: ...
+
+
+class Update(Protocol):
+    """A file that is read and changed in place."""
+
+    def read_at(self, offset: int, size: int) -> bytearray:
+        """Return up to `size` bytes; fewer only at the end of the file."""
+
+    def overwrite(self, offset: int, data: bytes) -> None:
+        """Replace bytes in place, or append them at the end."""
 
     def close(self) -> None: ...
 
@@ -113,6 +125,9 @@ class Directory(Protocol):
     def create(self, name: str) -> Output:
         """Open a new file; `FileExistsError` if it exists."""
 
+    def update(self, name: str) -> Update:
+        """Open a file to read and change it; it is created if it does not exist."""
+
     def open(self, name: str) -> Input: ...
 
     def cut(self, name: str, length: int, forced: int = 0) -> None:
@@ -140,19 +155,6 @@ def write_all(output: Output, data: Any) -> None:
         done = 0
         while done < len(left):
             done += output.write(left[done:])
-
-
-def write_pieces(output: Output, pieces: Iterable[Any]) -> None:
-    """Write pieces one after the other: large ones without a copy, small ones joined."""
-    small: list[Any] = []
-    for piece in pieces:
-        if memoryview(piece).nbytes < _SMALL:
-            small.append(piece)
-        else:
-            write_all(output, b"".join(small))
-            small.clear()
-            write_all(output, piece)
-    write_all(output, b"".join(small))
 
 
 def copy(source: Input, output: Output, begin: int, end: int) -> None:
@@ -184,6 +186,11 @@ class _LocalOutput:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _LocalUpdate(_LocalOutput):
+    def read_at(self, offset: int, size: int) -> bytearray:
+        return bytearray(os.pread(self._file.fileno(), size, offset))
 
 
 class _LocalInput:
@@ -239,6 +246,17 @@ class LocalDirectory:
             _check_same(os.stat(self.path, follow_symlinks=False), self.path, self._found)
         with self._opened() as here:
             return _LocalOutput(os.open(name, flags, 0o600, dir_fd=here), self._at(name))
+
+    def update(self, name: str) -> _LocalUpdate:
+        path = self._at(name)
+        with self._opened() as here:
+            fd = open_trusted(path, os.O_RDWR | os.O_CREAT, here)
+        try:
+            check_alone(fd, path)
+            return _LocalUpdate(fd, path)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def open(self, name: str) -> _LocalInput:
         with self._opened() as here:

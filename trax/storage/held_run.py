@@ -1,4 +1,4 @@
-"""One run that is held for writing: its lock, its writer, and the background sync."""
+"""One run that is held for writing: its lock, its writer, its journal, and the background sync."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.context import encode_context
 from trax.storage.filesystem import Directory
+from trax.storage.journal import Journal
 from trax.storage.lock import Lock
 from trax.storage.process import Repeated, process
 from trax.storage.records import CONTEXT
@@ -39,6 +40,12 @@ class HeldRun:
         were none.
     pid : int
         The process ID of the holder.
+    journal : Journal
+        The journal of the run.
+    ending : dict
+        How this process leaves the run: what the journal has as its last status.
+    notes_time : bool
+        Whether the log has the times of increments.
     check_at : float
         The time on the monotonic clock from which on `check_place` is due.
     """
@@ -63,6 +70,9 @@ class HeldRun:
         self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
         self._parts: dict[str, Encoded] = {}
+        self.journal = Journal(directory)
+        self.ending: dict[str, Any] = {"state": "stopped", "reason": "closed"}
+        self.notes_time = True
         self._syncing = _repeat(self._sync) if in_background else None
 
     def take_over(self, reader: RunReader) -> None:
@@ -77,31 +87,43 @@ class HeldRun:
         reader.read()
         self._parts["context"] = Encoded(CONTEXT, encode_context(reader.context.items()), [])
         self.writer.adopt(reader)
+        self.begin(self._step, resumed=reader.found)
+
+    def begin(self, step: int, *, resumed: bool, **facts: Any) -> None:
+        """Begin the journal: this process begins the run, or goes on with it at a step."""
+        self.journal.begin(self.writer.run, step, resumed=resumed, logged=self.notes_time, **facts)
+
+    @property
+    def _step(self) -> int:
+        return self._ahead + self.writer.position.step
 
     def replace_state(self, state: Encoded) -> None:
         """Store a checkpoint of another state, with the other parts of the one before.
 
         The state need not follow from the one before. The run's result is not kept.
         """
-        step = self._ahead + self.writer.position.step
+        step = self._step
         meta = {**self._meta, "step": step, "done": False, "generators": {}}
         self.writer.checkpoint(meta, {"state": state, **self._parts}, derived=False)
 
     def append(self, increment: bytes | Encoded) -> None:
         """Append one increment, and check now and then that it can be found."""
         if self._clock() >= self.check_at:
-            self.check_place(self._ahead + self.writer.position.step)
+            self.check_place(self._step)
         self.writer.append(increment)
 
     def check_place(self, step: int) -> None:
         """Check that the files and the lock are still in their places, at a step of the run.
+
+        It is called before an increment, so once a second its time is stored, and the status.
 
         Raises
         ------
         DurabilityError
             The files were removed, moved or replaced.
         """
-        self.check_at = self._clock() + _CHECK_SECONDS
+        now = self._clock()
+        self.check_at = now + _CHECK_SECONDS
         self.writer.check_place(step)
         if not self._has_warned and not self._lock.is_in_place():
             self._has_warned = True
@@ -109,15 +131,24 @@ class HeldRun:
                 f"the lock {self._lock.path} was removed or replaced while its run is open, so "
                 "another process can open the run as well. Let only one process run it"
             )
+        if now >= self.journal.due:
+            if self.notes_time:
+                self.writer.note_time()
+            self.journal.update(step, self.writer.place)
 
     def _sync(self) -> None:
         self.writer.sync()
         self.writer.prune()
 
-    def close(self) -> None:
-        """Make everything durable and release the lock; in a fork of the process, do nothing."""
+    def close(self, step: int | None = None) -> None:
+        """Make everything durable and release the lock; in a fork of the process, do nothing.
+
+        `step` is that of the run, if it counts steps that no log has.
+        """
         if os.getpid() != self.pid:
             return
+        place = self.writer.place
+        step = self._step if step is None else step
         try:
             if self._syncing is not None:
                 self._syncing.stop()
@@ -126,8 +157,11 @@ class HeldRun:
             try:
                 self.writer.close()
             finally:
-                self._directory.close()
-                self._lock.release()
+                try:
+                    self.journal.end(step=step, place=place, **self.ending)
+                finally:
+                    self._directory.close()
+                    self._lock.release()
 
 
 def _repeat(sync: Callable[[], None]) -> Repeated:

@@ -184,12 +184,22 @@ class LogWriter:
         DurabilityError
             The context may not be stored; the increments before it are.
         """
-        self._write_records([(NOTE | BEGINS, context)])
+        self.copy_note(context)
         try:
             self.sync()
             self.sync()
         except OSError as error:
             raise self._durability_error(error) from error
+
+    def copy_note(self, context: bytes) -> None:
+        """Store a context that belongs to no increment, without forcing it."""
+        self._write_records([(NOTE | BEGINS, context)])
+
+    def note_unforced(self, context: bytes) -> None:
+        """Store a context that belongs to no increment; it is no error if the disk refuses."""
+        with contextlib.suppress(OSError, DurabilityError):
+            if self.failure is None:
+                self._write_records([(NOTE | BEGINS, context)])
 
     def attest(self, context: bytes = b"") -> None:
         """Mark the log, since the checkpoint of its generation counts now; note a context, if any.
@@ -210,7 +220,7 @@ class LogWriter:
         return self.end
 
     def _write_records(self, records: Iterable[tuple[int, Any]]) -> None:
-        framing = Framing(self.chain, self._signer, self.end, copies=True)
+        framing = Framing(self.chain, self._signer, self.end)
         try:
             for chunk in framing.chunks(records):
                 done = self._write(chunk)

@@ -77,6 +77,9 @@ class Process:
         Returns the identity of a new run, 32 hexadecimal digits.
     check_output : callable
         Takes the path of an output file before it is opened, and may refuse it.
+    pause : float
+        The seconds between two statuses in the journal of a run, and between two times in its log;
+        the first ones come after a tenth of that.
     runs : set of str
         The identities of the runs that this process takes part in.
     said : set of tuple
@@ -92,6 +95,7 @@ class Process:
     begin: Callable[[Callable[[], None]], object] = begin
     new_run_id: Callable[[], str] = lambda: uuid.uuid4().hex
     check_output: Callable[[str | os.PathLike[str]], None] = lambda _: None
+    pause: float = 1.0
     runs: set[str] = field(default_factory=set)
     said: set[tuple[str, str]] = field(default_factory=set)
 

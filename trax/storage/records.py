@@ -356,6 +356,9 @@ def pieces(kind: int, payload: Any, chain: int) -> tuple[bytes, bytes, int]:
 class Framing:
     """Encodes records for a file; each depends on the one before it.
 
+    What is written is what was hashed, even if a thread or another process changes a payload
+    meanwhile: one that may change is copied, piece by piece.
+
     Parameters
     ----------
     chain : int
@@ -364,10 +367,6 @@ class Framing:
         The signer of the next records; None if the file is not signed.
     end : int
         The size of the file so far, in bytes.
-    copies : bool
-        Whether a large payload that may change is copied piece by piece. Then what is written is
-        what was hashed, even if another thread changes the payload; and a piece is valid until the
-        next one is asked for.
 
     Attributes
     ----------
@@ -375,18 +374,16 @@ class Framing:
         The same after all records.
     """
 
-    def __init__(
-        self, chain: int, signer: Signer | None, end: int, *, copies: bool = False
-    ) -> None:
+    def __init__(self, chain: int, signer: Signer | None, end: int) -> None:
         self.chain = chain
         self.signer = signer
         self.end = end
-        self._copies = copies
 
     def chunks(self, records: Iterable[tuple[int, Any]]) -> Iterator[Any]:
         """Yield the bytes of an object's records in order, to be written one after the other.
 
-        A large payload is yielded in pieces, each while the processor has it in its cache.
+        A large payload is yielded in pieces, each while the processor has it in its cache. A piece
+        is valid until the next one is asked for.
         """
         if self.signer is None:
             yield from self._chunks(records)
@@ -402,19 +399,23 @@ class Framing:
 
     def _chunks(self, records: Iterable[tuple[int, Any]]) -> Iterator[Any]:
         small: list[Any] = []
+        scratch = None
         for kind, payload in records:
             view = memoryview(payload)
             head = _pack_word(view.nbytes << 8 | kind)
             digest = xxh3_64(head, self.chain)
             small.append(head)
             if view.nbytes < _SMALL:
-                digest.update(view)
-                small.append(view)
+                fixed = bytes(view)
+                digest.update(fixed)
+                small.append(fixed)
             else:
                 yield b"".join(small)
                 small.clear()
-                is_copied = self._copies and type(payload) is not bytes
-                for piece in self._pieces(view.cast("B"), is_copied=is_copied):
+                may_change = type(payload) is not bytes
+                if may_change and scratch is None:
+                    scratch = memoryview(bytearray(_PIECE))
+                for piece in self._pieces(view.cast("B"), scratch if may_change else None):
                     digest.update(piece)
                     yield piece
             self.chain = digest.intdigest()
@@ -422,9 +423,11 @@ class Framing:
             small.append(_pack_word(self.chain))
         yield b"".join(small)
 
-    def _pieces(self, payload: memoryview, *, is_copied: bool) -> Iterator[memoryview]:
-        """Yield pieces that end at multiples of `_PIECE` in the file, where pages end."""
-        scratch = memoryview(bytearray(_PIECE)) if is_copied else None
+    def _pieces(self, payload: memoryview, scratch: memoryview | None) -> Iterator[memoryview]:
+        """Yield pieces that end at multiples of `_PIECE` in the file, where pages end.
+
+        They are copied into `scratch`, if that is given.
+        """
         offset = self.end + _WORD.size
         begin = 0
         while begin < len(payload):

@@ -23,7 +23,7 @@ from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from trax.storage.array_memory import Arrays, Blocks, reduce_mapped, span
+from trax.storage.array_memory import Arrays, Blocks, reduce_locked, reduce_mapped, storage_memory
 from trax.storage.definitions import full_name
 from trax.storage.exceptions import reduce_exception
 from trax.storage.refusals import ADVICE, RefusedError
@@ -153,8 +153,13 @@ class Met:
             self._arrays.owners.append(array)
         elif (mapped := self._arrays.add_view(array, base)) is not None:
             return _reduce_mapped(array, mapped)
-        if self._blocks.begins and id(array) not in self._apart:
-            return self._blocks.reduce(array) or array.__reduce_ex__(_PROTOCOL)
+        if id(array) in self._apart:
+            return array.__reduce_ex__(_PROTOCOL)
+        if self._blocks.begins and (reduced := self._blocks.reduce(array)) is not None:
+            return reduced
+        if (locked := reduce_locked(array)) is not None:
+            self._apart.add(id(locked[1][0]))  # its memory is no other array that shares it
+            return locked
         return array.__reduce_ex__(_PROTOCOL)
 
     def pandas(self, part: Any) -> Any:
@@ -199,7 +204,7 @@ class Met:
         if storage.device.type != "cpu" or "numpy" not in sys.modules:
             # PyTorch stores an untyped storage, too, but cannot load it.
             return untyped_storage, typed_storage(storage, sys.modules["torch"].uint8).__reduce__()
-        memory = span(storage, storage.data_ptr(), storage.nbytes())
+        memory = storage_memory(storage)
         if storage.is_shared():
             return shared_storage, (memory,)
         return (storage_over if self._blocks.reduce(memory) else own_storage), (memory,)

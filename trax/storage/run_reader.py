@@ -20,9 +20,9 @@ from operator import length_hint
 from typing import Any, NamedTuple
 
 from trax.errors import CorruptionError
-from trax.storage.checkpoint import Checkpoint, read_checkpoint
+from trax.storage.checkpoint import Checkpoint, read_checkpoint, read_meta
 from trax.storage.codec import Encoded
-from trax.storage.context import CREATED, Key, decode_context, has_outputs
+from trax.storage.context import CREATED, TIME, Key, decode_context, has_outputs
 from trax.storage.filenames import REPAIR, FileName
 from trax.storage.filesystem import Directory, closing_quietly, storage_errors
 from trax.storage.log import LogReader, open_log
@@ -52,6 +52,7 @@ __all__ = [
     "Recreate",
     "RunReader",
     "Torn",
+    "damage_at_end",
     "find_beginning",
     "is_log_of",
     "may_lead",
@@ -141,6 +142,9 @@ class RunReader:
         Makes the first checkpoint again if no checkpoint is valid: it takes the context in the
         note at the beginning of the run, and returns a meta record and parts, or None if they
         would be others.
+    until : int, optional
+        The step at which to stop; checkpoints of later steps are not read. If what is stored does
+        not lead to it, `step` is another one after all was read, or nothing is found.
 
     Attributes
     ----------
@@ -170,11 +174,20 @@ class RunReader:
         The logs at the end of the chain, and the bytes of each that are known to be on the disk.
     run : str
         The identity of the run; empty if nothing was found.
+    on_note : callable
+        Called with the context of each note between the increments.
     """
 
-    def __init__(self, directory: Directory, name: str, recreate: Recreate | None = None) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        name: str,
+        recreate: Recreate | None = None,
+        until: int | None = None,
+    ) -> None:
         self._directory = directory
         self._name = name
+        self._until = until
         self.checkpoint: Checkpoint | None = None
         self.position = LogPosition(0, 0)
         self.context: dict[Key, bytes] = {}
@@ -185,6 +198,7 @@ class RunReader:
         self.torn: Torn | None = None
         self.unforced: dict[FileName, int] = {}
         self.run = ""
+        self.on_note: Callable[[bytes], object] = lambda context: None  # noqa: ARG005
         names = directory.list()
         if REPAIR in names:
             raise unrepaired(directory.path, name)
@@ -200,6 +214,7 @@ class RunReader:
         self._ways_on: tuple[str, ...] = ()
         self.base = self._find_base()
         self.is_recreated = not self.base and self._recreate_base(recreate)
+        self._end = self._find_end()
         self._chain = self._follow_headers()
         self.found = bool(self._chain)
 
@@ -273,6 +288,8 @@ class RunReader:
         else was stored.
         """
         for head, following in zip(self._chain, [*self._chain[1:], None], strict=False):
+            if self._is_at_end:
+                return
             name = FileName("log", head.generation)
             # An exception that the caller raises between two increments does not pass through here.
             with (
@@ -297,6 +314,8 @@ class RunReader:
         """Read the newest valid checkpoint; return its generation, or 0."""
         for name in reversed(self._checkpoints):
             with self._errors(name):
+                if self._is_later(name):
+                    continue
                 try:
                     checkpoint = read_checkpoint(self._directory, name)
                     check_checkpoint(checkpoint.fields)
@@ -314,6 +333,26 @@ class RunReader:
                 self.forced_context = dict(self.context)
             return name.generation
         return 0
+
+    def _is_later(self, name: FileName) -> bool:
+        """Return whether a checkpoint is not to be read, being of a later step."""
+        if self._until is None:
+            return False
+        try:
+            step: int = read_meta(self._directory, name)["step"]
+        except Damage:
+            return True  # if it is not, and nothing else leads to its step, none is found
+        return step > self._until
+
+    def _find_end(self) -> int:
+        """Return the number of increments in the logs at which to stop."""
+        if self._until is None:
+            return sys.maxsize
+        return self.position.step + self._until - self.step
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self.position.step >= self._end
 
     def _recreate_base(self, recreate: Recreate | None) -> bool:
         """Have the first checkpoint made again, if the first log tells what it was."""
@@ -348,15 +387,26 @@ class RunReader:
         generation = self._set_empty_apart(heads)
         while generation:
             if generation not in heads:
+                if self._until is not None and not chain:  # one without increments was removed
+                    generation = max((n for n in heads if n < generation), default=0)
+                    continue
                 self._refuse_without_base()
+                if self._until is not None and not self.base:
+                    return []
                 reason = "it is missing, and so is any checkpoint that could replace it"
                 raise self._missing(generation, reason)
             head = heads[generation]
             if generation != self.base and head.after and not head.fields["derived"]:
-                raise self._missing(generation, "the checkpoint that this log continues is missing")
-            chain.append(head)
-            generation = 0 if generation == self.base else heads[generation].after
+                if self._until is None:
+                    reason = "the checkpoint that this log continues is missing"
+                    raise self._missing(generation, reason)
+                chain.clear()  # its checkpoint is of a later step, and nothing else leads to it
+            else:
+                chain.append(head)
+            generation = 0 if generation == self.base else head.after
         chain.reverse()
+        if self._until is not None and not self.base and not _is_first(chain):
+            return []
         self._check_start(chain)
         return chain
 
@@ -402,7 +452,10 @@ class RunReader:
         with self._errors(name), open_log(self._directory, str(name)) as reader:
             if reader.durable > HEADER_SIZE:
                 return False
-            return next(iter(reader), None) is None and self._damage(reader) is None
+            return (
+                next(iter(reader), None) is None
+                and damage_at_end(reader, self._directory.boot) is None
+            )
 
     def _is_contested(self, heads: dict[int, _Head], torn: int, before: int) -> bool:
         """Return whether another writer continued beside a completely torn log."""
@@ -504,7 +557,10 @@ class RunReader:
         boot = self._directory.boot
         records = iter(reader)
         context: bytes | bytearray = b""
-        while following is None or self._is_before(following.position):
+        stop = self._end
+        while self.position.step < stop and (
+            following is None or self._is_before(following.position)
+        ):
             # After a context, there is likely another one.
             if not context and (plain := self._plain(reader, following)):
                 self.position = LogPosition(begin + reader.count, reader.chain)
@@ -525,12 +581,17 @@ class RunReader:
             if context:
                 entries = decode_context(context, end + _HEAD)
                 entries.pop(CREATED, None)
+                entries.pop(TIME, None)
                 self.context |= entries
                 # The files are forced before the log is, and before the next log begins.
                 if following is not None or reader.offset <= reader.durable:
                     self.forced_context |= entries
             if encoded.kind != NOTE:
                 yield (encoded,)
+            else:
+                self.on_note(bytes(context))
+        if self._is_at_end:
+            return
         if following is None:
             self._judge_end(name, reader)
         elif self.position != following.position:
@@ -539,18 +600,19 @@ class RunReader:
 
     def _plain(self, reader: LogReader, following: _Head | None) -> list[bytes]:
         """Return increments without a context that are at hand, up to the following log."""
+        end = self._end if following is None else min(self._end, following.position.step)
         if following is not None:
-            return reader.plain(following.position.step - self.position.step)
+            return reader.plain(end - self.position.step)
         if _may_reorder(reader, self.context, self._directory.boot):
             return []  # it is judged of each whether it may be on the disk without its output
-        return reader.plain(sys.maxsize)
+        return reader.plain(end - self.position.step)
 
     def _is_before(self, position: LogPosition) -> bool:
         return self.position != position and self.position.step <= position.step
 
     def _judge_end(self, name: FileName, reader: LogReader) -> None:
         """Decide by evidence whether the end of the last log was torn or damaged."""
-        damage = self._damage(reader)
+        damage = damage_at_end(reader, self._directory.boot)
         if damage:
             raise self._corrupt(name, reader.flaw_offset, damage)
         if reader.flaw is not None:
@@ -563,21 +625,6 @@ class RunReader:
                 reader.is_cut_short,
                 is_damaged,
             )
-
-    def _damage(self, reader: LogReader) -> str | None:
-        """Return the damage at the end of a log; None if it is whole, or a crash tore it."""
-        flaw = reader.flaw
-        if reader.offset < reader.durable:
-            flaw = flaw or "the file ends"
-            return f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
-        # Without a reboot, the written bytes cannot have been reordered.
-        same_boot = _is_same_boot(reader, self._directory.boot)
-        if flaw is not None and (same_boot or reader.fields["sync"] == "always"):
-            # Each increment was forced before the next began; the records in it were not.
-            offset = reader.valid_after(beginning=not same_boot)
-            if offset is not None:
-                return f"{flaw}, with valid data at offset {offset}"
-        return None
 
     def way_back(self, step: int) -> str:
         """Return the way on that takes the run back to an earlier step."""
@@ -615,6 +662,11 @@ class RunReader:
             raise refusal(f"{self._directory.path}/{name}", found) from None
 
 
+def _is_first(chain: list[_Head]) -> bool:
+    """Return whether a chain of logs is that of a run which begins with them."""
+    return bool(chain) and not chain[0].after and chain[0].fields["origin"] == "create"
+
+
 def is_log_of(checkpoint: dict[str, Any], log: dict[str, Any], chain: int) -> bool:
     """Return whether a checkpoint's header names this log, or a repair has created the log."""
     return bool(checkpoint["log"] == f"{chain:016x}" or log["origin"] == "repair")
@@ -635,6 +687,22 @@ def find_beginning(directory: Directory, logs: Iterable[FileName]) -> Beginning 
                 return None
             context = decode_context(note.payload)
             return Beginning(name, fields, chain, context) if CREATED in context else None
+    return None
+
+
+def damage_at_end(reader: LogReader, boot: str) -> str | None:
+    """Return the damage at the end of a log; None if it is whole, or a crash tore it."""
+    flaw = reader.flaw
+    if reader.offset < reader.durable:
+        flaw = flaw or "the file ends"
+        return f"{flaw}, but {reader.durable} bytes of it were forced to the disk"
+    # Without a reboot, the written bytes cannot have been reordered.
+    same_boot = _is_same_boot(reader, boot)
+    if flaw is not None and (same_boot or reader.fields["sync"] == "always"):
+        # Each increment was forced before the next began; the records in it were not.
+        offset = reader.valid_after(beginning=not same_boot)
+        if offset is not None:
+            return f"{flaw}, with valid data at offset {offset}"
     return None
 
 

@@ -14,6 +14,7 @@ import contextlib
 import os
 import platform
 import secrets
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,14 +23,17 @@ import cloudpickle
 
 from trax._version import __version__
 from trax.errors import DurabilityError, LockedError, StorageError
+from trax.keep import Keep
 from trax.storage.checkpoint import write_checkpoint
 from trax.storage.codec import Encoded
+from trax.storage.context import TIME, encode_context
 from trax.storage.filenames import GENERATIONS, FileName
 from trax.storage.filesystem import Directory, Output, copy_file
+from trax.storage.journal import NOWHERE, Place
 from trax.storage.log import LogWriter, as_os_error
 from trax.storage.mutex import Mutex
 from trax.storage.process import process
-from trax.storage.retention import removable
+from trax.storage.retention import Describer, count_kept, removable
 from trax.storage.run_reader import LogPosition, RunReader
 
 __all__ = ["RunWriter"]
@@ -37,6 +41,7 @@ __all__ = ["RunWriter"]
 Write = Callable[[Mapping[str, Encoded]], int]
 
 _LARGE = 1 << 20  # bytes; such a checkpoint is not left on the disk when it is superfluous
+_TIME = struct.Struct("<d")
 _ALL = 1 << 62  # bytes; no file is longer
 _ROOM = (
     "Make room or fix the disk, then run it again.\n"
@@ -78,8 +83,8 @@ class RunWriter:
         The time at which increments are forced to the disk: before each is acknowledged, when
         `sync` is called (every half a second in the background), or never. Checkpoints are always
         forced.
-    keep : int
-        The number of good checkpoints to keep.
+    keep : int or Keep
+        The number of good checkpoints to keep, or a policy.
     report : callable
         Called with a one-line notice for each flaw that was put right.
     deferred : bool
@@ -111,7 +116,7 @@ class RunWriter:
         name: str,
         *,
         sync: str,
-        keep: int,
+        keep: int | Keep,
         report: Callable[[str], None],
         deferred: bool = False,
         prunes: bool = True,
@@ -120,6 +125,7 @@ class RunWriter:
         self._name = name
         self._sync = sync
         self._keep = keep
+        self._describe = Describer(directory)
         self._report = report
         self.run = process.new_run_id()
         self._deferred = deferred
@@ -146,6 +152,12 @@ class RunWriter:
         if self._log is None:
             return self._start
         return LogPosition(self._start.step + self._log.count, self._log.chain)
+
+    @property
+    def place(self) -> Place:
+        """The end of the log that is being written."""
+        log = self._log
+        return NOWHERE if log is None else Place(self._last, log.end, log.chain)
 
     @property
     def log_bytes(self) -> int:
@@ -227,6 +239,19 @@ class RunWriter:
         self._force_the_rest()
         with self._switching:
             self._log.note(context)
+
+    def copy_note(self, context: bytes) -> None:
+        """Store a context of another run that belongs to no increment, as an increment is."""
+        if self._log is None:
+            self.begin_log()
+        assert self._log is not None
+        if context:
+            self._log.copy_note(context)
+
+    def note_time(self) -> None:
+        """Note the time before an increment, if a log is open; nothing depends on it."""
+        if self._log is not None:
+            self._log.note_unforced(encode_context([(TIME, _TIME.pack(process.time()))]))
 
     def _force_the_rest(self) -> None:
         try:
@@ -319,7 +344,7 @@ class RunWriter:
                 f"{self._directory.path}: syncing the log failed ({turn.failed}); a new checkpoint "
                 "and a new log take its place."
             )
-        self._good = [*self._good, name.generation][-self._keep :]
+        self._good = [*self._good, name.generation][-count_kept(self._keep) :]
         if not turn.last:  # a run that begins with it needs nothing of what was there before
             self._remove_unneeded(keep=1)
         elif self._prunes or size >= _LARGE:
@@ -458,6 +483,7 @@ class RunWriter:
             "derived": derived,
             "sync": self._sync,
             "boot": self._directory.boot,
+            "written": process.time(),
             "nonce": secrets.token_hex(8),
         }
         if generation >= GENERATIONS:
@@ -573,13 +599,13 @@ class RunWriter:
             "python": platform.python_version(),
         }
 
-    def _remove_unneeded(self, keep: int) -> None:
+    def _remove_unneeded(self, keep: int | Keep) -> None:
         with self._pruning:
             log = self._log
             if log is None or not log.file.is_in_place():
                 return  # another process may have continued the run
             with contextlib.suppress(OSError):  # the next checkpoint tries again
-                for name in removable(self._stored, self._good, keep):
+                for name in removable(self._stored, self._good, keep, self._describe):
                     with contextlib.suppress(FileNotFoundError):
                         self._directory.remove(str(name))
                     self._stored.remove(name)

@@ -6,20 +6,29 @@
     ├── .gitignore
     ├── locks/NAME          the lock of the run, and a note about its holder
     ├── runs/NAME/          its checkpoints and logs
-    └── aside/NAME~1/       files that were moved aside for a fresh start, or copied for a repair
+    └── aside/NAME~1/       files that were moved aside for a fresh start, or copied
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 from trax.errors import StorageError, UsageError
+from trax.keep import Keep
 from trax.storage.checkpoint import read_meta
-from trax.storage.filenames import FileName, decode_run, encode_run, given_path, store_path
+from trax.storage.filenames import (
+    FileName,
+    decode_run,
+    encode_run,
+    given_path,
+    store_path,
+    temporary,
+)
 from trax.storage.filesystem import (
     Directory,
     LocalDirectory,
@@ -72,6 +81,13 @@ class Store:
         """Return the directory of a run's files, whether it exists or not."""
         return os.path.join(self.path, "runs", encode_run(name))
 
+    def names(self) -> list[str]:
+        """Return the names of all runs, sorted."""
+        try:
+            return sorted(map(decode_run, os.listdir(os.path.join(self.path, "runs"))))
+        except FileNotFoundError:
+            return []
+
     def newest_runs(self, count: int) -> list[str]:
         """Return the names of the runs whose files came or went last, at most so many."""
         found = []
@@ -117,10 +133,12 @@ class Store:
         except OSError:  # one has just been removed
             return []
 
-    def recover(self, name: str, recreate: Recreate | None = None) -> RunReader | None:
+    def recover(
+        self, name: str, recreate: Recreate | None = None, until: int | None = None
+    ) -> RunReader | None:
         """Begin to read a run, without a lock; return None if nothing is stored.
 
-        For `recreate` see `RunReader`.
+        For `recreate` and `until` see `RunReader`.
         """
         path = self.run_path(name)
         with storage_errors("reading", path):
@@ -129,7 +147,7 @@ class Store:
             if not exists(path):
                 return None
             _check_case(path)
-            return RunReader(self._directory(name), name, recreate)
+            return RunReader(self._directory(name), name, recreate, until)
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[Directory]:
@@ -156,7 +174,7 @@ class Store:
         name: str,
         *,
         sync: Sync,
-        keep: int,
+        keep: int | Keep,
         report: Callable[[str], None],
         fresh: bool = False,
         is_superseded: Callable[[], bool] = lambda: False,
@@ -210,11 +228,56 @@ class Store:
             finally:
                 lock.release()
 
+    @contextlib.contextmanager
+    def making(self, name: str) -> Iterator[Directory]:
+        """Write the files of a new run in a ``with`` block; they appear when it ends, or never.
+
+        Raises
+        ------
+        UsageError
+            A run of this name is stored.
+        LockedError
+            The name is held elsewhere.
+        """
+        with storage_errors("making", self.run_path(name)):
+            lock = self._lock(name)
+            try:
+                path = self.run_path(name)
+                if exists(path) and not is_empty(path):
+                    raise UsageError(
+                        f"a run {name!r} is stored already in {self.path}.\nChoose another name."
+                    )
+                make_directory(begun := temporary(self._free_aside(name)))
+                directory = LocalDirectory(begun, self._key)
+                for left in directory.list():  # by one that was interrupted
+                    directory.remove(left)
+                try:
+                    yield directory
+                    with contextlib.suppress(FileNotFoundError):
+                        os.rmdir(path)
+                    move_directory(begun, path)
+                except BaseException:
+                    shutil.rmtree(begun, ignore_errors=True)
+                    raise
+            finally:
+                lock.release()
+
     def copy_aside(self, name: str) -> str:
         """Copy all files of a run to ``aside``, durably; return the copy's path in the store."""
         new = self._free_aside(name)
         copy_directory(self.run_path(name), new)
         return os.path.relpath(new, self.path)
+
+    def remove(self, name: str) -> None:
+        """Remove all files of a run; after a crash they lie aside, or it is whole.
+
+        Raises
+        ------
+        LockedError
+            The run is held.
+        """
+        with self.alone(name):
+            shutil.rmtree(self._move_aside(name) or self.run_path(name))
 
     def _directory(self, name: str, *, holds: bool = False) -> Directory:
         """Return the files of a run; this is the place to choose another file system."""
