@@ -50,6 +50,7 @@ def good(state: int, n: int) -> Iterator[int]:
         ({"varying": ("m",)}, "varying names 'm'"),
         ({"sync": "never"}, "sync must be one of"),
         ({"keep": 0}, "keep"),
+        ({"background": 1}, "background must be True or False"),
         ({"renames": "m.A"}, "renames must be a mapping"),
         ({"renames": {"m.A": 1}}, "renames has 1,"),
         ({"renames": {"m.f.<locals>.A": "m.A"}}, "which is not a name with its module"),

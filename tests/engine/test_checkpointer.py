@@ -21,7 +21,7 @@ def test_every_steps_checkpoints_and_keeps_two(sync: Sync, store_here: Path) -> 
     with run:
         take(run, 30)
         during = kinds_in(store_here / "runs/counting")
-    two = ["checkpoint", "checkpoint", "log", "log"]
+    two = ["checkpoint", "checkpoint", "journal", "log", "log"]
     assert kinds_in(store_here / "runs/counting") == two
     assert during == two or sync == "interval"
 

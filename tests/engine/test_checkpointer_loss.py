@@ -137,10 +137,10 @@ def test_a_run_that_is_only_looked_at_stores_nothing(store_here: Path) -> None:
 
     with count() as run:
         take(run, 3)
-    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*")}
+    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*-*")}
     with count() as run:
         assert (run.state, run.step, run.resumed_at) == (3, 3, 3)
-    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*")} == before
+    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*-*")} == before
 
 
 def test_damage_in_a_log_costs_what_follows_it_in_that_log(store_here: Path) -> None:
@@ -230,14 +230,14 @@ def test_the_loss_of_the_newest_checkpoint_is_an_error(
     killed = run_script(GROW, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     lose(max(store_here.glob("runs/grow/checkpoint-*")))
-    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*")}
+    before = {path: path.read_bytes() for path in store_here.glob("runs/*/*-*")}
     for read in (trax.load, trax.Trax().recover, lambda name: grow(n=20).result()):
         with pytest.raises(trax.CorruptionError, match=r"trax\.repair"):
             read("grow")
     found = trax.verify("grow")
     assert not found.good
     assert found.step is None
-    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*")} == before
+    assert {path: path.read_bytes() for path in store_here.glob("runs/*/*-*")} == before
     repaired = trax.repair("grow")
     assert repaired.step == 5
     assert not (repaired.is_exact and repaired.lost == 0)

@@ -112,7 +112,7 @@ LOOPS = {
     "a line": Loop(writing, {}, 9, 21, ["write", "lseek", "write"]),
     "async": Loop(awaiting, {}, 5, 12, ["write"]),
     "plain": Loop(plain, {}, 4, 8, ["write"]),
-    "a checkpoint": Loop(still, {"every_steps": 1}, 280, 220, ["write", *CHECKPOINT]),
+    "a checkpoint": Loop(still, {"every_steps": 1}, 320, 250, ["write", *CHECKPOINT]),
 }
 
 

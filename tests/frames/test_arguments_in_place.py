@@ -16,6 +16,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from xml.etree.ElementTree import XMLPullParser
 
 import numpy as np
 import pytest
+from support import run_script
 
 from trax import ArgumentsChangedError, CodecError
 from trax.frames.arguments import Arguments
@@ -53,7 +55,7 @@ class Frame:
         named = (make or self._make)()
         again = Arguments(named, **self._options)
         contents, local = decode(encoded, "frame", outside=again.objects)
-        again.restore(contents)
+        again.restore(contents, {})
         return named, local
 
 
@@ -200,7 +202,7 @@ def test_what_changed_comes_back_in_place(name: str) -> None:
     assert type(new) is type(before)
     again = Arguments({"it": new})
     contents, local = decode(encoded, "frame", outside=again.objects)
-    again.restore(contents)
+    again.restore(contents, {})
     assert local is new
     np.testing.assert_equal(np_list(new), np_list(old))
 
@@ -760,7 +762,7 @@ def test_a_third_process_gets_all_changes() -> None:
         named: dict[str, Any] = {"rows": [1], "self": Solver()}
         arguments = Arguments(named)
         contents, _ = decode(encoded, "frame", outside=arguments.objects)
-        arguments.restore(contents)
+        arguments.restore(contents, {})
         assert len(named["rows"]) == count - 1
         named["rows"].append(count)
         pair = arguments.contents(), None
@@ -848,7 +850,7 @@ layer, begin = model.layer, int(sys.argv[1]) * 2
 if store.exists():
     encoded = pickle.loads(store.read_bytes())
     contents, layer, weights = decode(encoded, "frame", outside=arguments.objects)
-    arguments.restore(contents)
+    arguments.restore(contents, {})
     assert model.weights["a"].tolist() == weights
     assert layer is model.layer
     assert model.words == {f"word {n}" for n in range(begin)}
@@ -863,3 +865,40 @@ state = arguments.contents(), layer, model.weights["a"].tolist()
 encoded = encode(state, "frame", outside=arguments.outside).copied()
 store.write_bytes(pickle.dumps(encoded))
 """
+
+
+RENAMED = """
+import sys
+import trax
+
+class Model:
+    def __init__(self):
+        self.total = 0
+
+@trax.resumable(renames={"__main__": "fitting"})
+def fit(model, steps):
+    for i in range(steps):
+        model.total += i
+        yield model.total
+
+if __name__ == "__main__":
+    run = fit(Model(), steps=10)
+    for _ in run:
+        if run.step == int(sys.argv[1]):
+            break
+"""
+
+
+@pytest.mark.parametrize("step", [5, 11])
+def test_an_argument_whose_class_was_renamed_gets_its_content_back(step: int) -> None:
+    """A script was run, and its function is called from elsewhere: `renames` says where it is."""
+    Path("fitting.py").write_text(RENAMED)
+    subprocess.run([sys.executable, "fitting.py", str(step)], check=True)
+    script = """
+import sys
+sys.path.insert(0, "")
+import fitting
+model = fitting.Model()
+print(fitting.fit(model, steps=10).result(), model.total)
+"""
+    assert run_script(script).stdout == "45 45\n"

@@ -63,3 +63,20 @@ def test_a_loop_that_has_ended_does_not_go_on() -> None:
     ):
         next(walk(6))
     assert walk.fresh(6).result() == 3
+
+
+def test_a_run_that_has_ended_is_not_offered_a_way_that_fails() -> None:
+    """While it has not, `varying` is one."""
+
+    def counting(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    loop = trax.resumable(counting)
+    with loop(3) as run:
+        next(run)
+    with pytest.raises(trax.ArgumentsChangedError, match=r"give varying=\('n',\)"):
+        loop(4).result()
+    loop(3).result()
+    with pytest.raises(trax.ArgumentsChangedError, match="It has ended: only a loop") as caught:
+        loop(4).result()
+    assert "varying=" not in str(caught.value)

@@ -639,8 +639,7 @@ def test_a_loop_that_opens_nothing_pays_nothing() -> None:
     run = looping("function", lambda n: None)()
     next(run)
     session = run._lifecycle.session
-    unseen = output_files._Output.seen
-    assert all(item.word >= 0 or item.seen is not unseen for item in session._watched)
+    assert all(item.known is not None for item in session._watched)
     assert not any(key.kind is Kind.OUTPUT for key in session._tracking._tracker.keys)
     run.close()
 

@@ -525,3 +525,199 @@ def test_a_random_state_is_stored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run.close()
     state: Any = trax.load("old")
     assert state.standard_normal() == rng.standard_normal()
+
+
+# -- changes that look small ---------------------------------------------------------------
+
+CHANGES = """
+import os, random, sys
+import numpy as np
+import trax
+
+case, stop = sys.argv[1], int(sys.argv[2])
+python, twister = random.Random(1), np.random.RandomState(2)
+python.gauss(0, 1), twister.standard_normal()
+python_saved, twister_saved = python.getstate(), twister.get_state()
+new = np.random.default_rng(3)
+half = np.random.default_rng(3)
+half.integers(9, dtype=np.uint32)
+half_saved = half.bit_generator.state
+stream = {**half_saved, "has_uint32": 0, "uinteger": 0}
+stream = {**stream, "state": {**stream["state"], "inc": stream["state"]["inc"] + 2}}
+unsaved = {**half_saved, "has_uint32": 0, "uinteger": 0}
+
+
+def replace_bits(step, kind):
+    if step % 4 == 2:
+        np.random.set_bit_generator(kind(step))
+    return np.random.random() + np.random.standard_normal() if step % 4 else 0
+
+
+def change(step):
+    draws = step % 3 != 1
+    if case == "saved normal of random":
+        if step % 3 < 2:
+            random.setstate(python_saved)
+        return random.gauss(0, 1) if draws else 0
+    if case == "saved normal of numpy.random":
+        if step % 3 < 2:
+            np.random.set_state(twister_saved)
+        return np.random.standard_normal() if draws else 0
+    if case == "advance":
+        return new.random() if draws else new.bit_generator.advance(1 << 64) and 0
+    if case == "saved half":
+        if step % 3 < 2:
+            half.bit_generator.state = half_saved
+        return int(half.integers(1 << 31, dtype=np.uint32)) if draws else 0
+    if case == "stream":
+        if step % 3 < 2:
+            half.bit_generator.state = stream if step % 3 else unsaved
+        return 0 if step % 3 < 2 else half.random()
+    if case == "another twister":
+        return replace_bits(step, np.random.MT19937)
+    if case == "another kind":
+        return replace_bits(step, np.random.PCG64)
+    if case == "another kind and back":
+        return replace_bits(step, np.random.PCG64 if step % 8 == 2 else np.random.MT19937)
+    raise ValueError(case)
+
+
+@trax.resumable(create=list, replay_log="append", every_steps=1000)
+def loop(numbers):
+    for step in trax.steps(12):
+        yield change(step)
+        if step == stop:
+            os.kill(os.getpid(), 9)
+
+
+random.seed(4)
+np.random.seed(5)
+print(loop().result(), random.random(), np.random.random(), new.random(), half.random())
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "saved normal of random",
+        "saved normal of numpy.random",
+        "advance",
+        "saved half",
+        "stream",
+        "another twister",
+        "another kind",
+        "another kind and back",
+    ],
+)
+def test_a_change_of_little_else_than_a_draw_would_change_is_stored(case: str) -> None:
+    """Each change is the last thing that a step does to the RNG, and the process dies after it."""
+    whole = run_script(CHANGES, case, "-1").stdout
+    for stop in ("1", "4", "6", "10"):
+        shutil.rmtree(".trax")
+        assert run_script(CHANGES, case, stop, check=False).returncode == -signal.SIGKILL
+        assert run_script(CHANGES, case, "-1").stdout == whole
+
+
+# -- libraries that another thread imports -------------------------------------------------
+
+IMPORTING = """
+import os, sys, threading
+import trax
+
+stop = int(sys.argv[1])
+begun, go_on = threading.Event(), threading.Event()
+
+
+class Waiting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.random._generator":
+            begun.set()
+            go_on.wait()
+
+
+def import_numpy():
+    import numpy.random
+
+
+@trax.resumable(create=list, replay_log="append", every_steps=2)
+def loop(numbers):
+    for step in trax.steps(14):
+        number = 0.0
+        if step == 1:
+            sys.meta_path.insert(0, Waiting())
+            thread = threading.Thread(target=import_numpy)
+            thread.start()
+            begun.wait()
+        if step == 5:
+            go_on.set()
+            thread.join()
+            sys.modules["numpy"].random.seed(3)
+        if step > 6:
+            number = sys.modules["numpy"].random.random()
+        yield number
+        if step == stop:
+            os.kill(os.getpid(), 9)
+
+
+print(loop().result())
+"""
+
+
+def test_a_library_that_another_thread_imports_is_left_alone_until_that_ends() -> None:
+    """Half of it would fail, or crash the process; from then on it is tracked."""
+    whole = run_script(IMPORTING, "-1").stdout
+    for stop in ("8", "11"):
+        shutil.rmtree(".trax")
+        assert run_script(IMPORTING, stop, check=False).returncode == -signal.SIGKILL
+        assert run_script(IMPORTING, "-1").stdout == whole
+
+
+def test_an_import_that_ends_without_another_module_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number of modules is the same before and after."""
+
+    @trax.resumable(create=list, replay_log="append", every_steps=1)
+    def loop(numbers: list[float]) -> Generator[float, None, None]:
+        for _ in trax.steps(6):
+            yield float(np.random.random())
+
+    def names(run: Any) -> list[str]:
+        return [key.name for key in run._lifecycle.session._tracking._tracker.keys]
+
+    np.random.seed(1)
+    expected = [float(np.random.random()) for _ in range(6)]
+    np.random.seed(1)
+    with loop() as run:
+        with monkeypatch.context() as patch:
+            patch.setattr(np.__spec__, "_initializing", True, raising=False)
+            next(run)
+            assert not [name for name in names(run) if name.startswith("numpy")]
+        next(run)
+        assert "numpy.random: MT19937" in names(run)
+    np.random.seed(2)
+    assert loop().result() == expected
+
+
+STUB = """
+import sys, types
+sys.modules["numpy.random"] = types.ModuleType("numpy.random")
+sys.modules["numba"] = None
+import random
+import trax
+
+
+@trax.resumable(create=list, replay_log="append")
+def loop(numbers, rng):
+    for _ in trax.steps(3):
+        yield rng.random()
+
+
+print(loop(random.Random(1)).result())
+"""
+
+
+def test_modules_that_only_have_the_name_of_a_library_are_left_alone() -> None:
+    """Tools that stand in for a library put such modules there."""
+    rng = random.Random(1)
+    assert run_script(STUB).stdout == f"{[rng.random() for _ in range(3)]}\n"

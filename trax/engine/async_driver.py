@@ -156,6 +156,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                     increment = await generator.asend(self._sent)
                 except StopAsyncIteration:
                     await cancellable_in_thread(partial(lifecycle.finish, None))
+                    lifecycle.tell()
                 finally:
                     try:  # noqa: SIM105  # it runs at every step, and costs nothing
                         _around.reset(token)
@@ -169,6 +170,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
                     self._sent = self._accept(increment)
                 if self._deferred.pending:
                     await self._wait_at_yield(session.settle)
+                    lifecycle.tell()
         except BaseException as error:
             await self._give_up(error)
             raise
@@ -407,6 +409,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     async def _fail(self, error: BaseException) -> None:
         """Release the run after an exception."""
         if self._lifecycle.status != "open":
+            self._lifecycle.tell(error)
             return
         self._activity.now = _CLOSING
         end = partial(self._lifecycle.abort, error)
@@ -414,6 +417,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             end()
         else:
             await self._leave(end)
+            self._lifecycle.tell(error)
 
     async def _close(self, why: str) -> None:
         """Release the run at a yield."""
@@ -428,6 +432,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await self._fail(error)
             raise
         await self._leave(partial(lifecycle.close, why))
+        lifecycle.tell()
 
     async def _leave(self, end: Callable[[], None]) -> None:
         """Close the generator, and then the run whatever happens."""

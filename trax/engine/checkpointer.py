@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.load_proof import LoadProof
     from trax.engine.pulse import Pulse
+    from trax.hooks import Hooks
     from trax.storage.context import Key
     from trax.storage.run_writer import RunWriter, Write
     from trax.tracking.rng_tracking import RngTracking
@@ -53,8 +54,11 @@ class Checkpointer:
         tracking: RngTracking,
         pulse: Pulse,
         proof: LoadProof,
+        hooks: Hooks,
     ) -> None:
         self.has_failed = False
+        self._hooks = hooks
+        self._begun = 0, 0.0  # the step of the newest, and the time at which it was begun
         self._call = call
         self._writer = writer
         self._tracking = tracking
@@ -121,6 +125,7 @@ class Checkpointer:
         """
         self.wait_silently()  # for the one before, which this one replaces
         begun = process.monotonic()
+        self._begun = self._since.step, begun
         self.has_failed = True
         try:
             positions = self._tracking.snapshot()
@@ -136,6 +141,8 @@ class Checkpointer:
             self._tracking.mark_stored(positions)
             self.has_failed = False
             self._since.checkpoint_bytes = size
+            if self._background.job is None:
+                self._note_stored()
         finally:
             self._pulse.restart(begun)
 
@@ -173,6 +180,12 @@ class Checkpointer:
             self._pulse.measure_rest(job.seconds)
             self._since.checkpoint_bytes = job.result()
             self.has_failed = False
+            self._note_stored()
+
+    def _note_stored(self) -> None:
+        step, begun = self._begun
+        seconds = process.monotonic() - begun
+        self._hooks.note("checkpoint", step, seconds, self._since.checkpoint_bytes)
 
     def store_if_possible(self, take: Callable[[], Any]) -> None:
         """Store a checkpoint; warn if that fails, since the logs have every increment.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from trax.display import as_html
+
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
 
@@ -57,9 +59,34 @@ class Driver(Generic[S]):
         """Whether the loop has ended by itself."""
         return self._opened().status == "done"
 
+    def __len__(self) -> int:
+        """Return the number of steps that are left, for progress bars, if the total is known."""
+        total = self._lifecycle.total
+        if total is not None or self._lifecycle.status != "new":
+            run = self._opened()
+            total = run.step if run.status == "done" else run.total
+        if total is None:
+            raise TypeError(
+                f"the number of steps of {self.name!r} is not known before its loop tells it.\n"
+                "Give it to resumable, as a number or as an argument's name: total='epochs'."
+            )
+        return max(0, total - self._lifecycle.step)
+
+    def __bool__(self) -> bool:
+        return True
+
     def __repr__(self) -> str:
         run = self._lifecycle
         return f"<{type(self).__name__} {run.name!r}, {run.status}, step {run.step:,}>"
+
+    def _repr_html_(self) -> str:
+        run = self._lifecycle
+        facts = {"state": run.status}
+        if run.status != "new":
+            facts["step"] = f"{run.step:,}" + (f" of {run.total:,}" if run.total else "")
+        if run.resumed_at is not None and run.status != "done":
+            facts["resumed at"] = f"{run.resumed_at:,}"
+        return as_html(f"{type(self).__name__} {run.name}", facts)
 
     def _opened(self) -> Lifecycle:
         if self._lifecycle.status == "new":

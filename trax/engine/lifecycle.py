@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trax import notices
+from trax.engine.endings import outcome, source_of
 from trax.engine.opening import open_session
 from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
 from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
 from trax.engine.session import Session
 from trax.engine.undriven import Undriven
 from trax.errors import CodecError, LockedError, StorageError, TraxError, UsageError
+from trax.hooks import Hooks
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
 from trax.storage.store import Store
@@ -92,6 +95,15 @@ class Lifecycle:
         self._undriven = Undriven(self.name, "run")
         self._why_closed = "it was closed"
         options = call.options
+        self._hooks = Hooks(
+            self.name,
+            {
+                "resume": options.on_resume,
+                "checkpoint": options.on_checkpoint,
+                "stop": options.on_stop,
+            },
+        )
+        self._reason = "closed"  # why it stops, for the hooks
         self.stop_request = StopRequest(
             self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
@@ -110,6 +122,11 @@ class Lifecycle:
         if self._session is not None:
             return self._session.step
         return (self.resumed_at or 0) if self._opened is not None else 0
+
+    @property
+    def total(self) -> int | None:
+        """The total number of steps, if it is known."""
+        return self._session.total if self._session is not None else self._call.total
 
     @property
     def resumed_at(self) -> int | None:
@@ -152,6 +169,8 @@ class Lifecycle:
             A loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
+        if self._deferral.is_deferred:
+            self._hooks.thread = self._thread
         self._undriven.use()
         if is_inside(self._key):
             self.stop_request.end_watch()
@@ -212,13 +231,15 @@ class Lifecycle:
                 return
             path, stop_request = self.store.path, self.stop_request
             session = open_session(
-                self._call, opened, hold, path, tracking, stop_request, self._deferral
+                self._call, opened, hold, path, tracking, stop_request, self._deferral, self._hooks
             )
         except BaseException:
             hold.close()
             raise
         try:
             session.begin(opened)
+            resumed = opened.stored is not None
+            hold.begin(session.step, resumed=resumed, **source_of(self._call.function))
             stop_request.begin_step(process.monotonic())
         except BaseException:
             session.close()
@@ -254,6 +275,15 @@ class Lifecycle:
         assert self._active is not None
         self._active.drive(frame, stop, take_over)
         self.session.drive(frame)
+        self.session.note_resume()
+        self.tell()
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """Call the hooks for what has happened, if this is the loop's thread.
+
+        An `error` that is being raised is not replaced by that of a hook.
+        """
+        self._hooks.tell(error)
 
     # -- stopping --------------------------------------------------------------------------
 
@@ -290,6 +320,7 @@ class Lifecycle:
     def leave(self) -> NoReturn:
         """Raise the exception that ends the program, after the run was released."""
         self.stop_request.end_watch()
+        self.tell(SystemExit())
         is_logged = self._call.log_mode.is_logged
         self.stop_request.report(self.step, self.session.unsaved, is_logged=is_logged)
         self.stop_request.end_program(self.step)
@@ -297,6 +328,7 @@ class Lifecycle:
     def release_stopped(self) -> None:
         """Release a run that was saved in order to stop."""
         self._why_closed = f"{self.stop_request.reason} stopped it"
+        self._end_as("stopped", reason=self.stop_request.reason)
         self._release()
 
     # -- the end ---------------------------------------------------------------------------
@@ -311,8 +343,10 @@ class Lifecycle:
             self.abort(error)
             raise
         self.result = self.session.result if value is None else value
+        self._end_as("done")
         self._release()
         self.status = "done"
+        self.tell()
 
     def abort(self, error: BaseException) -> None:
         """Close after an exception; every increment that was handed out is stored."""
@@ -322,10 +356,13 @@ class Lifecycle:
             else:
                 self.session.explain(error)
             self._why_closed = "it ended with an exception"
+            ends = self.stop_request.ends_program(error)
+            self._end_as(**outcome(error, self.stop_request.reason if ends else ""))
             try:
                 self._release()
             except StorageError as failure:
                 error.add_note(f"trax: and then {failure}")
+        self.tell(error)
 
     def close(self, why: str = "it was closed") -> None:
         """Close at a yield; every increment that was handed out stays stored.
@@ -345,6 +382,7 @@ class Lifecycle:
             self.abort(error)
             raise
         self._release()
+        self.tell()
 
     def keep(self) -> None:
         """Store a checkpoint at a yield, if no log has the state; closing begins with this."""
@@ -355,25 +393,33 @@ class Lifecycle:
         """Close a run that nobody can continue; in the middle of a step nothing is saved."""
         if self._session is not None and self._session.is_forked:
             return  # a child of the process ends, and the run goes on in its parent
+        self._hooks.thread = None  # nobody will drive it any more
         if self.status == "open" and self.is_running():
             self._active = None
             self._release()
+            self.tell()
         elif self.status == "open":
             self.close()
         elif self.status == "new":
             self._undriven.end()
         self.stop_request.pass_on()
 
+    def _end_as(self, state: str, **facts: Any) -> None:
+        """Take note of how this call leaves the run, for its journal and the hooks."""
+        self.session.end_as(state, **facts)
+        error = facts.get("error")
+        self._reason = "{type}: {message}".format(**error) if error else facts.get("reason", state)
+
     def _release(self) -> None:
         active, self._active = self._active, None
         self.status = "closed"
-        self.session.leave()
-        self.stop_request.end_watch()
-        try:
+        with ExitStack() as ends:  # each of these is done, whatever the others raise
+            ends.callback(self.session.note_stop, self._reason)
+            ends.callback(self.session.close)
             if active is not None:
-                active.end()
-        finally:
-            self.session.close()
+                ends.callback(active.end)
+            ends.callback(self.stop_request.end_watch)
+            self.session.leave()
 
     def _inner_error(self) -> LockedError:
         function = self._call.function.__name__

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trax.engine.pulse import Pulse
 from trax.engine.session import Session
+from trax.hooks import check_display
 from trax.policies import Since
 from trax.storage.process import process
 from trax.tracking.output_files import OutputFiles
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.deferral import Deferral
     from trax.engine.resume import Opened
+    from trax.hooks import Hooks
     from trax.interrupts.stop_request import StopRequest
     from trax.storage.context import Key
     from trax.storage.held_run import HeldRun
@@ -30,6 +32,7 @@ def open_session(
     tracking: RngTracking,
     stop_request: StopRequest,
     deferral: Deferral,
+    hooks: Hooks,
 ) -> Session:
     """Create an open run from its parts; nothing is stored yet."""
     options, writer = call.options, hold.writer
@@ -45,19 +48,21 @@ def open_session(
         expected=_expected_outputs(call, opened),
     )
     writer.before_sync = outputs.sync
-    bar = None
-    if options.progress:
-        from trax.integrations.tqdm import Bar
-
-        bar = Bar(call.name, since.step)
-    pulse = Pulse(since, options.policy, stop_request, writer, outputs, bar, opened.log_bytes)
+    display = None
+    if options.progress is not None:
+        display = options.progress(call.name, since.step)
+        check_display(display)
+    if on_checkpoint := getattr(display, "on_checkpoint", None):
+        hooks.add("checkpoint", on_checkpoint)
+    pulse = Pulse(since, options.policy, stop_request, writer, outputs, display, opened.log_bytes)
+    pulse.total = hold.journal.total = call.total
     writer.on_suspect = pulse.wake
     kind: type[Session] = Session
     if call.is_plain:
         from trax.engine.plain_session import PlainSession
 
         kind = PlainSession
-    return kind(call, opened, hold, tracking, outputs, pulse, deferral)
+    return kind(call, opened, hold, tracking, outputs, pulse, deferral, hooks)
 
 
 def _expected_outputs(call: Call, opened: Opened) -> dict[Key, bytes] | None:

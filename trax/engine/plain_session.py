@@ -188,7 +188,7 @@ class PlainSession(Session):
             if found:
                 raise self._diverged(step, found, stored, increment)
         for item in self._watched:
-            if item.seen[0] != item.word:
+            if item.seen != item.known:
                 item.delta()  # what the step has written is compared
         self._behind.popleft()
 
@@ -227,6 +227,7 @@ class PlainSession(Session):
 
     def end_catch_up(self) -> None:
         """Compare RNGs and output files with their stored positions, and go on from there."""
+        super().end_catch_up()
         if self._recovery is None:
             return
         step, recovered = self.step, self._recovery.context

@@ -17,7 +17,7 @@ from trax.policies import Policy, Since
 from trax.storage.process import process
 
 if TYPE_CHECKING:
-    from trax.integrations.tqdm import Bar
+    from trax.hooks import Display
     from trax.interrupts.stop_request import StopRequest
     from trax.storage.run_writer import RunWriter
     from trax.tracking.output_files import OutputFiles
@@ -46,7 +46,7 @@ class Pulse:
     at_step : int
         The step from which on each calls `look` as well.
     total : int or None
-        The total number of steps, for the progress bar; None if the loop has not given it.
+        The total number of steps; None if neither an option nor the loop has given it.
     background : Background
         Room for a checkpoint that is being written; another one that is due waits for it.
     """
@@ -58,7 +58,7 @@ class Pulse:
         stop_request: StopRequest,
         writer: RunWriter,
         outputs: OutputFiles,
-        bar: Bar | None,
+        display: Display | None,
         replayed_bytes: int,
     ) -> None:
         self.at = -math.inf
@@ -74,7 +74,7 @@ class Pulse:
         self._stop_request = stop_request
         self._writer = writer
         self._outputs = outputs
-        self._bar = bar
+        self._display = display
         self._replayed_bytes = replayed_bytes
         self._sampled = since.step - 1
         self._is_due = False  # a checkpoint, once the one that is being written is done
@@ -106,9 +106,13 @@ class Pulse:
                 due = WRITTEN if job.is_done else ""
         self._outputs.tidy()
         stop_request.begin_step(self._clock())
-        if self._bar is not None:
-            self._bar.update(since.step, self.total)
+        self.show()
         return due
+
+    def show(self) -> None:
+        """Update the progress bar."""
+        if self._display is not None:
+            self._display.update(self.since.step, self.total)
 
     def end_due(self) -> None:
         """Start the next step here: a checkpoint or the first checks may have taken long."""
@@ -147,5 +151,5 @@ class Pulse:
 
     def close(self) -> None:
         """Leave the progress bar at the last step."""
-        if self._bar is not None:
-            self._bar.close(self.since.step)
+        if self._display is not None:
+            self._display.close(self.since.step)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from trax import notices
 from trax.calls.content import DONE
@@ -23,6 +23,7 @@ from trax.storage.context import FOLDED, FRAME, decode_context
 from trax.storage.process import process
 from trax.storage.records import PICKLE
 from trax.storage.run_reader import Torn
+from trax.storage.stored_steps import no_state, stored_steps
 from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import canonical, is_rng
 
@@ -312,28 +313,49 @@ def load(
     *,
     names: Names | None = None,
     migration: Migration | None = None,
+    step: int | None = None,
 ) -> Replayed[Any] | None:
     """Read a run without locking it, as `replay` does; return None if nothing is stored.
+
+    With `step` it is the state of that step; of a plain loop, that of the newest frame until then.
 
     Another process may write to the run meanwhile: it may prune a file before it is read, start the
     run over, or store a checkpoint that the files read so far do not lead to. Then the reading
     starts over.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing that is stored leads to `step`.
     """
     while True:
         seen = store.look(name)
         try:
-            recovery = store.recover(name)
-            if recovery is None or not recovery.found:
+            recovery = store.recover(name, until=step)
+            if recovery is None or not (recovery.found or (step is not None and recovery.highest)):
                 return None
+            if step is not None and not recovery.found:
+                _refuse_step(store, name, step)
             replayed = replay(recovery, name, create, mode, names=names, migration=migration)
+            if step is not None and recovery.step != step:
+                _refuse_step(store, name, step)
             _tell_end(store, name, replayed)
             if isinstance(replayed.state, StoredLoop):
                 replayed = dataclasses.replace(replayed, state=load_locals(replayed.state, names))
-        except (FileNotFoundError, CorruptionError, StorageError):
+        except (FileNotFoundError, CorruptionError, StorageError, NotFoundError):
             if store.look(name) == seen:
                 raise
         else:
             return replayed
+
+
+def _refuse_step(store: Store, name: str, step: int) -> NoReturn:
+    reader = store.recover(name)
+    ranges = []
+    if reader is not None:
+        with store.reading(name) as directory:
+            ranges = stored_steps(directory, reader)
+    raise no_state(name, store.path, step, ranges)
 
 
 def _tell_end(store: Store, name: str, replayed: Replayed[Any]) -> None:

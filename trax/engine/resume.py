@@ -377,6 +377,7 @@ def _check_arguments(call: Call, meta: dict[str, Any]) -> None:
             changed,
             present=call.arguments,
             version=call.options.version,
+            can_go_on=not (call.is_plain and meta.get("done")),
         )
 
 

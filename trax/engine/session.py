@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trax.engine.deferral import Deferral
     from trax.engine.replay import Replayed
     from trax.engine.resume import Opened
+    from trax.hooks import Hooks
     from trax.storage.held_run import HeldRun
     from trax.tracking.rng_tracking import RngTracking
 
@@ -78,6 +79,7 @@ class Session:
         outputs: OutputFiles,
         pulse: Pulse,
         deferral: Deferral,
+        hooks: Hooks,
     ) -> None:
         self.name = call.name
         self.state = opened.state
@@ -93,6 +95,7 @@ class Session:
         self._fold = self._mode.fold
         self._clock = process.monotonic
         self._hold = hold
+        hold.notes_time = self._mode.is_logged
         self._writer = hold.writer
         self._tracking = tracking
         self._watched = tracking.watched
@@ -103,7 +106,10 @@ class Session:
         self._pulse = pulse
         self._since = pulse.since
         self._deferral = deferral
-        self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof)
+        self._hooks = hooks
+        hooks.resumed_at = opened.resumed_at
+        self._loaded = opened.load_seconds, self._since.checkpoint_bytes + opened.log_bytes
+        self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof, hooks)
         self._preflight = Preflight(call, self.run_id, tracking, self._checkpointer)
         # The step in the logs minus the run's: a run may count steps that no log has.
         self._log_offset = self._writer.position.step - self.step
@@ -112,6 +118,11 @@ class Session:
     def step(self) -> int:
         """Increments since the run began."""
         return self._since.step
+
+    @property
+    def total(self) -> int | None:
+        """The total number of steps, if it is known."""
+        return self._pulse.total
 
     @property
     def loop_step(self) -> int:
@@ -189,8 +200,10 @@ class Session:
         self._pulse.wake()
 
     def expect(self, total: int) -> None:
-        """Set the total number of steps, for the progress bar."""
-        self._pulse.total = total
+        """Set the total number of steps, and show it before the first one."""
+        self._pulse.total = self._hold.journal.total = total
+        if not self.is_behind:
+            self._pulse.show()
 
     def expect_items(self, source: Iterable[Any]) -> None:
         """Set the total to the number of items, if it is known."""
@@ -256,7 +269,7 @@ class Session:
             proving = self._check_increment(increment, encoded, begun)
         context = b""
         for item in self._watched:
-            if item.seen[0] != item.word:
+            if item.seen != item.known:
                 context += item.delta()
         if self._items is not None:
             context += self._items.step()
@@ -266,7 +279,7 @@ class Session:
             note_fold(error, self.state, increment, is_resumed=self.resumed_at is not None)
             raise
         for item in self._tracking.inner:
-            if item.seen[0] != item.word:
+            if item.seen != item.known:
                 context += self._tracking.folded()
                 break
         if is_due:
@@ -352,6 +365,7 @@ class Session:
             self._pulse.wake()
             self._preflight.check_step(self.state)
         self._pulse.end_due()
+        self._hooks.tell()
 
     def _handle_failure(self, state: Any, context: bytes, error: DurabilityError) -> None:
         """Refuse an increment that was not logged, or replace a log that is suspect."""
@@ -405,6 +419,7 @@ class Session:
 
     def end_catch_up(self) -> None:
         """Go on with new steps: the stored ones have been run again."""
+        self._pulse.show()
 
     # -- checkpoints -----------------------------------------------------------------------
 
@@ -460,6 +475,19 @@ class Session:
         if is_lost or self._writer.suspect:
             self.checkpoint()
 
+    # -- hooks -----------------------------------------------------------------------------
+
+    def note_resume(self) -> None:
+        """Have the hooks told that a stored run resumes, before its loop goes on."""
+        if self.resumed_at is not None:
+            self._hooks.note("resume", self.step, *self._loaded, loop_step=self.loop_step)
+
+    def note_stop(self, reason: str) -> None:
+        """Have the hooks told that the run was released, and why."""
+        if not self.is_forked:
+            seconds, size = self._clock() - self._since.begun, self._since.checkpoint_bytes
+            self._hooks.note("stop", self.step, seconds, size, reason=reason)
+
     # -- the end ---------------------------------------------------------------------------
 
     def explain(self, error: BaseException) -> None:
@@ -469,6 +497,10 @@ class Session:
     def leave(self) -> None:
         """Leave the loop where it is, and the progress bar at its last step."""
         self._pulse.close()
+
+    def end_as(self, state: str, **facts: Any) -> None:
+        """Take down for the journal how the loop has ended in this process."""
+        self._hold.ending = {"state": state, **facts}
 
     def close(self) -> None:
         """Close the files and release the lock; in a fork of the process, leave them alone."""
@@ -481,6 +513,6 @@ class Session:
                 self._outputs.end(self._tracking.last if self._cuts_outputs else None)
         finally:
             try:
-                self._hold.close()
+                self._hold.close(self.step)
             finally:
                 self._outputs.close()

@@ -89,7 +89,7 @@ def recall(encoded: Encoded, call: Call) -> Any:
     with loading():
         state = load_frame(StoredLoop(encoded, 0, {}), call.names, arguments.objects)
         assert state is not None
-        arguments.restore(state.contents)
+        arguments.restore(state.contents, call.options.renames)
     return state.increment
 
 

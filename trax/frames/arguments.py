@@ -30,6 +30,7 @@ from trax.frames.remade_kinds import fault, is_stateless
 from trax.storage.codec import Limited
 from trax.storage.definitions import full_name
 from trax.storage.outside import NOTHING, Outside
+from trax.storage.unpickler import present_name
 
 __all__ = ["Arguments"]
 
@@ -372,8 +373,10 @@ class Arguments:
         arrays = {path: array for node in nodes for path, array in arrays_of(node.obj, node.path)}
         return arrays | {node.path: node.obj for node in nodes}
 
-    def restore(self, contents: Mapping[str, Any]) -> None:
+    def restore(self, contents: Mapping[str, Any], renames: Mapping[str, str]) -> None:
         """Put the content of a frame, or of a finished run, back in place.
+
+        For `renames` see `present_name`.
 
         Raises
         ------
@@ -386,7 +389,7 @@ class Arguments:
             if path not in nodes:
                 raise _unlike(path, "it is not there")
             obj = nodes[path].obj
-            if kind != full_name(type(obj)):
+            if full_name(type(obj)) not in (kind, present_name(kind, renames)):
                 raise _unlike(path, f"it was a {kind}, and is a {full_name(type(obj))}")
             for facet, content in zip(self._contents.facets(obj) or (), stored, strict=True):
                 misfit = facet.misfit(obj, content)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trax._public import public
-from trax.display import show
+from trax.display import as_html, show
 
 __all__ = ["Locals"]
 
@@ -75,6 +75,10 @@ class Locals(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def _repr_html_(self) -> str:
+        shown = {name: show(value, 2 * _SHOWN) for name, value in self.items()}
+        return as_html(f"Local variables after step {self._step:,}", shown)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name!r}: {show(value, _SHOWN)}" for name, value in self.items())

@@ -130,7 +130,7 @@ class PlainLoop:
         `loading` has what is to be done to the objects in the state. After the generator has come
         to that yield, call `enter`.
         """
-        self._arguments.restore(state.contents)
+        self._arguments.restore(state.contents, self._call.options.renames)
         loading.complete()
         slots = [_range_from(slot) if type(slot) is tuple else slot for slot in state.slots]
         frame = Frame(state.site, state.values, state.cells, slots)

@@ -10,7 +10,7 @@ from typing import Any
 from xxhash import xxh3_128
 
 from trax.frames.facets import Facet
-from trax.storage.array_memory import span
+from trax.storage.array_memory import storage_memory, tensor_memory
 
 __all__ = ["ArrayMemory", "ArrayObjects", "TensorMemory", "arrays_of"]
 
@@ -114,7 +114,7 @@ class TensorMemory(_Memory):
         return ".grad"
 
     def mark(self, obj: Any) -> Any:
-        digest = xxh3_128(_memory(obj)).digest()
+        digest = xxh3_128(tensor_memory(obj)).digest()
         return *self.about(obj), obj.requires_grad, obj.is_leaf, digest
 
     def obstacle(self, obj: Any, before: Any, now: Any) -> str:
@@ -123,7 +123,7 @@ class TensorMemory(_Memory):
         return super().obstacle(obj, before, now)
 
     def content(self, obj: Any) -> Any:
-        memory = pickle.PickleBuffer(_memory(obj)) if obj.numel() else b""
+        memory = pickle.PickleBuffer(tensor_memory(obj)) if obj.numel() else b""
         return *self.about(obj), memory, obj.requires_grad, obj.grad
 
     def restore(self, obj: Any, content: Any) -> None:
@@ -135,13 +135,6 @@ class TensorMemory(_Memory):
                 obj.detach().copy_(flat.view(obj.dtype).reshape(shape))
         obj.requires_grad_(requires_grad)
         obj.grad = grad
-
-
-def _memory(tensor: Any) -> Any:
-    """Return the elements of a tensor, in their order, as bytes."""
-    torch = sys.modules["torch"]
-    plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-    return plain.view(torch.uint8).numpy() if plain.numel() else b""
 
 
 def arrays_of(obj: Any, path: str) -> list[tuple[str, Any]]:
@@ -156,6 +149,4 @@ def arrays_of(obj: Any, path: str) -> list[tuple[str, Any]]:
         return []
     if obj.layout is not torch.strided or obj.device.type != "cpu":
         return []
-    storage = obj.untyped_storage()
-    memory = span(storage, storage.data_ptr(), storage.nbytes())
-    return [(f"{path}.untyped_storage()", memory)]
+    return [(f"{path}.untyped_storage()", storage_memory(obj.untyped_storage()))]

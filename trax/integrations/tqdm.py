@@ -1,16 +1,24 @@
-"""A progress bar on standard error, drawn by tqdm."""
+"""A progress bar on standard error, or in a notebook, drawn by tqdm."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+import warnings
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trax.display import in_notebook
 from trax.errors import UsageError, one_line
 
+if TYPE_CHECKING:
+    from trax.hooks import Event
+
 try:
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():  # of notebooks without ipywidgets, where a bar of text is drawn
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 except ImportError as error:
     raise UsageError(
         "progress=True needs tqdm, which is not installed.\n"
@@ -23,7 +31,7 @@ _SECONDS_IN_A_FILE = 30.0  # the log of a batch job is not a screen
 
 
 class Bar:
-    """Shows the progress of a run, from the first update on.
+    """Shows the progress of a run: from its first step on, or before if the total is known.
 
     Parameters
     ----------
@@ -36,21 +44,43 @@ class Bar:
     def __init__(self, name: str, step: int) -> None:
         self._name = name
         self._begin = step
+        self._begun = time.time()  # of the live steps, which alone count for the rate
+        self._checkpoint = ""
         self._bar: Any = None
         _open.add(self)
 
     def update(self, step: int, total: int | None) -> None:
         """Show the step and, if it is known, the total."""
+        if step == self._begin:
+            self._begun = time.time()
+        if self._bar is None and step == self._begin and total is None:
+            return  # a bar in a notebook cannot be given a total afterwards
         if self._bar is None:
-            self._bar = tqdm(
-                desc=one_line(self._name),
-                initial=self._begin,
-                total=total,
-                unit="step",
-                dynamic_ncols=True,
-                mininterval=0.1 if sys.stderr.isatty() else _SECONDS_IN_A_FILE,
-            )
+            self._bar = self._draw(total)
+        if total != self._bar.total:
+            self._bar.total = total
+            self._bar.refresh()
         self._bar.update(step - self._bar.n)
+
+    def _draw(self, total: int | None) -> Any:
+        bar = tqdm(
+            desc=one_line(self._name),
+            initial=self._begin,
+            total=total,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.1 if _is_watched() else _SECONDS_IN_A_FILE,
+            postfix=self._checkpoint or None,
+            disable=not _has_output(),
+        )
+        bar.start_t = bar.last_print_t = self._begun
+        return bar
+
+    def on_checkpoint(self, event: Event) -> None:
+        """Show the step of the last checkpoint beside the bar, when it is drawn next."""
+        self._checkpoint = f"checkpoint {event.step:,}" if event.step else ""
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._checkpoint, refresh=False)
 
     def close(self, step: int) -> None:
         """Show the last step and leave the bar as it is."""
@@ -62,6 +92,15 @@ class Bar:
         """Draw nothing any more: this is the bar of a parent process."""
         if self._bar is not None:
             self._bar.disable = True
+
+
+def _is_watched() -> bool:
+    """Return whether somebody sees the bar move."""
+    return in_notebook() or (_has_output() and sys.stderr.isatty())
+
+
+def _has_output() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed
 
 
 _open: weakref.WeakSet[Bar] = weakref.WeakSet()

@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Literal, NoReturn
 
 from trax import notices
+from trax.display import same_code
 from trax.errors import DurabilityError, Preempted, TraxError
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
@@ -114,14 +115,15 @@ class StopRequest:
 
     def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
         """Say at which step the loop stopped, why, and whether that step is stored."""
-        outlook = "that step is stored, and the same script resumes there"
+        code = same_code()
+        outlook = f"that step is stored, and {code} resumes there"
         if unsaved is not None:
             cause = str(unsaved).partition("\n")[0]
-            kept = "the same script resumes at the previous checkpoint"
+            kept = f"{code} resumes at the previous checkpoint"
             if isinstance(unsaved, DurabilityError):
-                kept = "the same script resumes at an earlier step, if one is still stored"
+                kept = f"{code} resumes at an earlier step, if one is still stored"
             elif is_logged:
-                kept = "the log has every increment, and the same script resumes there"
+                kept = f"the log has every increment, and {code} resumes there"
             outlook = f"the checkpoint could not be stored ({cause}); {kept}"
         notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
 

@@ -287,7 +287,7 @@ async def _drive(call: MapCall, one_pass: Pass) -> AsyncGenerator[tuple[Any, Any
         try:
             await tasks.end(cancels=not is_left)
         finally:
-            one_pass.close()
+            one_pass.fail(error)
             if not isinstance(error, GeneratorExit):  # the caller goes on, and acts
                 one_pass.act(error)
         raise

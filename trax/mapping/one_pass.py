@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from trax import notices
 from trax.calls.content import Digests
-from trax.display import count, shorten, show
+from trax.display import count, same_code, shorten, show
 from trax.engine.done_keys import Keys
+from trax.engine.endings import outcome
 from trax.engine.registry import innermost
 from trax.engine.undriven import Undriven
 from trax.errors import ArgumentsChangedError, UsageError
@@ -253,8 +254,10 @@ class Pass:
         ArgumentsChangedError
             Stored results are of items that did not come.
         """
-        self.close()
         missing, name = self._keys.missing, self._call.name
+        left = [f"{self.failed:,} failed"] * bool(self.failed)
+        left += [f"{missing:,} of other items"] * bool(missing)
+        self.close({"state": "stopped", "reason": ", ".join(left)} if left else {"state": "done"})
         if missing:
             are, item = ("are", "items") if missing > 1 else ("is", "an item")
             raise ArgumentsChangedError(
@@ -280,11 +283,11 @@ class Pass:
 
     def stop(self) -> NoReturn:
         """Close because of a signal or the time limit, and raise what ends the program."""
-        self.close()
         done, reason = count(self.step, "result"), self.stop_request.reason
+        self.close({"state": "stopped", "reason": reason})
         notices.info(
-            f"{self._call.name} stopped with {done}: {reason}; all of them are stored, and the "
-            "same script computes the others"
+            f"{self._call.name} stopped with {done}: {reason}; all of them are stored, and "
+            f"{same_code()} computes the others"
         )
         try:
             self.stop_request.end_program(self.step)
@@ -296,7 +299,12 @@ class Pass:
         self.stop_request.end_watch()  # again, since another thread may have closed
         self.stop_request.act(self.step, error)
 
-    def close(self) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Release the run after an exception, or where the caller has left it."""
+        ends = self.stop_request.ends_program(error)
+        self.close(outcome(error, self.stop_request.reason if ends else ""))
+
+    def close(self, ending: dict[str, Any] | None = None) -> None:
         """Release the run: what is stored stays, and what comes later is dropped."""
         self.undriven.use()
         self.status = "closed"
@@ -305,7 +313,7 @@ class Pass:
             del _open[self._key]
         results, self._results = self._results, None
         if results is not None:
-            results.close()
+            results.close(ending)
 
     def abandon(self) -> None:
         """Release a pass that nobody goes on with."""

@@ -7,6 +7,7 @@ is, storing one costs the same, and nothing that has been stored is written agai
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -89,6 +90,8 @@ class Results:
         hold = store.hold(call.name, sync=call.sync, keep=1, report=notices.warn, fresh=call.fresh)
         _held.add(hold)
         self._hold = hold
+        with contextlib.suppress(TypeError):
+            hold.journal.total = len(call.items)
         self._writer = hold.writer
         try:
             self._reader = self._begin(call, store)
@@ -109,6 +112,7 @@ class Results:
             self._writer.adopt(reader)
         meta, parts = _first(call)
         self._writer.checkpoint(meta, parts, derived=True, note=encode_context([(CREATED, _BEGUN)]))
+        self._hold.begin(0, resumed=False)
         return None
 
     @property
@@ -132,6 +136,7 @@ class Results:
                 digest = digest_of(key, key)
             yield digest, *pair
         self._writer.adopt(reader)
+        self._hold.begin(reader.step, resumed=True)
         if reader.replayed and (reader.run, _FUNCTION) not in process.said:
             process.said.add((reader.run, _FUNCTION))
             stored = count(reader.replayed, "stored result")
@@ -171,8 +176,13 @@ class Results:
             self._proof.prove(pair, encoded, "result", step + 1)
         return encoded
 
-    def close(self) -> None:
-        """Make everything durable and release the lock; in a fork of the process, do nothing."""
+    def close(self, ending: dict[str, Any] | None = None) -> None:
+        """Make everything durable and release the lock; in a fork of the process, do nothing.
+
+        `ending` is how the pass has ended, for the journal.
+        """
+        if ending is not None:
+            self._hold.ending = ending
         with self._appending:
             if self._is_closed:
                 return

@@ -162,7 +162,7 @@ def _drive(call: MapCall, one_pass: Pass, landed: _Landed) -> _Pairs:
             if isinstance(error, Exception):
                 _land(one_pass, landed)
         finally:
-            one_pass.close()
+            one_pass.fail(error)
             one_pass.act(error)
         raise
     one_pass.act()

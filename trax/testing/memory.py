@@ -43,6 +43,11 @@ class _Output:
     def close(self) -> None: ...
 
 
+class _Update(_Output):
+    def read_at(self, offset: int, size: int) -> bytearray:
+        return self._directory.contents[self._file][offset : offset + size]
+
+
 class _Input:
     def __init__(self, content: bytearray) -> None:
         self._content = content
@@ -109,6 +114,11 @@ class MemoryDirectory:
         file = len(self.contents)
         self.apply(Operation("create", file, name=name))
         return _Output(self, file)
+
+    def update(self, name: str) -> _Update:
+        if name not in self.names:
+            self.create(name)
+        return _Update(self, self.names[name])
 
     def open(self, name: str) -> _Input:
         return _Input(self.contents[self._find(name)])

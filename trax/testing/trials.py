@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import fnmatch
 import logging
+import math
 import os
 import random
 import shutil
@@ -354,7 +355,7 @@ class Trials:
         For `keeps_first_state` see `Lifecycle`.
         """
         options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
-        options["progress"] = False
+        options |= {"progress": None, "on_resume": None, "on_checkpoint": None, "on_stop": None}
         call = self.call.again(replace(self.call.options, **options))
         if self._is_async:
             deferred = Deferred(forces=call.forces_increments)
@@ -403,6 +404,7 @@ class Trials:
                 begin=self._begun.append,
                 new_run_id=lambda: "0" * 32,  # so that trax.step().key is the same
                 check_output=self._check_output,
+                pause=math.inf,  # so that each trial has the same operations
                 runs=set(),
                 said=set(),
             ),

@@ -66,8 +66,8 @@ class _Raw(io.FileIO):
 class _Output:
     """One file, as something that `Tracker` can track."""
 
-    seen = memoryview(bytes(8)).cast("Q")
-    word = -1  # never equal to seen[0]: the length is read after every step
+    seen = ()
+    known = None  # never equal to `seen`: the length is read after every step
 
     def __init__(
         self, path: str, fd: int, digest: RunningDigest, *, always: bool, left: int = 0

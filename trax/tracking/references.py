@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,10 @@ from typing import Any, NamedTuple
 
 from trax.storage.members import closure
 
-__all__ = ["References", "is_own", "references"]
+__all__ = ["References", "is_own", "is_own_file", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
+_TRAX = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
 
 
@@ -151,7 +153,16 @@ def is_own(module: str | None) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return module == "__main__"
-    return not (file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file)
+    return not _is_installed(file)
+
+
+def is_own_file(path: str) -> bool:
+    """Return whether a file of code is the user's, and not trax's or an installed one."""
+    return not (path.startswith((_TRAX, "<frozen ")) or _is_installed(path))
+
+
+def _is_installed(path: str) -> bool:
+    return path.startswith(_INSTALLED) or "site-packages" in path or "dist-packages" in path
 
 
 def _home(value: Any) -> str:

@@ -4,10 +4,11 @@ Strategy: the position of an RNG is a tuple of parts, and a step stores only the
 changed. A Mersenne Twister has two: its 624 words at an earlier time, and how often these were
 regenerated since then. So a step that draws fewer than 624 words stores only a few bytes.
 
-Every draw and every seed changes one machine word in the RNG's own memory. A step compares that
-word, and reads the parts only if it has changed. The word is located when the RNG is first seen, by
-searching its memory for its public state. If it is not found, or if some draw may leave it
-unchanged, the parts themselves are compared.
+Every draw, every seed and every state that is set changes one of a few machine words in the RNG's
+own memory, or the attribute beside it in which `random` saves a normal number. A step compares
+these, and reads the parts only if they have changed. The words are located when the RNG is first
+seen, by searching its memory for its public state. If they are not found, or if a number is saved
+for later that they do not show, the parts themselves are compared.
 
 The RNGs are those of the standard library's `random`, of NumPy and of PyTorch; a library that the
 program has not imported is left alone.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import pickle
 import random
 import struct
@@ -36,15 +36,17 @@ __all__ = [
     "check_rng",
     "defaults",
     "has_numba",
+    "importing",
     "is_rng",
+    "numpy_random",
     "put_back",
     "rng_types",
     "seed_of",
     "track",
 ]
 
-_NEVER = -1  # no word has this value, so the parts are always compared
-_UNSEEN = memoryview(bytes(8)).cast("Q")
+_UNSEEN = ()  # never equal to None, so the parts are always compared
+_LIBRARIES = ("numpy", "torch", "numba")
 
 _WORDS = 624
 _BYTES = 4 * _WORDS
@@ -55,12 +57,12 @@ _SAVED = struct.Struct("<?d")
 _NONE_SAVED = _SAVED.pack(False, 0.0)
 _UNKNOWN = b""  # shorter than any words, so it is equal to none
 _MOST = 4096  # times that words are regenerated before they are stored again
-_LOW = 0xFFFFFFFF  # bits: the first half of a word in memory
-_SEEDED = 0x80000000 << 32 | _WORDS  # in memory: the index and the first word after each seed
+_SEEDED = struct.pack("<iI", _WORDS, 0x80000000)  # the index and the first word after each seed
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
 _PCG = struct.Struct("<16s?I")  # state, whether half a number is saved for later, it
 _PCG_HALF = struct.Struct("<?I")
-_unpack_pcg = struct.Struct("<16s16s").unpack  # in memory: state, increment
+_NO_GAUSS_NEXT = {"gauss_next": None}  # all attributes of a `random.Random`
+_OTHER = b"other"  # instead of a place: a `RandomState` has a bit generator of another kind
 _GAUSS = struct.Struct("<ixxxxd")  # in memory: whether a normal number is saved, it
 _NO_GAUSS = bytes(_GAUSS.size)
 _NUMBA = struct.Struct(f"<i{_BYTES}sid")  # index, words, whether a normal number is saved, it
@@ -78,16 +80,16 @@ class TrackedRng(Protocol):
     ----------
     kind : str
         Its kind; a position can be restored only to an RNG of the same kind.
-    seen : memoryview
-        Its first item is the word that every draw changes.
-    word : int
-        The value of that word when `parts` was last called; `_NEVER` if a draw may leave it
-        unchanged.
+    seen : object
+        The memory that every change of the position changes.
+    known : object
+        A copy of it from just before `parts` last read the position; None if a change may not show
+        in it.
     """
 
     kind: str
-    seen: memoryview
-    word: int
+    seen: Any
+    known: Any
 
     def parts(self) -> tuple[bytes, ...]:
         """Return the present position."""
@@ -146,12 +148,6 @@ def _saved(has_gauss: int, gauss: float) -> bytes:
     return _SAVED.pack(bool(has_gauss), gauss) if has_gauss or gauss else _NONE_SAVED
 
 
-@functools.cache
-def _unsaved_at(index: int) -> bytes:
-    """Return an index as it is stored if no number is saved for later."""
-    return _TIMES.pack(index) + _NONE_SAVED
-
-
 def _is_next(old: bytes, new: bytes) -> bool:
     """Return whether the new words were generated from the old; the first three decide."""
     head = struct.unpack_from("<4I", old)
@@ -175,28 +171,30 @@ class _Python:
         found = _find(rng, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
         self._memory = found
         self._key = b"" if found is None else found[4:]
-        self._index = _UNSEEN if found is None else found[:8].cast("Q")
-        self._last = _UNSEEN if found is None else found[-8:].cast("Q")
-        self.seen = self._index
-        self.word = _NEVER
+        self._first = None if found is None else found[:8]
+        self._last = None if found is None else found[-8:]
+        self._attributes = vars(rng)
+        self.seen: Any = _UNSEEN
+        self.known: Any = None
 
     def parts(self) -> tuple[bytes, ...]:
         words = self._words
-        self.word = _NEVER
-        if self._memory is None:
+        self.known = None
+        if self._memory is None or self._first is None or self._last is None:
             _, numbers, gauss = self._rng.getstate()
             words.update(struct.pack(f"<{_WORDS}I", *numbers[:-1]))
             index = _INDEX.pack(numbers[-1])
         else:
             gauss = self._rng.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
-            seen = self._index
-            word = place = seen[0]  # before the words: other threads may be drawing
-            if place == _SEEDED:  # as after any other seed; the next draw changes all words
+            seen = self._first
+            known = seen.tobytes()  # before the words: other threads may be drawing
+            index = known[:4]
+            if known == _SEEDED:  # as after any other seed; the next draw changes all words
                 seen = self._last
-                word = seen[0]
+                known = seen.tobytes()
             if gauss is None and words.present.startswith(self._key):
-                self.seen, self.word = seen, word
-                return words.before, words.times + _unsaved_at(place & _LOW)
+                self.seen, self.known = (seen, self._attributes), (known, _NO_GAUSS_NEXT)
+                return words.before, words.times + index + _NONE_SAVED
             state = self._memory.tobytes()  # all at once, for the same reason
             index = state[:4]
             words.update(state[4:])
@@ -210,39 +208,40 @@ class _Python:
 
 
 class _Twister:
-    """NumPy's Mersenne Twister, with the normal number that an old `RandomState` saves."""
+    """NumPy's Mersenne Twister, with the normal number that an old `RandomState` saves.
+
+    A `RandomState` may be given another bit generator, even one of another kind.
+    """
 
     kind = "MT19937"
 
     def __init__(self, bits: Any, owner: Any = None) -> None:
-        self._bits = bits
         self._owner = owner
         self._words = _Words()
-        state = bits.state["state"]
-        content = state["key"].astype("<u4").tobytes() + struct.pack("<i", state["pos"])
-        gauss = b"" if owner is None else _find_gauss(owner)
-        found = None if gauss is None else _find(bits, content)
-        self._memory = found
-        self._key = b"" if found is None else found[:_BYTES]
-        self._gauss = gauss or b""
-        self.seen = _UNSEEN if found is None else found[_BYTES - 4 :].cast("Q")
-        self.word = _NEVER
+        self._bits = _TwisterMemory(bits, owner)
+        self.seen = self._bits.seen
+        self.known: Any = None
 
     def parts(self) -> tuple[bytes, ...]:
-        words = self._words
-        self.word = _NEVER
-        if self._memory is None:
-            public = self._bits.state["state"]
+        words, bits, owner = self._words, self._bits, self._owner
+        self.known = None
+        if owner is not None and owner._bit_generator is not bits.rng:  # noqa: SLF001  # as there
+            bits = self._bits = _TwisterMemory(bits_of(owner), owner)
+            self.seen = bits.seen
+        if bits.is_other:
+            return pickle.dumps(owner.get_state(legacy=False), 5), _OTHER
+        if bits.memory is None:
+            public = bits.rng.state["state"]
             words.update(public["key"].astype("<u4").tobytes())
             index, saved = _INDEX.pack(public["pos"]), self._saved()
         else:
-            word = self.seen[0]  # before the words: other threads may be drawing
-            is_saved = not _NO_GAUSS.startswith(self._gauss)
-            if not is_saved and words.present.startswith(self._key):
-                self.word = word
-                return words.before, words.times + _unsaved_at(word >> 32)
-            saved = _saved(*_GAUSS.unpack(self._gauss)) if is_saved else _NONE_SAVED
-            state = self._memory.tobytes()  # all at once, for the same reason
+            known = bits.seen[0].tobytes()  # before the words: other threads may be drawing
+            is_saved = not _NO_GAUSS.startswith(bits.gauss)
+            if not is_saved and words.present.startswith(bits.key):
+                self.known = (known, *bits.known)
+                return words.before, words.times + known[4:] + _NONE_SAVED
+            saved = _saved(*_GAUSS.unpack(bits.gauss)) if is_saved else _NONE_SAVED
+            state = bits.memory.tobytes()  # all at once, for the same reason
             index = state[_BYTES:]
             words.update(state[:_BYTES])
         return words.before, words.times + index + saved
@@ -256,15 +255,58 @@ class _Twister:
     def restore(self, parts: tuple[bytes, ...]) -> None:
         import numpy as np
 
+        if parts[1] == _OTHER:
+            _set_state(self._owner, pickle.loads(parts[0]))
+            return
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
         if not 0 <= index <= _WORDS:  # NumPy would read beyond the words in memory
             raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
         words = np.array(self._words.recall(parts[0], times), np.uint32)
         state = {"bit_generator": "MT19937", "state": {"key": words, "pos": index}}
         if self._owner is None:
-            self._bits.state = state
+            self._bits.rng.state = state
         else:
-            self._owner.set_state({**state, "has_gauss": int(is_saved), "gauss": gauss})
+            _set_state(self._owner, {**state, "has_gauss": int(is_saved), "gauss": gauss})
+
+
+class _TwisterMemory:
+    """The memory of a bit generator, and of the `RandomState` around it, if there is one.
+
+    Attributes
+    ----------
+    rng : numpy.random.BitGenerator
+        The bit generator.
+    is_other : bool
+        Whether it is no Mersenne Twister.
+    memory : memoryview or None
+        Its words and its index; None if they or the saved normal number are not found.
+    key : memoryview
+        Its words.
+    gauss : memoryview
+        The saved normal number and the flag before it; empty without a `RandomState`.
+    seen : tuple of memoryview
+        The last word with the index, and the part of a `RandomState` that tells its bit generator
+        and whether a normal number is saved.
+    known : tuple of memoryview
+        That part with this bit generator while none is saved.
+    """
+
+    def __init__(self, rng: Any, owner: Any) -> None:
+        self.rng = rng
+        self.is_other = type(rng).__name__ != "MT19937"
+        around = memoryview(b"") if owner is None else _find_gauss(owner, rng)
+        found = None if self.is_other or around is None else _find_words(rng)
+        self.memory = found
+        self.key = memoryview(b"") if found is None else found[:_BYTES]
+        self.gauss = memoryview(b"") if found is None or not around else around[-_GAUSS.size :]
+        self.seen: tuple[memoryview, ...] = _UNSEEN
+        self.known: tuple[memoryview, ...] = ()
+        if found is not None:
+            self.seen = (found[_BYTES - 4 :],)
+            if around:
+                self.seen += (around.cast("Q"),)
+                quiet = bytes(around[: -_GAUSS.size]) + _NO_GAUSS
+                self.known = (memoryview(quiet).cast("Q"),)
 
 
 class _Pcg:
@@ -273,22 +315,18 @@ class _Pcg:
     def __init__(self, bits: Any) -> None:
         self._bits = bits
         self.kind = type(bits).__name__
-        self.word = _NEVER
-        number, _, increment = self._public()
-        self._memory = _find(bits, number + increment)
-        self._half = _find_half(bits)
-        if self._memory is None or self._half is None:
-            self._memory = self._half = None
-        self.seen = _UNSEEN if self._memory is None else self._memory[:8].cast("Q")
+        self._memory = _find_pcg(bits)
+        self.seen: Any = _UNSEEN if self._memory is None else self._memory.cast("Q")
+        self.known: Any = None
 
     def parts(self) -> tuple[bytes, ...]:
-        if self._memory is None or self._half is None:
+        if self._memory is None:
             number, half, increment = self._public()
         else:
-            half = self._half.tobytes()
-            self.word = _NEVER if half[0] else self.seen[0]
-            number, increment = _unpack_pcg(self._memory)
-            half = half[:1] + half[4:]
+            content = self._memory.tobytes()
+            self.known = memoryview(content).cast("Q")
+            half = content[:1] + content[4:8]
+            number, increment = content[-32:-16], content[-16:]
         return number + half, increment
 
     def _public(self) -> tuple[bytes, bytes, bytes]:
@@ -333,13 +371,14 @@ class _Numba:
     def __init__(self, rng: NumbaRng) -> None:
         self._memory = rng.memory
         self._words = _Words()
-        self.seen = rng.memory[:8].cast("Q")
-        self.word = _NEVER
+        self.seen = rng.memory[:8], rng.memory[-_GAUSS.size :]
+        self.known: Any = None
 
     def parts(self) -> tuple[bytes, ...]:
-        words, state = self._words, self._memory.tobytes()
+        words = self._words
+        self.known = tuple(map(bytes, self.seen))  # before the words, as above
+        state = self._memory.tobytes()
         _, present, has_gauss, gauss = _NUMBA.unpack(state)
-        self.word = _NEVER if has_gauss else self.seen[0]
         words.update(present)
         return words.before, words.times + state[:4] + _saved(has_gauss, gauss)
 
@@ -356,7 +395,7 @@ class _Torch:
 
     kind = "torch"
     seen = _UNSEEN
-    word = _NEVER
+    known = None
 
     def __init__(self, rng: Any) -> None:
         self._rng = rng
@@ -381,7 +420,7 @@ class _Opaque:
     """Any other RNG: its public state as a pickle."""
 
     seen = _UNSEEN
-    word = _NEVER
+    known = None
 
     def __init__(self, kind: str, get: Callable[[], Any], set_: Callable[[Any], None]) -> None:
         self.kind = kind
@@ -404,13 +443,13 @@ class _Children:
         self._seed = seed
         probe = type(seed)(0, n_children_spawned=_PROBE)
         begin = bytes(_memory(probe)).find(struct.pack("<I", _PROBE))
-        self.seen = _UNSEEN if begin < 0 else _memory(seed)[begin : begin + 4].cast("I")
-        self.word = _NEVER
+        self.seen: Any = _UNSEEN if begin < 0 else _memory(seed)[begin : begin + 4].cast("I")
+        self.known: Any = None
 
     def parts(self) -> tuple[bytes, ...]:
         count = self._seed.n_children_spawned
         if self.seen is not _UNSEEN:
-            self.word = self.seen[0]
+            self.known = memoryview(struct.pack("=I", count)).cast("I")
         return (struct.pack("<I", count),)
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
@@ -434,8 +473,14 @@ def _find(obj: Any, content: bytes) -> memoryview | None:
     return None if begin < 0 else memory[begin : begin + len(content)]
 
 
-def _find_gauss(owner: Any) -> memoryview | None:
-    """Return the memory of a `RandomState` for its saved normal number and the flag before it."""
+def _find_words(bits: Any) -> memoryview | None:
+    """Return the memory of a Mersenne Twister for its words and its index, or None."""
+    state = bits.state["state"]
+    return _find(bits, state["key"].astype("<u4").tobytes() + _INDEX.pack(state["pos"]))
+
+
+def _find_gauss(owner: Any, bits: Any) -> memoryview | None:
+    """Return the memory of a `RandomState` from its bit generator to its saved normal number."""
     from numpy.random import MT19937, RandomState
 
     probe = RandomState(MT19937(0))
@@ -444,25 +489,71 @@ def _find_gauss(owner: Any) -> memoryview | None:
         gauss = {"has_gauss": has_gauss, "gauss": 1.2345678901234567e-5}
         probe.set_state({**probe.get_state(legacy=False), **gauss})
         found.append(bytes(_memory(probe)).find(_GAUSS.pack(*gauss.values())))
-    begin = found[0]
-    return _memory(owner)[begin : begin + 16] if begin >= 0 and found[1] == begin else None
+    begin, end = bytes(_memory(owner)).find(struct.pack("P", id(bits))), found[0] + _GAUSS.size
+    is_found = found[0] == found[1] > begin >= 0
+    return _memory(owner)[begin:end] if is_found and not (end - begin) % 8 else None
 
 
-def _find_half(bits: Any) -> memoryview | None:
-    """Return the memory of a PCG64 for the half number that it saves and the flag before it."""
+def _find_pcg(bits: Any) -> memoryview | None:
+    """Return the memory of a PCG64 from the flag of its saved half number to its increment.
+
+    The half number comes after the flag, and the state before the increment.
+    """
     found = []
     with contextlib.suppress(Exception):  # a class of the user's may be made in another way
         probe = type(bits)(0)
+        whole = {"state": _PROBE << 96 | _PROBE, "inc": _PROBE << 64 | 1}
+        numbers = b"".join(number.to_bytes(16, "little") for number in whole.values())
         for is_saved in (0, 1):
-            probe.state = {**probe.state, "has_uint32": is_saved, "uinteger": _PROBE}
-            found.append(bytes(_memory(probe)).find(struct.pack("<iI", is_saved, _PROBE)))
-    is_found = len(found) == 2 and found[0] == found[1] >= 0
-    return _memory(bits)[found[0] : found[0] + 8] if is_found else None
+            half = {"has_uint32": is_saved, "uinteger": _PROBE}
+            probe.state = {**probe.state, "state": whole, **half}
+            memory = bytes(_memory(probe))
+            found.append((memory.find(struct.pack("<iI", *half.values())), memory.find(numbers)))
+    if len(set(found)) != 1 or len(found) != 2:
+        return None
+    (begin, last), *_ = found
+    is_found = 0 <= begin < last and not (last - begin) % 8
+    return _memory(bits)[begin : last + 32] if is_found else None
+
+
+def _set_state(owner: Any, state: dict[str, Any]) -> None:
+    """Set a `RandomState`, even if it now has a bit generator of another kind."""
+    numpy, name = numpy_random(), state["bit_generator"]
+    if type(bits_of(owner)).__name__ != name and owner is numpy.mtrand._rand:  # noqa: SLF001
+        numpy.set_bit_generator(getattr(numpy, name)())  # only this one can be given another
+    owner.set_state(state)
+
+
+def _imported(name: str) -> Any:
+    """Return the module of a library; None if it is not imported, or not yet completely.
+
+    In a library that another thread is importing, functions are missing, or crash the process.
+    """
+    for each in (name.partition(".")[0], name):
+        module: Any = sys.modules.get(each)
+        if module is None or _is_importing(module):
+            return None
+    return module
+
+
+def importing() -> bool:
+    """Return whether another thread is importing a library that has RNGs."""
+    return any(_is_importing(sys.modules.get(name)) for name in _LIBRARIES)
+
+
+def _is_importing(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def numpy_random() -> Any:
+    """Return `numpy.random`; None if it is not imported, or is something else of that name."""
+    numpy = _imported("numpy.random")
+    return numpy if hasattr(numpy, "Generator") else None
 
 
 def canonical(rng: Any) -> Any:
     """Return the object that has the position: for NumPy's `Generator`, its bit generator."""
-    numpy = sys.modules.get("numpy.random")
+    numpy = numpy_random()
     if numpy is not None and isinstance(rng, numpy.Generator):
         return rng.bit_generator
     return rng
@@ -470,7 +561,7 @@ def canonical(rng: Any) -> Any:
 
 def bits_of(rng: Any) -> Any:
     """Return the bit generator that NumPy's `RandomState` contains; None for any other RNG."""
-    numpy = sys.modules.get("numpy.random")
+    numpy = numpy_random()
     if numpy is not None and isinstance(rng, numpy.RandomState):
         return rng._bit_generator  # noqa: SLF001  # there is no public attribute for it
     return None
@@ -489,11 +580,11 @@ def seed_of(rng: Any) -> Any:
 def rng_types() -> tuple[type, ...]:
     """Return the types of RNGs in the imported libraries."""
     found: list[type] = [random.Random, NumbaRng]
-    numpy = sys.modules.get("numpy.random")
+    numpy = numpy_random()
     if numpy is not None:
         found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator, numpy.SeedSequence)
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "Generator"):
+    torch = _imported("torch")
+    if hasattr(torch, "Generator"):
         found.append(torch.Generator)
     return tuple(found)
 
@@ -537,7 +628,9 @@ def track(rng: Any) -> TrackedRng:
         bits = bits_of(rng)
         if type(bits).__name__ == "MT19937":
             return _Twister(bits, rng)
-        return _Opaque(kind, lambda: rng.get_state(legacy=False), rng.set_state)
+        return _Opaque(
+            kind, lambda: rng.get_state(legacy=False), lambda state: _set_state(rng, state)
+        )
     if kind == "MT19937":
         return _Twister(rng)
     if kind in ("PCG64", "PCG64DXSM"):
@@ -568,12 +661,11 @@ def put_back(name: str, tracked: TrackedRng, parts: tuple[bytes, ...]) -> None:
 def defaults() -> Iterator[tuple[str, Any]]:
     """Yield the default RNGs of the imported libraries, with the names they are stored under."""
     yield "random", random._inst  # noqa: SLF001
-    if "numpy.random" in sys.modules:
-        from numpy.random import mtrand
-
-        yield "numpy.random", mtrand._rand  # noqa: SLF001
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "default_generator"):
+    numpy = numpy_random()
+    if numpy is not None:
+        yield "numpy.random", numpy.mtrand._rand  # noqa: SLF001
+    torch = _imported("torch")
+    if hasattr(torch, "default_generator"):
         yield "torch", torch.default_generator
         for number, rng in enumerate(torch.cuda.default_generators):
             yield f"torch.cuda {number}", rng
@@ -587,13 +679,13 @@ def has_numba() -> bool:
 
 
 def _numba_rngs() -> Iterator[tuple[str, Any]]:
-    helper = sys.modules.get("numba._helperlib")
+    helper = _imported("numba._helperlib")
     for name, part in (("numba numpy.random", "np"), ("numba random", "py")):
         if name not in _numba and hasattr(helper, f"rnd_get_{part}_state_ptr"):
             address = getattr(helper, f"rnd_get_{part}_state_ptr")()
             memory = memoryview((ctypes.c_char * _NUMBA.size).from_address(address)).cast("B")
             index, words, *_ = _NUMBA.unpack(memory)
-            public = helper.rnd_get_state(address)  # type: ignore[union-attr]
+            public = helper.rnd_get_state(address)
             if public == (index, list(struct.unpack(f"<{_WORDS}I", words))):
                 _numba[name] = NumbaRng(memory)
         if name in _numba:

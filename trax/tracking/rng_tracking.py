@@ -34,7 +34,7 @@ from trax.tracking.rng_discovery import (
     outer_key,
     tracked_below,
 )
-from trax.tracking.rng_state import canonical, defaults, put_back, rng_types, track
+from trax.tracking.rng_state import canonical, defaults, importing, put_back, rng_types, track
 from trax.tracking.shared_rngs import reductions
 from trax.tracking.tracker import Item, Parts, Tracked, Tracker
 
@@ -76,7 +76,7 @@ class RngTracking:
     recovered : dict of Key to bytes
         The context that was recovered.
     watched : list of Item
-        The things that are tracked. If the word of one is another after a step, the step stores
+        The things that are tracked. If `seen` of one is not `known` after a step, the step stores
         its `delta`.
     inner : list of Item
         Those of them that are RNGs in the state.
@@ -218,7 +218,7 @@ class RngTracking:
         """Track the default RNGs of libraries that were imported after the run was opened."""
         if self._outer is None or len(sys.modules) == self._modules:
             return
-        self._modules = len(sys.modules)
+        self._modules = -1 if importing() else len(sys.modules)
         for place, rng in defaults():
             if id(rng) not in self._known:
                 tracked = track(rng)

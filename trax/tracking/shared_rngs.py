@@ -7,14 +7,13 @@ a copy beside it for readers that do not have that place, such as `trax.load`.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from trax.storage.context import Key
 from trax.tracking.rng_discovery import outer_key
-from trax.tracking.rng_state import canonical, track
+from trax.tracking.rng_state import canonical, numpy_random, track
 
 __all__ = ["at_hand", "outer_rng", "reductions"]
 
@@ -67,7 +66,7 @@ def reductions(keys: Mapping[int, Key], rngs: Iterable[Any]) -> dict[type, Reduc
         return outer_rng, (key.name, make, args, state)
 
     found: dict[type, Reduction] = {type(rng): reduce for rng in rngs}
-    numpy = sys.modules.get("numpy.random")
+    numpy = numpy_random()
     if numpy is not None:
         found[numpy.Generator] = _reduce_generator
     return found

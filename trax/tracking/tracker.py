@@ -17,14 +17,14 @@ class Tracked(Protocol):
 
     Attributes
     ----------
-    seen : memoryview
-        Its first item equals `word` only if the position is the same; `parts` may replace it.
-    word : int
-        The value of that item when `parts` was last called.
+    seen : object
+        It equals `known` only if the position is the same; `parts` may replace it.
+    known : object
+        A copy of it from when `parts` was last called; None if that does not tell.
     """
 
-    seen: memoryview
-    word: int
+    seen: Any
+    known: Any
 
     def parts(self) -> Parts:
         """Return the present position."""
@@ -47,10 +47,10 @@ class Item:
 
     Attributes
     ----------
-    seen : memoryview
-        Its first item equals `word` only if the position is the one last stored.
-    word : int
-        The value that it had when that position was read.
+    seen : object
+        It equals `known` only if the position is the one last stored.
+    known : object
+        A copy of it from when that position was read.
     has_changed : bool
         Whether another position was stored since this is tracked.
     """
@@ -63,10 +63,10 @@ class Item:
         "_numbers",
         "has_changed",
         "key",
+        "known",
         "seen",
         "stored",
         "tracked",
-        "word",
     )
 
     def __init__(self, key: Key, tracked: Tracked, stored: Parts | None) -> None:
@@ -77,7 +77,7 @@ class Item:
         self.tracked = tracked
         self.stored = parts if stored is None else stored
         self.seen = tracked.seen
-        self.word = tracked.word if parts == self.stored else -1
+        self.known = tracked.known if parts == self.stored else None
         self.has_changed = False
         self._before = self.stored
         self._last = b""  # what `delta` returned
@@ -100,7 +100,7 @@ class Item:
         """Store the present position; return the encoded entries of the parts that differ."""
         tracked = self.tracked
         parts = tracked.parts()
-        self.seen, self.word = tracked.seen, tracked.word
+        self.seen, self.known = tracked.seen, tracked.known
         self._before = self.stored
         stored = self.stored or self._none
         encoded = b""
@@ -163,7 +163,7 @@ class Tracker:
 
     def delta(self) -> bytes:
         """Return the parts that have changed since the last call, encoded as a context."""
-        return b"".join([i.delta() for i in self.items if i.seen[0] != i.word])
+        return b"".join([i.delta() for i in self.items if i.seen != i.known])
 
     def undo(self, context: bytes) -> None:
         """Undo the deltas in this context, which was not stored."""
@@ -173,7 +173,7 @@ class Tracker:
     def moved(self, kind: Kind) -> Iterator[Key]:
         """Yield the keys of one kind whose position is not the one last stored."""
         for item in self.items:
-            if item.seen[0] != item.word and item.key.kind is kind and not item.is_stored:
+            if item.seen != item.known and item.key.kind is kind and not item.is_stored:
                 yield item.key
 
     def is_stored(self, key: Key) -> bool:
