@@ -21,7 +21,7 @@ import pytest
 from support import as_operations
 
 from trax.storage import filesystem, lock, store
-from trax.storage.filesystem import Input, Output
+from trax.storage.filesystem import Input, Output, Update
 from trax.storage.process import process
 from trax.testing.memory import MemoryDirectory, Operation
 from trax.tracking import output_files, truncate
@@ -187,6 +187,9 @@ class FaultyDirectory:
             return _FaultyOutput(self, self.inner.create(name), self.inner.names[name])
 
         return self.call("create", create)
+
+    def update(self, name: str) -> Update:
+        return self.call("update", lambda: self.inner.update(name))
 
     def open(self, name: str) -> Input:
         return self.call("open", lambda: _FaultyInput(self, self.inner.open(name)))

@@ -37,6 +37,7 @@ from xxhash import xxh3_64_intdigest
 import trax
 import trax.testing
 from trax import StorageError
+from trax.keep import Keep
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.filesystem import Directory
 from trax.storage.process import process
@@ -181,7 +182,12 @@ class Writer:
     """
 
     def __init__(
-        self, directory: Directory, *, sync: str = "interval", arrays: bool = False, keep: int = 2
+        self,
+        directory: Directory,
+        *,
+        sync: str = "interval",
+        arrays: bool = False,
+        keep: int | Keep = 2,
     ) -> None:
         self.said: list[str] = []
         self.unwritten: Callable[[], int] | None = None
@@ -253,7 +259,12 @@ class Writer:
 
 
 def write(
-    directory: Directory, text: str, *, sync: str = "interval", arrays: bool = False, keep: int = 2
+    directory: Directory,
+    text: str,
+    *,
+    sync: str = "interval",
+    arrays: bool = False,
+    keep: int | Keep = 2,
 ) -> Writer:
     """Write a store, and return the process that wrote the last of it, still alive."""
     writer = Writer(directory, sync=sync, arrays=arrays, keep=keep)

@@ -589,7 +589,7 @@ def test_a_log_takes_one_system_call_and_few_calls() -> None:
             calls.append(frame.f_code.co_name)
 
     with trax.Trax(sync="os") as store:
-        store.log(one=1)
+        store.log(one=(0, 1.5, "xyz"))
         sys.setprofile(profile)
         store.log(one=(1, 2.5, "abc"))
         sys.setprofile(None)

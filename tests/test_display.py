@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import trax
-from trax.display import show
+from trax.display import as_html, in_notebook, same_code, show
 
 
 class Nameless:
@@ -68,3 +70,27 @@ def test_a_value_without_a_text_breaks_no_message(value: Any) -> None:
 def loop(state: Any, data: Any) -> Iterator[Any]:
     """Make one step."""
     yield data
+
+
+def test_a_table_has_no_markup_of_what_it_shows() -> None:
+    """Neither in the title, nor in names and facts."""
+    shown = as_html("<i>", {'a"': "<script>1</script>", "b&": "ok"})
+    assert shown == (
+        "<table><caption>&lt;i&gt;</caption><tbody>"
+        "<tr><th>a&quot;</th><td>&lt;script&gt;1&lt;/script&gt;</td></tr>"
+        "<tr><th>b&amp;</th><td>ok</td></tr></tbody></table>"
+    )
+
+
+def test_what_is_run_again_is_a_cell_where_there_are_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at a prompt of IPython, which is no notebook, and nothing is imported to find out."""
+    assert "IPython" not in sys.modules or not in_notebook()
+    ipython = types.ModuleType("IPython")
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    for shell, code in [
+        (None, "the same script"),
+        (types.SimpleNamespace(), "the same script"),
+        (types.SimpleNamespace(kernel=object()), "the same cell"),
+    ]:
+        ipython.get_ipython = lambda shell=shell: shell  # type: ignore[attr-defined]
+        assert same_code() == code

@@ -86,3 +86,8 @@ def test_a_notice_cannot_steer_the_terminal() -> None:
     name = "a\x9b31mred\u202eevil\nline 👩\u200d🔬"
     done = run_script("import sys\nfrom trax.notices import info\ninfo(sys.argv[1])", name)
     assert done.stderr == "trax: a\\x9b31mred\\u202eevil\\nline 👩\u200d🔬\n"
+
+
+def test_a_closed_standard_error_is_no_error() -> None:
+    """A run is not lost because nobody listens."""
+    run_script("import sys\nfrom trax import notices\nsys.stderr.close()\nnotices.info('x')\n")

@@ -38,8 +38,14 @@ if TYPE_CHECKING:
     from trax.engine.async_driver import AsyncRun
     from trax.engine.sync_driver import Run
     from trax.frames.locals import Locals
+    from trax.fsck.fork import Forked, fork
+    from trax.fsck.prune import Pruned, prune
     from trax.fsck.repair import Repaired, repair
+    from trax.fsck.rewind import Rewound, rewind
     from trax.fsck.verify import Verification, verify
+    from trax.hooks import Display, Event, Hook
+    from trax.increments import history
+    from trax.keep import Keep, keep_bytes, keep_every, keep_for
     from trax.mapping.async_map import AsyncMap
     from trax.mapping.function import map
     from trax.mapping.sync_map import Map
@@ -53,18 +59,25 @@ __all__ = [
     "CallError",
     "CodecError",
     "CorruptionError",
+    "Display",
     "DivergedError",
     "DurabilityError",
+    "Event",
+    "Forked",
     "FormatVersionError",
+    "Hook",
+    "Keep",
     "Locals",
     "LockedError",
     "Map",
     "NotFoundError",
     "Policy",
     "Preempted",
+    "Pruned",
     "Repaired",
     "Resumable",
     "ResumeWarning",
+    "Rewound",
     "Run",
     "Since",
     "Step",
@@ -78,12 +91,19 @@ __all__ = [
     "automatic",
     "every_seconds",
     "every_steps",
+    "fork",
+    "history",
+    "keep_bytes",
+    "keep_every",
+    "keep_for",
     "load",
     "map",
     "open",
+    "prune",
     "remaining",
     "repair",
     "resumable",
+    "rewind",
     "step",
     "steps",
     "verify",
@@ -98,9 +118,15 @@ _LATER = {
     "engine.sync_driver": "Run",
     "frames.locals": "Locals",
     "fsck.files": "CheckpointFile Generation LogFile",
+    "fsck.fork": "Forked fork",
     "fsck.outputs": "OutputFile",
+    "fsck.prune": "Pruned prune",
     "fsck.repair": "Repaired repair",
+    "fsck.rewind": "Rewound rewind",
     "fsck.verify": "Verification verify",
+    "hooks": "Display Event Hook",
+    "increments": "history",
+    "keep": "Keep keep_bytes keep_every keep_for",
     "mapping.async_map": "AsyncMap",
     "mapping.function": "map",
     "mapping.sync_map": "Map",

@@ -28,6 +28,7 @@ import cloudpickle
 
 from trax.calls.bytecode import content
 from trax.display import show
+from trax.storage.array_memory import storage_memory
 from trax.storage.codec import PROTOCOL
 from trax.storage.definitions import by_name, full_name
 
@@ -528,8 +529,7 @@ def _taken_apart(value: Any) -> tuple[Any, ...]:
             warnings.simplefilter("ignore")  # PyTorch itself still makes such storages
             return value.dtype, value.device.type, value._untyped_storage  # noqa: SLF001
     if isinstance(value, torch.UntypedStorage):
-        size = value.nbytes()
-        return (torch.empty(0, dtype=torch.uint8).set_(value.cpu(), 0, (size,)).numpy(),)
+        return (storage_memory(value.cpu()),)
     return ()
 
 

@@ -97,6 +97,7 @@ class Resumable(Generic[P, S, G_co]):
     def load(self, *args: Any, **kwargs: Any) -> S:
         """Return the stored state, without running the loop or locking the run.
 
+        With ``step=`` it is the state of an earlier step, unless the function has such an argument.
         Without `create` it is a `trax.Locals`: the local variables that were stored last.
         """
         raise NotImplementedError

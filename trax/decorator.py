@@ -75,14 +75,20 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         handed out, or when the operating system chooses. Increments that were handed out survive
         the death of the process in any case; with ``"always"`` also a power cut. Checkpoints are
         always forced.
-    keep : int
-        The number of checkpoints that are kept, so that an older one can replace a damaged one.
+    keep : int, "all" or Keep
+        The number of checkpoints that are kept, the newest ones, so that an older one can replace a
+        damaged one. Or which are kept so that `load`, `rewind` and `fork` can go back to earlier
+        steps: all of them, or those that a policy chooses: `keep_every`, `keep_for`, `keep_bytes`.
     background : bool
         Whether a large checkpoint may be written while the loop goes on. That takes memory for a
         copy of the state's arrays; if it is scarce, the loop waits. It does so in any case if
         increments are not logged, and for the first and the last checkpoint.
-    progress : bool
-        Whether to draw a progress bar, with tqdm.
+    progress : bool or callable
+        Whether to draw a progress bar, with tqdm. Or a class of other displays: see `Display`.
+    total : int or str, optional
+        The total number of steps, or the name of the argument that is this number, or has this
+        length. It is for displays, and for ``len(run)``, the number of steps that are left;
+        `trax.steps` and `trax.remaining` give it by themselves when the loop begins.
     rng : RNG, list of RNGs, or None
         The random number generators (RNGs) that the loop draws from, in addition to those that are
         found: the global ones of `random`, `numpy.random` and `torch`, those in the state, and
@@ -114,6 +120,15 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         of its longest step, a checkpoint and a margin. The margin is 30 seconds, or 5 % of the
         limit if that is less. One step is done in any case. ``"auto"``: until the end of the SLURM
         job, if ``$SLURM_JOB_END_TIME`` gives it. None: no limit.
+    on_resume : callable, optional
+        A hook: it is called with an `Event` when a stored run resumes, in the loop's thread, before
+        the loop goes on. What a hook raises ends the call, with all steps stored; if another
+        exception is being raised, that one goes on, and a line tells of the hook's.
+    on_checkpoint : callable, optional
+        A hook for each checkpoint that is stored. Of one that is written in the background it is
+        told at a step soon after.
+    on_stop : callable, optional
+        A hook that is called after the run was released, however it has ended.
     check : bool
         Whether to read a function with a declared state for what would not resume exactly, and to
         give a `ResumeWarning` for it.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import reprlib
+import sys
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["count", "shorten", "show"]
+__all__ = ["as_html", "count", "in_notebook", "same_code", "shorten", "show"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _BREAK = re.compile(r"\s*\n\s*")
@@ -81,3 +83,26 @@ def shorten(text: str, length: int = 40) -> str:
     'a lin...'
     """
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook, so that a person runs cells."""
+    module = sys.modules.get("IPython")
+    get_shell = getattr(module, "get_ipython", None)
+    return get_shell is not None and getattr(get_shell(), "kernel", None) is not None
+
+
+def same_code() -> str:
+    """Return the words for what a person runs again."""
+    return "the same cell" if in_notebook() else "the same script"
+
+
+def as_html(title: str, facts: Mapping[str, str]) -> str:
+    """Return a table in the colours of the page that shows it."""
+    import html  # nobody needs it outside of notebooks
+
+    rows = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>"
+        for name, fact in facts.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"

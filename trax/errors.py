@@ -214,9 +214,11 @@ class Preempted(SystemExit):
         self.reason = reason
 
     def __str__(self) -> str:
+        from trax.display import same_code
+
         return one_line(
-            f"{self.run} was stopped at step {self.step:,} by {self.reason}; run the same script "
-            "again and it resumes"
+            f"{self.run} was stopped at step {self.step:,} by {self.reason}; "
+            f"run {same_code()} again and it resumes"
         )
 
     def __reduce__(self) -> tuple[type[Preempted], tuple[str, int, str]]:

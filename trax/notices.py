@@ -33,7 +33,7 @@ def _tell(level: int, line: str) -> None:
     if _logger.hasHandlers() or _logger.level:
         if _is_wanted(level):
             _logger.handle(_logger.makeRecord(_logger.name, level, __file__, 0, line, (), None))
-    elif sys.stderr is not None:
+    elif sys.stderr is not None and not sys.stderr.closed:
         print(f"trax: {line}", file=sys.stderr, flush=True)
 
 

@@ -16,16 +16,19 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*DOCUMENTS, *(ROOT / f"{name}.md" for name in ("SECURITY", "CONTRIBUTING", "CHANGELOG"))]
 
+OPTIONAL = ["mlflow", "tensorboardX", "torch"]  # large, or only for some documents
+
 of_each = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 of_each_text = pytest.mark.parametrize("document", TEXTS, ids=lambda path: path.name)
 
 
 def python_blocks(text: str) -> list[str]:
-    """Return the Python code blocks of a Markdown text, in order; PyTorch may not be here."""
+    """Return the Python code blocks of a Markdown text, in order; some packages may not be here."""
     found = re.findall(r"^( *```python\n.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
     blocks = [dedent(block).removeprefix("```python\n") for block in found]
-    has_torch = importlib.util.find_spec("torch") is not None
-    return [block for block in blocks if has_torch or "import torch\n" not in block]
+    missing = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+    imported = re.compile(rf"^(import|from) ({'|'.join(missing or ['-'])})\b", re.MULTILINE)
+    return [block for block in blocks if not imported.search(block)]
 
 
 def shown_lines(text: str) -> list[str]:

@@ -25,7 +25,8 @@ LAYERS = [
     ["_version", "_public", "_interpreter", "display"],
     ["errors"],
     ["notices"],
-    ["policies"],
+    ["hooks", "policies"],
+    ["keep"],
     ["integrations"],
     ["storage"],
     ["interrupts"],
@@ -36,10 +37,11 @@ LAYERS = [
     ["lint"],
     ["engine"],
     ["testing"],
-    ["core", "decorated", "mapping", "ways"],
+    ["core", "decorated", "difference", "increments", "mapping", "ways"],
     ["wrapper"],
     ["decorator"],
-    ["cli"],
+    ["survey"],
+    ["cli", "demo"],
     ["__init__", "__main__"],
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}

@@ -15,7 +15,9 @@ from support import run_script, stored
 import trax
 from trax import CodecError
 from trax.calls.arguments import describe, differences
+from trax.calls.content import Contents
 from trax.engine.fidelity import flaws
+from trax.frames.memory import TensorMemory, arrays_of
 from trax.storage import reductions
 from trax.storage.codec import decode, decode_finding, encode, encode_finding
 from trax.tracking.rng_state import rng_types, track
@@ -229,6 +231,35 @@ def test_a_model_is_written_from_its_own_memory() -> None:
     assert back.resize_(20_000).shape == (20_000,)
 
 
+VIEWS: dict[str, Any] = {
+    "plain": lambda tensor: tensor,
+    "with a gradient": lambda tensor: tensor.requires_grad_(),
+    "part": lambda tensor: tensor[3:9],
+    "transposed": lambda tensor: tensor.view(50, 2).T,
+    "bfloat16": lambda tensor: tensor.bfloat16(),
+    "complex": lambda tensor: torch.view_as_complex(tensor.view(50, 2)).conj(),
+    "empty": lambda tensor: tensor[:0],
+    "shared": lambda tensor: tensor.share_memory_(),
+    "without memory": lambda _: torch.zeros(0),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_tensor_can_be_resized_after_each_look_at_it(view: Any) -> None:
+    """As an argument, an item of a data set, a state, and an object that is changed in place."""
+    tensor = view(torch.arange(100.0))
+    back = stored(tensor)
+    assert differences(describe({"x": tensor}), describe({"x": back})) == {}
+    assert Contents().of(tensor) == Contents().of(back)
+    assert [*flaws(tensor, back, "tensor", {}, 60.0)] == []
+    facet = TensorMemory()
+    assert facet.mark(tensor) == facet.mark(back)
+    facet.restore(back, (*facet.about(tensor), bytes(facet.content(tensor)[2]), False, None))
+    assert arrays_of(tensor, "x")[0][1].nbytes == tensor.untyped_storage().nbytes()
+    assert tensor.untyped_storage().resizable()
+    assert back.untyped_storage().resizable()
+
+
 def test_a_tensor_in_shared_memory_is_shared_again() -> None:
     """Processes that are started later see its changes."""
     plain, shared = stored([torch.ones(3), torch.ones(3).share_memory_()])
@@ -282,3 +313,91 @@ def test_a_killed_run_goes_on_with_its_gradients() -> None:
     shutil.rmtree(".trax")
     assert run_script(ACCUMULATE, "die", check=False).returncode == -9
     assert run_script(ACCUMULATE, "go").stdout == expected
+
+
+WITH_WORKERS = """
+import os, sys, torch, trax
+from multiprocessing import get_context
+
+def work(weights, begun, over):
+    while not over.is_set():
+        weights[::999] += 1
+        begun.set()
+
+def create():
+    return {"weights": torch.zeros(4_000_000).share_memory_(), "steps": 0}
+
+@trax.resumable(create=create, replay_log=None, every_steps=1)
+def train(state, steps):
+    fork = get_context("fork")
+    begun, over = fork.Event(), fork.Event()
+    worker = fork.Process(target=work, args=(state["weights"], begun, over), daemon=True)
+    worker.start()
+    begun.wait()
+    try:
+        for step in trax.steps(steps):
+            state["steps"] += 1
+            yield step
+            if sys.argv[1] == "dies" and step == 4:
+                over.set()
+                worker.join()
+                os._exit(9)
+    finally:
+        over.set()
+        worker.join()
+
+state = train(6).result()
+print(state["steps"], state["weights"][999].item() > 0, state["weights"][1].item())
+"""
+
+
+def test_weights_that_other_processes_change_are_stored_without_damage() -> None:
+    """The checksum of a checkpoint is that of its bytes, although they change meanwhile."""
+    assert run_script(WITH_WORKERS, "dies", check=False).returncode == 9
+    assert run_script(WITH_WORKERS, "ends").stdout.split()[-3:] == ["6", "True", "0.0"]
+
+
+GROWING = """
+import os, sys, torch, trax
+
+def last(step):
+    if sys.argv[1] == "dies" and step == 5:
+        os._exit(9)
+
+def create():
+    return {"rows": torch.zeros(100_000)}
+
+@trax.resumable(create=create, replay_log=None, every_steps=2)
+def declared(state, steps):
+    for step in trax.steps(steps):
+        state["rows"].resize_(100_000 + step)[-1] = step
+        yield step
+        last(step)
+
+@trax.resumable(every_steps=2)
+def plain(rows, steps):
+    own = torch.zeros(100_000)
+    for step in range(steps):
+        rows = rows.clone().resize_(100_000 + step)
+        own.resize_(100_000 + step)[-1] = step
+        rows[-1] = step
+        yield step
+        last(step)
+    return own, rows
+
+if sys.argv[2] == "declared":
+    print(declared(8).result()["rows"].nonzero().tolist())
+else:
+    rows = torch.ones(100_000)
+    own, others = plain(rows, 8).result()
+    print(own.nonzero().tolist(), others[:2].tolist(), len(others), rows.resize_(5).shape)
+"""
+
+
+@pytest.mark.parametrize("kind", ["declared", "plain"])
+def test_a_loop_that_resizes_its_tensors_is_resumed(kind: str) -> None:
+    """It does so in a resumed process as in the first one."""
+    expected = run_script(GROWING, "ends", kind).stdout
+    shutil.rmtree(".trax")
+    assert run_script(GROWING, "dies", kind, check=False).returncode == 9
+    assert run_script(GROWING, "ends", kind).stdout == expected

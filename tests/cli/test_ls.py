@@ -1,0 +1,44 @@
+"""A line for each run says how it is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from trax.cli import ls as module
+from trax.survey.runs import Failure, RunInfo
+
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("info", "cells"),
+    [
+        (
+            RunInfo("m", "p", "running", 301_416, 913_125, 23e3, 26.0, last=NOW, size=84_000_000),
+            ["m", "running", "301,416/913,125 33%", "23k/s", "26 s", "now", "84 MB"],
+        ),
+        (
+            RunInfo("m", "p", "stopped", 12_000, rate=5, last=NOW - 3 * 3600, reason="SIGTERM"),
+            ["m", "stopped", "12,000  SIGTERM", "-", "-", "3 h ago", "0 B"],
+        ),
+        (
+            RunInfo("m", "p", "failed", 41, 100, error=Failure("ValueError", "x", None, None)),
+            ["m", "failed", "41/100  ValueError", "-", "-", "-", "0 B"],
+        ),
+        (RunInfo("m", "p", "done", 9, 9), ["m", "done", "9", "-", "-", "-", "0 B"]),
+        (RunInfo("m", "p", "running", 0, 0), ["m", "running", "0/0", "-", "-", "-", "0 B"]),
+        (
+            RunInfo("m", "p", "damaged", problem="log-1 is gone"),
+            ["m", "damaged", "log-1 is gone", "-", "-", "-", "0 B"],
+        ),
+    ],
+)
+def test_a_row(info: RunInfo, cells: list[str]) -> None:
+    assert [text for text, _ in module.row(info, NOW)] == cells
+
+
+def test_each_state_that_needs_attention_has_a_style() -> None:
+    assert {"failed", "killed", *module.UNREAD} <= module.STYLES.keys()
+    assert all(re.fullmatch(r"(bold )?[a-z]+", style) for style in module.STYLES.values())

@@ -1,0 +1,58 @@
+"""`trax rm` says what it would remove, asks, and refuses what is running."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from commands import FITS, at_terminal, in_pipe
+from support import run_script, start_script
+
+RUNS = Path(".trax/runs")
+
+
+def names() -> list[str]:
+    return sorted(path.name for path in RUNS.iterdir())
+
+
+def test_it_asks() -> None:
+    run_script(FITS + "fit(0).result()\nfit(1).result()\nfit(2).result()")
+    done = in_pipe("rm", "fit-0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "fit-0  done at step 100, " in done.stderr
+    assert "give --yes" in done.stderr
+    status, text = at_terminal("rm", "fit-0", type_after=lambda text: "n\n" * text.endswith("]: "))
+    assert status == 130
+    assert "1 run in ./.trax to be removed for good" in text
+    assert names() == ["fit-0", "fit-1", "fit-2"]
+    status, text = at_terminal("rm", "fit-0", type_after=lambda text: "y\n" * text.endswith("]: "))
+    assert status == 0
+    assert "1 run removed" in text
+    assert names() == ["fit-1", "fit-2"]
+    found = json.loads(in_pipe("rm", "fit-*", "--yes", "--json").stdout)
+    assert found["removed"] == ["fit-1", "fit-2"]
+    assert names() == []
+    assert [*Path(".trax/aside").iterdir()] == []
+    assert in_pipe("rm", "fit-1", "--yes").returncode == 1
+
+
+def test_a_run_that_is_running_stays_and_all_others_with_it() -> None:
+    run_script(FITS + "fit(1).result()")
+    live = FITS + "run = fit(0)\nnext(run)\nprint(flush=True)\nsys.stdin.read()\nrun.close()"
+    with start_script(live) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for command in (("rm", "fit-*"), ("repair", "fit-0"), ("rewind", "fit-0", "--step", "0")):
+            done = in_pipe(*command, "--yes")
+            assert done.returncode == 1
+            assert "fit-0 is running: stop it first. Nothing was done." in done.stderr
+        assert names() == ["fit-0", "fit-1"]
+    assert in_pipe("rm", "fit-0", "--yes").returncode == 0
+
+
+def test_a_damaged_run_can_be_removed() -> None:
+    run_script(FITS + "fit(0).result()")
+    for path in (RUNS / "fit-0").iterdir():
+        path.write_bytes(b"?")
+    assert in_pipe("rm", "fit-0", "--yes", TRAX_KEY="ab" * 32).returncode == 0
+    assert names() == []

@@ -1,0 +1,82 @@
+"""Runs the ``trax`` command: finds what to do, and tells by the exit status how it went."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from trax._version import __version__
+from trax.cli.common import common
+from trax.errors import TraxError, printable
+
+__all__ = ["main"]
+
+
+_COMMANDS = (  # each is in the module of its name
+    "ls", "show", "log", "tail", "watch", "plot", "diff", "verify", "repair", "rewind", "fork",
+    "rm", "prune", "export", "report", "keygen",
+)  # fmt: skip
+
+
+class _Commands(click.Group):
+    """Loads a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"trax.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  trax                       the runs in .trax, or in $TRAX_DIR
+  trax show fit              all about one of them
+  trax ls --help             more about a command
+  eval "$(_TRAX_COMPLETE=bash_source trax)"   completion (or zsh_, fish_)
+
+The exit status is 0 if all is good, 1 if something is wrong, 2 after misuse.
+""",
+)
+@click.version_option(__version__, message="trax %(version)s")
+@common
+@click.pass_context
+def trax(context: click.Context, /, **_: object) -> int:
+    """Look at the runs of a store. Without a command, list them.
+
+    Nothing is unpickled, and no run is disturbed: all of it works while they are going on.
+    """
+    if context.invoked_subcommand is not None:
+        return 0
+    from trax.cli.ls import list_runs
+
+    return list_runs(context)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 for success, 1 for an error, 2 for misuse."""
+    try:
+        status = trax.main(arguments, prog_name="trax", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except BrokenPipeError:  # as of `trax | head`; what is left is not written at the end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (TraxError, OSError) as error:
+        print(f"trax: {printable(str(error))}", file=sys.stderr)
+        return 1
+    return int(status or 0)

@@ -1,0 +1,172 @@
+"""The options that all commands have, and names of runs, which a shell can complete."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from trax.errors import TraxError, one_line
+from trax.storage.store import Store
+from trax.survey.runs import Survey
+
+__all__ = [
+    "common",
+    "confirm",
+    "is_json",
+    "is_there",
+    "matching",
+    "may_ask",
+    "name",
+    "names",
+    "one",
+    "refuse_live",
+    "survey",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(command: F) -> F:
+    """Add ``--dir`` and ``--json``, which can be given before a command or after it."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+    store = click.option(
+        "--dir",
+        "store",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False),
+        help="The store; by default $TRAX_DIR, or .trax.",
+    )
+    return as_json(store(command))
+
+
+def survey(context: click.Context) -> Survey:
+    """Return the store that the options name."""
+    return Survey(_given(context, "store"))
+
+
+def is_json(context: click.Context) -> bool:
+    """Return whether to write JSON."""
+    return bool(_given(context, "as_json"))
+
+
+def _given(context: click.Context | None, option: str) -> Any:
+    """Return an option of this command, or of the one around it."""
+    while context is not None:
+        if value := context.params.get(option):
+            return value
+        context = context.parent
+    return None
+
+
+def matching(store: Survey, patterns: Iterable[str]) -> list[str]:
+    """Return the runs that names or patterns mean, each once; a name comes before a pattern.
+
+    Raises
+    ------
+    click.ClickException
+        One of them means no run.
+    """
+    present = store.names()
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [name for name in present if name == pattern]
+        fitting = fitting or [name for name in present if fnmatchcase(name, pattern)]
+        if not fitting:
+            raise click.ClickException(
+                f"no run {one_line(repr(pattern))} in {one_line(store.path)}"
+            )
+        found |= dict.fromkeys(fitting)
+    return list(found)
+
+
+def one(store: Survey, name: str) -> str:
+    """Return the name of a run, or that of the only one that a pattern means.
+
+    Raises
+    ------
+    click.ClickException
+        There is none, or there are several.
+    """
+    found = matching(store, [name])
+    if len(found) > 1:
+        raise click.UsageError(f"{one_line(repr(name))} means {len(found):,} runs: name one")
+    return found[0]
+
+
+def _complete(
+    context: click.Context,
+    parameter: click.Parameter,  # noqa: ARG001  # of click's protocol
+    incomplete: str,
+) -> list[CompletionItem]:
+    try:
+        present = Survey(_given(context, "store")).names()
+    except (TraxError, OSError):
+        return []
+    return [CompletionItem(name) for name in present if name.startswith(incomplete)]
+
+
+def names(*, required: bool) -> Callable[[F], F]:
+    """Add names of runs, or patterns such as ``fit-*``."""
+    return click.argument(
+        "names",
+        metavar="NAME..." if required else "[NAME]...",
+        nargs=-1,
+        required=required,
+        shell_complete=_complete,
+    )
+
+
+def name(command: F) -> F:
+    """Add the name of one run."""
+    return click.argument("name", metavar="NAME", shell_complete=_complete)(command)
+
+
+def may_ask(command: F) -> F:
+    """Add ``--yes`` to a command that changes what is stored."""
+    return click.option("-y", "--yes", is_flag=True, help="Do it without asking.")(command)
+
+
+def confirm(lines: Iterable[str], *, yes: bool) -> None:
+    """Tell what is about to be done, and ask whether to do it.
+
+    Raises
+    ------
+    click.Abort
+        It is not to be done.
+    click.UsageError
+        Nobody is there to be asked.
+    """
+    for line in lines:
+        click.echo(line, err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nothing was done: give --yes to do it without being asked")
+    click.confirm("Go on?", abort=True, err=True)
+
+
+def refuse_live(store: Survey, names: Iterable[str]) -> None:
+    """Refuse to change a run that a process has open.
+
+    Raises
+    ------
+    click.ClickException
+        One of them is open.
+    """
+    opened = Store(store.path)
+    for name in names:
+        if opened.is_held(name):
+            raise click.ClickException(
+                f"{one_line(name)} is running: stop it first. Nothing was done."
+            )
+
+
+def is_there(store: Survey) -> bool:
+    """Return whether there is a store at all."""
+    return os.path.isdir(store.path)

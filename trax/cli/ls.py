@@ -1,0 +1,105 @@
+"""``trax ls``: a line for each run."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from trax.cli.common import common, is_json, is_there, matching, names, survey
+from trax.cli.screen import Cell, table, write, write_json
+from trax.cli.texts import ago, duration, place, rate, size
+from trax.display import count
+from trax.errors import one_line
+from trax.survey.runs import RunInfo, Survey
+
+__all__ = ["HEAD", "RIGHT", "STYLES", "UNREAD", "list_runs", "ls", "row", "summary"]
+
+STYLES = {
+    "running": "green",
+    "stopped": "cyan",
+    "failed": "bold red",
+    "killed": "magenta",
+    "damaged": "bold red",
+    "signed": "bold red",
+    "untrusted": "bold red",
+}
+UNREAD = ("damaged", "signed", "untrusted")  # the states of runs that cannot be read
+HEAD = ("RUN", "STATE", "STEP", "RATE", "ETA", "LAST", "SIZE")
+RIGHT = (6,)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trax                       all runs in .trax, or in $TRAX_DIR
+  trax ls 'fit-*'            those whose names begin with fit-
+  trax ls --dir /scratch/me  another store
+  trax ls --json | jq '.runs[] | select(.state == "failed") | .name'
+
+The exit status is 1 if a run cannot be read, or none has the name.
+"""
+)
+@names(required=False)
+@common
+@click.pass_context
+def ls(context: click.Context, /, names: tuple[str, ...], **_: object) -> int:
+    """List the runs: how far each is, how fast, when it will end, and what went wrong."""
+    return list_runs(context, names)
+
+
+def list_runs(context: click.Context, patterns: tuple[str, ...] = ()) -> int:
+    """List the runs that names or patterns mean, or all; return the exit status."""
+    store = survey(context)
+    if patterns:
+        infos = list(filter(None, map(store.run, matching(store, patterns))))
+    else:
+        infos = list(store.runs())
+    aside = store.aside_bytes()
+    if is_json(context):
+        runs = [info.as_dict() for info in infos]
+        write_json({"dir": store.path, "runs": runs, "aside": aside})
+    elif infos:
+        now = time.time()
+        write(table(HEAD, [row(info, now) for info in infos], RIGHT))
+        write([summary(store, infos, aside)])
+    else:
+        there = "" if is_there(store) else ", which does not exist"
+        write([f"no runs in {one_line(place(store.path))}{there}"])
+    return int(any(info.state in UNREAD for info in infos))
+
+
+def summary(store: Survey, infos: list[RunInfo], aside: int) -> str:
+    """Return how many runs there are, what they take, and how much of that can be had back."""
+    prunable = sum(info.prunable for info in infos) + aside
+    sizes = [size(sum(info.size for info in infos) + aside)]
+    sizes += [f"{size(prunable)} prunable (trax prune)"] * bool(prunable)
+    runs = count(len(infos), "run")
+    return f"{runs}, {', '.join(sizes)}, in {one_line(place(store.path))}"
+
+
+def row(info: RunInfo, now: float) -> list[Cell]:
+    """Return the cells of a run."""
+    is_running = info.state == "running"
+    return [
+        (one_line(info.name), ""),
+        (info.state, STYLES.get(info.state, "")),
+        (_step(info), ""),
+        (rate(info.rate) if is_running else "-", ""),
+        (duration(info.eta) if info.eta is not None else "-", ""),
+        (ago(info.last, now, is_running=is_running), ""),
+        (size(info.size), ""),
+    ]
+
+
+def _step(info: RunInfo) -> str:
+    """Return the step, how much of all that is, and why it is no more."""
+    if info.problem is not None:
+        return info.problem
+    step = f"{info.step:,}"
+    if info.total is not None and info.state != "done":
+        step += f"/{info.total:,}"
+        if info.state == "running" and info.total:
+            step += f" {100 * (info.step or 0) // info.total}%"
+    why = info.error.type if info.error else info.reason
+    return f"{step}  {why}" if why and why != "closed" else step

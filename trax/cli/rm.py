@@ -1,0 +1,57 @@
+"""``trax rm``: removes runs."""
+
+from __future__ import annotations
+
+import click
+
+from trax.cli.common import common, confirm, is_json, matching, may_ask, names, refuse_live, survey
+from trax.cli.screen import write, write_json
+from trax.cli.texts import place, size
+from trax.display import count
+from trax.errors import one_line
+from trax.storage.store import Store
+from trax.survey.runs import RunInfo
+
+__all__ = ["rm"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trax rm fit                tells what it would remove, and asks
+  trax rm 'fit-*' --yes
+
+Copies of runs that lie in aside/ are removed by trax prune.
+The exit status is 1 if one of them is running, or none has the name.
+"""
+)
+@names(required=True)
+@may_ask
+@common
+@click.pass_context
+def rm(context: click.Context, /, names: tuple[str, ...], yes: bool, **_: object) -> int:
+    """Remove runs: their checkpoints and logs, for good. Files that the runs have written stay."""
+    store = survey(context)
+    chosen = matching(store, names)
+    refuse_live(store, chosen)
+    infos = [info for info in map(store.run, chosen) if info is not None]
+    confirm(_plan(infos, store.path), yes=yes)
+    opened = Store(store.path)
+    for name in chosen:
+        opened.remove(name)
+    freed = sum(info.size for info in infos)
+    if is_json(context):
+        write_json({"removed": chosen, "freed": freed})
+    else:
+        write([f"{count(len(chosen), 'run')} removed, {size(freed)} freed"])
+    return 0
+
+
+def _plan(infos: list[RunInfo], path: str) -> list[str]:
+    lines = []
+    for info in infos:
+        step = f" at step {info.step:,}" if info.step is not None else ""
+        lines.append(f"{one_line(info.name)}  {info.state}{step}, {size(info.size)}")
+    total = size(sum(info.size for info in infos))
+    where = one_line(place(path))
+    return [*lines, f"{count(len(infos), 'run')} in {where} to be removed for good: {total}"]

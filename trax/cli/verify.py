@@ -1,0 +1,55 @@
+"""``trax verify``: whether every byte of runs is as it was written."""
+
+from __future__ import annotations
+
+import click
+
+from trax.cli.common import common, is_json, matching, names, survey
+from trax.cli.screen import write, write_error, write_json
+from trax.errors import TraxError, one_line
+from trax.fsck.verify import Verification
+from trax.fsck.verify import verify as verify_run
+from trax.survey.runs import Survey
+
+__all__ = ["verify"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trax verify                all runs in the store
+  trax verify fit -v         one of them, with all of its files
+  trax verify --json | jq '.[] | select(.good | not) | .problems[]'
+
+The exit status is 1 if one of them is damaged, or none has the name.
+"""
+)
+@names(required=False)
+@click.option("-v", "--verbose", is_flag=True, help="List all files.")
+@common
+@click.pass_context
+def verify(context: click.Context, /, names: tuple[str, ...], verbose: bool, **_: object) -> int:
+    """Read every byte of runs, and tell where they are damaged."""
+    store = survey(context)
+    chosen = matching(store, names) if names else store.names()
+    found = [one for one in (_verify(store, name) for name in chosen) if one is not None]
+    if is_json(context):
+        write_json([one.as_dict() for one in found])
+    else:
+        for one in found:
+            write([_short(one) if one.good and not verbose else str(one)])
+    return int(len(found) < len(chosen) or not all(one.good for one in found))
+
+
+def _verify(store: Survey, name: str) -> Verification | None:
+    """Verify a run; None if it cannot be read, which is told."""
+    try:
+        return verify_run(name, traxdir=store.path)
+    except TraxError as error:
+        write_error(f"{name}: {str(error).partition(chr(10))[0]}")
+        return None
+
+
+def _short(one: Verification) -> str:
+    step = f", at step {one.step:,}" if one.step is not None else ""
+    return f"{one_line(one.name)} is whole{step}"

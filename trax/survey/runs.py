@@ -1,0 +1,388 @@
+"""The runs of a store: how far each is, how fast, since when, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from trax.errors import StorageError, TraxError, UntrustedError, UsageError, one_line
+from trax.storage.filenames import (
+    JOURNAL,
+    REPAIR,
+    FileName,
+    decode_run,
+    encode_run,
+    is_leftover,
+    store_path,
+)
+from trax.storage.filesystem import LocalDirectory
+from trax.storage.journal import KILLED, RUNNING, Place, read_events, read_status
+from trax.storage.keys import find_key
+from trax.storage.lock import is_held
+from trax.storage.records import Damage, Forged, NewerVersion
+from trax.storage.signing import Key
+from trax.survey.steps import Counted, count_steps
+
+__all__ = ["Failure", "RunInfo", "Survey", "runs"]
+
+STOPPED = "stopped"
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LONGEST = 1 << 20  # bytes of a journal that are read
+_TRIES = 30  # while files come and go
+
+_Listed = dict[str, tuple[int, float]]  # the size and the time of the last change, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The exception that ended a run: its type and message, and where the user's code raised it."""
+
+    type: str
+    message: str
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is known of a run without reading its state.
+
+    Attributes
+    ----------
+    name : str
+        The run's name.
+    path : str
+        The directory of its files.
+    state : str
+        "running"; "stopped" by the user, a signal or a time limit; "failed" with an exception;
+        "killed", if its process ended without a word; "done"; or, if it cannot be read, "damaged",
+        "untrusted", as others can write to its files, or "signed" with a key that is not there.
+    step : int or None
+        The step that it has come to.
+    total : int or None
+        The number of its steps, if the loop has told it.
+    rate : float or None
+        Steps a second, of late.
+    eta : float or None
+        The seconds until it is done, if it is running and the total is known.
+    began, last : float or None
+        The times of its begin and of its last step, in seconds since 1970.
+    seconds : float or None
+        The seconds that its processes have spent on it.
+    size, prunable : int
+        The bytes of its files, and of those among them that no recovery needs.
+    resumes : int or None
+        How often it was resumed.
+    host : str or None
+        The machine of the last process.
+    pid : int or None
+        Its process ID.
+    reason : str or None
+        What has stopped it.
+    error : Failure or None
+        The exception with which it failed.
+    problem : str or None
+        The reason for which it cannot be read.
+    """
+
+    name: str
+    path: str
+    state: str
+    step: int | None = None
+    total: int | None = None
+    rate: float | None = None
+    eta: float | None = None
+    began: float | None = None
+    last: float | None = None
+    seconds: float | None = None
+    size: int = 0
+    prunable: int = 0
+    resumes: int | None = None
+    host: str | None = None
+    pid: int | None = None
+    reason: str | None = None
+    error: Failure | None = None
+    problem: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as plain values."""
+        return asdict(self)
+
+
+def runs(traxdir: str | os.PathLike[str] | None = None) -> Iterator[RunInfo]:
+    """Yield what is known of each run in a store, in the order of their names.
+
+    No run is disturbed, and nothing is unpickled. A run that is removed meanwhile is left out.
+
+    Parameters
+    ----------
+    traxdir : str or os.PathLike, optional
+        The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
+
+    Yields
+    ------
+    RunInfo
+        What is known of the run.
+    """
+    return Survey(traxdir).runs()
+
+
+class Survey:
+    """A store as it is read for people and programs.
+
+    Attributes
+    ----------
+    path : str
+        Its directory.
+    key : Key or None
+        The key that it is signed with.
+    """
+
+    def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
+        self.path = store_path(traxdir)
+        self._runs = os.path.join(self.path, "runs")
+        self.key: Key | None = find_key(self.path)
+
+    def names(self) -> list[str]:
+        """Return the names of all runs, sorted."""
+        try:
+            entries = os.listdir(self._runs)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(
+                f"the store cannot be read: {error}\nCheck that you may read {self._runs}."
+            ) from error
+        names = [name for name in map(decode_run, entries) if _is_name(name)]
+        return sorted(names)
+
+    def path_of(self, name: str) -> str:
+        """Return the directory of a run's files."""
+        return os.path.join(self._runs, encode_run(name))
+
+    def runs(self) -> Iterator[RunInfo]:
+        """Yield what is known of each run, in the order of their names."""
+        for name in self.names():
+            info = self.run(name)
+            if info is not None:
+                yield info
+
+    def run(self, name: str) -> RunInfo | None:
+        """Return what is known of a run; None if nothing is stored, or it is removed meanwhile."""
+        path = self.path_of(name)
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._read(name, path, is_last=not left)
+            except FileNotFoundError:  # pruned, or removed with the whole run
+                if not os.path.isdir(path):
+                    return None
+            except NotADirectoryError:  # a stray file
+                return None
+            except (OSError, UntrustedError) as error:
+                reason = str(error).partition("\n")[0]
+                return RunInfo(name, path, _unread(error), problem=one_line(reason))
+        return RunInfo(name, path, "damaged", problem="its files come and go")
+
+    def aside_bytes(self) -> int:
+        """Return the bytes of what lies aside: runs that were started over, and copies."""
+        aside = os.path.join(self.path, "aside")
+        total = 0
+        for parent, _, names in os.walk(aside):
+            for name in names:
+                try:
+                    total += os.lstat(os.path.join(parent, name)).st_size
+                except OSError:
+                    continue
+        return total
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events in the journal of a run, oldest first."""
+        path = os.path.join(self.path_of(name), JOURNAL)
+        return read_events(_read(path, _LONGEST), self.key)
+
+    def _read(self, name: str, path: str, *, is_last: bool) -> RunInfo | None:
+        """Read one run; if files come and go all the time, the last try believes the journal.
+
+        The lock comes first: whoever releases it has written the status.
+        """
+        held = self._is_held(name)
+        files = _list(path)
+        if not any(FileName.parse(text) for text in files):
+            return None
+        data = _journal(path, files)
+        status = read_status(data, self.key)
+        if data and not status:  # it may have been read while it was written
+            status = read_status(data := _journal(path, files), self.key)
+        since = read_events(data, self.key, status.get("length", len(data)))
+        if not held and (since or status.get("state", RUNNING) == RUNNING):
+            # It was killed, unless it has begun or ended just now.
+            held = self._is_held(name)
+            again = _list(path)
+            if not (held or is_last) and (again, _journal(path, again)) != (files, data):
+                raise FileNotFoundError(path)  # so that it is read again
+        size, prunable = _sizes(files)
+        info = RunInfo(name, path, RUNNING, size=size, prunable=prunable)
+        try:
+            if is_last and status:
+                return _told(info, files, status, since, status["step"], None, held)
+            step, counted = self._count(path, files, status, held)
+            return _told(info, files, status, since, step, counted, held)
+        except Damage as damage:
+            problem, state = f"{damage.reason} (offset {damage.offset})", "damaged"
+        except Forged as forged:
+            problem, state = str(forged), "signed"
+        except (NewerVersion, TraxError) as error:
+            problem, state = str(error).partition("\n")[0], _unread(error)
+        return RunInfo(name, path, state, size=size, prunable=prunable, problem=one_line(problem))
+
+    def _is_held(self, name: str) -> bool:
+        return is_held(os.path.join(self.path, "locks", encode_run(name)))
+
+    def _count(
+        self, path: str, files: _Listed, status: dict[str, Any], held: bool
+    ) -> tuple[int, Counted | None]:
+        """Return the step, and what was read of the files, unless the journal tells enough."""
+        if REPAIR in files:
+            raise Damage("its repair was interrupted", 0)
+        known = None
+        if status and (status["logged"] or held):
+            place = Place(status["generation"], status["offset"], int(status["chain"], 16))
+            known = status["step"], place
+            size = files.get(str(FileName("log", place.generation)), (-1, 0.0))[0]
+            is_at_end = place.generation == _newest_log(files) and place.offset == size
+            if is_at_end or not status["logged"]:
+                return status["step"], None
+        counted = count_steps(LocalDirectory(path, self.key), files, known)
+        return counted.step, counted
+
+
+def _unread(error: BaseException) -> str:
+    return "untrusted" if isinstance(error, UntrustedError) else "damaged"
+
+
+def _list(path: str) -> _Listed:
+    """Return the regular files in a directory."""
+    files = {}
+    with os.scandir(path) as entries:
+        for entry in entries:
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                files[entry.name] = found.st_size, found.st_mtime
+    return files
+
+
+def _journal(path: str, files: _Listed) -> bytes:
+    size = files[JOURNAL][0] if JOURNAL in files else 0
+    return _read(os.path.join(path, JOURNAL), min(size, _LONGEST)) if size else b""
+
+
+def _read(path: str, most: int) -> bytes:
+    """Return the beginning of a file; nothing if it cannot be read."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, most)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _newest_log(files: _Listed) -> int:
+    """Return the generation of the newest log; 0 if there is none."""
+    found = filter(None, map(FileName.parse, files))
+    return max((name.generation for name in found if name.kind == "log"), default=0)
+
+
+def _sizes(files: _Listed) -> tuple[int, int]:
+    """Return the bytes of all files, and of those that were set aside."""
+    leftovers = filter(is_leftover, files)
+    return sum(size for size, _ in files.values()), sum(files[text][0] for text in leftovers)
+
+
+def _told(
+    info: RunInfo,
+    files: _Listed,
+    status: dict[str, Any],
+    since: list[dict[str, Any]],
+    step: int,
+    counted: Counted | None,
+    held: bool,
+) -> RunInfo:
+    """Return what the files tell of a run that can be read, and its journal.
+
+    `since` are the events of processes that have written no status.
+    """
+    newest = since[-1] if since else {}
+    resumed = sum(event["event"] == "resumed" for event in since)
+    changed = max((when for text, (_, when) in files.items() if text.startswith("log-")), default=0)
+    is_current = counted is None or counted.step == status.get("step")
+    state = RUNNING if held else _state(status, bool(newest), counted, is_current=is_current)
+    is_ended = status.get("state") == state and is_current
+    return replace(
+        info,
+        state=state,
+        step=step,
+        total=status.get("total"),
+        rate=status.get("rate"),
+        eta=_eta(status, step) if held else None,
+        began=status.get("began"),
+        last=status["time"] if is_ended else max(changed, status.get("time", 0.0)),
+        seconds=status.get("seconds"),
+        resumes=None if not status else status["resumes"] + resumed,
+        host=_text(newest.get("host", status.get("host"))),
+        pid=pid if type(pid := newest.get("pid", status.get("pid"))) is int else None,
+        reason=_text(status.get("reason")) if is_ended else None,
+        error=_failure(status.get("error")) if is_ended else None,
+    )
+
+
+def _state(
+    status: dict[str, Any], is_newer: bool, counted: Counted | None, *, is_current: bool
+) -> str:
+    """Return the state of a run that nobody holds.
+
+    `is_newer` tells if a process has written no status, and `is_current` if the status is that of
+    the files.
+    """
+    if counted is not None and counted.is_done:
+        return "done"
+    if is_newer or status.get("state") == RUNNING:
+        return KILLED
+    # Without a journal, or if somebody has changed the files since, nobody knows how it ended.
+    return str(status["state"]) if status and is_current else STOPPED
+
+
+def _eta(status: dict[str, Any], step: int) -> float | None:
+    total, rate = status.get("total"), status.get("rate")
+    return max(0, total - step) / rate if total is not None and rate else None
+
+
+def _text(value: Any) -> str | None:
+    return one_line(value) if isinstance(value, str) else None
+
+
+def _failure(error: Any) -> Failure | None:
+    if not isinstance(error, dict):
+        return None
+    line = error.get("line")
+    return Failure(
+        _text(error.get("type")) or "",
+        _text(error.get("message")) or "",
+        _text(error.get("file")),
+        line if type(line) is int else None,
+    )
+
+
+def _is_name(name: str) -> bool:
+    """Return whether this is the name of a run, and not that of a stray file."""
+    try:
+        encode_run(name)
+    except UsageError:
+        return False
+    return True
