@@ -7,38 +7,17 @@ import datetime
 import pathlib
 import pickle
 import uuid
-from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import cloudpickle
 import pytest
+from plain_kinds import decoded, ways
 
-from trax.storage.codec import encode
 from trax.storage.known_types import Keys, make
 from trax.storage.plain_data import decode_plain, shown
 from trax.storage.stand_ins import Instance, Named, Unhashed
-
-
-def ways(obj: Any) -> Iterator[Any]:
-    """Yield an object as it is decoded from each way to pickle it."""
-    for protocol in range(6):
-        yield decode_plain(pickle.dumps(obj, protocol))
-    yield decode_plain(cloudpickle.dumps(obj))
-    encoded = encode(obj, "obj")
-    yield decode_plain(encoded.payload, encoded.buffers)
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
-    yield decode_plain(memoryview(data), [buffer.raw() for buffer in buffers])
-
-
-def decoded(obj: Any) -> Any:
-    """Return an object as it is decoded from the pickle that trax stores."""
-    encoded = encode(obj, "obj")
-    return decode_plain(encoded.payload, encoded.buffers)
-
 
 _UTC = datetime.UTC
 _EAST = datetime.timezone(datetime.timedelta(hours=2), "east")

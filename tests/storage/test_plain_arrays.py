@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from plain_kinds import decoded
 from support import run_script
 
 from trax import CodecError
-from trax.storage.codec import encode
 from trax.storage.plain_arrays import Array, DType
 from trax.storage.plain_data import decode_plain, numbers, shown
 
@@ -27,12 +27,6 @@ _STRUCTURED = [
 
 class Special(np.ndarray):
     """A subclass that is pickled as arrays are."""
-
-
-def decoded(obj: Any) -> Any:
-    """Return an object as it is decoded from the pickle that trax stores."""
-    encoded = encode(obj, "obj")
-    return decode_plain(encoded.payload, encoded.buffers)
 
 
 def layouts(base: Any) -> list[Any]:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_kinds import decoded
 
 from trax.storage import plain_data
-from trax.storage.codec import encode
 from trax.storage.plain_data import decode_plain, numbers, shown
 from trax.storage.plain_pickle import PlainUnpickler
 
@@ -38,12 +38,6 @@ class Point(NamedTuple):
 
     x: float
     y: float
-
-
-def decoded(obj: Any) -> Any:
-    """Return an object as it is decoded from the pickle that trax stores."""
-    encoded = encode(obj, "obj")
-    return decode_plain(encoded.payload, encoded.buffers)
 
 
 # -- the shortcut --------------------------------------------------------------------------

@@ -5,24 +5,22 @@ from __future__ import annotations
 import collections
 import copyreg
 import datetime
-import enum
 import os
 import pathlib
 import pickle
 import random
 import tracemalloc
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
-import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_kinds import Body, Colour, Frozen, Point, Slotted, Stack, ways
 from support import run_script
 
 from trax import CodecError
@@ -30,59 +28,6 @@ from trax.storage.codec import encode
 from trax.storage.outside import Outside
 from trax.storage.plain_data import decode_plain, numbers, shown
 from trax.storage.stand_ins import Named
-
-
-@dataclass
-class Body:
-    """A dataclass."""
-
-    mass: float
-    velocity: Any
-
-
-@dataclass(slots=True)
-class Slotted:
-    """A dataclass with slots."""
-
-    mass: float
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A dataclass whose state is a list."""
-
-    mass: float
-    name: str
-
-
-class Point(NamedTuple):
-    """A named tuple."""
-
-    x: float
-    y: float
-
-
-class Colour(enum.Enum):
-    """An enumeration."""
-
-    RED = 1
-
-
-class Stack(list):  # type: ignore[type-arg]
-    """A list with attributes."""
-
-
-def ways(obj: Any) -> Iterator[Any]:
-    """Yield an object as it is decoded from each way to pickle it."""
-    for protocol in range(6):
-        yield decode_plain(pickle.dumps(obj, protocol))
-    yield decode_plain(cloudpickle.dumps(obj))
-    encoded = encode(obj, "obj")
-    yield decode_plain(encoded.payload, encoded.buffers)
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
-    yield decode_plain(memoryview(data), [buffer.raw() for buffer in buffers])
-
 
 # -- data ----------------------------------------------------------------------------------
 

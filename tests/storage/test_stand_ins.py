@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 import os
-import pickle
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import cloudpickle
 import pytest
+from plain_kinds import Body, Colour, Frozen, Metrics, Point, Slotted, Stack, decoded, ways
 
-from trax.storage.codec import encode
-from trax.storage.plain_data import decode_plain, shown
+from trax.storage.plain_data import shown
 from trax.storage.stand_ins import Instance, Named, Unhashed
-
-
-@dataclass
-class Body:
-    """A dataclass."""
-
-    mass: float
-    velocity: Any
-
-
-@dataclass(slots=True)
-class Slotted:
-    """A dataclass with slots."""
-
-    mass: float
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A dataclass whose state is a list."""
-
-    mass: float
-    name: str
-
-
-class Point(NamedTuple):
-    """A named tuple."""
-
-    x: float
-    y: float
-
-
-class Colour(enum.Enum):
-    """An enumeration."""
-
-    RED = 1
-
-
-class Stack(list):  # type: ignore[type-arg]
-    """A list with attributes."""
-
-
-class Metrics(dict):  # type: ignore[type-arg]
-    """A dict with attributes."""
-
-
-def ways(obj: Any) -> Iterator[Any]:
-    """Yield an object as it is decoded from each way to pickle it."""
-    for protocol in range(6):
-        yield decode_plain(pickle.dumps(obj, protocol))
-    yield decode_plain(cloudpickle.dumps(obj))
-    encoded = encode(obj, "obj")
-    yield decode_plain(encoded.payload, encoded.buffers)
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(obj, 5, buffer_callback=buffers.append)
-    yield decode_plain(memoryview(data), [buffer.raw() for buffer in buffers])
-
-
-def decoded(obj: Any) -> Any:
-    """Return an object as it is decoded from the pickle that trax stores."""
-    encoded = encode(obj, "obj")
-    return decode_plain(encoded.payload, encoded.buffers)
 
 
 def test_instances_show_their_class_and_their_attributes() -> None:
     """Whatever way they are pickled in."""
     for found in ways(Body(1.5, (1, 2))):
-        assert found.type == f"{__name__}.Body"
+        assert found.type == "plain_kinds.Body"
         assert found.fields == {"mass": 1.5, "velocity": (1, 2)}
         assert shown(found) == "Body(mass=1.5, velocity=(1, 2))"
     assert decoded(Slotted(2.5)).fields in ({"mass": 2.5}, {"0": 2.5})
@@ -103,9 +36,9 @@ def test_subclasses_of_containers_have_their_items_and_their_attributes() -> Non
 def test_functions_and_classes_are_names() -> None:
     """They are not looked up."""
     for found in ways([Body, os.path.join, len, Body.__init__]):
-        assert found[0] == Named(f"{__name__}.Body")
+        assert found[0] == Named("plain_kinds.Body")
         assert found[1] == Named("posixpath.join")
-        assert shown(found[0]) == f"{__name__}.Body"
+        assert shown(found[0]) == "plain_kinds.Body"
         assert {type(each) for each in found} == {Named}
 
 
