@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import flipped, start_script, write_script
+from support import KILLED_LATER, flipped, start_script, write_script
 from test_rewind import KINDS, Loop, loop, seed
 
 import trax
@@ -267,28 +267,13 @@ def test_an_open_run_is_forked() -> None:
                 break
 
 
-KILLED = """
-import os, signal, sys
-import trax
-from trax.storage import filesystem
-
-left = int(sys.argv[1])
-
-def counted(function):
-    def call(*args, **kwargs):
-        global left
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return function(*args, **kwargs)
-    return call
-
-for name in ("remove", "rename", "sync", "create"):
-    setattr(filesystem.LocalDirectory, name, counted(getattr(filesystem.LocalDirectory, name)))
-filesystem.os.rename = counted(os.rename)
+KILLED = (
+    KILLED_LATER
+    + """
 filesystem._LocalOutput.sync = counted(filesystem._LocalOutput.sync)
 trax.fork("run", "new", step=10)
 """
+)
 
 
 def test_a_kill_at_each_operation_leaves_no_run_or_a_whole_one() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import run_script, start_script, write_script
+from support import KILLED_LATER, run_script, start_script, write_script
 
 import trax
 from trax import CorruptionError, LockedError, NotFoundError, UsageError
@@ -179,27 +179,12 @@ def test_a_run_that_is_open_is_not_rewound() -> None:
     assert trax.load("live") == 55
 
 
-KILLED = """
-import os, signal, sys
-import trax
-from trax.storage import filesystem
-
-left = int(sys.argv[1])
-
-def counted(function):
-    def call(*args, **kwargs):
-        global left
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return function(*args, **kwargs)
-    return call
-
-for name in ("remove", "rename", "sync", "create"):
-    setattr(filesystem.LocalDirectory, name, counted(getattr(filesystem.LocalDirectory, name)))
-filesystem.os.rename = counted(os.rename)
+KILLED = (
+    KILLED_LATER
+    + """
 trax.rewind("run", step=10)
 """
+)
 
 
 def test_a_kill_at_each_operation_leaves_one_of_two_runs() -> None:
