@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trax.cli.panels import Scale, make_panels
@@ -31,6 +32,8 @@ def test_ticks(scale: Scale, texts: list[str]) -> None:
     assert [text for _, text in scale.ticks(3)] == texts
 
 
+@example(-1e292, sys.float_info.max, 1, "number")
+@example(0.0, 5e-324, 1, "number")
 @given(FINITE, FINITE, st.integers(1, 10), st.sampled_from(["number", "step", "time"]))
 def test_any_numbers_can_be_drawn(one: float, two: float, most: int, kind: str) -> None:
     scale = Scale(min(one, two), max(one, two), kind)

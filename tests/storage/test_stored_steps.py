@@ -39,7 +39,8 @@ def test_damage_makes_them_fewer() -> None:
     write(directory, "cacaca", keep=9)
     files = directory.files()
     files["checkpoint-00000001"] = files["checkpoint-00000001"][:10]
-    files["log-00000003"] = files["log-00000003"][:-1] + b"x"
+    log = files["log-00000003"]
+    files["log-00000003"] = log[:-1] + bytes([log[-1] ^ 1])
     directory = MemoryDirectory(files)
     assert stored_steps(directory, RunReader(directory, NAME)) == [range(1, 3)]
 

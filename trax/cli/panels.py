@@ -37,7 +37,8 @@ class Scale:
     def at(self, value: float) -> float:
         """Return where a value lies: 0 is the lower end, 1 the upper one."""
         low, high, value = self._plain(self.low), self._plain(self.high), self._plain(value)
-        return (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
+        part = 1.0 if math.isfinite(high - low) else 0.5  # halves of the smallest are nothing
+        return (value * part - low * part) / (high * part - low * part) if high > low else 0.5
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Return round values between the ends, at most so many, with their texts."""
@@ -81,7 +82,8 @@ class Scale:
 
 def _nice(rough: float) -> float:
     """Return the round number that is not less."""
-    power = 10.0 ** math.floor(math.log10(max(rough, 1e-300)))
+    rough = min(max(rough, 1e-300), 1e308)
+    power = 10.0 ** math.floor(math.log10(rough))
     return next((step * power for step in _STEPS if step * power >= rough * 0.999), 10 * power)
 
 
