@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from trax.plain.data import decode_plain
 from trax.storage.codec import encode
-from trax.storage.plain_data import decode_plain
 
 
 @dataclass

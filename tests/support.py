@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from xxhash import xxh3_64_intdigest
 
 import trax
@@ -54,10 +53,6 @@ PUBLIC = [
     *((trax, name) for name in ("CheckpointFile", "Generation", "LogFile", "OutputFile")),
     *((trax.testing, name) for name in trax.testing.__all__),
 ]
-
-# A slow machine is no failure; nothing is written beside the tests.
-settings.register_profile("trax", deadline=None, database=None)
-settings.load_profile("trax")
 
 
 # -- scripts -------------------------------------------------------------------------------
@@ -310,7 +305,8 @@ def changed(files: Mapping[str, bytes], name: str, content: bytes) -> dict[str, 
 
 
 def flipped(content: bytes, offset: int, bits: int = 1) -> bytes:
-    """Return the content with some bits of one byte changed."""
+    """Return the content with some bits of one byte changed; an offset may count from its end."""
+    offset %= len(content)
     return content[:offset] + bytes([content[offset] ^ bits]) + content[offset + 1 :]
 
 

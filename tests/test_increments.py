@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import tracemalloc
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,13 @@ def test_it_ends_where_it_began() -> None:
         assert len(values("count")) == 35
 
 
+@pytest.fixture
+def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a history read a log only when it has given what is before."""
+    monkeypatch.setattr("trax.storage.history_reader._WAITING", 0)
+
+
+@pytest.mark.usefixtures("little_at_once")
 def test_files_that_are_pruned_under_it_are_told() -> None:
     """It gives the rest only if no step is missing between."""
     with trax.resumable(create=int, every_steps=10, keep=4, sync="os")(count.__wrapped__)(
@@ -199,6 +206,7 @@ def test_files_that_are_pruned_under_it_are_told() -> None:
         assert given == [*range(first, first + len(given))]
 
 
+@pytest.mark.usefixtures("little_at_once")
 def test_a_run_that_was_started_over_is_another_one() -> None:
     """Its steps are not mixed with those of the one before."""
     count(to=100).result()
@@ -273,3 +281,52 @@ for n, _ in enumerate(squares(to=60)):
     run_script(script, "-1")
     assert values("squares") == [*itertools.accumulate(i * i for i in range(60))]
     assert Path(".trax/runs/squares").exists()
+
+
+@pytest.mark.usefixtures("little_at_once")
+@pytest.mark.parametrize("back", [50, 499, 500, 501, 9999])
+@pytest.mark.parametrize("read", [1, 600, 1200])
+def test_a_run_that_is_rewound_meanwhile_has_two_histories(back: int, read: int) -> None:
+    """What is given is of the first one, even if logs of the second have the names of its own."""
+
+    def labelled(
+        state: tuple[str, int],  # it is the increment
+        steps: int,
+        label: str,
+    ) -> Iterator[tuple[str, int]]:
+        for step in trax.steps(steps):
+            yield label, step + 1
+
+    loop = trax.resumable(
+        create=tuple, keep="all", every_steps=500, name="two", varying=("steps", "label"), sync="os"
+    )(labelled)
+    loop(steps=10_000, label="old").result()
+    past = trax.history("two")
+    given = [next(past) for _ in range(read)]
+    trax.rewind("two", step=back)
+    loop(steps=12_000, label="new").result()
+    first = given[-1][0]
+    try:
+        given.extend(past)
+    except NotFoundError as error:
+        assert "'two' was rewound while its history was read" in str(error)  # noqa: PT017
+        assert {label for _, _, (label, _) in given} == {"old"}
+        assert len(given) > back
+    else:
+        labels = [label for _, _, (label, _) in given]
+        whole = ["old"] * 10_000, ["old"] * back + ["new"] * (12_000 - back)
+        assert labels in whole
+        assert first <= back
+    assert [step for step, _, _ in given] == [*range(1, len(given) + 1)]
+    assert [number for _, _, (_, number) in given] == [*range(1, len(given) + 1)]
+
+
+@pytest.mark.usefixtures("little_at_once")
+def test_steps_before_the_one_to_which_a_run_is_rewound_are_its_own() -> None:
+    """A history that has not come so far goes on, into what was stored since."""
+    count(to=2000).result()
+    past = trax.history("count")
+    given = [next(past)[0]]
+    trax.rewind("count", step=1900)
+    given += [step for step, _, _ in past]
+    assert given == [*range(1, 1901)]

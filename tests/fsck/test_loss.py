@@ -19,7 +19,7 @@ def lost(files: dict[str, bytes]) -> tuple[int, int, bool]:
     """Return what the best prefix of a store loses."""
     directory = MemoryDirectory(files)
     scan = Scan(directory, NAME)
-    return count_lost(scan, prefixes(directory, scan, always)[0])
+    return count_lost(scan, next(prefixes(directory, scan, always)))
 
 
 def test_without_damage_nothing_is_lost() -> None:

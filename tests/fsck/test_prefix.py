@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from harm import SHAPES, OutputWriter, Truth, always, has, mend, recovered, store, with_outputs
@@ -13,6 +14,7 @@ import trax
 from trax import CorruptionError, UsageError
 from trax.fsck.prefix import Prefix, prefixes
 from trax.fsck.scan import Scan
+from trax.keep import ALL
 from trax.storage.records import BEGINS, CONTEXT, END, HEADER_SIZE, NOTE, PICKLE, Framing
 from trax.testing.memory import MemoryDirectory
 
@@ -22,7 +24,7 @@ def test_in_a_run_without_damage_the_best_prefix_is_all_of_it(text: str) -> None
     """It begins with the newest checkpoint; the others do not lead farther."""
     directory = MemoryDirectory(store(text))
     scan = Scan(directory, NAME)
-    found = prefixes(directory, scan, always)
+    found = [*prefixes(directory, scan, always)]
     assert found[0].position.step == read(directory) == Truth(directory.files()).end
     assert found[0].generation == max(scan.checkpoints)
     assert [one.rank for one in found] == sorted((one.rank for one in found), reverse=True)
@@ -63,7 +65,7 @@ def shortest(files: dict[str, bytes]) -> list[Prefix]:
     """Return the prefixes that begin as early as possible, each ended at once."""
     directory = MemoryDirectory(files)
     steps = range(read(directory) + 1)
-    found = [prefixes(directory, Scan(directory, NAME), always, step) for step in steps]
+    found = [[*prefixes(directory, Scan(directory, NAME), always, step)] for step in steps]
     return next(prefix for prefix in found if prefix)
 
 
@@ -81,6 +83,36 @@ def test_a_step_is_one_of_the_run_though_its_logs_lack_some() -> None:
     assert (done.step, done.lost) == (8, 3)
     assert loop.load() == [*range(8)]
     assert loop(n=11).result() == [*range(11)]
+
+
+class Counting(MemoryDirectory):
+    """Counts the files that are opened."""
+
+    opened = 0
+
+    def open(self, name: str) -> Any:
+        self.opened += 1
+        return super().open(name)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_many_checkpoints_are_not_each_followed_to_the_end(is_damaged: bool) -> None:
+    """A log is read a few times, however many checkpoints lead to it."""
+
+    def opened(checkpoints: int) -> int:
+        written = MemoryDirectory()
+        Writer(written, keep=ALL).play("ca" * checkpoints + "aass")
+        files = written.files()
+        newest = max(name for name in files if name.startswith("log"))
+        size = (len(files[newest]) - HEADER_SIZE) // 3
+        if is_damaged:
+            files[newest] = flipped(files[newest], len(files[newest]) - size - 3)
+        directory = Counting(files)
+        plan = mend(directory, step=None if is_damaged else checkpoints // 2)
+        assert plan.step == (checkpoints if is_damaged else checkpoints // 2)
+        return directory.opened
+
+    assert opened(40) < 5 * opened(10)
 
 
 # -- logs beside one another ---------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from support import flipped, run_script, start_script
 
 import trax
 from trax import NotFoundError, UsageError
+from trax.storage.store import Store
 
 Loop = Generator[int, int, None]
 
@@ -41,6 +44,9 @@ def test_without_a_budget_only_copies_are_removed() -> None:
     before, files = total(), os.listdir(".trax/runs/count-30")
     asked = trax.prune(dry_run=True)
     assert (asked.removed, asked.size) == (("aside/count-30~1",), before - asked.freed)
+    assert asked.is_dry_run
+    assert f"{asked.freed:,} bytes would be freed in " in str(asked)
+    assert f", {asked.size:,} bytes would be left." in str(asked)
     assert total() == before
     pruned = trax.prune()
     assert pruned == asked
@@ -180,3 +186,38 @@ def test_an_empty_store_needs_no_room() -> None:
     """It is no error, and nothing is made."""
     assert trax.prune(budget=0).fits
     assert not os.path.exists(".trax")
+
+
+def test_a_copy_that_is_being_made_is_left_alone() -> None:
+    """And one that a killed process has begun is removed."""
+    with trax.Trax() as store:
+        store.log(one=1)
+    begun = Path(".trax/aside/two~1.tmp")
+    begun.mkdir(parents=True)
+    (begun / "log-00000001").write_bytes(b"some")
+    with Store(".trax").locked("two"):
+        assert trax.prune().skipped == ("two",)
+        assert begun.exists()
+    assert trax.prune().removed == ("aside/two~1.tmp",)
+    assert not begun.exists()
+
+
+def test_forks_are_whole_although_the_store_is_pruned_again_and_again() -> None:
+    with trax.Trax() as store:
+        for number in range(50):
+            store.log(one=number)
+    stop = threading.Event()
+
+    def prune_always() -> None:
+        while not stop.is_set():
+            trax.prune()
+
+    with ThreadPoolExecutor(2) as pool:
+        pruning = [pool.submit(prune_always) for _ in range(2)]
+        for number in range(50):
+            trax.fork("one", f"fork-{number}", step=40)
+            assert len([*trax.history(f"fork-{number}")]) == 40
+            trax.rewind("one", step=50)
+        stop.set()
+        for each in pruning:
+            each.result()

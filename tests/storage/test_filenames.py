@@ -147,6 +147,8 @@ def test_files_sort_by_generation() -> None:
     [
         ("", "cannot be the directory"),
         (b"store", "cannot be the directory"),
+        (3, "cannot be the directory"),
+        (True, "cannot be the directory"),
         ("a\0b", "cannot be the directory"),
         (r"C:\data", "a path of Windows"),
         ("C:/data", "a path of Windows"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -14,9 +15,14 @@ from trax import CorruptionError, NotFoundError
 from trax.keep import ALL, Keep, keep_bytes, keep_every
 from trax.storage.codec import decode
 from trax.storage.context import TIME, encode_context
-from trax.storage.history_reader import HistoryReader
+from trax.storage.history_reader import HistoryReader, Past
 from trax.storage.signing import Key
 from trax.testing.memory import MemoryDirectory
+
+
+def each(reader: HistoryReader, start: int, stop: int | None = None) -> Iterator[Past]:
+    """Return the increments one by one."""
+    return chain.from_iterable(batch.pasts() for batch in reader.read(start, stop))
 
 
 def steps(
@@ -25,7 +31,7 @@ def steps(
     """Return the steps of a history, having checked that each has its increment."""
     reader = HistoryReader(directory, NAME)
     found = []
-    for step, time, encoded in reader.read(reader.first if start is None else start, stop):
+    for step, time, encoded in each(reader, reader.first if start is None else start, stop):
         assert decode(encoded, "increment") == step - 1
         assert time is None
         found.append(step)
@@ -84,7 +90,7 @@ def test_steps_that_are_not_logged_count() -> None:
     writer.play("aaa")
     reader = HistoryReader(directory, NAME)
     assert reader.first == 71
-    assert [past.step for past in reader.read(72)] == [72, 73]
+    assert [past.step for past in each(reader, 72)] == [72, 73]
 
 
 # -- damage --------------------------------------------------------------------------------
@@ -153,7 +159,7 @@ def note(writer: Writer, time: float) -> None:
 
 
 def times(directory: MemoryDirectory, start: int = 1) -> list[Any]:
-    return [past.time for past in HistoryReader(directory, NAME).read(start)]
+    return [past.time for past in each(HistoryReader(directory, NAME), start)]
 
 
 def test_times_lie_between_those_that_are_noted() -> None:
@@ -189,10 +195,29 @@ def test_times_never_go_back_even_if_the_clock_does() -> None:
 
 def test_what_waits_for_a_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that notes no more times is read in flat memory."""
-    monkeypatch.setattr("trax.storage.history_reader._WAITING", 3)
+    monkeypatch.setattr("trax.storage.history_reader._WAITING", 200)
     directory = MemoryDirectory()
     writer = Writer(directory)
     writer.play("c")
     note(writer, 7.0)
     writer.play("a" * 8)
-    assert times(directory) == [7.0] * 8
+    batches = [*HistoryReader(directory, NAME).read(1)]
+    assert [past.time for batch in batches for past in batch.pasts()] == [7.0] * 8
+    assert len(batches) > 1
+
+
+def test_what_waits_for_a_time_is_given_before_an_error() -> None:
+    """All increments before damage are."""
+    directory = MemoryDirectory()
+    writer = Writer(directory)
+    writer.play("c")
+    note(writer, 7.0)
+    writer.play("aaaa")
+    files = directory.files()
+    log = files["log-00000001"]
+    size = (len(log) - log.index(encode_context([(TIME, struct.pack("<d", 7.0))]))) // 5
+    damaged = MemoryDirectory(changed(files, "log-00000001", flipped(log, len(log) - size - 9)))
+    found: list[int] = []
+    with pytest.raises(CorruptionError):
+        found.extend(past.step for past in each(HistoryReader(damaged, NAME), 1))
+    assert found == [1, 2]

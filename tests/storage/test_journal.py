@@ -446,3 +446,52 @@ def test_a_time_that_the_disk_refuses_leaves_no_trace() -> None:
     assert directory.files() == before
     writer.append()
     assert writer.acknowledged == 2
+
+
+# -- changes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_change_is_the_status_and_then_an_event(key: Key | None) -> None:
+    """After the event that tells how the run was left before, and before that of the opening."""
+    directory = MemoryDirectory(key=key)
+    begun(directory).end("done", 7, Place(2, 1260, 0xABC), total=9)
+    Journal(directory).mark("rewound", RUN, 3)
+    found = read_status(content(directory), key)
+    assert (found["state"], found["reason"], found["step"], found["total"]) == (
+        "stopped",
+        "rewound",
+        3,
+        9,
+    )
+    assert (found["generation"], found["length"]) == (0, len(content(directory)))
+    begun(directory, 3, resumed=True).end("done", 8, NOWHERE)
+    told = read_events(content(directory), key)
+    assert [(one["event"], one["step"]) for one in told] == [
+        ("began", 0),
+        ("done", 7),
+        ("rewound", 3),
+        ("resumed", 3),
+    ]
+    found = read_status(content(directory), key)
+    assert (found["state"], found["resumes"], "change" in found) == ("done", 1, False)
+
+
+def test_a_run_that_was_made_so_has_its_origin_first() -> None:
+    """Even if the process that opens it dies at once."""
+    directory = MemoryDirectory()
+    Journal(directory).mark("forked", RUN, 3, "forked from there")
+    begun(directory, 3, resumed=True)
+    begun(directory, 3, resumed=True)
+    told = read_events(content(directory), None)
+    assert [one["event"] for one in told] == ["forked", "resumed", "killed", "resumed"]
+    assert told[0]["reason"] == "forked from there"
+
+
+def test_a_change_of_another_run_is_not_that_of_this_one() -> None:
+    directory = MemoryDirectory()
+    begun(directory).end("done", 7, NOWHERE)
+    Journal(directory).mark("rewound", "1" * 32, 3)
+    found = read_status(content(directory), None)
+    assert (found["run"], found["resumes"], found["began"]) == ("1" * 32, 0, None)
+    assert [one["event"] for one in read_events(content(directory), None)] == ["began"]

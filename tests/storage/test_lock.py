@@ -19,7 +19,7 @@ from faults import Interrupt
 from support import run_script, start_script
 
 from trax import LockedError, UntrustedError
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import ALIVE, SUSPENDED, Lock, holder_state
 
 HOLD = """
 import sys
@@ -149,7 +149,7 @@ def test_a_child_that_outlives_the_holder_does_not_keep_the_lock(child: str) -> 
     """A pool of workers is no reason to call a run held whose process is dead."""
     script = f"""
 import os, signal, subprocess, sys
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import Lock
 lock = Lock("lock", "the run 'x'")
 {child}
 sys.stdout.flush()
@@ -175,7 +175,7 @@ def test_a_forked_child_does_not_release_the_lock_of_its_parent() -> None:
     script = """
 import os
 from trax import LockedError
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import Lock
 lock = Lock("lock", "the run 'x'")
 child = os.fork()
 if not child:
@@ -207,7 +207,7 @@ def test_a_lock_that_could_not_be_noted_is_not_held() -> None:
     """On a full disk there is an error; with room again, the same process gets the lock."""
     script = """
 import os, resource
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import Lock
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
 try:
@@ -271,13 +271,15 @@ def test_an_interrupt_while_it_is_locked_leaves_no_lock() -> None:
 @pytest.mark.parametrize(
     "end", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "lock.release()"]
 )
-def test_a_reader_learns_from_the_note_whether_a_lock_is_held(tmp_path: Path, end: str) -> None:
+def test_a_reader_learns_from_the_note_whether_a_lock_holder_state(
+    tmp_path: Path, end: str
+) -> None:
     """Without locking, which would get into the way of a writer."""
     path = str(tmp_path / "lock")
-    assert not is_held(path)
+    assert not holder_state(path)
     script = f"""
 import os, signal, sys
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import Lock
 lock = Lock({path!r}, "the run")
 print("locked", flush=True)
 sys.stdin.readline()
@@ -287,15 +289,15 @@ sys.stdin.readline()
         assert other.stdin
         assert other.stdout
         assert other.stdout.readline() == "locked\n"
-        assert is_held(path)
+        assert holder_state(path)
         other.stdin.write("end\n")
         other.stdin.flush()
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-        assert not is_held(path)  # though nobody has waited for it
+        assert not holder_state(path)  # though nobody has waited for it
     mine = Lock(path, "the run")
-    assert is_held(path)
+    assert holder_state(path)
     mine.release()
-    assert not is_held(path)
+    assert not holder_state(path)
 
 
 def test_a_holder_that_cannot_be_asked_counts_as_alive(tmp_path: Path) -> None:
@@ -311,7 +313,28 @@ def test_a_holder_that_cannot_be_asked_counts_as_alive(tmp_path: Path) -> None:
         ({"pid": "none"}, False),
     ):
         path.write_text(json.dumps({**note, **changed}))
-        assert is_held(str(path)) is held
+        assert bool(holder_state(str(path))) is held
     path.chmod(0o666)
-    assert is_held(str(path))
+    assert holder_state(str(path))
     lock.release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_holder_that_is_suspended_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
+    """As by Ctrl-Z; on another machine nobody can tell."""
+    path = tmp_path / "lock"
+    script = HOLD.replace('"lock"', repr(str(path)))
+    with start_script(script) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        assert holder_state(str(path)) == ALIVE
+        other.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
+        assert holder_state(str(path)) == SUSPENDED
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
+        elsewhere.chmod(0o600)
+        assert holder_state(str(elsewhere)) == ALIVE
+        other.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, other.pid, os.WCONTINUED | os.WNOWAIT)
+        assert holder_state(str(path)) == ALIVE

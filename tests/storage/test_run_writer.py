@@ -999,6 +999,34 @@ def test_a_writer_that_is_overtaken_while_it_takes_a_checkpoint_has_lost_the_run
     assert read(directory) == others[0].step
 
 
+def test_a_writer_whose_disk_refused_a_log_sees_that_another_one_has_taken_its_number() -> None:
+    """It never uses the number again, so nothing of its own is in the other one's way."""
+    directory = FaultyDirectory()
+    first = write(directory, "aca")
+    directory.fail("create", errno.EIO, times=1)
+    with pytest.raises(StorageError, match="a checkpoint could not be stored"):
+        first.checkpoint()
+    second = write(directory.inner, "a")
+    for _ in range(2):
+        with pytest.raises(LockedError, match=r"was taken over by another process.*log-00000003"):
+            first.checkpoint()
+    second.play("aca")
+    assert read(directory.inner) == second.step == 5
+
+
+def test_logs_of_its_own_that_failed_are_in_no_writers_way() -> None:
+    """Neither one that was abandoned, nor one of which the disk kept a piece."""
+    directory = FaultyDirectory()
+    writer = write(directory, "aca")
+    directory.fault = lambda number, kind: errno.EIO * (kind in ("sync directory", "remove"))
+    with pytest.raises(StorageError, match="a checkpoint could not be stored"):
+        writer.checkpoint()
+    assert "log-00000003" in directory.inner.list()
+    directory.heal()
+    writer.play("acca")
+    assert read(directory.inner) == 4
+
+
 def test_two_writers_are_kept_apart_where_the_first_log_was_set_aside() -> None:
     """The one that has not seen it does not take its name while the other one goes on behind it."""
     directory = MemoryDirectory()
@@ -1049,7 +1077,7 @@ def test_a_power_cut_while_the_logs_of_a_run_that_never_began_are_set_aside() ->
 
 
 def test_an_empty_log_beside_the_newest_that_holds_something_takes_nothing_away() -> None:
-    """It belongs to a writer that had lost the run, and could not tell."""
+    """It belongs to a writer of an earlier version, which had lost the run and could not tell."""
     directory = FaultyDirectory()
     lost = write(directory, "ca")
     directory.fail("create", errno.ENOSPC)
@@ -1057,6 +1085,7 @@ def test_an_empty_log_beside_the_newest_that_holds_something_takes_nothing_away(
         lost.checkpoint()  # and will not try for that name again
     directory.heal()
     write(directory, "aa").kill()
+    lost.generations._begun = 2
     directory.fail("rename", errno.EIO)
     with pytest.raises(StorageError):
         lost.checkpoint()
@@ -1199,7 +1228,7 @@ def test_a_log_beside_the_chain_is_not_read() -> None:
     other.adopt(recovery)
     mine.names["log-00000002"] = len(mine.contents)
     mine.contents[len(mine.contents)] = bytearray(beside)
-    other._highest = 2
+    other._highest = other._begun = 2
     other.append(encode(2, "increment"))
     assert "log-00000003" in mine.list()
     assert read(mine) == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import NAME, write
+from support import NAME, flipped, write
 
 from trax.keep import Keep, keep_every
 from trax.storage.run_reader import RunReader
@@ -39,8 +39,7 @@ def test_damage_makes_them_fewer() -> None:
     write(directory, "cacaca", keep=9)
     files = directory.files()
     files["checkpoint-00000001"] = files["checkpoint-00000001"][:10]
-    log = files["log-00000003"]
-    files["log-00000003"] = log[:-1] + bytes([log[-1] ^ 1])
+    files["log-00000003"] = flipped(files["log-00000003"], -1)
     directory = MemoryDirectory(files)
     assert stored_steps(directory, RunReader(directory, NAME)) == [range(1, 3)]
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from trax._public import public
@@ -16,6 +17,7 @@ from trax.notices import warn
 from trax.storage.codec import Encoded
 from trax.storage.context import CREATED, Key, Kind, decode_context, encode_context
 from trax.storage.filesystem import Directory, sync_directory
+from trax.storage.journal import Journal
 from trax.storage.messages import not_stored
 from trax.storage.process import process
 from trax.storage.records import CONTEXT
@@ -160,7 +162,8 @@ def _fork(
         raise _no_state(store, name, until or 0)
     outputs = _Outputs(store, name, end.context, given)
     with outputs.copied():
-        _write(_open(store, name, end.step), directory, new_name, outputs)
+        run = _write(_open(store, name, end.step), directory, new_name, outputs)
+    Journal(directory).mark("forked", run, end.step, f"forked from {name}")
     return Forked(new_name, store.run_path(new_name), name, end.step, tuple(outputs.paths))
 
 
@@ -179,8 +182,8 @@ def _no_state(store: Store, name: str, step: int) -> NotFoundError:
         return no_state(name, store.path, step, stored_steps(directory, reader))
 
 
-def _write(reader: RunReader, directory: Directory, name: str, outputs: _Outputs) -> None:
-    """Write a run again up to where a reader ends, as a run of another name."""
+def _write(reader: RunReader, directory: Directory, name: str, outputs: _Outputs) -> str:
+    """Write a run again up to where a reader ends, under another name; return its identity."""
     writer = RunWriter(directory, name, sync="interval", keep=ALL, report=warn)
     try:
         if reader.checkpoint is not None:
@@ -191,12 +194,18 @@ def _write(reader: RunReader, directory: Directory, name: str, outputs: _Outputs
                 parts["context"] = Encoded(CONTEXT, context, [])
             writer.checkpoint(reader.meta, parts, derived=True)
         reader.on_note = lambda context: writer.copy_note(outputs.renamed(context))
-        for increment in reader.increments():
-            outputs.check(increment.payload)
-            context = outputs.renamed(increment.context)
-            writer.append(increment._replace(context=b""), context)
+        increments: Iterator[bytes | Encoded] = chain.from_iterable(reader.batches())
+        for increment in increments:
+            if isinstance(increment, bytes):
+                outputs.check(increment)
+                writer.append(increment)
+            else:
+                outputs.check(increment.payload)
+                context = outputs.renamed(increment.context)
+                writer.append(increment._replace(context=b""), context)
     finally:
         writer.close()
+    return writer.run
 
 
 class _Outputs:

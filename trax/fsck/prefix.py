@@ -66,8 +66,8 @@ class Prefix:
 
 def prefixes(
     directory: Directory, scan: Scan, fits: Fits, last_step: int | None = None
-) -> list[Prefix]:
-    """Return the longest prefix from each beginning, by descending rank.
+) -> Iterator[Prefix]:
+    """Yield the longest prefix from each beginning, by descending rank.
 
     A prefix ends only at positions whose context `fits`: the output files have at least their
     recorded lengths. And it ends at `last_step` of the run at the latest.
@@ -79,8 +79,19 @@ def prefixes(
         if checkpoint.flaw is None and checkpoint.meta.get("step", 0) <= last
     ]
     follower = _Follower(directory, scan, fits, last)
-    found = filter(None, map(follower.follow, [None, *bases]))
-    return sorted(found, key=lambda prefix: prefix.rank, reverse=True)
+    end = max(
+        (log.position.step + log.count for log in scan.logs.values() if log.fields), default=0
+    )
+    found = []
+    for base in [*sorted(bases, key=lambda one: one.generation, reverse=True), None]:
+        prefix = follower.follow(base)
+        if prefix is None:
+            continue
+        if prefix.position.step >= min(end, last - (base.shift or 0 if base else 0)):
+            yield prefix  # none is longer, and those to come have older checkpoints
+        else:
+            found.append(prefix)
+    yield from sorted(found, key=lambda prefix: prefix.rank, reverse=True)
 
 
 class _Follower:
@@ -142,9 +153,10 @@ class _Follower:
         if not reached:
             return None, walk
         chosen = max(reached, key=lambda generation: self._tips[generation])
-        following = self._heads[chosen]
+        following, walk = self._heads[chosen], reached[chosen]
         # Otherwise the logs before it do not lead to the state of its checkpoint.
-        return following if following.fields["derived"] else None, reached[chosen]
+        leads_on = following.fields["derived"] and not walk.is_past_last
+        return following if leads_on else None, walk
 
     def _boundaries(self, reader: LogReader, walk: _Walk, number: int) -> Iterator[LogPosition]:
         """Yield each position at which the header block, an increment or a note ends."""
@@ -186,6 +198,11 @@ class _Walk:
         # A finished run needs no output file for its result; a run that resumes does.
         self._may_begin = self._is_fit or bool(base and base.meta.get("done"))
         self.best = self._here(HEADER_SIZE) if base and self._may_begin else None
+
+    @property
+    def is_past_last(self) -> bool:
+        """Whether no prefix may end here, or later."""
+        return self.position.step > self._last
 
     def enter(self, number: int, position: LogPosition) -> None:
         """Pass the header block of a log."""

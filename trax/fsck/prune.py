@@ -16,7 +16,7 @@ from trax._public import public
 from trax.display import show
 from trax.errors import CorruptionError, LockedError, StorageError, UsageError
 from trax.storage.checkpoint import read_meta
-from trax.storage.filenames import FileName, is_leftover
+from trax.storage.filenames import FileName, is_leftover, run_of, temporary
 from trax.storage.filesystem import Directory, storage_errors
 from trax.storage.records import Damage
 from trax.storage.run_reader import RunReader
@@ -46,6 +46,8 @@ class Pruned:
         Whether that is within the budget, if there is one.
     skipped : tuple of str
         The names of runs that were left alone, being open or damaged.
+    is_dry_run : bool
+        Whether nothing was removed: all this is what would be so.
     """
 
     path: str
@@ -54,13 +56,15 @@ class Pruned:
     size: int
     fits: bool
     skipped: tuple[str, ...]
+    is_dry_run: bool = dataclasses.field(default=False, compare=False)
 
     def as_dict(self) -> dict[str, object]:
         """Return the same as a dictionary of plain values."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        lines = [f"{self.freed:,} bytes freed in {self.path}, {self.size:,} bytes left."]
+        freed, left = ("would be freed", "would be left") if self.is_dry_run else ("freed", "left")
+        lines = [f"{self.freed:,} bytes {freed} in {self.path}, {self.size:,} bytes {left}."]
         if not self.fits:
             lines.append("That is more than the budget: the rest is needed to resume the runs.")
         if self.skipped:
@@ -144,9 +148,7 @@ class _Pruning:
         """Remove what can be, and return what that was."""
         for path in self._copies():
             if self._budget is None or not self._fits:
-                self._count(path)
-                if not self._dry_run:
-                    shutil.rmtree(path)
+                self._remove_copy(path)
         for name in self._store.names():
             if self._budget is None or not self._fits:
                 self._remove_leftovers(name)
@@ -159,6 +161,7 @@ class _Pruning:
             size=self._size - self._freed,
             fits=self._fits,
             skipped=tuple(self._skipped),
+            is_dry_run=self._dry_run,
         )
 
     @property
@@ -171,13 +174,27 @@ class _Pruning:
 
     def _copies(self) -> list[str]:
         """Return the directories that were set aside, oldest first."""
-        try:
-            with os.scandir(os.path.join(self._store.path, "aside")) as entries:
-                copies = [one for one in entries if one.is_dir(follow_symlinks=False)]
-                found = [(one.stat().st_mtime, one.path) for one in copies]
-        except FileNotFoundError:
-            return []
+        found = []
+        aside = os.path.join(self._store.path, "aside")
+        with contextlib.suppress(FileNotFoundError), os.scandir(aside) as entries:
+            for one in entries:
+                with contextlib.suppress(FileNotFoundError):  # another call removes it as well
+                    if one.is_dir(follow_symlinks=False):
+                        found.append((one.stat().st_mtime, one.path))
         return [path for _, path in sorted(found)]
+
+    def _remove_copy(self, path: str) -> None:
+        """Remove a directory that was set aside, or one that nobody is making any more."""
+        name = run_of(os.path.basename(path).rpartition("~")[0])
+        is_begun = path.endswith(temporary("")) and name is not None
+        try:
+            with self._store.locked(name) if is_begun and name else contextlib.nullcontext():
+                self._count(path)
+                while not self._dry_run and os.path.lexists(path):
+                    with contextlib.suppress(FileNotFoundError):
+                        shutil.rmtree(path)
+        except LockedError:
+            self._skipped[str(name)] = None
 
     def _remove_leftovers(self, name: str) -> None:
         """Remove the files of a run that no recovery reads, unless it is open."""

@@ -9,6 +9,7 @@ stored.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trax._public import public
-from trax.errors import CorruptionError, UsageError, one_line
+from trax.errors import CorruptionError, TraxError, UsageError, one_line
 from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits, prefixes
 from trax.fsck.preview import leads_to, recover, still_leads
@@ -25,11 +26,12 @@ from trax.fsck.repair_plan import Plan, make_plan
 from trax.fsck.scan import Scan
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
+from trax.storage.journal import Journal
 from trax.storage.messages import CALL_AGAIN, misplaced, not_stored
-from trax.storage.run_reader import find_beginning
+from trax.storage.run_reader import RunReader, find_beginning
 from trax.storage.store import Store
 
-__all__ = ["Repaired", "find_plan", "mend", "repair"]
+__all__ = ["Repaired", "find_plan", "mend", "note_change", "repair"]
 
 
 _HALF_DONE = (
@@ -159,6 +161,8 @@ def repair(
     fits = OutputChecker(store.path)
     with store.alone(name) as directory:
         plan = mend(directory, name, fits, lambda: store.copy_aside(name), step)
+        if plan.aside:
+            note_change("repaired", directory, name, plan.step)
     return Repaired(
         name=name,
         path=directory.path,
@@ -168,6 +172,12 @@ def repair(
         aside=os.path.join(store.path, plan.aside) if plan.aside else None,
         actions=tuple(plan.actions),
     )
+
+
+def note_change(change: str, directory: Directory, name: str, step: int) -> None:
+    """Note in the journal of a locked run that it was taken back to a step."""
+    with contextlib.suppress(TraxError, OSError):  # nothing depends on it
+        Journal(directory).mark(change, RunReader(directory, name).run, step)
 
 
 def mend(

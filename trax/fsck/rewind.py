@@ -12,7 +12,7 @@ from trax._public import public
 from trax.errors import CorruptionError, UsageError
 from trax.fsck.outputs import OutputChecker
 from trax.fsck.prefix import Fits
-from trax.fsck.repair import find_plan
+from trax.fsck.repair import find_plan, note_change
 from trax.fsck.repair_file import carry_out, write_plan
 from trax.fsck.repair_plan import Plan
 from trax.storage.context import Key
@@ -126,6 +126,7 @@ def rewind(name: str, *, step: int, traxdir: str | os.PathLike[str] | None = Non
             plan = replace(plan, aside=store.copy_aside(name))
             write_plan(directory, plan)
             carry_out(directory, plan)
+            note_change("rewound", directory, name, plan.step)
     aside = os.path.join(store.path, plan.aside) if plan.aside else None
     return Rewound(name, directory.path, plan.step, plan.lost, aside)
 

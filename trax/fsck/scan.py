@@ -8,7 +8,9 @@ unpickled or changed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trax.fsck.files import CheckpointFile, LogFile
@@ -205,14 +207,23 @@ def _read_to_flaw(
     reader: LogReader, wanted: set[LogPosition]
 ) -> tuple[set[LogPosition], str | None, int]:
     """Read a log to its end or flaw; return the wanted positions in it, and the flaw."""
-    begin = reader.fields["after"][1]
+    begin = step = reader.fields["after"][1]
     reached = wanted & {LogPosition(begin, reader.chain)}
+    ahead = sorted(position.step for position in wanted)
+    records: Iterator[object] = iter(reader)
     try:
-        for _ in reader:
-            reached |= wanted & {LogPosition(begin + reader.count, reader.chain)}
+        while reader.plain(_distance(ahead, step)) or next(records, None) is not None:
+            step = begin + reader.count
+            reached |= wanted & {LogPosition(step, reader.chain)}
     except Damage as damage:  # a valid record in a wrong place
         return reached, damage.reason, damage.offset
     return reached, reader.flaw, reader.flaw_offset
+
+
+def _distance(ahead: Sequence[int], step: int) -> int:
+    """Return the number of steps to the next of some that lies ahead."""
+    at = bisect_right(ahead, step)
+    return ahead[at] - step if at < len(ahead) else sys.maxsize
 
 
 def _without_head(source: Input, file: FileName, damage: Damage) -> LogFile:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from trax.display import show
 from trax.errors import UsageError
 
 __all__ = [
@@ -48,9 +49,11 @@ def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
     """Return the same as it was given, with its links."""
     if traxdir is None:
         traxdir = os.environ.get("TRAX_DIR") or ".trax"
-    path = os.fspath(traxdir)
+    path = os.fspath(traxdir) if isinstance(traxdir, os.PathLike) else traxdir
     if not isinstance(path, str) or not path or "\0" in path:
-        raise UsageError(f"{path!r} cannot be the directory of a store.\nGive its path as a str.")
+        raise UsageError(
+            f"{show(path)} cannot be the directory of a store.\nGive its path as a str."
+        )
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         raise UsageError(
@@ -97,6 +100,7 @@ class FileName(NamedTuple):
         return text.endswith(".tmp") and cls.parse(text[:-4]) is not None
 
     @classmethod
+    @lru_cache(maxsize=1024)  # the files of most runs have the same names
     def parse(cls, text: str) -> FileName | None:
         """Return the name of a checkpoint or a log; None if this is any other name."""
         match = _FILE.fullmatch(text)
@@ -172,6 +176,15 @@ def _encode(name: str) -> str:
             "Shorten it."
         )
     return encoded
+
+
+def run_of(entry: str) -> str | None:
+    """Return the name of the run that an entry of a directory of runs belongs to, if to any."""
+    name = decode_run(entry)
+    try:
+        return name if encode_run(name) == entry else None
+    except UsageError:
+        return None
 
 
 def decode_run(encoded: str) -> str:

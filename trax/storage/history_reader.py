@@ -1,7 +1,7 @@
 """Reads the increments of a run from the oldest that is stored, with their steps and times.
 
 Strategy: from the newest log the headers are followed back as far as there are logs. Then each is
-read up to the place that the next one names, one increment at a time. Nothing is unpickled.
+read up to the place that the next one names, some increments at a time. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import struct
 import sys
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
-from trax.errors import CorruptionError, NotFoundError, StorageError
+from trax.errors import CorruptionError, NotFoundError, StorageError, TraxError
 from trax.storage.checkpoint import read_meta
 from trax.storage.codec import Encoded
 from trax.storage.context import TIME, decode_context
@@ -26,12 +26,14 @@ from trax.storage.run_reader import LogPosition, damage_at_end
 from trax.storage.schema import check_log
 from trax.storage.store import Store
 
-__all__ = ["HistoryReader", "Past", "read_history"]
+__all__ = ["Batch", "HistoryReader", "Past", "read_batches", "read_history"]
 
 _TIME = struct.Struct("<d")
 _INTERVAL = 1.0  # seconds: after that, the time is noted before the next increment
-_WAITING = 100_000  # increments, at most, that wait for the time after them
-_WAITING_BYTES = 1 << 24
+_WAITING = 1 << 22  # bytes, at most, of increments that wait for the time after them
+_EACH = 64  # bytes that one takes beside what is stored of it
+
+_Increments = Sequence[bytes | Encoded]
 
 
 class Past(NamedTuple):
@@ -40,6 +42,39 @@ class Past(NamedTuple):
     step: int
     time: float | None
     increment: bytes | Encoded
+
+
+class Batch(NamedTuple):
+    """Increments of steps that follow one another, with their times.
+
+    `chain` is the checksum of the record of the last one.
+    """
+
+    first: int
+    times: Sequence[float | None]
+    increments: _Increments
+    chain: int
+
+    @property
+    def steps(self) -> range:
+        """Their steps."""
+        return range(self.first, self.first + len(self.increments))
+
+    def pasts(self) -> Iterator[Past]:
+        """Return them one by one."""
+        return map(Past, self.steps, self.times, self.increments)
+
+
+class _Piece(NamedTuple):
+    """Increments that were read together, the step of the first, and about their size in bytes.
+
+    `chain` is the checksum of the record of the last one, unless those at the end are left out.
+    """
+
+    first: int
+    increments: _Increments
+    size: int
+    chain: int
 
 
 class _Head(NamedTuple):
@@ -53,9 +88,15 @@ class _Head(NamedTuple):
     after: int
     position: LogPosition
     is_derived: bool
+    header: int  # its checksum, which is that of no other log
 
 
 def read_history(store: Store, name: str, start: int | None, stop: int | None) -> Iterator[Past]:
+    """Return an iterator over the same as `read_batches`, one by one."""
+    return chain.from_iterable(batch.pasts() for batch in read_batches(store, name, start, stop))
+
+
+def read_batches(store: Store, name: str, start: int | None, stop: int | None) -> Iterator[Batch]:
     """Yield the increments of the steps from `start` until before `stop`, without a lock.
 
     By default they begin with the oldest one that is stored. If a log is removed before it is read,
@@ -69,6 +110,8 @@ def read_history(store: Store, name: str, start: int | None, stop: int | None) -
         A file is damaged.
     """
     run = failure = ""
+    known: set[_Head] = set()
+    chain_before: int | None = None
     while True:
         seen = store.look(name)
         try:
@@ -83,11 +126,16 @@ def read_history(store: Store, name: str, start: int | None, stop: int | None) -
                 )
             if start < reader.first:
                 raise _missing(name, start, reader.first)
-            run = reader.run
             with storage_errors("reading", directory.path):
-                for past in reader.read(start, stop):
-                    yield past
-                    start = past.step + 1
+                if chain_before is not None and not reader.has(start - 1, chain_before, known):
+                    raise NotFoundError(
+                        f"the run {name!r} was rewound while its history was read, at step "
+                        f"{start:,}.\nRead it again."
+                    )
+                run, known = reader.run, reader.heads
+                for batch in reader.read(start, stop):
+                    yield batch
+                    start, chain_before = batch.steps.stop, batch.chain
         except (CorruptionError, FileNotFoundError, StorageError) as error:
             if store.look(name) == seen or str(error) == failure:
                 raise
@@ -128,10 +176,11 @@ class HistoryReader:
         self._shift = next((one for one in shifts if one is not None), 0)
         self.first = self._chain[0].position.step + self._shift + 1 if self._chain else 1
 
-    def read(self, start: int, stop: int | None = None) -> Iterator[Past]:
+    def read(self, start: int, stop: int | None = None) -> Iterator[Batch]:
         """Yield the increments of the steps from `start` until before `stop`.
 
-        They end where the newest log ends when this is begun, whatever is written meanwhile.
+        They end where the newest log ends when this is begun, whatever is written meanwhile. Those
+        before an error are yielded before it is raised.
 
         Raises
         ------
@@ -144,7 +193,37 @@ class HistoryReader:
             return
         name = FileName("log", self._chain[-1].generation)
         with self._errors(name), open_log(self._directory, str(name)) as newest:
-            yield from _timed(self._items(newest, start, sys.maxsize if stop is None else stop))
+            yield from _timed(self._pieces(newest, start, sys.maxsize if stop is None else stop))
+
+    @property
+    def heads(self) -> set[_Head]:
+        """The beginnings of the logs."""
+        return {*self._chain}
+
+    def has(self, step: int, chain: int, known: set[_Head]) -> bool:
+        """Return whether a step is still the one whose record has this checksum.
+
+        `known` are the heads of the logs when it was read.
+        """
+        shift = self._shift
+        for head, following in zip_longest(self._chain, self._chain[1:]):
+            found = self._find_shift(head)
+            shift = shift if found is None else found
+            if step == head.position.step + shift:  # the log before may have been pruned
+                return head in known or head.position.chain == chain
+            if following is None or step < following.position.step + shift:
+                return self._chain_at(head, step - shift) == chain
+        return False
+
+    def _chain_at(self, head: _Head, count: int) -> int | None:
+        """Return the checksum of the record of an increment in a log; None if there is none."""
+        name = FileName("log", head.generation)
+        with self._errors(name), open_log(self._directory, str(name)) as reader:
+            records = iter(reader)
+            while (left := count - head.position.step - reader.count) > 0:
+                if not reader.plain(left) and next(records, None) is None:
+                    return None
+            return reader.chain
 
     # -- the chain of logs -----------------------------------------------------------------
 
@@ -191,13 +270,15 @@ class HistoryReader:
     def _read_head(self, number: int) -> _Head:
         name = FileName("log", number)
         with self._errors(name), open_log(self._directory, str(name)) as reader:
-            fields = reader.fields
+            fields, header = reader.fields, reader.chain
             check_log(fields)
         owner = owner_of(name, fields, self._name, "")
         if owner:
             raise misplaced(f"{self._directory.path}/{name}", owner, "read the run again")
         after, *place = fields["after"]
-        return _Head(number, fields["run"], after, LogPosition.of(*place), fields["derived"])
+        return _Head(
+            number, fields["run"], after, LogPosition.of(*place), fields["derived"], header
+        )
 
     def _size(self, name: FileName) -> int:
         source = self._directory.open(str(name))
@@ -215,9 +296,7 @@ class HistoryReader:
 
     # -- the increments --------------------------------------------------------------------
 
-    def _items(
-        self, newest: LogReader, start: int, stop: int
-    ) -> Iterator[float | tuple[int, bytes | Encoded]]:
+    def _pieces(self, newest: LogReader, start: int, stop: int) -> Iterator[float | _Piece]:
         """Yield increments with their steps, and between them the times that were noted."""
         shift = self._shift
         for head, following in zip_longest(self._chain, self._chain[1:]):
@@ -230,34 +309,41 @@ class HistoryReader:
                 reader = newest
                 if following is not None:
                     reader = stack.enter_context(open_log(self._directory, str(name)))
+                if reader.chain != head.header:  # of a run that was rewound and goes on
+                    raise FileNotFoundError(f"{self._directory.path}/{name} is another one now")
                 for item in self._read_log(reader, head, following):
                     if isinstance(item, float):
                         yield item
-                    elif item[0] + shift >= stop:
+                        continue
+                    first = item.first + shift
+                    begin = max(0, start - first)
+                    if part := item.increments[begin : max(0, stop - first)]:
+                        yield _Piece(first + begin, part, item.size, item.chain)
+                    if first + len(item.increments) >= stop:
                         return
-                    elif item[0] + shift >= start:
-                        yield item[0] + shift, item[1]
                 self._check_end(reader, head, following, shift)
 
     def _read_log(
         self, reader: LogReader, head: _Head, following: _Head | None
-    ) -> Iterator[float | tuple[int, bytes | Encoded]]:
+    ) -> Iterator[float | _Piece]:
         """Yield the increments in one log, with their numbers, and the times in notes."""
         begin = head.position.step
         end = following.position.step if following else sys.maxsize
         records = iter(reader)
         while not self._is_at(reader, begin, following):
-            plain = reader.plain(end - begin - reader.count)
-            if plain:
-                yield from enumerate(plain, begin + reader.count - len(plain) + 1)
-                continue
-            one = next(records, None)
-            if one is None:
-                return
-            if one.kind != NOTE:
-                yield begin + reader.count, one
-            elif TIME in (noted := decode_context(one.payload)):
-                yield _TIME.unpack(noted[TIME])[0]
+            offset = reader.offset
+            increments: _Increments = reader.plain(end - begin - reader.count)
+            if not increments:
+                one = next(records, None)
+                if one is None:
+                    return
+                if one.kind == NOTE:
+                    if TIME in (noted := decode_context(one.payload)):
+                        yield _TIME.unpack(noted[TIME])[0]
+                    continue
+                increments = [one]
+            first = begin + reader.count - len(increments) + 1
+            yield _Piece(first, increments, reader.offset - offset, reader.chain)
 
     def _is_at(self, reader: LogReader, begin: int, following: _Head | None) -> bool:
         """Return whether the place at which the next log begins is reached, or passed."""
@@ -311,38 +397,45 @@ def _missing(name: str, step: int, following: int) -> NotFoundError:
     )
 
 
-def _timed(items: Iterator[float | tuple[int, bytes | Encoded]]) -> Iterator[Past]:
+def _timed(items: Iterator[float | _Piece]) -> Iterator[Batch]:
     """Yield increments with times between the one that was noted before them and the one after.
 
     An increment without a time before it has none.
     """
     begun: float | None = None
-    waiting: list[tuple[int, bytes | Encoded]] = []
-    size = 0
-    for item in items:
-        if isinstance(item, float):
-            yield from _spread(waiting, begun, item)
-            begun, waiting, size = item, [], 0
-            continue
-        step, increment = item
-        if begun is None:
-            yield Past(step, None, increment)
-            continue
-        waiting.append(item)
-        size += len(increment) if isinstance(increment, bytes) else increment.nbytes
-        if len(waiting) >= _WAITING or size >= _WAITING_BYTES:
-            yield from _spread(waiting, begun, begun)
-            waiting, size = [], 0
+    waiting: list[_Piece] = []
+    size, following = 0, -1
+    failure: Exception | None = None
+    try:
+        for item in items:
+            if isinstance(item, float):
+                yield from _spread(waiting, begun, item)
+                begun, waiting, size = item, [], 0
+                continue
+            if item.first != following:
+                yield from _spread(waiting, begun, begun)
+                waiting, size = [], 0
+            waiting.append(item)
+            size += item.size + _EACH * len(item.increments)
+            following = item.first + len(item.increments)
+            if size >= _WAITING:
+                yield from _spread(waiting, begun, begun)
+                waiting, size = [], 0
+    except (TraxError, OSError) as error:
+        failure = error
     yield from _spread(waiting, begun, begun)
+    if failure is not None:
+        raise failure
 
 
-def _spread(
-    waiting: list[tuple[int, bytes | Encoded]], begun: float | None, end: float | None
-) -> Iterator[Past]:
+def _spread(waiting: Sequence[_Piece], begun: float | None, end: float | None) -> Iterator[Batch]:
     """Yield increments with times that are spread between two."""
-    if begun is None or end is None:
+    increments = [*chain.from_iterable(piece.increments for piece in waiting)]
+    if not increments:
         return
-    # More than that after the first one, the time would have been noted again.
-    seconds = min(max(end - begun, 0.0), _INTERVAL) / max(len(waiting), 1)
-    for number, (step, increment) in enumerate(waiting):
-        yield Past(step, begun + number * seconds, increment)
+    times: list[float | None] = [begun] * len(increments)
+    if begun is not None and end is not None and end > begun:
+        # More than that after the first one, the time would have been noted again.
+        seconds = min(end - begun, _INTERVAL) / len(increments)
+        times = [begun + number * seconds for number in range(len(increments))]
+    yield Batch(waiting[0].first, times, increments, waiting[-1].chain)

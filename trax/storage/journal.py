@@ -35,6 +35,7 @@ __all__ = [
     "STATUS_SIZE",
     "Journal",
     "Place",
+    "as_event",
     "read_events",
     "read_status",
 ]
@@ -113,29 +114,57 @@ class Journal:
         facts: Mapping[str, Any],
     ) -> None:
         run, now = base["run"], process.time()
-        self._file = self._directory.update(JOURNAL)
-        data = bytes(self._file.read_at(0, _MOST + 1))
-        status = read_status(data, self._directory.key)
-        status = status if status.get("run") == run else {}
-        since = read_events(data, self._directory.key, status.get("length", len(data)))
-        about = {"host": socket.gethostname(), "pid": os.getpid()}
-        resumes = status.get("resumes", 0) + 1 + sum(map(_is_resumed, since))
+        data, status, lines = self._open(run)
+        about = _process()
         self._status = {
             **base,
             "began": status.get("began") if resumed else now,
-            "resumes": resumes if resumed else 0,
+            "resumes": status.get("resumes", 0) + 1 if resumed else 0,
             **about,
         }
-        self._before = status.get("seconds", 0.0)
-        self._opened = self._seen = process.monotonic()
-        self._step = step
-        left = {**status, **since[-1], "state": RUNNING} if since else status
-        lines = self._line(_left(left)) if left else b""
+        self._measure_from(step, status)
         event = {"event": "resumed" if resumed else "began", "time": now, "step": step, "run": run}
         about |= {"python": platform.python_version(), "command": _command()}
         lines += self._line(event | about | dict(facts))
         self._append(data, lines)
         self.due = self._opened + process.pause / 10
+
+    def _open(self, run: str) -> tuple[bytes, dict[str, Any], bytes]:
+        """Open the file; return its content, and its status if it is that of the run.
+
+        With them is the event that tells how the process before has left the run, in a line.
+        """
+        self._file = self._directory.update(JOURNAL)
+        data = bytes(self._file.read_at(0, _MOST + 1))
+        status = read_status(data, self._directory.key)
+        status = status if status.get("run") == run else {}
+        since = read_events(data, self._directory.key, status.get("length", len(data)))
+        left = {**status, **since[-1], "state": RUNNING, "change": None} if since else status
+        resumes = status.get("resumes", 0) + sum(map(_is_resumed, since))
+        lines = self._line(as_event(left)) if left else b""
+        return data, status and {**status, "resumes": resumes}, lines
+
+    def _measure_from(self, step: int, status: Mapping[str, Any]) -> None:
+        """Measure from here on, at a step."""
+        self._before = status.get("seconds", 0.0)
+        self._opened = self._seen = process.monotonic()
+        self._step = step
+
+    def mark(self, change: str, run: str, step: int, reason: str = "") -> None:
+        """Note that somebody has made the run, or changed it, so that it is at another step now.
+
+        `change` is the event of that, such as "rewound".
+        """
+        with contextlib.suppress(Exception):
+            data, status, lines = self._open(run)
+            known = {"run": run, "logged": True, "began": None, "resumes": 0}
+            self._status = {
+                key: status.get(key, value) for key, value in known.items()
+            } | _process()
+            self.total = status.get("total")
+            self._measure_from(step, status)
+            self._append(data, lines)
+            self.end("stopped", step, NOWHERE, change=change, reason=reason or change)
 
     def _append(self, data: bytes, lines: bytes) -> None:
         """Append events; write the file anew if it has become long, or has no status."""
@@ -230,15 +259,19 @@ class Journal:
         return b"%016x %b\n" % (xxh3_64_intdigest(text), text)
 
 
-def _left(status: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of how the process before has left the run."""
-    state = status["state"]
-    event = KILLED if state == RUNNING else state
+def as_event(status: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of how a process has left the run, or has changed it."""
+    state, change = status["state"], status.get("change")
+    event = change if isinstance(change, str) else KILLED if state == RUNNING else state
     return {"event": event} | {key: status[key] for key in _OF_ENDING if key in status}
 
 
 def _is_resumed(event: dict[str, Any]) -> bool:
     return bool(event["event"] == "resumed")
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _command() -> str:

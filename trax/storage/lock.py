@@ -28,8 +28,9 @@ from trax.errors import LockedError, UntrustedError, one_line
 from trax.storage.filesystem import check_alone, leads_to, open_trusted
 from trax.storage.process import in_child, process
 
-__all__ = ["Lock", "is_held"]
+__all__ = ["ALIVE", "SUSPENDED", "Lock", "holder_state"]
 
+ALIVE, SUSPENDED = "alive", "suspended"  # of a holder
 _NO_LOCKS_HERE = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 _LONGEST_NOTE = 4096
 
@@ -91,31 +92,36 @@ class Lock:
             os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
 
 
-def is_held(path: str) -> bool:
-    """Return whether a process holds the lock of a file, as far as the note in it tells.
+def holder_state(path: str) -> str:
+    """Return how the process is that holds the lock of a file, as far as the note in it tells.
 
     Trying to lock it would disturb a process that does so at the same moment. A holder on another
     machine cannot be asked: it counts as alive.
+
+    Returns
+    -------
+    str
+        `ALIVE`, or `SUSPENDED` if it is stopped as by Ctrl-Z; empty if there is none.
     """
     try:
         fd = open_trusted(path, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return ""
     except (OSError, UntrustedError):
-        return True
+        return ALIVE
     try:
         holder = _read_note(fd)
     finally:
         os.close(fd)
     if not holder or holder.get("host") != socket.gethostname():
-        return bool(holder)
+        return ALIVE if holder else ""
     pid, started = holder.get("pid"), holder.get("started")
-    return (
-        holder.get("boot") == process.boot_id()
-        and isinstance(pid, int)
-        and _is_alive(pid)
-        and started == _process_start(pid)
-    )
+    if holder.get("boot") != process.boot_id() or not isinstance(pid, int) or not _is_alive(pid):
+        return ""
+    state, start = _process_stat(pid)
+    if started != start:
+        return ""
+    return SUSPENDED if state == "T" else ALIVE
 
 
 _open: weakref.WeakSet[Lock] = weakref.WeakSet()
@@ -132,7 +138,7 @@ def _note() -> dict[str, Any]:
         "host": socket.gethostname(),
         "boot": process.boot_id(),
         "pid": os.getpid(),
-        "started": _process_start(os.getpid()),
+        "started": _process_stat(os.getpid())[1],
         "command": " ".join([os.path.basename(sys.executable), *sys.argv])[:1000],
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
@@ -148,15 +154,15 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _process_start(pid: int) -> str:
-    """Return the start of a process, in clock ticks since the boot; empty if it is not known.
+def _process_stat(pid: int) -> tuple[str, str]:
+    """Return the state of a process and its start, in clock ticks since the boot, where known.
 
-    A process that has ended and that its parent has not waited for has none.
+    A process that has ended and that its parent has not waited for has no start.
     """
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-        state, *fields = file.read().rpartition(b")")[2].split()
-        return "" if state == b"Z" else fields[18].decode()
-    return ""
+        state, *fields = file.read().rpartition(b")")[2].decode().split()
+        return state, "" if state == "Z" else fields[18]
+    return "", ""
 
 
 def _read_note(fd: int) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from trax.storage.context import TIME, encode_context
 from trax.storage.filenames import GENERATIONS, FileName
 from trax.storage.filesystem import Directory, Output, copy_file
 from trax.storage.journal import NOWHERE, Place
-from trax.storage.log import LogWriter, as_os_error
+from trax.storage.log import LogWriter, as_os_error, open_log
 from trax.storage.mutex import Mutex
 from trax.storage.process import process
+from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.retention import Describer, count_kept, removable
 from trax.storage.run_reader import LogPosition, RunReader
 
@@ -132,7 +133,9 @@ class RunWriter:
         self._prunes = prunes
         self._start = LogPosition(0, 0)  # the beginning of the log in `_log`
         self._last = 0  # the generation that the next log continues
+        self._begun = 0  # the newest generation of which this process has begun the log, or read it
         self._highest = 0
+        self._nonce = secrets.token_hex(4)  # the beginning of the nonces of its logs
         self._origin = "create"
         self._good: list[int] = []  # checkpoints that this process has seen to be whole
         self._stored: list[FileName] = []  # the files that there may be
@@ -170,6 +173,7 @@ class RunWriter:
             self.run = reader.run
         self._start = reader.position
         self._last, self._highest = reader.last, reader.highest
+        self._begun = reader.highest
         self._good = [reader.base] if reader.checkpoint and not reader.is_recreated else []
         try:
             self._set_aside(reader)
@@ -484,7 +488,7 @@ class RunWriter:
             "sync": self._sync,
             "boot": self._directory.boot,
             "written": process.time(),
-            "nonce": secrets.token_hex(8),
+            "nonce": self._nonce + secrets.token_hex(4),
         }
         if generation >= GENERATIONS:
             raise StorageError(
@@ -508,7 +512,7 @@ class RunWriter:
             self._log = log
             self.append = append
             self._start = position
-            self._last = generation
+            self._last = self._begun = generation
             self.suspect = False
         if old is not None:
             with contextlib.suppress(OSError):
@@ -516,18 +520,32 @@ class RunWriter:
         return log
 
     def _check_newest(self, generation: int, log: LogWriter) -> None:
-        """Give up a new log if another process has continued to a later generation."""
-        # If that process pruned its own log of this generation, the creation did not fail.
+        """Give up a new log if another process has continued the run."""
+        # That process may have pruned its own log of this generation, or have taken a number with
+        # which this process has failed: then the creation did not.
         try:
-            newest = max(self._files(), key=lambda name: name.generation, default=None)
-            if newest and newest.generation > generation:
-                raise self._taken_over(generation, str(newest))
+            for name in sorted(self._files(), key=lambda name: -name.generation):
+                is_later = name.generation > generation
+                if is_later or (
+                    self._begun < name.generation < generation and self._is_of_another(name)
+                ):
+                    raise self._taken_over(generation, str(name))
         except BaseException:
             with contextlib.suppress(OSError):
                 log.close()
             with contextlib.suppress(OSError):
                 self._directory.remove(str(FileName("log", generation)))
             raise
+
+    def _is_of_another(self, name: FileName) -> bool:
+        """Whether another process has begun a log; not if it has only begun to create it."""
+        try:
+            with open_log(self._directory, str(name)) as log:
+                return not str(log.fields["nonce"]).startswith(self._nonce)
+        except NewerVersion:
+            return True
+        except (OSError, Damage, Forged):
+            return False
 
     def _check_taken_over(self) -> None:
         """Raise the error for a run that another process continues, if there is such a one."""

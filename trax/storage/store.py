@@ -26,6 +26,7 @@ from trax.storage.filenames import (
     decode_run,
     encode_run,
     given_path,
+    run_of,
     store_path,
     temporary,
 )
@@ -42,7 +43,7 @@ from trax.storage.filesystem import (
 )
 from trax.storage.held_run import HeldRun
 from trax.storage.keys import find_key
-from trax.storage.lock import Lock, is_held
+from trax.storage.lock import Lock, holder_state
 from trax.storage.log import open_log
 from trax.storage.process import Sync
 from trax.storage.records import NOTE, Damage, Forged, NewerVersion
@@ -84,7 +85,7 @@ class Store:
     def names(self) -> list[str]:
         """Return the names of all runs, sorted."""
         try:
-            return sorted(map(decode_run, os.listdir(os.path.join(self.path, "runs"))))
+            return sorted(filter(None, map(run_of, os.listdir(os.path.join(self.path, "runs")))))
         except FileNotFoundError:
             return []
 
@@ -158,7 +159,7 @@ class Store:
 
     def is_held(self, name: str) -> bool:
         """Return whether a process holds a run for writing, as far as can be told."""
-        return is_held(self._lock_path(name))
+        return bool(holder_state(self._lock_path(name)))
 
     def peek(self, name: str) -> dict[str, Any]:
         """Return the meta record of the newest checkpoint; empty if there is no valid one."""
@@ -221,12 +222,17 @@ class Store:
         LockedError
             The run is held elsewhere.
         """
-        with storage_errors("repairing", self.run_path(name)):
-            lock = self._lock(name)
-            try:
-                yield self._directory(name)
-            finally:
-                lock.release()
+        with storage_errors("repairing", self.run_path(name)), self.locked(name):
+            yield self._directory(name)
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of a name in a ``with`` block; `LockedError` if it is held elsewhere."""
+        lock = self._lock(name)
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[Directory]:
@@ -239,28 +245,24 @@ class Store:
         LockedError
             The name is held elsewhere.
         """
-        with storage_errors("making", self.run_path(name)):
-            lock = self._lock(name)
+        with storage_errors("making", self.run_path(name)), self.locked(name):
+            path = self.run_path(name)
+            if exists(path) and not is_empty(path):
+                raise UsageError(
+                    f"a run {name!r} is stored already in {self.path}.\nChoose another name."
+                )
+            make_directory(begun := temporary(self._free_aside(name)))
+            directory = LocalDirectory(begun, self._key)
+            for left in directory.list():  # by one that was interrupted
+                directory.remove(left)
             try:
-                path = self.run_path(name)
-                if exists(path) and not is_empty(path):
-                    raise UsageError(
-                        f"a run {name!r} is stored already in {self.path}.\nChoose another name."
-                    )
-                make_directory(begun := temporary(self._free_aside(name)))
-                directory = LocalDirectory(begun, self._key)
-                for left in directory.list():  # by one that was interrupted
-                    directory.remove(left)
-                try:
-                    yield directory
-                    with contextlib.suppress(FileNotFoundError):
-                        os.rmdir(path)
-                    move_directory(begun, path)
-                except BaseException:
-                    shutil.rmtree(begun, ignore_errors=True)
-                    raise
-            finally:
-                lock.release()
+                yield directory
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(path)
+                move_directory(begun, path)
+            except BaseException:
+                shutil.rmtree(begun, ignore_errors=True)
+                raise
 
     def copy_aside(self, name: str) -> str:
         """Copy all files of a run to ``aside``, durably; return the copy's path in the store."""

@@ -13,8 +13,8 @@ from plain_kinds import decoded
 from support import run_script
 
 from trax import CodecError
-from trax.storage.plain_arrays import Array, DType
-from trax.storage.plain_data import decode_plain, numbers, shown
+from trax.plain.arrays import Array, DType
+from trax.plain.data import decode_plain, numbers, shown
 
 _KINDS = ["?", "i1", "<i2", ">i4", "<u8", ">u2", "<f2", ">f4", "<f8", ">f8", "<c8", ">c16"]
 _OTHERS = ["U3", ">U2", "S4", "V3", "M8[us]", "<m8[2h]", ">M8[D]", "g"]
@@ -227,7 +227,7 @@ def test_numpy_is_not_needed() -> None:
     script = """
 import sys
 sys.modules["numpy"] = None
-from trax.storage.plain_data import decode_plain, numbers, shown
+from trax.plain.data import decode_plain, numbers, shown
 found = decode_plain(open("data", "rb").read())
 print(shown(found))
 print(numbers(found))

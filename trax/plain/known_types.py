@@ -20,8 +20,8 @@ from sys import hash_info
 from typing import Any
 from uuid import UUID
 
-from trax.storage.plain_arrays import Array, DType
-from trax.storage.stand_ins import Instance, Named, Unhashed
+from trax.plain.arrays import Array, DType
+from trax.plain.stand_ins import Instance, Named, Unhashed
 
 __all__ = [
     "KNOWN",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from trax.errors import CodecError
-from trax.storage.known_types import (
+from trax.plain.known_types import (
     KNOWN,
     MISFITS,
     NEW_WITH_NAMES,
@@ -25,7 +25,7 @@ from trax.storage.known_types import (
     named,
     outside,
 )
-from trax.storage.stand_ins import Instance, Named
+from trax.plain.stand_ins import Instance, Named
 
 __all__ = ["PlainUnpickler"]
 

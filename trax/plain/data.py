@@ -17,11 +17,11 @@ from uuid import UUID
 
 from trax.display import shorten, show
 from trax.errors import one_line
-from trax.storage.plain_arrays import Array, DType
-from trax.storage.plain_pickle import PlainUnpickler
-from trax.storage.stand_ins import Instance, Named, Unhashed
+from trax.plain.arrays import Array, DType
+from trax.plain.machine import PlainUnpickler
+from trax.plain.stand_ins import Instance, Named, Unhashed
 
-__all__ = ["decode_plain", "numbers", "shown"]
+__all__ = ["decode_plain", "is_harmless", "numbers", "shown"]
 
 _SMALL = 1000  # bytes
 _LEVELS = 3  # of containers in which numbers are found
@@ -55,6 +55,11 @@ _HARMLESS = re.compile(
 )
 
 
+def is_harmless(pickle: bytes) -> bool:
+    """Whether `pickle` itself may load these bytes, since nothing in them does any harm."""
+    return len(pickle) <= _SMALL and _HARMLESS.fullmatch(pickle) is not None
+
+
 def decode_plain(pickle: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any:
     """Return the object in a pickle as plain data, without executing anything.
 
@@ -76,7 +81,7 @@ def decode_plain(pickle: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any
         It is no pickle.
     """
     data = bytes(pickle)
-    if len(data) <= _SMALL and _HARMLESS.fullmatch(data):
+    if is_harmless(data):
         try:
             return loads(data)
         except Exception:  # noqa: BLE001, S110  # it is damaged; the machine says where

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_kinds import decoded
 
-from trax.storage import plain_data
-from trax.storage.plain_data import decode_plain, numbers, shown
-from trax.storage.plain_pickle import PlainUnpickler
+from trax.plain import data as plain_data
+from trax.plain.data import decode_plain, numbers, shown
+from trax.plain.machine import PlainUnpickler
 
 
 @dataclass

@@ -24,10 +24,10 @@ from plain_kinds import Body, Colour, Frozen, Point, Slotted, Stack, ways
 from support import run_script
 
 from trax import CodecError
+from trax.plain.data import decode_plain, numbers, shown
+from trax.plain.stand_ins import Named
 from trax.storage.codec import encode
 from trax.storage.outside import Outside
-from trax.storage.plain_data import decode_plain, numbers, shown
-from trax.storage.stand_ins import Named
 
 # -- data ----------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ _AUDITED = (
     _HOSTILE
     + r"""
 import sys
-from trax.storage.plain_data import decode_plain, numbers, shown
+from trax.plain.data import decode_plain, numbers, shown
 from trax.errors import CodecError
 
 class Armed:

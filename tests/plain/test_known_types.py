@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from plain_kinds import decoded, ways
 
-from trax.storage.known_types import Keys, make
-from trax.storage.plain_data import decode_plain, shown
-from trax.storage.stand_ins import Instance, Named, Unhashed
+from trax.plain.data import decode_plain, shown
+from trax.plain.known_types import Keys, make
+from trax.plain.stand_ins import Instance, Named, Unhashed
 
 _UTC = datetime.UTC
 _EAST = datetime.timezone(datetime.timedelta(hours=2), "east")

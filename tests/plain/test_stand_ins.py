@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from plain_kinds import Body, Colour, Frozen, Metrics, Point, Slotted, Stack, decoded, ways
 
-from trax.storage.plain_data import shown
-from trax.storage.stand_ins import Instance, Named, Unhashed
+from trax.plain.data import shown
+from trax.plain.stand_ins import Instance, Named, Unhashed
 
 
 def test_instances_show_their_class_and_their_attributes() -> None:

@@ -1,0 +1,1 @@
+"""Pickles as plain data, read without executing anything that they name."""
