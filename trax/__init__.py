@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from trax.mapping.function import map
     from trax.mapping.sync_map import Map
     from trax.policies import Policy, Since, automatic, every_seconds, every_steps
+    from trax.survey.run_info import Failure, RunInfo
+    from trax.survey.runs import runs
 
 __all__ = [
     "ArgumentsChangedError",
@@ -63,6 +65,7 @@ __all__ = [
     "DivergedError",
     "DurabilityError",
     "Event",
+    "Failure",
     "Forked",
     "FormatVersionError",
     "Hook",
@@ -79,6 +82,7 @@ __all__ = [
     "ResumeWarning",
     "Rewound",
     "Run",
+    "RunInfo",
     "Since",
     "Step",
     "StorageError",
@@ -104,6 +108,7 @@ __all__ = [
     "repair",
     "resumable",
     "rewind",
+    "runs",
     "step",
     "steps",
     "verify",
@@ -131,6 +136,8 @@ _LATER = {
     "mapping.function": "map",
     "mapping.sync_map": "Map",
     "policies": "Policy Since automatic every_seconds every_steps",
+    "survey.run_info": "Failure RunInfo",
+    "survey.runs": "runs",
 }
 _MODULES = {name: f"trax.{module}" for module, names in _LATER.items() for name in names.split()}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import at_terminal, in_pipe
+from commands import FITS, at_terminal, in_pipe
 from support import run_script
 from xxhash import xxh3_64_hexdigest
 
@@ -219,3 +220,49 @@ def test_json_has_all_that_is_known() -> None:
     assert failed["error"]["message"] == "loss is nan"
     assert (failed["state"], failed["step"], failed["total"]) == ("failed", 41, 100)
     assert found["aside"] == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("shwo", "no such command 'shwo': did you mean show?"),
+        ("fit", "no such command 'fit': write trax show fit"),
+        ("xyzzy", "no such command 'xyzzy': trax --help lists them"),
+        ("\x1b[2J", r"no such command '\x1b[2J': trax --help lists them"),
+    ],
+)
+def test_a_word_that_is_no_command(
+    word: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with trax.Trax() as store:
+        store.log(fit=1)
+    assert main([word]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["ls", "show fit-0", "rm fit-0", "plot fit-0"])
+def test_streams_that_are_closed(closed: str, command: str) -> None:
+    """As some schedulers start what they run."""
+    run_script(FITS + "fit(0).result()")
+    shell = f"{shlex.quote(sys.executable)} -m trax {command} {closed}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 * command.startswith("rm")
+    assert "Traceback" not in done.stderr
+    assert Path(".trax/runs/fit-0").exists()
+
+
+def test_names_that_the_terminal_does_not_have() -> None:
+    run_script(FITS.replace("fit-{k}", "f\u00eft-{k}") + "fit(0).result()")
+    for command in (["ls"], ["plot", "f*"], ["report", "-o", "-"]):
+        done = in_pipe(*command, PYTHONIOENCODING="ascii")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "t-0" in done.stdout
+
+
+def test_a_store_that_is_no_directory() -> None:
+    Path("file").write_text("")
+    for command in ([], ["show", "fit"]):
+        done = in_pipe(*command, TRAX_DIR="file")
+        assert done.returncode == 2
+        assert "is no directory" in done.stderr

@@ -21,3 +21,12 @@ def test_each_run_is_meant_once_and_none_by_mistake() -> None:
     for nothing in ("fit-", "", "../fit", "/", "*/x", "\x1b"):
         with pytest.raises(click.ClickException, match="no run "):
             matching(present, [nothing])
+    with pytest.raises(click.ClickException, match=r"no run 'fitt' in .*: did you mean fit\?"):
+        matching(present, ["fitt"])
+
+
+def test_a_store_that_is_not_there_is_not_taken_for_an_empty_one() -> None:
+    with pytest.raises(
+        click.ClickException, match=r"there is no store /.*/\.trax: .*--dir.*TRAX_DIR"
+    ):
+        matching(Survey(), ["fit"])

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trax.cli import ls as module
-from trax.survey.runs import Failure, RunInfo
+from trax.survey.run_info import Failure, RunInfo
 
 NOW = 1_000_000.0
 

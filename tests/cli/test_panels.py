@@ -23,7 +23,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
         (Scale(-2, 1), ["-2", "-1", "0", "1"]),
         (Scale(7, 7), ["7"]),
         (Scale(1, 1e6, "log"), ["1", "100", "1e+04", "1e+06"]),
-        (Scale(2, 3, "log"), ["2"]),
+        (Scale(2, 3, "log"), ["2", "3"]),
         (Scale(1, 3, "step"), ["1", "2", "3"]),
         (Scale(1, 1_500_000, "step"), ["500,000", "1,000,000", "1,500,000"]),
     ],

@@ -46,8 +46,8 @@ def test_into_a_file_that_needs_nothing(kind: str) -> None:
     assert "<title>resumed</title>" in text
     assert "<title>checkpoint</title>" in text
     assert text.count("<polyline") == 2
-    svg = text[text.index("<svg") : text.index("</svg>") + 6]
-    ElementTree.fromstring(svg)
+    drawn = text.partition("</style>\n")[2].removesuffix("</html>\n") if kind == "html" else text
+    ElementTree.fromstring(f"<div>{drawn}</div>")
     assert "script" not in text
 
 
@@ -81,6 +81,16 @@ def test_what_has_no_numbers() -> None:
     assert "odd: value: 1 are not finite" in done.stderr
 
 
+@pytest.mark.parametrize(("option", "told"), [("--log", "--log"), ("--x=time", "--x time")])
+def test_what_has_no_point_to_draw(option: str, told: str) -> None:
+    with trax.Trax() as store:
+        store.log(cold=-1.0)
+    done = in_pipe("plot", "cold", option, "-o", "cold.svg")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"trax: cold: value: no point to draw with {told}\n"
+    assert not Path("cold.svg").exists()
+
+
 @pytest.mark.usefixtures("fits")
 def test_a_damaged_run_is_drawn_up_to_there() -> None:
     path = Path(".trax/runs/fit-0/log-00000005")
@@ -95,3 +105,27 @@ def test_a_damaged_run_is_drawn_up_to_there() -> None:
 @pytest.mark.parametrize("arguments", [("-o", "fit.doc"), ("--x", "date"), ("-o", "fit")])
 def test_misuse(arguments: tuple[str, ...]) -> None:
     assert in_pipe("plot", "fit-0", *arguments).returncode == 2
+
+
+def test_steps_that_are_not_kept_are_told() -> None:
+    """By all that shows numbers: a curve that begins late looks like a whole one."""
+    run_script(FITS.replace('keep="all"', "keep=1") + "run = fit(0)\nfor _ in range(95): next(run)")
+    note = re.compile(r"fit-0: steps 1 to (8|9)\d are not kept \(keep= says how many are\)\n")
+    for command in (("plot", "fit-0"), ("export", "fit-0")):
+        done = in_pipe(*command)
+        assert done.returncode == 0
+        assert note.search(done.stderr)
+    assert re.search(r"  values .*; steps 1 to .* are not kept", in_pipe("show", "fit-0").stdout)
+    run_script(FITS + "fit(1).result()")
+    assert in_pipe("plot", "fit-1").stderr == in_pipe("export", "fit-1").stderr == ""
+
+
+@pytest.mark.usefixtures("fits")
+def test_fields_that_are_not_there() -> None:
+    done = in_pipe("plot", "fit-0", "--field", "los")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "trax: no field 'los'; fit-0 has loss, at.0\n"
+    done = in_pipe("plot", "fit-0", "--field", "loss", "--field", "zzz")
+    assert done.returncode == 1
+    assert done.stdout
+    assert done.stderr == "trax: no field 'zzz'; fit-0 has loss, at.0\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import FITS, in_pipe
-from support import run_script
+from support import flipped, run_script
 
 import trax
 
@@ -16,8 +16,7 @@ import trax
 def damaged() -> None:
     run_script(FITS + "for state in fit(0):\n    if state['at'][0] == 55: break")
     path = max(Path(".trax/runs/fit-0").glob("log-*"))
-    data = path.read_bytes()
-    path.write_bytes(data[:-20] + b"?" + data[-19:])
+    path.write_bytes(flipped(path.read_bytes(), -20))
     newest = max(Path(".trax/runs/fit-0").glob("checkpoint-*"))
     newest.write_bytes(newest.read_bytes()[:-5] + b"?????")
 

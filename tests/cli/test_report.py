@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,10 +64,10 @@ def test_a_page_about_all_runs() -> None:
         "verified",
         "fit-1",
         "1 done, 1 failed",
-        "resumed",
+        "1 time",
     ):
         assert told in whole
-    assert text.count("<svg") == 6
+    assert text.count("<figure>") == 6
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
     assert "script" not in page.tags
@@ -104,3 +108,27 @@ def test_some_runs_and_none() -> None:
     Page(Path("trax-report.html").read_text())
     Path("empty").mkdir(mode=0o700)
     assert in_pipe("report", "--dir", "empty").returncode == 0
+
+
+def test_a_page_is_replaced_when_the_next_one_is_whole() -> None:
+    run_script(FITS + "fit(0).result()")
+    assert in_pipe("report").returncode == 0
+    before = Path("trax-report.html").read_text()
+    shell = f"ulimit -f 1; exec {shlex.quote(sys.executable)} -m trax report"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "File too large" in done.stderr
+    assert Path("trax-report.html").read_text() == before
+    assert [path.name for path in Path().glob("trax-report*")] == ["trax-report.html"]
+
+
+def test_a_run_that_cannot_be_read_leaves_the_others_their_place() -> None:
+    run_script(FITS + "fit(0).result()\nfit(1).result()\nfit(2).result()")
+    newest = max(Path(".trax/runs/fit-1").glob("checkpoint-*"))
+    newest.unlink()
+    os.mkfifo(newest)
+    done = in_pipe("report", "-o", "-")
+    assert done.returncode == 1
+    assert done.stdout.endswith("</html>\n")
+    assert done.stdout.count("<h2") == 3
+    assert "is not a regular file" in done.stdout

@@ -29,3 +29,11 @@ def test_it_asks_and_goes_back() -> None:
     assert done.stderr.splitlines()[-1] != ""
     run_script(FITS + "fit(0).result()")
     assert trax.verify("fit-0").step == 100
+
+
+def test_a_step_that_is_yet_to_come() -> None:
+    """It is refused before anybody is asked."""
+    run_script(FITS + "fit(0).result()")
+    done = in_pipe("rewind", "fit-0", "--step", "101")
+    assert done.returncode == 1
+    assert "fit-0 is at step 100, before 101" in done.stderr

@@ -22,7 +22,8 @@ def test_it_asks() -> None:
     assert "fit-0  done at step 100, " in done.stderr
     assert "give --yes" in done.stderr
     status, text = at_terminal("rm", "fit-0", type_after=lambda text: "n\n" * text.endswith("]: "))
-    assert status == 130
+    assert status == 1
+    assert "nothing was done" in text
     assert "1 run in ./.trax to be removed for good" in text
     assert names() == ["fit-0", "fit-1", "fit-2"]
     status, text = at_terminal("rm", "fit-0", type_after=lambda text: "y\n" * text.endswith("]: "))
@@ -56,3 +57,17 @@ def test_a_damaged_run_can_be_removed() -> None:
         path.write_bytes(b"?")
     assert in_pipe("rm", "fit-0", "--yes", TRAX_KEY="ab" * 32).returncode == 0
     assert names() == []
+
+
+def test_a_run_that_others_can_write_to() -> None:
+    """It looks like one that is running, since nobody can trust the note in its lock."""
+    run_script(FITS + "fit(0).result()")
+    for path in [RUNS.parent, *RUNS.parent.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o020)
+    found = json.loads(in_pipe("ls", "--json").stdout)["runs"][0]
+    assert (found["state"], found["step"]) == ("untrusted", None)
+    done = in_pipe("rm", "fit-0", "--yes")
+    assert done.returncode == 1
+    assert "fit-0: " in done.stderr
+    assert "can be written" in done.stderr
+    assert names() == ["fit-0"]

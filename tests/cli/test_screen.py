@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from trax.cli import screen
-from trax.cli.screen import cut, table
+from trax.cli.screen import cut, cut_name, table
 
 HEAD = ("RUN", "STEP", "SIZE")
 ROWS = [
@@ -34,6 +34,13 @@ def test_a_terminal_gets_lines_of_its_width(columns: int, monkeypatch: pytest.Mo
     assert lines[3].endswith("100 kB")
     if columns == 80:
         assert "41/100  ValueErrorOfTheUser" in lines[3]
+
+
+def test_names_keep_both_ends() -> None:
+    found = [cut_name("magnet-2.27", columns) for columns in (11, 10, 8, 2, 1)]
+    assert found == ["magnet-2.27", "magne…2.27", "magn….27", "m…", "…"]
+    assert cut_name("日本語の実行", 8) == "日本…行"
+    assert all(cell_len(cut_name("日本語の実行", n)) <= n for n in range(1, 12))
 
 
 def test_texts_are_cut_by_columns() -> None:

@@ -11,7 +11,8 @@ from support import run_script, start_script
 
 import trax
 from trax.cli.watch import _Screen
-from trax.survey.runs import RunInfo, Survey
+from trax.survey.run_info import RunInfo
+from trax.survey.runs import Survey
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 
@@ -38,7 +39,7 @@ def test_keys_sort_and_q_quits() -> None:
     for screen in found:
         assert len(screen) == 10
         assert max(len(line) for line in screen) <= 80
-        assert screen[0].split() == ["RUN", "STATE", "STEP", "RATE", "ETA", "LAST", "SIZE", "RATES"]
+        assert screen[0].split() == ["RUN", "STATE", "STEP", "RATE", "ETA", "LAST", "SIZE"]
     orders = [[line.split()[0] for line in screen[1:4]] for screen in found]
     assert ["fit-0", "fit-1", "fit-2"] in orders
     assert ["fit-2", "fit-1", "fit-0"] in orders
@@ -60,7 +61,9 @@ def test_a_run_that_ends_meanwhile() -> None:
 
         status, text = at_terminal("watch", type_after=react)
     assert status == 0
-    states = [screen[1].split()[1] for screen in screens(text)]
+    rows = [screen[1] for screen in screens(text)]
+    assert [bool(re.search("[▁-█]", row)) for row in (rows[0], rows[-1])] == [True, False]
+    states = [row.split()[1] for row in rows]
     assert (states[0], states[-1]) == ("running", "stopped")
 
 
@@ -99,3 +102,10 @@ def test_runs_that_have_ended_are_not_read_again(monkeypatch: pytest.MonkeyPatch
     screen._look()
     assert read == ["run-3"]
     assert [info.step for info in screen._infos] == [1, 1, 1, 2, 1]
+
+
+def test_some_runs_alone() -> None:
+    run_script(FITS + "fit(0).result()\nfit(1).result()")
+    screen = _Screen(Survey(".trax"), "name", ["fit-1*"])
+    screen._look()
+    assert [info.name for info in screen._infos] == ["fit-1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,13 +10,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import run_script, start_script
+from xxhash import xxh3_64_intdigest
 
 import trax
+from trax.cli import main
 from trax.storage.filesystem import LocalDirectory
-from trax.survey.runs import RunInfo, Survey, runs
+from trax.storage.journal import STATUS_SIZE
+from trax.survey.run_info import RunInfo
+from trax.survey.runs import Survey, runs
 
 LOOP = """
 import os, sys, time
@@ -192,6 +198,73 @@ def test_damage_is_a_state_of_its_own_with_the_reason() -> None:
     assert info.problem == f"{log.name}: the header block is cut short (offset 0)"
 
 
+def _rewritten(changed: dict[str, Any]) -> None:
+    """Change fields of the status of the run `fit`, and keep it valid."""
+    path = Path(".trax/runs/fit/journal")
+    data = path.read_bytes()
+    fields = json.loads(data[17:STATUS_SIZE]) | changed
+    text = json.dumps(fields).encode().ljust(STATUS_SIZE - 18)
+    path.write_bytes(b"%016x %b\n" % (xxh3_64_intdigest(text), text) + data[STATUS_SIZE:])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({key: value} for key in ("time", "began", "seconds", "rate") for value in (-1e17, 1e17)),
+        {"rate": 1e-300, "total": 10**17},
+        {"step": 10**17, "offset": 10**17, "generation": 10**17},
+        {"state": "failed", "error": {"type": 3, "message": ["x"], "file": 4, "line": "5"}},
+        {"state": "failed", "error": {"type": "\ud800", "message": "\x1b[2J", "line": -1}},
+        {"state": "failed", "error": [], "reason": {}},
+        {"length": 10**17, "pid": 10**17, "host": "\ud800"},
+        {"state": "running", "total": 0, "chain": "f" * 16},
+        {"state": "stopped", "change": {}, "reason": {}},
+        {"state": "stopped", "change": "forked"},
+        {"state": "stopped", "change": "forked", "reason": ["\ud800"]},
+        {"state": "stopped", "change": "another", "reason": "\x1b[2J"},
+    ],
+)
+@pytest.mark.parametrize("is_held", [False, True])
+def test_whatever_a_journal_says_is_told(changed: dict[str, Any], is_held: bool) -> None:
+    run = fit(10)
+    next(run) if is_held else run.result()
+    _rewritten(changed)
+    (info,) = trax.runs()
+    assert info.state in ("done", "failed", "stopped", "killed", "running")
+    assert "fit" in trax.runs()._repr_html_()
+    assert "fit" in info._repr_html_()
+    assert main(["show", "fit"]) == 0
+    run.close()
+
+
+def test_one_damaged_run_hides_no_other() -> None:
+    fit(10).result()
+    with trax.Trax() as store:
+        store.log(word="u")
+    for path in Path(".trax/runs/fit").iterdir():
+        path.write_bytes(b"?" * 3000)
+    assert [(info.name, info.state) for info in trax.runs()] == [
+        ("fit", "damaged"),
+        ("word", "stopped"),
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_process_that_is_suspended_is_paused_and_not_gone() -> None:
+    live = LOOP + "for n in fit('fit', 10**9):\n    if n == 41: print(flush=True); sys.stdin.read()"
+    with start_script(live) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        info = the_run()
+        assert (info.state, info.step, info.eta, info.is_open) == ("paused", 41, None, True)
+        process.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, process.pid, os.WCONTINUED | os.WNOWAIT)
+        assert the_run().state == "running"
+    assert the_run().state == "killed"
+
+
 def test_a_signed_store_without_its_key_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAX_KEY", "11" * 32)
     fit(10).result()
@@ -214,6 +287,51 @@ def test_stray_files_are_no_runs() -> None:
     assert Survey().run("nothing") is None
     assert list(runs("elsewhere")) == []
     assert not Path("elsewhere").exists()
+
+
+@pytest.mark.parametrize("key", ["", "11" * 32], ids=["unsigned", "signed"])
+def test_forks_and_what_was_rewound_or_repaired_say_so(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until they are opened again; and their events do so from then on."""
+    monkeypatch.setenv("TRAX_KEY", key)
+    fit(10).result()
+    trax.fork("fit", "fork", step=8)
+    trax.rewind("fit", step=8)
+    assert (the_run().state, the_run().step, the_run().reason) == ("stopped", 8, "rewound")
+    fork = the_run("fork")
+    assert (fork.state, fork.step, fork.reason, fork.resumes) == (
+        "stopped",
+        8,
+        "forked from fit",
+        0,
+    )
+    next(run := fit(10))
+    run.close()
+    trax.repair("fit", step=8)
+    assert (the_run().step, the_run().reason) == (8, "repaired")
+    told = [(one["event"], one["step"]) for one in Survey().events("fit")]
+    assert told == [
+        ("began", 0),
+        ("done", 10),
+        ("rewound", 8),
+        ("resumed", 8),
+        ("stopped", 9),
+        ("repaired", 8),
+    ]
+    assert [one["event"] for one in Survey().events("fork")] == ["forked"]
+    trax.rewind("fit", step=8)  # it is there already
+    assert len(Survey().events("fit")) == len(told)
+
+
+def test_a_fork_that_is_opened_and_killed_was_killed() -> None:
+    fit(10).result()
+    trax.fork("fit", "fork", step=8)
+    loop = LOOP.replace('name="{name}"', "name='fork', varying=('to', 'name')")
+    kill = loop + "for n in fit('fork'):\n    os.kill(os.getpid(), 9)"
+    run_script(kill, check=False)
+    assert (the_run("fork").state, the_run("fork").step) == ("killed", 9)
+    assert [one["event"] for one in Survey().events("fork")] == ["forked", "resumed"]
 
 
 def test_what_was_set_aside_is_prunable() -> None:
@@ -325,3 +443,39 @@ def test_a_status_that_is_read_while_it_is_written_is_read_again(
     monkeypatch.setattr("trax.survey.runs._journal", lambda *_: answers.pop(0))
     info = the_run()
     assert (info.state, info.total) == ("done", 10)
+
+
+def test_a_run_is_not_called_good_unless_its_files_are_the_users_alone(tmp_path: Path) -> None:
+    """Even where its journal tells all that is asked for."""
+    runs = Path(".trax/runs")
+    for name in ("mode", "fifo", "link"):
+        with trax.Trax() as store:
+            store.log(**{name: 1})
+            store.checkpoint(**{name: 2})
+    log = next((runs / "mode").glob("log-*"))
+    log.chmod(0o666)
+    checkpoint = next((runs / "fifo").glob("checkpoint-*"))
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)
+    (runs / "link").rename(tmp_path / "elsewhere")
+    (runs / "link").symlink_to(tmp_path / "elsewhere")
+    assert {info.name: info.state for info in trax.runs()} == dict.fromkeys(
+        ("mode", "fifo", "link"), "untrusted"
+    )
+
+
+def test_a_run_that_is_just_being_rewound_is_not_damaged() -> None:
+    with trax.Trax() as store:
+        store.log(one=1)
+        (Path(".trax/runs/one") / "repair").write_bytes(b"")
+        assert trax.runs()[0].state == "running"
+    assert trax.runs()[0].state == "damaged"
+
+
+def test_entries_that_no_name_leads_to_are_no_runs() -> None:
+    with trax.Trax() as store:
+        store.log(one=1)
+    for entry in (".DS_Store", "a%2Fb", "%00x", "%1B[31m", "b%63"):
+        Path(".trax/runs", entry).mkdir()
+    assert [info.name for info in trax.runs()] == ["one"]
+    assert trax.prune(budget=0).skipped == ()

@@ -15,17 +15,15 @@ from hypothesis import strategies as st
 from support import run_script
 
 import trax
-from trax.storage.plain_data import shown
+from trax.plain.data import shown
+from trax.survey.columns import plain
 from trax.survey.runs import Survey
 from trax.survey.series import (
     Course,
-    _floats,
     marks_of,
     newest,
-    plain,
+    numbers_of,
     read_series,
-    rows,
-    stored,
 )
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -79,16 +77,6 @@ def test_what_is_not_finite_is_counted_and_not_drawn() -> None:
     assert course([math.nan], 10).points == []
 
 
-@given(st.lists(st.floats() | st.integers() | st.text(max_size=9), max_size=5))
-def test_floats_alone_are_read_together(values: list[object]) -> None:
-    """Only if all of them are floats; the same numbers come out."""
-    found = _floats([pickle.dumps(value, 5) for value in values])
-    if all(type(value) is float for value in values):
-        assert list(map(repr, found or [])) == list(map(repr, values))
-    else:
-        assert found is None
-
-
 @trax.resumable(create=dict, every_steps=4, keep="all")
 def fit(state, to):  # type: ignore[no-untyped-def]
     for n in trax.steps(to):
@@ -112,7 +100,8 @@ def test_fields_of_increments() -> None:
         "odd.1",
     ]
     assert read_series(Survey(), "fit", start=15).first == 15
-    assert [row.values["loss"] for row in rows(stored(Survey(), "fit", 3, 5))] == [2.0, 3.0]
+    [(batch, columns)] = numbers_of(Survey(), "fit", 3, 5)
+    assert (batch.steps, columns["loss"].values) == (range(3, 5), [2.0, 3.0])
     assert [past.step for past in newest(Survey(), "fit", 3)] == [18, 19, 20]
     assert [past.step for past in newest(Survey(), "fit", 99)] == [*range(1, 21)]
 

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import NAME, write
+from support import NAME, flipped, write
 
 from trax.errors import CorruptionError
 from trax.storage.journal import Place
@@ -101,8 +101,7 @@ def test_damage_is_told_with_the_file() -> None:
     write(directory, "caa")
     files = directory.files()
     for name in ("log-00000001", "checkpoint-00000001"):
-        block = files[name][:100] + b"?" + files[name][101:]
-        changed = MemoryDirectory({**files, name: block})
+        changed = MemoryDirectory({**files, name: flipped(files[name], 100)})
         with pytest.raises(Damage, match=f"{name}: the header block's checksum is invalid"):
             count_steps(changed, changed.list())
     without = MemoryDirectory({"checkpoint-00000001": files["checkpoint-00000001"]})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
 from trax._version import __version__
-from trax.cli.common import common
-from trax.errors import TraxError, printable
+from trax.cli.common import common, survey
+from trax.errors import TraxError, one_line, printable
 
 __all__ = ["main"]
 
@@ -33,6 +35,23 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"trax.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            raise click.UsageError(_no_command(ctx, args[0]), ctx) from None
+
+
+def _no_command(context: click.Context, word: str) -> str:
+    """Say that there is no such command, and which may be meant."""
+    said = f"no such command {one_line(repr(word))}"
+    if word in survey(context).names():
+        return f"{said}: write trax show {one_line(word)}"
+    close = get_close_matches(word, _COMMANDS, 1)
+    return f"{said}: did you mean {close[0]}?" if close else f"{said}: trax --help lists them"
 
 
 @click.group(
@@ -66,6 +85,7 @@ def trax(context: click.Context, /, **_: object) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 for success, 1 for an error, 2 for misuse."""
+    _open_streams()
     try:
         status = trax.main(arguments, prog_name="trax", standalone_mode=False)
     except click.ClickException as error:
@@ -80,3 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"trax: {printable(str(error))}", file=sys.stderr)
         return 1
     return int(status or 0)
+
+
+def _open_streams() -> None:
+    """Let streams that are closed take everything, and others what their encoding does not have."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -12,6 +14,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from trax.errors import TraxError, one_line
+from trax.storage.filenames import temporary
+from trax.storage.filesystem import move_directory
 from trax.storage.store import Store
 from trax.survey.runs import Survey
 
@@ -26,6 +30,7 @@ __all__ = [
     "names",
     "one",
     "refuse_live",
+    "replacing",
     "survey",
 ]
 
@@ -46,8 +51,17 @@ def common(command: F) -> F:
 
 
 def survey(context: click.Context) -> Survey:
-    """Return the store that the options name."""
-    return Survey(_given(context, "store"))
+    """Return the store that the options name.
+
+    Raises
+    ------
+    click.UsageError
+        That is no directory.
+    """
+    store = Survey(_given(context, "store"))
+    if os.path.exists(store.path) and not os.path.isdir(store.path):
+        raise click.UsageError(f"{one_line(store.path)} is no directory")
+    return store
 
 
 def is_json(context: click.Context) -> bool:
@@ -78,11 +92,18 @@ def matching(store: Survey, patterns: Iterable[str]) -> list[str]:
         fitting = [name for name in present if name == pattern]
         fitting = fitting or [name for name in present if fnmatchcase(name, pattern)]
         if not fitting:
-            raise click.ClickException(
-                f"no run {one_line(repr(pattern))} in {one_line(store.path)}"
-            )
+            raise click.ClickException(_no_run(store, pattern, present))
         found |= dict.fromkeys(fitting)
     return list(found)
+
+
+def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
+    path = one_line(store.path)
+    if not is_there(store):
+        return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
+    close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
+    hint = f": did you mean {close[0]}?" if close else ""
+    return f"no run {one_line(repr(pattern))} in {path}{hint}"
 
 
 def one(store: Survey, name: str) -> str:
@@ -137,7 +158,7 @@ def confirm(lines: Iterable[str], *, yes: bool) -> None:
 
     Raises
     ------
-    click.Abort
+    click.ClickException
         It is not to be done.
     click.UsageError
         Nobody is there to be asked.
@@ -148,7 +169,28 @@ def confirm(lines: Iterable[str], *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nothing was done: give --yes to do it without being asked")
-    click.confirm("Go on?", abort=True, err=True)
+    if not click.confirm("Go on?", err=True):
+        raise click.ClickException("nothing was done")
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Give the path of a file to write in a ``with`` block; at its end it gets its own name.
+
+    Until then a file that has the name stays as it is. A device or a pipe is written itself.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield path
+        return
+    path = os.path.abspath(path)
+    begun = temporary(path)
+    try:
+        yield begun
+        move_directory(begun, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(begun)
+        raise
 
 
 def refuse_live(store: Survey, names: Iterable[str]) -> None:
@@ -157,10 +199,13 @@ def refuse_live(store: Survey, names: Iterable[str]) -> None:
     Raises
     ------
     click.ClickException
-        One of them is open.
+        One of them is open, or others can write to it.
     """
     opened = Store(store.path)
     for name in names:
+        info = store.run(name)
+        if info is not None and info.state == "untrusted":
+            raise click.ClickException(f"{one_line(name)}: {info.problem}\nNothing was done.")
         if opened.is_held(name):
             raise click.ClickException(
                 f"{one_line(name)} is running: stop it first. Nothing was done."

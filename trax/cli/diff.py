@@ -8,9 +8,11 @@ from trax.cli.common import common, is_json, name, one, survey
 from trax.cli.screen import cut, width, write, write_json
 from trax.difference import RunDifference, compare_runs
 from trax.errors import one_line
-from trax.storage.plain_data import shown
+from trax.plain.data import shown
+from trax.survey.columns import plain
 from trax.survey.runs import Survey
-from trax.survey.series import plain, stored
+from trax.survey.series import stored
+from trax.survey.texts import place
 
 __all__ = ["diff"]
 
@@ -22,16 +24,31 @@ _LONGEST = 1000  # characters of an increment
 Examples:
   trax diff fit-1 fit-2
   trax diff fit-1 fit-2 --objects   load them, if bytes alone do not tell
+  trax diff fit fit --other-dir /scratch/me   the same run in another store
 
 The exit status is 1 if they differ, or one of them is damaged or not there.
 """
 )
 @name
 @click.argument("other", metavar="OTHER")
+@click.option(
+    "--other-dir",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="The store of OTHER; by default that of NAME.",
+)
 @click.option("--objects", is_flag=True, help="Load increments whose bytes differ: runs code.")
 @common
 @click.pass_context
-def diff(context: click.Context, /, name: str, other: str, objects: bool, **_: object) -> int:
+def diff(
+    context: click.Context,
+    /,
+    name: str,
+    other: str,
+    other_dir: str | None,
+    objects: bool,
+    **_: object,
+) -> int:
     """Compare the steps of two runs, and the arguments of their calls.
 
     Increments are compared as they are stored, and nothing is unpickled. Equal objects can be
@@ -39,14 +56,17 @@ def diff(context: click.Context, /, name: str, other: str, objects: bool, **_: o
     bit.
     """
     store = survey(context)
-    pair = one(store, name), one(store, other)
-    found = compare_runs(*pair, traxdir=store.path, objects=objects)
-    increments = tuple(_increment(store, run, found.step) for run in pair)
+    stores = store, store if other_dir is None else Survey(other_dir)
+    pair = one(stores[0], name), one(stores[1], other)
+    paths = [each.path for each in stores]
+    found = compare_runs(*pair, traxdir=paths[0], other_traxdir=paths[1], objects=objects)
+    increments = tuple(_increment(*run, found.step) for run in zip(stores, pair, strict=True))
     if is_json(context):
         write_json(found.as_dict() | {"names": pair, "increments": increments})
     else:
         room = width()
-        lines = _lines(found, pair, increments)
+        labels = pair[0], pair[1] if other_dir is None else f"{pair[1]} in {place(paths[1])}"
+        lines = _lines(found, labels, increments)
         write(line if room is None else cut(line, room) for line in lines)
     return int(found.step is not None or bool(found.arguments))
 
@@ -65,7 +85,9 @@ def _lines(
     names = [one_line(name) for name in pair]
     wide = max(map(len, names))
     if found.step is not None:
-        lines = [f"{names[0]} and {names[1]} differ first at step {found.step:,}"]
+        is_first = found.step > found.first or found.first == 1
+        how = "first at" if is_first else "at the first step that both have,"
+        lines = [f"{names[0]} and {names[1]} differ {how} step {found.step:,}"]
         lines += [
             f"  {name:{wide}}  {text}" for name, text in zip(names, increments, strict=True) if text
         ]

@@ -6,23 +6,21 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from itertools import islice
 from typing import Any, TextIO
 
 import click
 
-from trax.cli.common import common, is_json, name, one, survey
+from trax.cli.common import common, is_json, name, one, replacing, survey
 from trax.cli.log import fields_of
+from trax.cli.screen import write_error
 from trax.survey.runs import Survey
-from trax.survey.series import Row, rows, stored
+from trax.survey.series import is_wanted, not_kept, numbers_of, stored
 
 __all__ = ["export"]
 
 _FORMATS = {"csv": "csv", "json": "jsonl", "jsonl": "jsonl", "parquet": "parquet", "pq": "parquet"}
-_BATCH = 10_000  # rows of a Parquet file that are written together
 
 
 @click.command(
@@ -58,7 +56,7 @@ def export(
     fields: tuple[str, ...],
     **_: object,
 ) -> int:
-    """Write the numbers of a run: a row for each step, a column for each field.
+    """Write the numbers of a run to a file, a row for each step.
 
     Times are seconds since 1970, and numbers have 64 bits. A line of JSON has the increment as a
     text as well.
@@ -68,10 +66,13 @@ def export(
     if kind is None:
         ending = os.path.splitext(output or "")[1][1:].lower()
         kind = "jsonl" if is_json(context) else _FORMATS.get(ending, "csv")
+    if note := not_kept(next((past.step for past in stored(store, name)), None)):
+        write_error(f"{name}: {note}")
     if kind == "parquet":
         if output is None:
             raise click.UsageError("Parquet needs a file: give -o")
-        _write_parquet(store, name, fields, output)
+        with replacing(output) as path:
+            _write_parquet(store, name, fields, path)
         return 0
     with _opened(output) as file:
         if kind == "csv":
@@ -80,7 +81,7 @@ def export(
             for past in stored(store, name):
                 line = fields_of(past)
                 values: Any = line["values"]
-                line["values"] = {key: values[key] for key in values if _is_wanted(key, fields)}
+                line["values"] = {key: values[key] for key in values if is_wanted(key, fields)}
                 file.write(json.dumps(line) + "\n")
     return 0
 
@@ -91,43 +92,53 @@ def _opened(output: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with open(output, "w", encoding="utf-8", newline="") as file:
+    with replacing(output) as path, open(path, "w", encoding="utf-8", newline="") as file:
         yield file
-
-
-def _is_wanted(label: str, fields: Sequence[str]) -> bool:
-    return not fields or any(label == one or fnmatchcase(label, one) for one in fields)
 
 
 def _columns(store: Survey, name: str, fields: Sequence[str]) -> tuple[dict[str, str], int]:
     """Return the fields with the names of their columns, and the last step."""
     labels: dict[str, None] = {}
     last = 0
-    for row in rows(stored(store, name)):
-        last = row.step
-        if not row.values.keys() <= labels.keys():
-            labels |= dict.fromkeys(label for label in row.values if _is_wanted(label, fields))
-    columns: dict[str, str] = {}
+    for batch, columns in numbers_of(store, name):
+        last = batch.steps[-1]
+        labels |= dict.fromkeys(label for label in columns if is_wanted(label, fields))
+    names: dict[str, str] = {}
     for label in labels:
         column = label or "value"
-        while column in {"step", "time", *columns.values()}:
+        while column in {"step", "time", *names.values()}:
             column = f"value.{column}"
-        columns[label] = column
-    return columns, last
+        names[label] = column
+    return names, last
 
 
-def _rows(store: Survey, name: str, last: int) -> Iterator[Row]:
-    """Yield the rows up to the step that was the last one when the columns were found."""
-    return rows(stored(store, name, stop=last + 1))
+def _tables(
+    store: Survey, name: str, labels: Iterable[str], last: int
+) -> Iterator[list[Sequence[float | None]]]:
+    """Yield the steps, the times and the numbers of each field, for some rows at a time.
+
+    They end with the step that was the last one when the fields were found.
+    """
+    for batch, columns in numbers_of(store, name, stop=last + 1):
+        table: list[Sequence[float | None]] = [batch.steps, batch.times]
+        for label in labels:
+            places, values = columns.get(label, ((), []))
+            if len(places) < len(batch.steps):
+                cells: list[float | None] = [None] * len(batch.steps)
+                for place, value in zip(places, values, strict=True):
+                    cells[place] = value
+                table.append(cells)
+            else:
+                table.append(values)
+        yield table
 
 
 def _write_csv(store: Survey, name: str, fields: Sequence[str], file: TextIO) -> None:
     columns, last = _columns(store, name, fields)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["step", "time", *columns.values()])
-    writer.writerows(
-        [row.step, row.time, *map(row.values.get, columns)] for row in _rows(store, name, last)
-    )
+    for table in _tables(store, name, columns, last):
+        writer.writerows(zip(*table, strict=True))
 
 
 def _write_parquet(store: Survey, name: str, fields: Sequence[str], output: str) -> None:
@@ -144,10 +155,7 @@ def _write_parquet(store: Survey, name: str, fields: Sequence[str], output: str)
         [("step", pa.int64()), ("time", pa.float64())]
         + [(column, pa.float64()) for column in columns.values()]
     )
-    source = _rows(store, name, last)
     with pq.ParquetWriter(output, schema) as writer:
-        while batch := [*islice(source, _BATCH)]:
-            data: list[list[Any]] = [[row.step for row in batch], [row.time for row in batch]]
-            data += [[row.values.get(label) for row in batch] for label in columns]
-            arrays = [pa.array(part, kind.type) for part, kind in zip(data, schema, strict=True)]
+        for table in _tables(store, name, columns, last):
+            arrays = [pa.array(part, kind.type) for part, kind in zip(table, schema, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))

@@ -44,7 +44,10 @@ def fork(
     outputs: tuple[str, ...],
     **_: object,
 ) -> int:
-    """Make a new run NEW that begins at a step of another one, which stays as it is."""
+    """Make a run NEW that begins at a step of another one.
+
+    The other one stays as it is.
+    """
     store = survey(context)
     paths: dict[str | os.PathLike[str], str | os.PathLike[str]] = {}
     paths |= dict(text.partition("=")[::2] for text in outputs)

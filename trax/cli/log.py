@@ -15,11 +15,12 @@ import click
 
 from trax.cli.common import common, is_json, name, one, survey
 from trax.cli.screen import cut, width, write, write_error
-from trax.cli.texts import clock
+from trax.plain.data import numbers, shown
 from trax.storage.history_reader import Past
-from trax.storage.plain_data import numbers, shown
+from trax.survey.columns import plain
 from trax.survey.runs import Survey
-from trax.survey.series import newest, plain, stored
+from trax.survey.series import newest, stored
+from trax.survey.texts import clock
 
 __all__ = ["fields_of", "log", "write_steps"]
 
@@ -50,7 +51,7 @@ The exit status is 1 if the run is damaged, or none has the name.
 def log(
     context: click.Context, /, name: str, most: int | None, since: str | None, **_: object
 ) -> int:
-    """Write the steps of a run: the step, the time, and the increment.
+    """Write the steps of a run, with their times and increments.
 
     Nothing is unpickled: of objects the types and their parts are shown. With --json each step is
     an object in a line of its own.

@@ -8,15 +8,17 @@ import click
 
 from trax.cli.common import common, is_json, is_there, matching, names, survey
 from trax.cli.screen import Cell, table, write, write_json
-from trax.cli.texts import ago, duration, place, rate, size
 from trax.display import count
 from trax.errors import one_line
-from trax.survey.runs import RunInfo, Survey
+from trax.survey.run_info import HEAD, RunInfo, texts
+from trax.survey.runs import Survey
+from trax.survey.texts import place, size
 
-__all__ = ["HEAD", "RIGHT", "STYLES", "UNREAD", "list_runs", "ls", "row", "summary"]
+__all__ = ["HEAD", "RIGHT", "STYLES", "UNREAD", "list_runs", "ls", "row", "summary", "totals"]
 
 STYLES = {
     "running": "green",
+    "paused": "yellow",
     "stopped": "cyan",
     "failed": "bold red",
     "killed": "magenta",
@@ -25,7 +27,6 @@ STYLES = {
     "untrusted": "bold red",
 }
 UNREAD = ("damaged", "signed", "untrusted")  # the states of runs that cannot be read
-HEAD = ("RUN", "STATE", "STEP", "RATE", "ETA", "LAST", "SIZE")
 RIGHT = (6,)
 
 
@@ -44,7 +45,7 @@ The exit status is 1 if a run cannot be read, or none has the name.
 @common
 @click.pass_context
 def ls(context: click.Context, /, names: tuple[str, ...], **_: object) -> int:
-    """List the runs: how far each is, how fast, when it will end, and what went wrong."""
+    """List the runs: how far, how fast, until when, what went wrong."""
     return list_runs(context, names)
 
 
@@ -66,40 +67,24 @@ def list_runs(context: click.Context, patterns: tuple[str, ...] = ()) -> int:
     else:
         there = "" if is_there(store) else ", which does not exist"
         write([f"no runs in {one_line(place(store.path))}{there}"])
-    return int(any(info.state in UNREAD for info in infos))
+    return int(any(info.state in UNREAD for info in infos) or bool(patterns and not infos))
 
 
 def summary(store: Survey, infos: list[RunInfo], aside: int) -> str:
+    """Return how many runs there are, what they take, and where they are."""
+    return f"{totals(infos, aside)}, in {one_line(place(store.path))}"
+
+
+def totals(infos: list[RunInfo], aside: int) -> str:
     """Return how many runs there are, what they take, and how much of that can be had back."""
     prunable = sum(info.prunable for info in infos) + aside
     sizes = [size(sum(info.size for info in infos) + aside)]
     sizes += [f"{size(prunable)} prunable (trax prune)"] * bool(prunable)
-    runs = count(len(infos), "run")
-    return f"{runs}, {', '.join(sizes)}, in {one_line(place(store.path))}"
+    return f"{count(len(infos), 'run')}, {', '.join(sizes)}"
 
 
 def row(info: RunInfo, now: float) -> list[Cell]:
     """Return the cells of a run."""
-    is_running = info.state == "running"
-    return [
-        (one_line(info.name), ""),
-        (info.state, STYLES.get(info.state, "")),
-        (_step(info), ""),
-        (rate(info.rate) if is_running else "-", ""),
-        (duration(info.eta) if info.eta is not None else "-", ""),
-        (ago(info.last, now, is_running=is_running), ""),
-        (size(info.size), ""),
-    ]
-
-
-def _step(info: RunInfo) -> str:
-    """Return the step, how much of all that is, and why it is no more."""
-    if info.problem is not None:
-        return info.problem
-    step = f"{info.step:,}"
-    if info.total is not None and info.state != "done":
-        step += f"/{info.total:,}"
-        if info.state == "running" and info.total:
-            step += f" {100 * (info.step or 0) // info.total}%"
-    why = info.error.type if info.error else info.reason
-    return f"{step}  {why}" if why and why != "closed" else step
+    styles = {1: STYLES.get(info.state, "")}
+    cells = enumerate(texts(info, now))
+    return [(one_line(text), styles.get(column, "")) for column, text in cells]

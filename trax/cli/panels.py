@@ -49,6 +49,8 @@ class Scale:
             values = [self.low]
         else:
             values = self._round(most)
+        if len(values) < 2 <= most and self.low < self.high:  # one alone tells no scale
+            values = [self.low, self.high]
         return [(value, self.text(value)) for value in values]
 
     def text(self, value: float) -> str:

@@ -10,17 +10,19 @@ from collections.abc import Sequence
 import click
 
 from trax.cli.canvas import draw
-from trax.cli.common import common, is_json, matching, names, survey
+from trax.cli.common import common, is_json, matching, names, replacing, survey
 from trax.cli.panels import Panel, make_panels
 from trax.cli.screen import write, write_error, write_json
-from trax.cli.svg import STYLE, drawing
+from trax.cli.svg import PAGE_STYLE, STYLE, drawing, figure
 from trax.display import count
 from trax.errors import one_line
-from trax.survey.series import Mark, Series, marks_of, read_series
+from trax.survey.runs import Survey
+from trax.survey.series import Mark, Series, is_wanted, marks_of, not_kept, read_series
 
 __all__ = ["plot"]
 
 _SHOWN = 3  # fields at a terminal
+_NAMED = 5  # fields that there are
 _ROWS, _COLUMNS = 24, 80  # in a pipe
 _FORMATS = ("html", "pdf", "png", "svg")
 
@@ -66,7 +68,7 @@ def plot(
     output: str | None,
     **_: object,
 ) -> int:
-    """Draw the numbers in the increments of runs: of several runs in one picture.
+    """Draw the numbers in the increments of runs, in one picture.
 
     Each number is a field: those in dicts, tuples and objects by their keys, positions and names,
     of arrays their norms. Of millions of steps the extremes are drawn, so no outlier is missed.
@@ -86,21 +88,48 @@ def plot(
         _save(panels, output, kind)
     elif panels:
         write(_pictures(panels))
-    return _complain(runs, panels)
+    asked = " ".join([f"--x {x}"] * (x == "time") + ["--log"] * log)
+    unknown = _unknown(store, fields, [series for series, _ in runs])
+    return _complain(runs, panels, fields, asked) or unknown
 
 
-def _complain(runs: Sequence[tuple[Series, Sequence[Mark]]], panels: Sequence[Panel]) -> int:
+def _unknown(store: Survey, fields: Sequence[str], found: Sequence[Series]) -> int:
+    """Tell of fields that no run has; return the exit status."""
+    labels = [label for series in found for label in series.fields]
+    unknown = [one for one in fields if not any(is_wanted(label, [one]) for label in labels)]
+    if not unknown:
+        return 0
+    there = [label or "value" for label in read_series(store, found[0].name, most=1).fields]
+    known = f"; {found[0].name} has {', '.join(there[:_NAMED])}" if there else ""
+    for one in unknown:
+        write_error(f"no field {one!r}{known}{', ...' * (len(there) > _NAMED)}")
+    return 1
+
+
+def _complain(
+    runs: Sequence[tuple[Series, Sequence[Mark]]],
+    panels: Sequence[Panel],
+    fields: Sequence[str],
+    asked: str,
+) -> int:
     """Tell of everything that is not in the picture; return the exit status."""
+    drawn = {panel.title for panel in panels}
     for series, _ in runs:
         if series.problem:
             write_error(f"{series.name}: {series.problem}")
-        elif not series.fields:
+        elif series.first is None:
+            write_error(f"{series.name}: no increments are stored; keep= says how many are kept")
+        elif not series.fields and not fields:
             write_error(f"{series.name}: no numbers in its increments")
+        if note := not_kept(series.first):
+            write_error(f"{series.name}: {note}")
         if series.omitted:
             write_error(f"{series.name}: {count(series.omitted, 'field')} left out; give --field")
         for label, course in series.fields.items():
             if course.first is None:
                 write_error(f"{series.name}: {label or 'value'}: {course.odd:,} are not finite")
+            elif (label or "value") not in drawn:
+                write_error(f"{series.name}: {label or 'value'}: no point to draw with {asked}")
     for panel in panels:
         for note in panel.notes:
             write_error(f"{panel.title}: {note}")
@@ -125,15 +154,18 @@ def _save(panels: Sequence[Panel], path: str, kind: str) -> None:
     if kind in ("png", "pdf"):
         _save_with_matplotlib(panels, path)
         return
-    text = drawing(panels)
-    if kind == "html":
+    if kind == "svg":
+        text = drawing(panels)
+    else:
         text = (
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width">\n<title>trax plot</title>\n'
-            f"<style>{STYLE}body {{ margin: 1rem; background: var(--page); }}\n"
-            f"svg {{ max-width: 100%; height: auto; }}</style>\n{text}</html>\n"
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>trax plot</title>\n<style>{STYLE}{PAGE_STYLE}"
+            "body { margin: 1rem auto; padding: 0 1rem; max-width: 60rem; "
+            "background: var(--page); }\n"
+            f"</style>\n{''.join(map(figure, panels))}</html>\n"
         )
-    with open(path, "w", encoding="utf-8") as file:
+    with replacing(path) as begun, open(begun, "w", encoding="utf-8") as file:
         file.write(text)
 
 

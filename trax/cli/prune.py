@@ -8,10 +8,10 @@ import click
 
 from trax.cli.common import common, confirm, is_json, may_ask, survey
 from trax.cli.screen import write, write_json
-from trax.cli.texts import size
 from trax.errors import one_line
 from trax.fsck.prune import Pruned
 from trax.fsck.prune import prune as prune_store
+from trax.survey.texts import size
 
 __all__ = ["prune"]
 
@@ -56,14 +56,16 @@ The exit status is 1 if the store does not fit into the budget even so.
 def prune(
     context: click.Context, /, budget: float | None, dry_run: bool, yes: bool, **_: object
 ) -> int:
-    """Make room in a store: remove what was set aside, and with --budget also old checkpoints.
+    """Make room: remove what was set aside, and old checkpoints.
 
-    What a run needs to resume stays, and so does a run that is open or damaged.
+    Checkpoints go only with --budget. What a run needs to resume stays, and so does a run that is
+    open or damaged.
     """
     path = survey(context).path
     planned = prune_store(budget=budget, traxdir=path, dry_run=True)
-    if planned.removed and not dry_run:
-        confirm(_plan(planned), yes=yes)
+    if not dry_run:
+        if planned.removed:
+            confirm(_plan(planned), yes=yes)
         planned = prune_store(budget=budget, traxdir=path)
     if is_json(context):
         write_json(planned.as_dict())

@@ -31,7 +31,7 @@ The exit status is 1 if one of them cannot be repaired, or none has the name.
 def repair(
     context: click.Context, /, names: tuple[str, ...], step: int | None, yes: bool, **_: object
 ) -> int:
-    """Bring damaged runs back to the last step that is provably right.
+    """Bring damaged runs back to their last provably right step.
 
     All files are copied to aside/ in the store first.
     """

@@ -10,15 +10,18 @@ from collections.abc import Iterable, Iterator
 import click
 
 from trax._version import __version__
-from trax.cli.common import common, is_json, matching, names, survey
-from trax.cli.ls import HEAD, UNREAD, row, summary
+from trax.cli.common import common, is_json, matching, names, replacing, survey
+from trax.cli.ls import HEAD, UNREAD, row, summary, totals
 from trax.cli.panels import make_panels
 from trax.cli.screen import write, write_json
-from trax.cli.svg import HEIGHT, STYLE, WIDTH, draw_panel, safe
-from trax.cli.texts import clock, duration, size
+from trax.cli.svg import PAGE_STYLE, STYLE, figure, safe
+from trax.display import count
+from trax.errors import TraxError
 from trax.survey.details import Details, details
-from trax.survey.runs import RunInfo, Survey
+from trax.survey.run_info import RunInfo
+from trax.survey.runs import Survey
 from trax.survey.series import marks_of, read_series
+from trax.survey.texts import clock, duration, size
 
 __all__ = ["report"]
 
@@ -28,6 +31,7 @@ _POINTS = 800  # of a line
 
 _PAGE = (
     STYLE
+    + PAGE_STYLE
     + """
 body { margin: 0 auto; padding: 1rem; max-width: 60rem; font: 15px/1.5 system-ui, sans-serif;
   color: var(--ink); background: var(--page); }
@@ -42,11 +46,12 @@ a { color: inherit; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .3rem 0; }
 dt, footer { color: var(--dim); }
 dd { margin: 0; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; height: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr));
+  gap: 1rem; margin-top: 1rem; }
 .running, .done { color: var(--line3); }
-.failed, .damaged, .signed { color: var(--line4); font-weight: 600; }
+.failed, .damaged, .signed, .untrusted { color: var(--line4); font-weight: 600; }
 .killed { color: var(--line2); }
-.stopped { color: var(--line0); }
+.stopped, .paused { color: var(--line0); }
 .bar { display: block; height: .3rem; background: var(--line0); border-radius: .15rem; }
 """
 )
@@ -73,7 +78,7 @@ The exit status is 1 if a run cannot be read, or none has the name.
 @common
 @click.pass_context
 def report(context: click.Context, /, names: tuple[str, ...], output: str, **_: object) -> int:
-    """Write a page of HTML about the runs: their states, their plots, their health, their disk.
+    """Write a page of HTML about the runs, with their plots.
 
     It is one file, light or dark as the reader likes, without scripts, and makes no request.
     """
@@ -84,7 +89,7 @@ def report(context: click.Context, /, names: tuple[str, ...], output: str, **_: 
         sys.stdout.writelines(_page(store, infos))
         sys.stdout.flush()
     else:
-        with open(output, "w", encoding="utf-8") as file:
+        with replacing(output) as path, open(path, "w", encoding="utf-8") as file:
             file.writelines(_page(store, infos))
         if is_json(context):
             write_json({"path": os.path.abspath(output), "runs": len(infos)})
@@ -103,13 +108,13 @@ def _page(store: Survey, infos: list[RunInfo]) -> Iterator[str]:
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f"<title>Runs in {safe(store.path)}</title>\n<style>{_PAGE}</style>\n</head>\n<body>\n"
         f"<h1>Runs in {safe(store.path)}</h1>\n"
-        f"<p>{safe(summary(store, infos, store.aside_bytes()))}. {safe(_states(infos))}</p>\n"
+        f"<p>{totals(infos, store.aside_bytes())}. {_states(infos)}</p>\n"
     )
     newest = sorted(infos, key=lambda info: info.last or 0.0, reverse=True)[:_DRAWN]
     drawn = {info.name: f"run-{number}" for number, info in enumerate(newest)}
     yield from _table(infos, drawn, now)
     for info in newest:
-        yield from _section(store, info, drawn[info.name])
+        yield _section(store, info, drawn[info.name])
     others = len(infos) - len(newest)
     more = f" The {others:,} runs with older steps have no plots." if others else ""
     yield (
@@ -122,16 +127,17 @@ def _states(infos: Iterable[RunInfo]) -> str:
     counts: dict[str, int] = {}
     for info in infos:
         counts[info.state] = counts.get(info.state, 0) + 1
-    return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+    return ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
 
 
 def _table(infos: list[RunInfo], drawn: dict[str, str], now: float) -> Iterator[str]:
     """Yield the table of all runs, with a bar for the part of the store that each takes."""
     largest = max((info.size for info in infos), default=0) or 1
     yield '<div class="wide">\n<table>\n<tr>'
-    yield "".join(f'<th scope="col">{text.capitalize()}</th>' for text in HEAD) + "</tr>\n"
+    yield "".join(f'<th scope="col">{text}</th>' for text in HEAD) + "</tr>\n"
     for info in infos:
         texts = [safe(text) for text, _ in row(info, now)]
+        texts[HEAD.index("LAST")] = clock(info.last)  # a page may be read much later
         if info.name in drawn:
             texts[0] = f'<a href="#{drawn[info.name]}">{texts[0]}</a>'
         texts[1] = f'<span class="{info.state}">{texts[1]}</span>'
@@ -140,24 +146,32 @@ def _table(infos: list[RunInfo], drawn: dict[str, str], now: float) -> Iterator[
     yield "</table>\n</div>\n"
 
 
-def _section(store: Survey, info: RunInfo, anchor: str) -> Iterator[str]:
-    """Yield what is known of one run, and its plots."""
-    one = details(store, info.name)
+def _section(store: Survey, info: RunInfo, anchor: str) -> str:
+    """Return what is known of one run, and its plots."""
+    try:
+        return "".join(_about(store, info, anchor))
+    except (TraxError, OSError) as error:
+        problem = str(error).partition("\n")[0]
+        return f'<h2 id="{anchor}">{safe(info.name)}</h2>\n<p>{safe(problem)}</p>\n'
+
+
+def _about(store: Survey, info: RunInfo, anchor: str) -> Iterator[str]:
+    """Yield the parts of a section."""
+    one = details(store, info.name, most=_POINTS)
     if one is None:  # it was removed meanwhile
         return
-    state = one.info.state
-    yield f'<h2 id="{anchor}">{safe(info.name)} <span class="{state}">{state}</span></h2>\n<dl>\n'
+    states = dict.fromkeys([one.info.state] + ["damaged"] * (one.good is False))
+    shown = " ".join(f'<span class="{state}">{state}</span>' for state in states)
+    yield f'<h2 id="{anchor}">{safe(info.name)} {shown}</h2>\n<dl>\n'
     for label, text in _facts(one):
         if text:
             yield f"<dt>{label}</dt><dd>{safe(text)}</dd>\n"
     yield "</dl>\n"
-    series = read_series(store, info.name, most=_POINTS)
+    series = one.series or read_series(store, info.name, most=_POINTS)
     panels = make_panels([(series, marks_of(store, info.name))])[:_PANELS]
-    for panel in panels:
-        yield (
-            f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-label="{safe(panel.title)}">\n{draw_panel(panel)}</svg>\n'
-        )
+    if panels:
+        figures = "".join(figure(panel, is_named=False) for panel in panels)
+        yield f'<div class="plots">\n{figures}</div>\n'
 
 
 def _facts(one: Details) -> Iterator[tuple[str, str]]:
@@ -173,8 +187,8 @@ def _facts(one: Details) -> Iterator[tuple[str, str]]:
     yield "arguments", ", ".join(f"{key}={text}" for key, text in one.arguments.items())
     yield "began", clock(info.began) if info.began is not None else ""
     yield "took", duration(info.seconds) if info.seconds is not None else ""
-    yield "resumed", f"{info.resumes:,} times" if info.resumes else ""
+    yield "resumed", count(info.resumes, "time") if info.resumes else ""
     yield "host", f"{info.host}, pid {info.pid}" if info.host else ""
     yield "code", {True: "edited since", False: "not edited since", None: ""}[one.code_edited]
-    health = {True: ", verified", False: ", damaged", None: ""}[one.good]
+    health = {True: ", verified", False: ", damaged (trax verify)", None: ""}[one.good]
     yield "disk", f"{size(info.size)}{health}"

@@ -28,14 +28,16 @@ The exit status is 1 if nothing leads to the step, or no run has the name.
 @common
 @click.pass_context
 def rewind(context: click.Context, /, name: str, step: int, yes: bool, **_: object) -> int:
-    """Bring a run back to an earlier step; its files as they are go to aside/ in the store.
+    """Bring a run back to an earlier step.
 
-    Output files are cut back to that step, too.
+    Its files as they are go to aside/ in the store. Output files are cut back to that step, too.
     """
     store = survey(context)
     name = one(store, name)
     refuse_live(store, [name])
     info = store.run(name)
+    if info is not None and info.step is not None and step > info.step:
+        raise click.ClickException(f"{one_line(name)} is at step {info.step:,}, before {step:,}")
     now = "" if info is None or info.step is None else f"from step {info.step:,} "
     confirm(
         [f"{one_line(name)}: {now}back to step {step:,}; the files are copied to aside first."],

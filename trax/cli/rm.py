@@ -6,11 +6,11 @@ import click
 
 from trax.cli.common import common, confirm, is_json, matching, may_ask, names, refuse_live, survey
 from trax.cli.screen import write, write_json
-from trax.cli.texts import place, size
 from trax.display import count
 from trax.errors import one_line
 from trax.storage.store import Store
-from trax.survey.runs import RunInfo
+from trax.survey.run_info import RunInfo
+from trax.survey.texts import place, size
 
 __all__ = ["rm"]
 
@@ -30,7 +30,10 @@ The exit status is 1 if one of them is running, or none has the name.
 @common
 @click.pass_context
 def rm(context: click.Context, /, names: tuple[str, ...], yes: bool, **_: object) -> int:
-    """Remove runs: their checkpoints and logs, for good. Files that the runs have written stay."""
+    """Remove runs for good: their checkpoints and logs.
+
+    Files that the runs have written stay.
+    """
     store = survey(context)
     chosen = matching(store, names)
     refuse_live(store, chosen)

@@ -16,7 +16,17 @@ from rich.style import Style
 
 from trax.errors import one_line
 
-__all__ = ["Cell", "cut", "has_colours", "styled", "table", "write", "write_error", "write_json"]
+__all__ = [
+    "Cell",
+    "cut",
+    "cut_name",
+    "has_colours",
+    "styled",
+    "table",
+    "write",
+    "write_error",
+    "write_json",
+]
 
 Cell = tuple[str, str]  # a text, and the style of rich that it has on a terminal
 
@@ -62,19 +72,33 @@ def styled(text: str, style: str) -> str:
 
 def cut(text: str, columns: int) -> str:
     """Return a text, or its beginning and a mark if it takes more columns of a terminal."""
-    if cell_len(text) <= columns:
+    if _cells(text) <= columns:
         return text
     return set_cell_size(text, max(0, columns - 1)).rstrip() + "…"
+
+
+def cut_name(text: str, columns: int) -> str:
+    """Return a name, or both its ends if it takes more columns: names of a sweep differ at last."""
+    if cell_len(text) <= columns:
+        return text
+    end = set_cell_size(text[::-1], max(0, columns - 1) // 2)[::-1].lstrip()
+    return set_cell_size(text, max(0, columns - 1 - cell_len(end))).rstrip() + "…" + end
+
+
+def _cells(text: str) -> int:
+    """Return the columns that a text takes; most have only characters that take one."""
+    return len(text) if text.isascii() and text.isprintable() else cell_len(text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[int]) -> list[str]:
     """Return the lines of a table.
 
-    On a terminal that is too narrow the first column becomes narrower, and then the others that are
-    wide; in a pipe nothing is cut. The columns in `right` have their texts at the right.
+    On a terminal that is too narrow the first column, the names, becomes narrower, and then the
+    others that are wide; in a pipe nothing is cut. The columns in `right` have their texts at the
+    right.
     """
     lines = [[(text, "bold") for text in head], *rows]
-    widths = [max(cell_len(line[column][0]) for line in lines) for column in range(len(head))]
+    widths = [max(_cells(line[column][0]) for line in lines) for column in range(len(head))]
     room = width()
     if room is not None:
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
@@ -88,8 +112,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[i
 def _line(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[int]) -> str:
     shown = []
     for column, (whole, style) in enumerate(cells):
-        text = cut(whole, widths[column])
-        space = " " * (widths[column] - cell_len(text))
+        text = (cut if column else cut_name)(whole, widths[column])
+        space = " " * (widths[column] - _cells(text))
         shown.append(
             space + styled(text, style) if column in right else styled(text, style) + space
         )

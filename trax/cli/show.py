@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
+from rich.cells import cell_len
 
 from trax.cli.canvas import spark
 from trax.cli.common import common, is_json, matching, names, survey
 from trax.cli.ls import STYLES, UNREAD
 from trax.cli.panels import number
 from trax.cli.screen import cut, styled, width, write, write_json
-from trax.cli.texts import ago, duration, moment, rate, size
 from trax.display import count
 from trax.errors import one_line
 from trax.survey.details import Details, details
+from trax.survey.series import not_kept
+from trax.survey.texts import ago, duration, moment, rate, size
 
 __all__ = ["show"]
 
 _LABEL = 9  # columns
 _BARS = 20
+_LINES = 4  # of the history, on a terminal
+_PLACES = {"resumed": "at step", "forked": "at step", "rewound": "to step", "repaired": "to step"}
 
 
 @click.command(
@@ -44,7 +47,7 @@ The exit status is 1 if a run is damaged, or none has the name.
 def show(
     context: click.Context, /, names: tuple[str, ...], verify: bool | None, **_: object
 ) -> int:
-    """Show a run: its arguments, its history, what went wrong, and what a restart begins with."""
+    """Show a run: arguments, history, error, and what a restart does."""
     store = survey(context)
     found = [details(store, name, verify=verify) for name in matching(store, names)]
     shown = [one for one in found if one is not None]
@@ -60,18 +63,21 @@ def show(
 def _lines(one: Details, now: float) -> list[str]:
     info = one.info
     name, state = one_line(info.name), styled(info.state, STYLES.get(info.state, ""))
-    lines = [f"{styled(name, 'bold')}  {state}{_standing(one, now)}"]
+    standing, process = _standing(one, now), f"host {info.host}, pid {info.pid}"
+    is_told = info.host is None  # or in the first line, if there is room for it
+    if not is_told and _fits(f"{name}  {info.state}{standing} ({process})"):
+        standing, is_told = f"{standing} ({process})", True
+    lines = [f"{styled(name, 'bold')}  {state}{standing}"]
     if info.problem is not None:
         lines.append(f"  {info.problem}")
     if info.error is not None:
-        where = f"{os.path.basename(info.error.file or '')}:{info.error.line}"
-        what = f"{info.error.type}: {info.error.message}".removesuffix(": ")
-        lines.append(f"  {what}  {styled(where, 'cyan')}" if info.error.file else f"  {what}")
+        lines.append(f"  {info.error}")
+    lines += _labelled("process", process * (not is_told))
     arguments = " ".join(f"{key}={text}" for key, text in one.arguments.items())
     lines += _labelled("args", arguments)
     if one.code_edited is not None:
         lines += _labelled("code", "edited since" if one.code_edited else "not edited since")
-    lines += _labelled("history", ", ".join(_history(one, now)))
+    lines += _wrapped("history", _history(one, now))
     lines += _labelled("values", _values(one))
     lines += _labelled("restore", _restore(one))
     verified = {True: ", verified", False: ", damaged (trax verify)", None: ""}
@@ -89,8 +95,39 @@ def _labelled(label: str, text: str) -> list[str]:
     return [f"  {styled(label.ljust(_LABEL), 'dim')}{text}"]
 
 
+def _fits(text: str) -> bool:
+    """Return whether there is room for a line on the terminal, if there is one."""
+    room = width()
+    return room is None or cell_len(text) <= room
+
+
+def _wrapped(label: str, items: list[str]) -> list[str]:
+    """Return lines with a label and items; on a terminal a few of its width, with the newest."""
+    *before, last = [*map(one_line, items)] or [""]
+    pieces, room = [f"{item}," for item in before] + [last], width()
+    lines = _wrap(pieces, room)
+    first, newest = pieces[0], pieces[1:]
+    while len(lines) > _LINES and len(newest) > 1:
+        newest = newest[1:]
+        lines = _wrap([first, "…", *newest], room)
+    labels = [label] + [""] * (len(lines) - 1)
+    return [text for pair in zip(labels, lines, strict=True) for text in _labelled(*pair)]
+
+
+def _wrap(pieces: list[str], room: int | None) -> list[str]:
+    """Return lines of words, none longer than the terminal is wide unless a single word is."""
+    lines: list[str] = []
+    for piece in pieces:
+        longer = f"{lines[-1]} {piece}" if lines else ""
+        if lines and (room is None or cell_len(longer) <= room - _LABEL - 2):
+            lines[-1] = longer
+        else:
+            lines.append(piece)
+    return lines
+
+
 def _standing(one: Details, now: float) -> str:
-    """Return how far a run is, since when, and where."""
+    """Return how far a run is, and since when."""
     info = one.info
     if info.step is None:
         return ""
@@ -102,10 +139,11 @@ def _standing(one: Details, now: float) -> str:
         text += f", {duration(info.eta)} to go" if info.eta is not None else ""
     if info.reason is not None:
         text += f" by {info.reason}" if info.reason.startswith("SIG") else f", {info.reason}"
-    if info.last is not None and info.state != "running":
-        text += f", {ago(info.last, now)}"
-    at = f"host {info.host}, pid {info.pid}" if info.host else ""
-    return one_line(f"{text} ({at})" if at else text)
+    if info.last is not None and not info.is_open:
+        seconds = info.seconds or 0.0
+        took = f", took {duration(seconds)}" if seconds >= 1 else ""
+        text += f"{took}, {ago(info.last, now)}"
+    return one_line(text)
 
 
 def _history(one: Details, now: float) -> list[str]:
@@ -115,9 +153,9 @@ def _history(one: Details, now: float) -> list[str]:
         when = moment(event["time"], now)
         date, _, clock = when.rpartition(" ")
         when, day = (clock if date == day else when), date
-        word = {"began": "began", "resumed": "resumed"}.get(event["event"], event["event"])
-        at = f" at {event['step']:,}" if event["event"] == "resumed" else ""
-        shown.append(f"{word}{at} {when}")
+        word = event.get("reason") if event["event"] == "forked" else event["event"]
+        at = _PLACES.get(event["event"])
+        shown.append(f"{when} {word} {at} {event['step']:,}" if at else f"{when} {word}")
     return [*shown, one.info.state] if shown else []
 
 
@@ -130,14 +168,31 @@ def _values(one: Details) -> str:
         return ""
     bars = spark([point.value for point in course.points], _BARS)
     name = f"{label} " if label else ""
+    note = not_kept(one.series.first)
     others = len(one.series.fields) + one.series.omitted - 1
-    more = f"  and {count(others, 'field')} more (trax plot)" if others else ""
-    return f"{name}{number(course.first.value)} {bars} {number(course.last.value)}{more}"
+    more = f"  and {count(others, 'field')} more" if others else ""
+    values = f"{name}{number(course.first.value)} {bars} {number(course.last.value)}{more}"
+    return f"{values}; {note}" if note else values
 
 
 def _restore(one: Details) -> str:
-    if one.checkpoint is None or one.info.step is None:
+    """Return what a restart begins with, and what it does before it goes on."""
+    step = one.info.step
+    if one.checkpoint is None or step is None:
         return ""
-    replayed = one.info.step - one.checkpoint
-    again = f", {replayed:,} increments after it" if replayed > 1 else ", 1 increment after it"
-    return f"checkpoint {one.checkpoint:,}{again * bool(replayed)}"
+    if one.info.state == "done":
+        return "the stored result; nothing runs again"
+    if one.restart is not None:
+        return f"step {one.restart:,}{_again(max(0, step - one.restart), one.info.rate)}"
+    left = step - one.checkpoint
+    replayed = f", {count(left, 'increment')} replayed" if left else ""
+    return f"checkpoint {one.checkpoint:,}{replayed}"
+
+
+def _again(steps: int, speed: float | None) -> str:
+    """Return how many steps run again, and for how long at a speed."""
+    if not steps:
+        return ", no step runs again"
+    seconds = steps / speed if speed else 0.0
+    time = f", some {duration(seconds)}" if seconds >= 1 else ""
+    return f", {count(steps, 'step')} run{'s' * (steps == 1)} again{time}"

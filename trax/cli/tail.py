@@ -38,7 +38,10 @@ The exit status is 1 if the run is damaged, fails or is killed, or none has the 
 @common
 @click.pass_context
 def tail(context: click.Context, /, name: str, most: int, follow: bool, **_: object) -> int:
-    """Write the newest steps of a run; with -f also those to come, until it ends."""
+    """Write the newest steps of a run.
+
+    With -f those to come follow, until the run ends.
+    """
     store = survey(context)
     name, as_json = one(store, name), is_json(context)
     pasts = newest(store, name, max(most, 1))
@@ -53,7 +56,7 @@ def tail(context: click.Context, /, name: str, most: int, follow: bool, **_: obj
                 write_error(f"{name} is back at step {info.step:,}")
                 step = info.step
             step = _write(store, name, step, as_json=as_json)
-        if info is None or info.state != "running":
+        if info is None or not info.is_open:
             state = "gone" if info is None else info.state
             write_error(f"{name} is {state}")
             return int(state in ("failed", "killed", *UNREAD))

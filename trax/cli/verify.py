@@ -32,6 +32,8 @@ def verify(context: click.Context, /, names: tuple[str, ...], verbose: bool, **_
     """Read every byte of runs, and tell where they are damaged."""
     store = survey(context)
     chosen = matching(store, names) if names else store.names()
+    if not names:  # a process that was killed when it began a run has left an empty directory
+        chosen = [name for name in chosen if store.run(name) is not None]
     found = [one for one in (_verify(store, name) for name in chosen) if one is not None]
     if is_json(context):
         write_json([one.as_dict() for one in found])

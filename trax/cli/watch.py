@@ -11,24 +11,26 @@ import termios
 import time
 import tty
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import click
 
 from trax.cli.canvas import spark
-from trax.cli.common import common, is_json, survey
+from trax.cli.common import common, is_json, names, survey
 from trax.cli.ls import HEAD, RIGHT, row, summary
-from trax.cli.screen import cut, styled, table
+from trax.cli.screen import Cell, cut, styled, table
 from trax.storage.filenames import JOURNAL
-from trax.survey.runs import RunInfo, Survey
+from trax.survey.run_info import RunInfo
+from trax.survey.runs import Survey
 
 __all__ = ["watch"]
 
 _PAUSE = 1.0  # seconds, at least, between two looks
 _SHARE = 150  # times the processor's time that a look takes
-_RATES = 10  # of the past that are shown
+_RATES = 6  # of the past that are shown
 _ENTER = "\x1b[?1049h\x1b[?25l"  # another screen, without a cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
 _AROUND = 4  # rows: a head, an empty one, the sum, and the keys
@@ -57,7 +59,7 @@ _ORDERS = {
     epilog="""\b
 Examples:
   trax watch                 all runs, those that go on first
-  trax watch --sort name
+  trax watch 'fit-*' --sort name
 
 \b
 Keys:
@@ -73,15 +75,19 @@ Keys:
     default="last",
     help="What to sort by.",
 )
+@names(required=False)
 @common
 @click.pass_context
-def watch(context: click.Context, /, sort: str, **_: object) -> int:
-    """Show all runs live, until q is pressed: as ls does, with the course of their rates."""
+def watch(context: click.Context, /, names: tuple[str, ...], sort: str, **_: object) -> int:
+    """Show all runs live, with the course of their rates.
+
+    The rest is as in ls. Press q to leave.
+    """
     if is_json(context):
         raise click.UsageError("watch writes no JSON: trax ls --json does")
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise click.UsageError("watch needs a terminal; trax ls does not")
-    screen = _Screen(survey(context), sort)
+    screen = _Screen(survey(context), sort, names)
     with _full_screen() as fd:
         while screen.is_open:
             begun = time.process_time()
@@ -121,8 +127,9 @@ def _end(number: int, frame: object) -> None:  # noqa: ARG001  # of signal's pro
 class _Screen:
     """What is on the screen."""
 
-    def __init__(self, store: Survey, sort: str) -> None:
+    def __init__(self, store: Survey, sort: str, patterns: Sequence[str] = ()) -> None:
         self.is_open = True
+        self._patterns = patterns
         self._store = store
         self._order = next(key for key, order in _ORDERS.items() if order.word == sort)
         self._is_reversed = False
@@ -154,9 +161,7 @@ class _Screen:
         self._page = min(self._page, max(0, (len(ordered) - 1) // room))
         shown = ordered[self._page * room :][:room]
         now = time.time()
-        lines = table(
-            (*HEAD, "RATES"), [[*row(info, now), (self._spark(info), "")] for info in shown], RIGHT
-        )
+        lines = table(HEAD, self._with_rates(shown, [row(info, now) for info in shown]), RIGHT)
         lines += [""] * (room + 2 - len(lines))
         lines.append(cut(summary(self._store, ordered, self._store.aside_bytes()), columns))
         lines.append(styled(cut(self._keys(len(ordered), room), columns), "dim"))
@@ -173,9 +178,11 @@ class _Screen:
         """Read the runs: of those that have ended only what was changed since."""
         self._infos = []
         for name in self._store.names():
+            if self._patterns and not any(fnmatchcase(name, one) for one in self._patterns):
+                continue
             seen, info = self._known.get(name, ((), None))
             state = self._changed(name)
-            if info is None or info.state == "running" or seen != state or not state:
+            if info is None or info.is_open or seen != state or not state:
                 info = self._store.run(name)
                 if info is None:
                     self._known.pop(name, None)
@@ -197,5 +204,14 @@ class _Screen:
             return ()
         return tuple(number for one in found for number in (one.st_mtime_ns, one.st_size))
 
-    def _spark(self, info: RunInfo) -> str:
-        return spark([*self._rates.get(info.name, ())], _RATES)
+    def _with_rates(self, infos: list[RunInfo], rows: list[list[Cell]]) -> list[list[Cell]]:
+        """Return the rows with the course of the rates: beside the rate, after the step."""
+        column = HEAD.index("RATE") - 1
+        bars = [spark([*self._rates.get(info.name, ())], _RATES) for info in infos]
+        pairs = [*zip(rows, bars, strict=True)]
+        wide = max((len(cells[column][0]) for cells, course in pairs if course), default=0)
+        for cells, course in pairs:
+            if course:
+                step, style = cells[column]
+                cells[column] = f"{step:{wide}} {course}", style
+        return rows

@@ -9,10 +9,13 @@ from typing import Any
 
 from trax.errors import TraxError, one_line
 from trax.fsck.verify import verify as verify_run
+from trax.storage.context import FRAME
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import LocalDirectory
 from trax.storage.records import Damage, Forged, NewerVersion
-from trax.survey.runs import RunInfo, Survey
+from trax.storage.store import Store
+from trax.survey.run_info import RunInfo
+from trax.survey.runs import Survey
 from trax.survey.series import Point, Series, read_series
 from trax.survey.steps import newest_meta
 
@@ -39,6 +42,9 @@ class Details:
         The events in its journal.
     checkpoint : int or None
         The step of the newest checkpoint.
+    restart : int or None
+        The step from which the steps after it run again, of a loop without a declared state: that
+        of its newest stored variables; None for other runs, and if it was not read.
     good : bool or None
         Whether every byte of it was read and nothing is damaged; None if it was not read.
     series : Series or None
@@ -50,6 +56,7 @@ class Details:
     code_edited: bool | None
     events: tuple[dict[str, Any], ...]
     checkpoint: int | None
+    restart: int | None
     good: bool | None
     series: Series | None
 
@@ -60,6 +67,7 @@ class Details:
             "code_edited": self.code_edited,
             "events": list(self.events),
             "checkpoint": self.checkpoint,
+            "restart": self.restart,
             "good": self.good,
             "values": {
                 label: [*map(_value, (course.first, course.last))]
@@ -72,7 +80,9 @@ def _value(point: Point | None) -> float | None:
     return None if point is None else point.value
 
 
-def details(store: Survey, name: str, *, verify: bool | None = None) -> Details | None:
+def details(
+    store: Survey, name: str, *, verify: bool | None = None, most: int = _POINTS
+) -> Details | None:
     """Return all that is known of a run; None if it was removed.
 
     Parameters
@@ -83,15 +93,18 @@ def details(store: Survey, name: str, *, verify: bool | None = None) -> Details 
         Its name.
     verify : bool, optional
         Whether to read every byte of it; by default if that does not take long.
+    most : int
+        The number of points of each field, at most.
     """
     info = store.run(name)
     if info is None:
         return None
     events = store.events(name)
     meta = _meta(store, info)
-    good = series = None
+    good = series = restart = None
     if info.size < _SOON:
-        series = read_series(store, name, most=_POINTS)
+        restart = _restart(store, name) if meta.get("replay_log") == "frames" else None
+        series = read_series(store, name, most=most)
     if verify or (verify is None and info.size < _SOON):
         try:
             good = verify_run(name, traxdir=store.path).good
@@ -100,7 +113,22 @@ def details(store: Survey, name: str, *, verify: bool | None = None) -> Details 
     described = {**meta.get("arguments", {}), **meta.get("varying", {})}
     arguments = {one_line(key): one_line(one["text"]) for key, one in described.items()}
     step = meta.get("step")
-    return Details(info, arguments, _is_edited(events), tuple(events), step, good, series)
+    return Details(info, arguments, _is_edited(events), tuple(events), step, restart, good, series)
+
+
+def _restart(store: Survey, name: str) -> int | None:
+    """Return the step of the newest frame of a plain loop; None if the run cannot be read."""
+    try:
+        reader = Store(store.path).recover(name)
+        if reader is None:
+            return None
+        step = reader.step
+        for _ in reader.increments():
+            if reader.context.pop(FRAME, None) is not None:
+                step = reader.step
+    except (TraxError, OSError):
+        return None
+    return step
 
 
 def _meta(store: Survey, info: RunInfo) -> dict[str, Any]:

@@ -4,130 +4,77 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from trax.errors import StorageError, TraxError, UntrustedError, UsageError, one_line
+from trax._public import public
+from trax.errors import StorageError, TraxError, UntrustedError, one_line
 from trax.storage.filenames import (
     JOURNAL,
     REPAIR,
     FileName,
-    decode_run,
     encode_run,
     is_leftover,
+    run_of,
     store_path,
 )
-from trax.storage.filesystem import LocalDirectory
-from trax.storage.journal import KILLED, RUNNING, Place, read_events, read_status
+from trax.storage.filesystem import LocalDirectory, check_trust
+from trax.storage.journal import KILLED, RUNNING, Place, as_event, read_events, read_status
 from trax.storage.keys import find_key
-from trax.storage.lock import is_held
+from trax.storage.lock import SUSPENDED, holder_state
 from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.signing import Key
+from trax.survey.run_info import PAUSED, Failure, RunInfo, Runs
 from trax.survey.steps import Counted, count_steps
 
-__all__ = ["Failure", "RunInfo", "Survey", "runs"]
+__all__ = ["Survey", "runs"]
 
 STOPPED = "stopped"
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LONGEST = 1 << 20  # bytes of a journal that are read
+_OWN = ("log-", "checkpoint-", JOURNAL)  # how the names of files begin that are read
 _TRIES = 30  # while files come and go
 
 _Listed = dict[str, tuple[int, float]]  # the size and the time of the last change, by name
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The exception that ended a run: its type and message, and where the user's code raised it."""
+@public
+def runs(traxdir: str | os.PathLike[str] | None = None) -> Runs:
+    """Return what is known of each run in a store, in the order of their names.
 
-    type: str
-    message: str
-    file: str | None
-    line: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """What is known of a run without reading its state.
-
-    Attributes
-    ----------
-    name : str
-        The run's name.
-    path : str
-        The directory of its files.
-    state : str
-        "running"; "stopped" by the user, a signal or a time limit; "failed" with an exception;
-        "killed", if its process ended without a word; "done"; or, if it cannot be read, "damaged",
-        "untrusted", as others can write to its files, or "signed" with a key that is not there.
-    step : int or None
-        The step that it has come to.
-    total : int or None
-        The number of its steps, if the loop has told it.
-    rate : float or None
-        Steps a second, of late.
-    eta : float or None
-        The seconds until it is done, if it is running and the total is known.
-    began, last : float or None
-        The times of its begin and of its last step, in seconds since 1970.
-    seconds : float or None
-        The seconds that its processes have spent on it.
-    size, prunable : int
-        The bytes of its files, and of those among them that no recovery needs.
-    resumes : int or None
-        How often it was resumed.
-    host : str or None
-        The machine of the last process.
-    pid : int or None
-        Its process ID.
-    reason : str or None
-        What has stopped it.
-    error : Failure or None
-        The exception with which it failed.
-    problem : str or None
-        The reason for which it cannot be read.
-    """
-
-    name: str
-    path: str
-    state: str
-    step: int | None = None
-    total: int | None = None
-    rate: float | None = None
-    eta: float | None = None
-    began: float | None = None
-    last: float | None = None
-    seconds: float | None = None
-    size: int = 0
-    prunable: int = 0
-    resumes: int | None = None
-    host: str | None = None
-    pid: int | None = None
-    reason: str | None = None
-    error: Failure | None = None
-    problem: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain values."""
-        return asdict(self)
-
-
-def runs(traxdir: str | os.PathLike[str] | None = None) -> Iterator[RunInfo]:
-    """Yield what is known of each run in a store, in the order of their names.
-
-    No run is disturbed, and nothing is unpickled. A run that is removed meanwhile is left out.
+    No run is disturbed, no code of a run is called, and nothing is unpickled. A run that cannot be
+    read is among them, and its `RunInfo` says why. A notebook shows the list as a table.
 
     Parameters
     ----------
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
 
-    Yields
+    Returns
+    -------
+    list of RunInfo
+        The runs; none if there is no such directory.
+
+    Raises
     ------
-    RunInfo
-        What is known of the run.
+    UsageError
+        No store can have this path.
+    StorageError
+        The directory cannot be read.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(create=int, total="to")
+    ... def count(n, to):
+    ...     while n < to:
+    ...         n = yield n + 1
+    >>> _ = count(to=3).result()
+    >>> [(run.name, run.state, run.step) for run in trax.runs()]
+    [('count', 'done', 3)]
     """
-    return Survey(traxdir).runs()
+    return Runs(Survey(traxdir).runs())
 
 
 class Survey:
@@ -156,8 +103,7 @@ class Survey:
             raise StorageError(
                 f"the store cannot be read: {error}\nCheck that you may read {self._runs}."
             ) from error
-        names = [name for name in map(decode_run, entries) if _is_name(name)]
-        return sorted(names)
+        return sorted(filter(None, map(run_of, entries)))
 
     def path_of(self, name: str) -> str:
         """Return the directory of a run's files."""
@@ -200,15 +146,18 @@ class Survey:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the events in the journal of a run, oldest first."""
-        path = os.path.join(self.path_of(name), JOURNAL)
-        return read_events(_read(path, _LONGEST), self.key)
+        data = _read(os.path.join(self.path_of(name), JOURNAL), _LONGEST)
+        status, events = read_status(data, self.key), read_events(data, self.key)
+        # A change becomes an event when the run is opened, as each status does.
+        is_newest = status.get("change") and not read_events(data, self.key, status["length"])
+        return [*events, as_event(status)] if is_newest else events
 
     def _read(self, name: str, path: str, *, is_last: bool) -> RunInfo | None:
         """Read one run; if files come and go all the time, the last try believes the journal.
 
         The lock comes first: whoever releases it has written the status.
         """
-        held = self._is_held(name)
+        holder = self._holder(name)
         files = _list(path)
         if not any(FileName.parse(text) for text in files):
             return None
@@ -217,35 +166,37 @@ class Survey:
         if data and not status:  # it may have been read while it was written
             status = read_status(data := _journal(path, files), self.key)
         since = read_events(data, self.key, status.get("length", len(data)))
-        if not held and (since or status.get("state", RUNNING) == RUNNING):
+        if not holder and (since or status.get("state", RUNNING) == RUNNING):
             # It was killed, unless it has begun or ended just now.
-            held = self._is_held(name)
+            holder = self._holder(name)
             again = _list(path)
-            if not (held or is_last) and (again, _journal(path, again)) != (files, data):
+            if not (holder or is_last) and (again, _journal(path, again)) != (files, data):
                 raise FileNotFoundError(path)  # so that it is read again
         size, prunable = _sizes(files)
-        info = RunInfo(name, path, RUNNING, size=size, prunable=prunable)
+        info = partial(RunInfo, name, path, size=size, prunable=prunable)
         try:
             if is_last and status:
-                return _told(info, files, status, since, status["step"], None, held)
-            step, counted = self._count(path, files, status, held)
-            return _told(info, files, status, since, step, counted, held)
+                return _told(info, files, status, since, status["step"], None, holder)
+            step, counted = self._count(path, files, status, bool(holder))
+            return _told(info, files, status, since, step, counted, holder)
         except Damage as damage:
             problem, state = f"{damage.reason} (offset {damage.offset})", "damaged"
         except Forged as forged:
             problem, state = str(forged), "signed"
         except (NewerVersion, TraxError) as error:
             problem, state = str(error).partition("\n")[0], _unread(error)
-        return RunInfo(name, path, state, size=size, prunable=prunable, problem=one_line(problem))
+        return info(state, problem=one_line(problem))
 
-    def _is_held(self, name: str) -> bool:
-        return is_held(os.path.join(self.path, "locks", encode_run(name)))
+    def _holder(self, name: str) -> str:
+        return holder_state(os.path.join(self.path, "locks", encode_run(name)))
 
     def _count(
         self, path: str, files: _Listed, status: dict[str, Any], held: bool
     ) -> tuple[int, Counted | None]:
         """Return the step, and what was read of the files, unless the journal tells enough."""
         if REPAIR in files:
+            if held:  # it is being repaired or rewound
+                return status.get("step", 0), None
             raise Damage("its repair was interrupted", 0)
         known = None
         if status and (status["logged"] or held):
@@ -267,8 +218,11 @@ def _list(path: str) -> _Listed:
     """Return the regular files in a directory."""
     files = {}
     with os.scandir(path) as entries:
+        check_trust(os.lstat(path), path, stat.S_ISDIR)
         for entry in entries:
             found = entry.stat(follow_symlinks=False)
+            if entry.name.startswith(_OWN):
+                check_trust(found, entry.path, stat.S_ISREG)
             if stat.S_ISREG(found.st_mode):
                 files[entry.name] = found.st_size, found.st_mtime
     return files
@@ -306,13 +260,13 @@ def _sizes(files: _Listed) -> tuple[int, int]:
 
 
 def _told(
-    info: RunInfo,
+    info: Callable[..., RunInfo],
     files: _Listed,
     status: dict[str, Any],
     since: list[dict[str, Any]],
     step: int,
     counted: Counted | None,
-    held: bool,
+    holder: str,
 ) -> RunInfo:
     """Return what the files tell of a run that can be read, and its journal.
 
@@ -322,15 +276,16 @@ def _told(
     resumed = sum(event["event"] == "resumed" for event in since)
     changed = max((when for text, (_, when) in files.items() if text.startswith("log-")), default=0)
     is_current = counted is None or counted.step == status.get("step")
-    state = RUNNING if held else _state(status, bool(newest), counted, is_current=is_current)
+    state = PAUSED if holder == SUSPENDED else RUNNING
+    if not holder:
+        state = _state(status, bool(newest), counted, is_current=is_current)
     is_ended = status.get("state") == state and is_current
-    return replace(
-        info,
-        state=state,
+    return info(
+        state,
         step=step,
         total=status.get("total"),
         rate=status.get("rate"),
-        eta=_eta(status, step) if held else None,
+        eta=_eta(status, step) if state == RUNNING else None,
         began=status.get("began"),
         last=status["time"] if is_ended else max(changed, status.get("time", 0.0)),
         seconds=status.get("seconds"),
@@ -377,12 +332,3 @@ def _failure(error: Any) -> Failure | None:
         _text(error.get("file")),
         line if type(line) is int else None,
     )
-
-
-def _is_name(name: str) -> bool:
-    """Return whether this is the name of a run, and not that of a stray file."""
-    try:
-        encode_run(name)
-    except UsageError:
-        return False
-    return True

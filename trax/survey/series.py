@@ -8,24 +8,21 @@ single outlier among millions of steps is still seen, and memory stays flat.
 from __future__ import annotations
 
 import math
-import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import islice
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
-from trax.errors import CodecError, NotFoundError, TraxError
+from trax.errors import NotFoundError, TraxError
 from trax.storage.checkpoint import read_meta
-from trax.storage.codec import Encoded
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import LocalDirectory
-from trax.storage.history_reader import Past, read_history
-from trax.storage.plain_data import decode_plain, numbers
+from trax.storage.history_reader import Batch, Past, read_batches
 from trax.storage.records import Damage, Forged, NewerVersion
-from trax.storage.stand_ins import Named
 from trax.storage.store import Store
+from trax.survey.columns import Column, Columns
 from trax.survey.runs import Survey
 
 __all__ = [
@@ -33,23 +30,20 @@ __all__ = [
     "Mark",
     "Point",
     "Series",
+    "is_wanted",
     "marks_of",
-    "plain",
+    "newest",
+    "not_kept",
+    "numbers_of",
     "read_series",
-    "rows",
     "stored",
 ]
 
-_BATCH = 8192  # increments that are decoded together
 _FIELDS = 100  # that are kept of a run, unless some are asked for
-_ALONE = struct.Struct(">12xdx")  # a pickle of a float, which most loops of numbers log
-_OPENING, _STOP = b"\x80\x05\x95\x0a" + bytes(7) + b"G", b"."
 _MARKS = 1000  # checkpoints
 _COUNTED = 1000  # fields that are left out
 _TRIES = 3
-
-
-_Columns = dict[str, tuple[Sequence[int], list[float]]]
+_FIRST = 2  # the first step of which there is an increment in the log of a plain loop
 
 
 class Point(NamedTuple):
@@ -66,14 +60,6 @@ class Mark(NamedTuple):
     kind: str
     step: int
     time: float | None
-
-
-class Row(NamedTuple):
-    """The numbers in one increment, by the names of their fields."""
-
-    step: int
-    time: float | None
-    values: dict[str, float]
 
 
 class Course:
@@ -224,8 +210,8 @@ def read_series(
     for left in reversed(range(_TRIES)):
         reading = _Reading(Series(name), fields, most)
         try:
-            for batch in _batches(stored(store, name, start)):
-                reading.add(*batch)
+            for batch, columns in numbers_of(store, name, start):
+                reading.add(batch, columns)
         except NotFoundError as error:  # steps may have been removed before they were read
             reading.series.problem = _first_line(error)
             if left and start is None and reading.series.last is not None:
@@ -234,6 +220,22 @@ def read_series(
             reading.series.problem = _first_line(error)
         break
     return reading.series
+
+
+def is_wanted(label: str, patterns: Sequence[str]) -> bool:
+    """Return whether a field is among those that names or patterns mean, or no pattern is given."""
+    names = label, label.strip("|")  # the latter of a norm
+    return not patterns or any(one in names or fnmatchcase(label, one) for one in patterns)
+
+
+def not_kept(first: int | None) -> str:
+    """Return that the increments before a step are not kept; an empty text if they are.
+
+    The first increment of a plain loop is part of its first checkpoint, and none is missed.
+    """
+    if first is None or first <= _FIRST:
+        return ""
+    return f"steps 1 to {first - 1:,} are not kept (keep= says how many are)"
 
 
 class _Reading:
@@ -245,9 +247,9 @@ class _Reading:
         self._most = most
         self._others: set[str] = set()
 
-    def add(self, steps: Sequence[int], times: Sequence[float | None], columns: _Columns) -> None:
+    def add(self, batch: Batch, columns: Mapping[str, Column]) -> None:
         """Add the numbers of some steps, by their fields."""
-        series = self.series
+        series, steps, times = self.series, batch.steps, batch.times
         series.first = steps[0] if series.first is None else series.first
         series.last = steps[-1]
         for label, (places, values) in columns.items():
@@ -264,7 +266,7 @@ class _Reading:
         fields = self.series.fields
         if label not in fields:
             if self._patterns:
-                if not any(label == one or fnmatchcase(label, one) for one in self._patterns):
+                if not is_wanted(label, self._patterns):
                     return None
             elif len(fields) >= _FIELDS:
                 if len(self._others) < _COUNTED:
@@ -279,92 +281,34 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _batches(
-    pasts: Iterator[Past],
-) -> Iterator[tuple[Sequence[int], Sequence[float | None], _Columns]]:
-    """Yield steps, times, and of each field the places among them with its values there.
-
-    What can be read before an error is yielded before it is raised.
-    """
-    failure: Exception | None = None
-    while failure is None:
-        batch: list[Past] = []
-        try:
-            batch.extend(islice(pasts, _BATCH))
-        except (TraxError, OSError) as error:
-            failure = error
-        if not batch:
-            break
-        steps, times, increments = zip(*batch, strict=True)
-        yield steps, times, _columns(increments)
-    if failure is not None:
-        raise failure
-
-
-def _columns(increments: Sequence[bytes | Encoded]) -> _Columns:
-    if (alone := _floats(increments)) is not None:
-        return {"": (range(len(alone)), alone)}
-    columns: dict[str, tuple[list[int], list[float]]] = {}
-    for place, increment in enumerate(increments):
-        for label, value in numbers(plain(increment)).items():
-            places, values = columns.setdefault(label, ([], []))
-            places.append(place)
-            values.append(value)
-    return {**columns}
-
-
-def _floats(increments: Sequence[bytes | Encoded]) -> list[float] | None:
-    """Return the floats in pickles that contain nothing else, which are read together; or None."""
-    pickles = increments
-    if set(map(type, increments)) != {bytes}:
-        pickles = [one if isinstance(one, bytes) else _pickle(one) for one in increments]
-    if set(map(len, pickles)) != {_ALONE.size}:
-        return None
-    data = b"".join(pickles)  # type: ignore[arg-type]
-    around = enumerate([*_OPENING, *[None] * 8, *_STOP])
-    if any(
-        byte is not None and data[place :: _ALONE.size].count(byte) < len(pickles)
-        for place, byte in around
-    ):
-        return None
-    return [value for (value,) in _ALONE.iter_unpack(data)]
-
-
-def _pickle(increment: Encoded) -> bytes:
-    """Return the pickle of an increment; nothing unless that is all of it."""
-    return b"" if increment.buffers else bytes(increment.payload)
-
-
-def plain(increment: bytes | Encoded) -> Any:
-    """Return an increment as plain data, executing nothing; a stand-in if it is no pickle."""
-    try:
-        if isinstance(increment, bytes):
-            return decode_plain(increment)
-        return decode_plain(increment.payload, increment.buffers)
-    except CodecError:
-        return Named("(not readable)")
-
-
-def rows(pasts: Iterable[Past]) -> Iterator[Row]:
-    """Yield the numbers in increments, one by one."""
-    for past in pasts:
-        yield Row(past.step, past.time, numbers(plain(past.increment)))
+def numbers_of(
+    store: Survey, name: str, start: int | None = None, stop: int | None = None
+) -> Iterator[tuple[Batch, dict[str, Column]]]:
+    """Yield increments, some at a time, with the numbers in them; see `read_batches`."""
+    columns = Columns()
+    for batch in _batches(store, name, start, stop):
+        yield batch, columns.read(batch.increments)
 
 
 def stored(
     store: Survey, name: str, start: int | None = None, stop: int | None = None
 ) -> Iterator[Past]:
-    """Return an iterator over the stored increments, in bytes; see `read_history`.
+    """Return an iterator over the stored increments, in bytes; see `read_batches`.
 
     Raises
     ------
     NotFoundError
         The run logs no increments.
     """
+    batches = _batches(store, name, start, stop)
+    return chain.from_iterable(batch.pasts() for batch in batches)
+
+
+def _batches(store: Survey, name: str, start: int | None, stop: int | None) -> Iterator[Batch]:
     opened = Store(store.path)
     if opened.peek(name).get("replay_log") == "none":
         raise NotFoundError(f"no increments of {name!r} are stored, since it has replay_log=None.")
-    return read_history(opened, name, start, stop)
+    return read_batches(opened, name, start, stop)
 
 
 def newest(store: Survey, name: str, count: int) -> deque[Past]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trax.cli.texts import ago, duration, moment, place, rate, size
+from trax.survey.texts import ago, duration, moment, place, rate, size
 
 
 @pytest.mark.parametrize(

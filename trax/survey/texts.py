@@ -1,4 +1,4 @@
-"""Short texts for numbers, times and sizes, as the command shows them."""
+"""Short texts for numbers, times and sizes, as they are shown to people."""
 
 from __future__ import annotations
 
