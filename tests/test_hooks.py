@@ -71,7 +71,7 @@ def test_each_is_told_of_what_it_is_for(told: Told) -> None:
     resume, *rest = told
     assert (resume.run, resume.resumed_at, resume.loop_step) == ("count", 5, 5)
     assert (resume.seconds > 0, resume.bytes > 0, resume.reason) == (True, True, "")
-    assert told.take()[1:] == [("checkpoint", 6), ("checkpoint", 9), ("checkpoint", 9), ("stop", 9)]
+    assert told.take()[1:] == [("checkpoint", 6), ("checkpoint", 9), ("stop", 9)]
     assert {event.resumed_at for event in rest} == {5}
     assert rest[-1].reason == "done"
     assert all(event.seconds > 0 and event.bytes > 0 for event in rest)
@@ -166,6 +166,23 @@ def test_what_a_hook_raises_is_raised_and_nothing_is_lost(kind: str) -> None:
     begin = {"resume": 2, "checkpoint": 4, "stop": 10}[kind]
     assert list(counter()()) == list(range(begin, 10))
     assert counter()().result() == 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_hook_raises_names_the_hook_and_the_run(kind: str) -> None:
+    """So that nobody takes it for an error of the loop, or of trax."""
+    raised = KeyError("mine")
+
+    def hook(event: trax.Event) -> None:
+        raise raised
+
+    with counter()() as run:
+        next(run)
+    with pytest.raises(KeyError, match="mine"):
+        counter(**{f"on_{kind}": hook})().result()
+    at = {"resume": 1, "checkpoint": 3, "stop": 9}[kind]
+    (note,) = (one for one in raised.__notes__ if "raised by" in one)
+    assert note == f"trax: raised by on_{kind} of the run 'count', at step {at}"
 
 
 def test_after_a_hook_has_raised_the_others_are_told(told: Told) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import trax
 from trax import UsageError
-from trax.keep import Stored
+from trax.keep import ALL, Stored
 
 Loop = Generator[int, int, None]
 
@@ -133,3 +133,25 @@ def test_a_policy_goes_to_other_processes_with_its_function() -> None:
     stored = [Stored(number, number, 0.0, 1, 1) for number in range(1, 6)]
     assert copy.choose(stored) == policy.choose(stored) == {1, 2, 4}
     assert repr(copy) == repr(policy)
+
+
+KEPT = [
+    ALL,
+    trax.keep_every(steps=10),
+    trax.keep_for(days=7),
+    trax.keep_for(timedelta(hours=1)),
+    trax.keep_bytes(10e9),
+    trax.keep_every(steps=10) | trax.keep_for(days=7),
+    trax.keep_every(steps=10) & trax.keep_for(days=7) & trax.keep_bytes(1),
+]
+
+
+@pytest.mark.parametrize("keep", KEPT)
+def test_a_policy_is_the_same_after_a_pickle(keep: trax.Keep) -> None:
+    stored = [Stored(number, number * 3, 1e6 / (number + 1), 9, 9) for number in range(9)]
+    for pickled in (pickle.dumps(keep), cloudpickle.dumps(keep)):
+        made = pickle.loads(pickled)
+        assert (made, repr(made), hash(made)) == (keep, repr(keep), hash(keep))
+        assert made.choose(stored) == keep.choose(stored)
+    assert [other for other in KEPT if other == keep] == [keep]
+    assert keep != trax.every_steps(10)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
 from datetime import timedelta
 from typing import Any
 
+import cloudpickle
 import pytest
 
 import trax
@@ -120,3 +122,34 @@ def test_automatic_refuses_what_makes_no_sense(options: Any) -> None:
     """A mistake is named when the policy is made."""
     with pytest.raises(trax.UsageError):
         trax.automatic(**options)
+
+
+def has_logs(measured: Since) -> bool:
+    return measured.logs > 3
+
+
+POLICIES = [
+    trax.every_steps(10),
+    trax.every_seconds(timedelta(minutes=5)),
+    trax.automatic(),
+    trax.automatic(overhead=0.05, recovery_seconds=10),
+    trax.every_steps(10) | trax.every_seconds(60),
+    trax.every_steps(10) & trax.automatic() & trax.every_seconds(60),
+    trax.every_steps(10) | has_logs,
+    trax.Policy(has_logs, exact=False, steps=3),
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_is_the_same_after_a_pickle(policy: trax.Policy) -> None:
+    """Also by cloudpickle, as a library of jobs sends it; and it decides the same."""
+    for pickled in (pickle.dumps(policy), cloudpickle.dumps(policy)):
+        made = pickle.loads(pickled)
+        assert (made, made.exact, made.steps) == (policy, policy.exact, policy.steps)
+        assert hash(made) == hash(policy)
+        for step, now in ((0, 0.0), (10, 0.0), (10, 700.0)):
+            measured = since(step=step, now=now)
+            assert bool(made(measured)) is bool(policy(measured))
+        assert b"trax.policies" not in pickled  # it does not depend on the modules in trax
+    assert [other for other in POLICIES if other == policy] == [policy]
+    assert policy != "policy"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import reprlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["as_html", "count", "in_notebook", "same_code", "shorten", "show"]
+__all__ = ["as_html", "as_html_table", "count", "in_notebook", "same_code", "shorten", "show"]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _BREAK = re.compile(r"\s*\n\s*")
@@ -99,10 +99,20 @@ def same_code() -> str:
 
 def as_html(title: str, facts: Mapping[str, str]) -> str:
     """Return a table in the colours of the page that shows it."""
+    return _table(title, ([("th", name), ("td", fact)] for name, fact in facts.items()))
+
+
+def as_html_table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table with a head, in the colours of the page that shows it."""
+    lines = [[("th", text) for text in head], *([("td", text) for text in row] for row in rows)]
+    return _table(title, lines)
+
+
+def _table(title: str, lines: Iterable[Iterable[tuple[str, str]]]) -> str:
     import html  # nobody needs it outside of notebooks
 
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>"
-        for name, fact in facts.items()
+        f"<tr>{''.join(f'<{tag}>{html.escape(text)}</{tag}>' for tag, text in line)}</tr>"
+        for line in lines
     )
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"

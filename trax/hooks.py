@@ -161,6 +161,10 @@ class Hooks:
                     hook(event)
             except Exception as failure:
                 if error is None:
+                    failure.add_note(
+                        f"trax: raised by on_{event.kind} of the run {event.run!r}, "
+                        f"at step {event.step:,}"
+                    )
                     raise
                 said = one_line(f"{type(failure).__name__}: {failure}")
                 notices.warn(f"{event.run}: on_{event.kind} ended with {said}")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from operator import and_, or_
 from typing import NamedTuple
 
 from trax._public import public
 from trax.display import show
 from trax.errors import UsageError
-from trax.policies import seconds
+from trax.policies import Call, Made, seconds
 
 __all__ = ["ALL", "Keep", "Stored", "keep_bytes", "keep_every", "keep_for"]
 
@@ -47,7 +48,7 @@ class Stored(NamedTuple):
 
 
 @public
-class Keep:
+class Keep(Made):
     """A policy that chooses the checkpoints of a run to keep.
 
     By ``|`` a checkpoint is kept if either policy keeps it. By ``&`` the second policy chooses
@@ -56,7 +57,10 @@ class Keep:
 
     __slots__ = ("_text", "choose")
 
-    def __init__(self, choose: Callable[[Sequence[Stored]], set[int]], text: str) -> None:
+    def __init__(
+        self, choose: Callable[[Sequence[Stored]], set[int]], text: str, made: Call
+    ) -> None:
+        super().__init__(made)
         self.choose = choose  # takes the checkpoints, oldest first, and returns generations
         self._text = text
 
@@ -64,7 +68,8 @@ class Keep:
         if not isinstance(other, Keep):
             return NotImplemented
         text = f"({self!r} | {other!r})"
-        return Keep(lambda stored: self.choose(stored) | other.choose(stored), text)
+        made: Call = or_, (self, other), {}
+        return Keep(lambda stored: self.choose(stored) | other.choose(stored), text, made)
 
     def __and__(self, other: Keep) -> Keep:
         if not isinstance(other, Keep):
@@ -74,13 +79,18 @@ class Keep:
             kept = self.choose(stored)
             return other.choose([one for one in stored if one.generation in kept])
 
-        return Keep(choose, f"({self!r} & {other!r})")
+        return Keep(choose, f"({self!r} & {other!r})", (and_, (self, other), {}))
 
     def __repr__(self) -> str:
         return self._text
 
 
-ALL = Keep(lambda stored: {one.generation for one in stored}, "'all'")
+def _keep_all() -> Keep:
+    """Return the policy that keeps all checkpoints."""
+    return Keep(lambda stored: {one.generation for one in stored}, "'all'", (_keep_all, (), {}))
+
+
+ALL = _keep_all()
 
 
 @public
@@ -118,7 +128,7 @@ def keep_every(*, steps: int) -> Keep:
     def choose(stored: Sequence[Stored]) -> set[int]:
         return set({one.step // steps: one.generation for one in reversed(stored)}.values())
 
-    return Keep(choose, f"keep_every(steps={steps})")
+    return Keep(choose, f"keep_every(steps={steps})", (keep_every, (), {"steps": steps}))
 
 
 @public
@@ -160,7 +170,7 @@ def keep_for(age: float | timedelta | None = None, *, days: float | None = None)
         older = [one.generation for one in stored if one.age > limit]
         return {one.generation for one in stored} - set(older[:-1])
 
-    return Keep(choose, f"keep_for({limit:g})")
+    return Keep(choose, f"keep_for({limit:g})", (keep_for, (limit,), {}))
 
 
 @public
@@ -200,7 +210,7 @@ def keep_bytes(size: float) -> Keep:
             kept.add(one.generation)
         return kept
 
-    return Keep(choose, f"keep_bytes({size:g})")
+    return Keep(choose, f"keep_bytes({size:g})", (keep_bytes, (size,), {}))
 
 
 def _check_positive(value: object, name: str) -> None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from operator import and_, or_
+from typing import Any
 
 from trax._public import public
 from trax.display import show
@@ -21,7 +24,16 @@ _SMALL = 1 << 20  # bytes; a checkpoint of that size costs a few milliseconds
 _LONGEST = 600.0  # seconds; damage in a log costs the work since the checkpoint before it
 _EARLY = 60.0  # seconds; a minute with little stored would be lost by whoever tries trax
 
-__all__ = ["Policy", "Since", "automatic", "every_seconds", "every_steps", "seconds"]
+__all__ = [
+    "Call",
+    "Made",
+    "Policy",
+    "Since",
+    "automatic",
+    "every_seconds",
+    "every_steps",
+    "seconds",
+]
 
 
 @public
@@ -104,8 +116,30 @@ class Since:
         return self.now - self.started
 
 
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Made:
+    """A value that is compared and pickled by the call of a public function that makes it."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self, made: Call) -> None:
+        self._made = made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Made) and self._made == other._made
+
+    def __hash__(self) -> int:
+        return hash(self._made[:2])
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        function, args, options = self._made
+        return partial(function, **options), args
+
+
 @public
-class Policy:
+class Policy(Made):
     """A callable that combines with others by ``|`` (either) and ``&`` (both).
 
     Parameters
@@ -118,11 +152,22 @@ class Policy:
     steps : int
         The steps since the last checkpoint from which on that holds; until then, once a millisecond
         suffices.
+    made : tuple, optional
+        The call that makes it, as a function, its arguments and those by keyword: by these it is
+        pickled, and compared with other policies.
     """
 
     __slots__ = ("due", "exact", "steps")
 
-    def __init__(self, due: Callable[[Since], bool], *, exact: bool = True, steps: int = 0) -> None:
+    def __init__(
+        self,
+        due: Callable[[Since], bool],
+        *,
+        exact: bool = True,
+        steps: int = 0,
+        made: Call | None = None,
+    ) -> None:
+        super().__init__(made or (Policy, (due,), {"exact": exact, "steps": steps}))
         self.due = due
         self.exact = exact
         self.steps = steps
@@ -132,16 +177,22 @@ class Policy:
 
     def __or__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return self._with(other, lambda since: mine(since) or other(since))
+        return self._with(or_, other, lambda since: mine(since) or other(since))
 
     def __and__(self, other: Callable[[Since], bool]) -> Policy:
         mine = self.due
-        return self._with(other, lambda since: mine(since) and other(since))
+        return self._with(and_, other, lambda since: mine(since) and other(since))
 
-    def _with(self, other: Callable[[Since], bool], due: Callable[[Since], bool]) -> Policy:
+    def _with(
+        self,
+        join: Callable[..., Any],
+        other: Callable[[Since], bool],
+        due: Callable[[Since], bool],
+    ) -> Policy:
         both = [self, other if isinstance(other, Policy) else Policy(other)]
         exact = [one.steps for one in both if one.exact]
-        return Policy(due, exact=bool(exact), steps=min(exact, default=0))
+        made: Call = join, (self, other), {}
+        return Policy(due, exact=bool(exact), steps=min(exact, default=0), made=made)
 
 
 @public
@@ -170,7 +221,8 @@ def every_steps(steps: int) -> Policy:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise UsageError(f"every_steps must be a whole number of at least 1, not {show(steps)}")
-    return Policy(lambda since: since.step - since.started_step >= steps, steps=steps)
+    made: Call = every_steps, (steps,), {}
+    return Policy(lambda since: since.step - since.started_step >= steps, steps=steps, made=made)
 
 
 @public
@@ -199,7 +251,8 @@ def every_seconds(duration: float | timedelta) -> Policy:
     >>> policy = trax.every_seconds(timedelta(minutes=5))
     """
     limit = seconds(duration, "every_seconds")
-    return Policy(lambda since: since.now - since.started >= limit, exact=False)
+    made: Call = every_seconds, (limit,), {}
+    return Policy(lambda since: since.now - since.started >= limit, exact=False, made=made)
 
 
 @public
@@ -266,7 +319,8 @@ def automatic(
             return True
         return not since.is_logged and _is_early(since)
 
-    return Policy(due, exact=False)
+    options = {"overhead": overhead, "recovery_seconds": target, "log_bytes": log_bytes}
+    return Policy(due, exact=False, made=(automatic, (), options))
 
 
 def _is_early(since: Since) -> bool:

@@ -138,3 +138,41 @@ def test_an_argument_that_is_nested_too_deeply_says_so() -> None:
         deep = [deep]
     with pytest.raises(trax.CodecError, match=r"'data' cannot be compared .* nested too deeply"):
         trax.resumable(create=int)(keep)(deep)
+
+
+def test_of_a_long_argument_the_length_is_shown() -> None:
+    """Where the beginning alone does not show what has changed."""
+    for old, new, shown in (
+        ([1, 2], list(range(200)), "[1, 2] -> [0, 1, 2, 3, 4, 5, ...] (200 items)"),
+        (range(200), range(201), "range(0, 200) -> range(0, 201)"),
+        (
+            list(range(200)),
+            list(range(201)),
+            "[0, 1, 2, 3, 4, 5, ...] (200 items) -> [0, 1, 2, 3, 4, 5, ...] (201 items)",
+        ),
+        (
+            set(range(200)),
+            set(range(120)),
+            "{0, 1, 2, 3, 4, 5, ...} (200 items) -> {0, 1, 2, 3, 4, 5, ...} (120 items)",
+        ),
+    ):
+        stored, given = describe({"data": old}), describe({"data": new})
+        assert differences(stored, given) == {"data": [f"data: {shown}"]}
+
+
+def test_a_name_that_has_the_argument_already_is_not_proposed() -> None:
+    """As of a fork under another name than its arguments give."""
+
+    @trax.resumable(create=int, name="count-{k}")
+    def count(n: int, k: int, to: int = 3):  # type: ignore[no-untyped-def]
+        while n < to:
+            n = yield n + 1
+
+    count(1).result()
+    trax.fork("count-1", "count-2")
+    with pytest.raises(trax.ArgumentsChangedError) as caught:
+        count(2).result()
+    assert "k: 1 -> 2" in str(caught.value)
+    assert "name=" not in str(caught.value)
+    with pytest.raises(trax.ArgumentsChangedError, match=r"give name='count-\{k\}-\{to\}'"):
+        count(1, to=4).result()

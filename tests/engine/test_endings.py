@@ -33,9 +33,13 @@ def test_the_line_is_the_innermost_of_the_user() -> None:
         assert told["error"]["line"] == action.__code__.co_firstlineno
 
 
-def test_without_a_line_of_the_user_the_innermost_counts() -> None:
-    told = outcome(raised(lambda: trax.load("nothing")))
+def test_without_a_line_of_the_user_in_it_the_call_counts() -> None:
+    """An error of trax itself has only passed through trax when it is noted."""
+    error = raised(lambda: trax.load("nothing"))
+    assert error.__traceback__ is not None
+    told = outcome(error.with_traceback(error.__traceback__.tb_next.tb_next))  # type: ignore[union-attr]
     assert told["error"]["type"] == "NotFoundError"
+    assert told["error"]["file"] == __file__
     assert outcome(ValueError("never raised"))["error"] == {
         "type": "ValueError",
         "message": "never raised",
@@ -77,3 +81,36 @@ def test_the_file_of_a_function_and_when_it_was_edited() -> None:
     assert source_of(space["f"]) == source_of(len) == source_of(None) == {}
     exec(compile("def f(): pass", str(Path("gone.py").resolve()), "exec"), space)
     assert source_of(space["f"]) == {}
+
+
+@trax.resumable(create=dict, varying=("items", "bad"))
+def items_of(state: dict[int, int], items: Any, bad: bool = False):  # type: ignore[no-untyped-def]
+    for item in trax.remaining(items):
+        state = yield {**state, item: item}
+        if bad:
+            trax.steps(3)
+
+
+def test_a_call_that_is_refused_has_not_made_the_run_fail() -> None:
+    """Before its first step: it was called with something that cannot work."""
+    with pytest.raises(trax.UsageError):
+        items_of({3, 1}).result()
+    (info,) = trax.runs()
+    assert info.error is not None
+    assert (info.state, info.step, info.error.type) == ("stopped", 0, "UsageError")
+    run = items_of([1, 2, 3])
+    next(run)
+    run.close()
+    with pytest.raises(trax.ArgumentsChangedError):
+        items_of([5, 2, 3]).result()
+    (info,) = trax.runs()
+    assert info.error is not None
+    assert (info.state, info.step, info.error.type) == ("stopped", 1, "ArgumentsChangedError")
+    assert items_of([1, 2, 3]).result() == {1: 1, 2: 2, 3: 3}
+
+
+def test_an_error_of_trax_after_a_step_is_one_of_the_loop() -> None:
+    with pytest.raises(trax.UsageError):
+        items_of([1, 2, 3], bad=True).result()
+    (info,) = trax.runs()
+    assert (info.state, info.step) == ("failed", 1)

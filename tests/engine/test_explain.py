@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support import run_script
 
 import trax
+from trax.storage.lock import Lock
 
 
 def notes(error: pytest.ExceptionInfo[BaseException]) -> str:
@@ -193,3 +196,43 @@ def test_an_attribute_that_the_class_never_sets_gets_no_note() -> None:
     with pytest.raises(AttributeError) as caught:
         loop().result()
     assert not notes(caught)
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Return the files of a traceback, those of trax by its name."""
+    own = str(Path(trax.__file__).parent)
+    found = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return ["trax" if file.startswith(own) else Path(file).name for file in found]
+
+
+def test_the_traceback_of_a_refused_call_is_short() -> None:
+    """The user's line, the method that it calls, and one more."""
+
+    @trax.resumable
+    def count(to: int):  # type: ignore[no-untyped-def]
+        yield from range(to)
+
+    run = count(5)
+    next(run)
+    run.close()
+    with pytest.raises(trax.ArgumentsChangedError) as changed:
+        count(6).result()
+    lock = Lock(".trax/locks/count", "the run")
+    with pytest.raises(trax.LockedError) as locked:
+        count(5).result()
+    lock.release()
+    for caught in (changed, locked):
+        assert frames_of(caught.value) == [Path(__file__).name, "trax", "trax"]
+
+
+def test_a_traceback_with_a_line_of_the_user_is_whole() -> None:
+    """Even if the error is one of trax."""
+
+    @trax.resumable
+    def count(items: Any):  # type: ignore[no-untyped-def]
+        for item in trax.remaining(items):
+            yield item
+
+    with pytest.raises(trax.UsageError) as caught:
+        count({1, 2}).result()
+    assert frames_of(caught.value).count(Path(__file__).name) == 2

@@ -773,3 +773,94 @@ loop(n=9).result()
     assert error
     assert "was done before the crash and is run again, since the newest stored" in note
     assert "give every_steps=1" in note
+
+
+# -- the number of steps -------------------------------------------------------------------
+
+
+@trax.resumable(varying="n")
+def in_turns(n: int, start: int = 0):  # type: ignore[no-untyped-def]
+    for k in range(start, n, 2):
+        yield k
+
+
+@trax.resumable
+def in_two_places(n: int):  # type: ignore[no-untyped-def]
+    yield -1
+    for k in range(n):
+        yield k
+
+
+def test_the_total_of_a_loop_over_a_range_is_known() -> None:
+    """From its first step on, also of a call that resumes it with another range."""
+    run = in_turns(10)
+    with pytest.raises(TypeError, match="not known before its loop tells it"):
+        len(run)
+    next(run)
+    assert (len(run), run.step) == (4, 1)
+    next(run)
+    run.close()
+    assert trax.runs()[0].total == 5
+    run = in_turns(20)
+    next(run)
+    assert len(run) == 7
+    assert (len(list(run)), run.step, trax.runs()[0].total) == (7, 10, 10)
+
+
+def test_the_total_that_is_given_counts() -> None:
+    run = trax.resumable(total=7, name="given")(in_turns.__wrapped__)(10)
+    next(run)
+    assert len(run) == 6
+    run.close()
+
+
+def test_of_another_loop_nobody_knows_the_total() -> None:
+    run = in_two_places(10)
+    next(run)
+    next(run)
+    with pytest.raises(TypeError, match="not known"):
+        len(run)
+    assert trax.runs()[0].total is None
+    run.close()
+
+
+# -- arguments that may vary ---------------------------------------------------------------
+
+
+def summed(n: int, by: float):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for _ in range(n):
+        total += by
+        yield total
+    return total
+
+
+@pytest.mark.parametrize("before", [(), "n", ("n", "by")], ids=str)
+@pytest.mark.parametrize("now", [(), "by", ("n", "by")], ids=str)
+def test_what_may_vary_may_be_declared_later(before: Any, now: Any) -> None:
+    """An ended run has its result for the same values, whichever of them might have varied."""
+    assert trax.resumable(varying=before)(summed)(4, by=0.5).result() == 2.0
+    again = trax.resumable(varying=now)(summed)
+    assert again(4, by=0.5).result() == 2.0
+    with pytest.raises(trax.TraxError, match=r"another value of by|by: 0\.5 -> 1\.5"):
+        again(4, by=1.5).result()
+
+
+def test_steps_that_were_made_with_another_argument_are_told_from_edits() -> None:
+    script = """
+import os, sys, trax
+@trax.resumable(varying="by")
+def summed(n, by):
+    total = 0
+    for k in range(n):
+        total += by
+        if k == n - 9 and by == 1: os.kill(os.getpid(), 9)
+        yield total
+summed(5000, int(sys.argv[1])).result()
+"""
+    assert run_script(script, "1", check=False).returncode == -9
+    failed = run_script(script, "2", check=False).stderr
+    assert "They were made with another value of by: call it with that first." in failed
+    assert "code" not in failed.partition("DivergedError: ")[2]
+    assert "An increment may depend" not in failed
+    run_script(script.replace("and by == 1", "and False"), "1")

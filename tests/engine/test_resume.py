@@ -216,7 +216,12 @@ def test_a_function_of_another_script_is_an_error() -> None:
     assert python("pi.py").stdout == "9.0\n"
     other = python("e.py", check=False)
     assert other.stdout == ""
-    for part in ("pi.simulate, and this is e.simulate", "name='e-simulate'", "traxdir=", ".fresh("):
+    for part in (
+        "pi.simulate, and this is e.simulate (pi.py and e.py)",
+        "name='e-simulate'",
+        "traxdir=",
+        ".fresh(",
+    ):
         assert part in other.stderr
     Path("e.py").write_text(SIMULATE.replace("STEP", "2.0").replace("float)", "float, name='e')"))
     assert python("e.py").stdout == "6.0\n"

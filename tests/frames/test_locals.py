@@ -89,3 +89,47 @@ def test_it_is_copied_and_pickled_without_its_explanation(again: Any) -> None:
     assert (made.step, repr(made)) == (4, "Locals({'epoch': [3]}, step=4)")
     with pytest.raises(KeyError, match="no local variable 'loss'"):
         made["loss"]
+
+
+def test_the_result_of_a_loop_that_has_ended() -> None:
+    """Whoever loads it has no call that could return it."""
+    state = trax.Locals({}, 4, result={"loss": 0.25})
+    assert state.result == {"loss": 0.25}
+    assert repr(state) == "Locals({}, step=4, result={'loss': 0.25})"
+    assert "<th>result</th>" in state._repr_html_()
+    made = pickle.loads(pickle.dumps(state))
+    assert (made.result, made.step, dict(made)) == ({"loss": 0.25}, 4, {})
+    assert STATE.result is None
+    assert "result" not in repr(STATE) + STATE._repr_html_()
+
+
+@pytest.mark.parametrize("returned", [None, "best"])
+def test_a_loop_that_has_ended_has_its_result_in_its_state(returned: str | None) -> None:
+    """By name, by the function, by the core and of the run itself; in a later process, too."""
+
+    @trax.resumable
+    def fit(n: int, start: list[int]):  # type: ignore[no-untyped-def]
+        best = start
+        for k in range(n):
+            yield k
+        if returned:
+            return best
+        return None
+
+    run = fit(5, [7])
+    next(run)
+    assert run.state.result is None
+    assert trax.load("fit").result is None
+    run.close()
+    run = fit(5, [7])
+    result = run.result()
+    assert result == ([7] if returned else 4)
+    assert run.state.result == result
+    for state in (fit(5, [7]).state, fit.load(), trax.load("fit"), trax.Trax().recover("fit")):
+        assert (state.step, dict(state)) == (5, {})
+        if returned:
+            assert state.result is not None  # it is one of the arguments, which nobody gave
+        else:
+            assert state.result == result
+    with pytest.raises(KeyError, match="attribute `result`"):
+        trax.load("fit")["best"]

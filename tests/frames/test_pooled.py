@@ -153,6 +153,7 @@ def test_jobs_of_joblib_go_on_with_those_that_are_left() -> None:
     assert [next(results), next(results)] == [0, 1]
     make, stored = results.__reduce__()
     assert [*make(another, *stored[1:])] == [*range(2, 9)]
+    assert [*results] == [*range(2, 9)]  # joblib warns of results that nobody takes
     unordered = joblib.Parallel(n_jobs=2, return_as="generator_unordered")
     with pytest.raises(trax.UsageError, match="has another order in each run"):
         pooled(unordered, ([],), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import pytest
 
@@ -105,3 +105,42 @@ def test_the_with_blocks_around_a_yield() -> None:
     """Each item of them has a number among all blocks."""
     (site,) = find_sites(function("def f():\n for x in a:\n  with b, c as d:\n   yield x"))
     assert [(n, ast.unparse(item)) for n, item in site.entered] == [(1, "b"), (2, "c as d")]
+
+
+TURNS = {
+    "for n in range(9): yield n": True,
+    "for n in range(9):\n a = b(n)\n yield a\n c()": True,
+    "for n in range(9):\n for m in a: b(m)\n yield n": True,
+    "if a:\n for n in range(9): yield n": True,
+    "with a, b as c:\n for n in range(9): yield n": True,
+    "try:\n for n in range(9): yield n\nfinally: a()": True,
+    "for n in range(9):\n try: a()\n except b: c()\n yield n": True,
+    "for n in trax.steps(9):\n if a: break\n yield n": True,
+    "for n in steps(9): yield n": True,
+    "yield n": False,
+    "for n in a: yield n": False,
+    "for n in a.range(9).b: yield n": False,
+    "a = iter(range(9))\nfor n in a: yield next(a)": False,
+    "for n in range(9): a = yield n": False,
+    "for n in range(9): yield from a": False,
+    "for n in range(9): a or (yield n)": False,
+    "for n in range(9):\n if n: yield n": False,
+    "for n in range(9):\n with a: yield n": False,
+    "for n in range(9):\n try: yield n\n finally: a()": False,
+    "for n in range(9):\n if a: break\n yield n": False,
+    "for n in range(9):\n if a: continue\n yield n": False,
+    "for n in range(9):\n if a: return\n yield n": False,
+    "for n in range(9):\n for m in a: yield n": False,
+    "for m in a:\n for n in range(9): yield n": False,
+    "while a:\n for n in range(9): yield n": False,
+    "while a: yield n": False,
+    "for n in range(9): pass\nelse: yield n": False,
+    "try:\n for n in range(9): yield n\nexcept a: pass": False,
+    "try: a()\nexcept b:\n for n in range(9): yield n": False,
+}
+
+
+@pytest.mark.parametrize("text", TURNS)
+def test_a_yield_that_each_turn_of_a_range_comes_by_once(text: str) -> None:
+    (site,) = find_sites(function("def f():\n" + indent(text, " ")))
+    assert site.is_once_a_turn is TURNS[text]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support import run_script
 
+from trax.calls.bytecode import content
 from trax.errors import UsageError
 from trax.frames.source import Source, compile_function, nested_codes, place, source_of
 
@@ -252,3 +253,18 @@ def test_a_file_that_is_edited_and_loaded_again() -> None:
     second = load("x = 0\ndef loop():\n    yield 2, x\n")
     assert source_of(second).node.lineno == 2
     assert source_of(first).node.lineno == 1
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["a module", "statements of a cell"])
+def test_calls_of_what_is_imported_are_compiled_as_they_were(alone: bool) -> None:
+    """A notebook compiles each statement of a cell alone, and a call of an import differs then."""
+    text = "import math\ndef f(x):\n    g = lambda: math.sqrt(x)\n    yield g()\n"
+    name = f"<imports, {alone}>"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    parts = ast.parse(text).body
+    names: dict[str, Any] = {}
+    for part in ([one] for one in parts) if alone else [parts]:
+        exec(compile(ast.Module(list(part), []), name, "exec"), names)
+    source = source_of(names["f"].__code__)
+    made = compile_function(source, source.node.body, source.node.args)
+    assert content(made) == content(names["f"].__code__)

@@ -29,6 +29,18 @@ def test_a_map_tells_its_name_and_how_far_it_is() -> None:
     assert repr(results) == "<Map 'double', done, 3 results>"
 
 
+def test_a_notebook_shows_how_far_a_map_is() -> None:
+    results = trax.map(double, range(3))
+    assert "<th>state</th><td>new</td></tr></tbody>" in results._repr_html_()
+    next(results)
+    assert "<th>results</th><td>1 of 3</td>" in results._repr_html_()
+    results.close()
+    results = trax.map(double, iter(range(3)))
+    next(results)
+    assert "<th>results</th><td>1</td>" in results._repr_html_()
+    results.close()
+
+
 def test_an_async_map_does_as_well() -> None:
     async def main() -> None:
         results = trax.map(adouble, range(3))

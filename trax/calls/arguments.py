@@ -16,7 +16,7 @@ from trax.calls import outline
 from trax.calls.digest import VERSION, Digester, are_comparable, version_of
 from trax.calls.former_digest import former_digest
 from trax.calls.shape import is_data, shape_of
-from trax.display import show
+from trax.display import count, show
 from trax.errors import ArgumentsChangedError, CodecError, one_line
 from trax.storage.former_names import FORMER_NAMES
 
@@ -38,6 +38,8 @@ _PLAIN = re.compile(r"\w+: '?[\w.+-]+'? -> '?[\w.+-]+'?")
 # Digests of version 1 contain the first names of trax's own classes and functions.
 _OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
 _BY_SHAPE = "content"  # a digest of content that may change
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+_CUT = re.compile(r"\.\.\.[\])}]+$")
 _SHOWN = 5  # differences in one argument
 
 
@@ -79,7 +81,7 @@ def _describe(value: Any, names: Mapping[str, str]) -> Description:
     digest = digester.digest(value)
     described = {
         "type": type(value).__name__,
-        "text": show(value),
+        "text": _text(value),
         "digest": f"{digester.version}:{digest}",
     }
     if digester.has_functions:
@@ -87,6 +89,13 @@ def _describe(value: Any, names: Mapping[str, str]) -> Description:
         digest = by_code.digest(value)
         described["code"] = f"{by_code.version}:{digest}"
     return described | outline.encode(outline.outline(value, names))
+
+
+def _text(value: Any) -> str:
+    """Return a text for a value; with the length of a container of which it shows a part."""
+    text = show(value)
+    is_cut = type(value) in _CONTAINERS and _CUT.search(text)
+    return f"{text} ({count(len(value), 'item')})" if is_cut else text
 
 
 def _describe_shape(value: Any, names: Mapping[str, str]) -> Description:
@@ -215,7 +224,11 @@ def changed_error(
     lines = [f"the run {run!r} is stored with other arguments:"]
     lines += [f"  {line}" for found in changed.values() for line in found]
     lines.append("To resume it, call it with the stored arguments.")
-    plain = [name for name, found in changed.items() if _PLAIN.fullmatch(found[0])]
+    plain = [
+        name
+        for name, found in changed.items()
+        if _PLAIN.fullmatch(found[0]) and not re.search(rf"{{{name}\b", template)
+    ]
     if plain:
         longer = template + "".join(f"-{{{name}}}" for name in plain)
         lines.append(f"To keep a run for each value, give name={longer!r}.")

@@ -58,6 +58,7 @@ class Checkpointer:
     ) -> None:
         self.has_failed = False
         self._hooks = hooks
+        self._noted: int | None = None  # the step of which the hooks were told last
         self._begun = 0, 0.0  # the step of the newest, and the time at which it was begun
         self._call = call
         self._writer = writer
@@ -184,6 +185,9 @@ class Checkpointer:
 
     def _note_stored(self) -> None:
         step, begun = self._begun
+        if step == self._noted:  # the last one only adds the result
+            return
+        self._noted = step
         seconds = process.monotonic() - begun
         self._hooks.note("checkpoint", step, seconds, self._since.checkpoint_bytes)
 

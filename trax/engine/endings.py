@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
+from itertools import chain
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -17,24 +18,29 @@ __all__ = ["outcome", "source_of"]
 _LONGEST = 200  # characters of a message
 
 
-def outcome(error: BaseException, signal: str = "") -> dict[str, Any]:
-    """Return how a loop ends that an exception ends, or the `signal` that may have caused it."""
+def outcome(error: BaseException, signal: str = "", *, is_refused: bool = False) -> dict[str, Any]:
+    """Return how a loop ends that an exception ends, or the `signal` that may have caused it.
+
+    A call that was refused has not made the run fail.
+    """
     if signal:
         return {"state": "stopped", "reason": signal}
     if isinstance(error, GeneratorExit):
         return {"state": "stopped", "reason": "closed"}
     if not isinstance(error, Exception):
         return {"state": "stopped", "reason": type(error).__name__}
-    return {"state": "failed", "error": _described(error)}
+    return {"state": "stopped" if is_refused else "failed", "error": _described(error)}
 
 
 def _described(error: Exception) -> dict[str, Any]:
     described: dict[str, Any] = {"type": type(error).__name__, "message": ""}
     with contextlib.suppress(Exception):  # a __str__ may raise anything
         described["message"] = shorten(one_line(str(error).strip().partition("\n")[0]), _LONGEST)
-    places = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    places = [*reversed([*traceback.walk_tb(error.__traceback__)])]
     if places:
-        frame, line = next((place for place in reversed(places) if _is_own(place[0])), places[-1])
+        # The newest line of the user's code: in the loop, or else the one that has called trax.
+        own = (place for place in chain(places, traceback.walk_stack(None)) if _is_own(place[0]))
+        frame, line = next(own, places[0])
         described |= {"file": frame.f_code.co_filename, "line": line}
     return described
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dis
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
 from trax.calls.in_place import note_stored
 from trax.calls.migration import note_new_attribute
-from trax.errors import UsageError
+from trax.errors import ArgumentsChangedError, LockedError, UsageError
+from trax.tracking.references import is_of_trax
 
-__all__ = ["note_fold", "note_state", "yield_from_error"]
+__all__ = ["is_about_call", "note_fold", "note_state", "yield_from_error"]
 
 
 def yield_from_error(error: BaseException) -> UsageError | None:
@@ -29,6 +31,16 @@ def yield_from_error(error: BaseException) -> UsageError | None:
         "For numbers and items, go through trax.steps(total) or trax.remaining(items), which leave "
         "out those that are done."
     )
+
+
+def is_about_call(error: BaseException) -> bool:
+    """Return whether an error refuses the call, and comes from trax alone.
+
+    The frames of trax that it has passed say nothing then, and would hide the user's line.
+    """
+    kinds = ArgumentsChangedError, LockedError, UsageError
+    frames = walk_tb(error.__traceback__)
+    return isinstance(error, kinds) and all(is_of_trax(one.f_code.co_filename) for one, _ in frames)
 
 
 def note_state(error: BaseException, state: Any, first: type, *, is_resumed: bool) -> None:

@@ -24,7 +24,14 @@ from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
 from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
 from trax.engine.session import Session
 from trax.engine.undriven import Undriven
-from trax.errors import CodecError, LockedError, StorageError, TraxError, UsageError
+from trax.errors import (
+    ArgumentsChangedError,
+    CodecError,
+    LockedError,
+    StorageError,
+    TraxError,
+    UsageError,
+)
 from trax.hooks import Hooks
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.process import process
@@ -357,12 +364,18 @@ class Lifecycle:
                 self.session.explain(error)
             self._why_closed = "it ended with an exception"
             ends = self.stop_request.ends_program(error)
-            self._end_as(**outcome(error, self.stop_request.reason if ends else ""))
+            signal = self.stop_request.reason if ends else ""
+            self._end_as(**outcome(error, signal, is_refused=self._is_refusal(error)))
             try:
                 self._release()
             except StorageError as failure:
                 error.add_note(f"trax: and then {failure}")
         self.tell(error)
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Return whether an error refuses the call, of which no step has run."""
+        is_first = self.session.step == (self.session.resumed_at or 0)
+        return is_first and isinstance(error, (ArgumentsChangedError, UsageError))
 
     def close(self, why: str = "it was closed") -> None:
         """Close at a yield; every increment that was handed out stays stored.

@@ -52,7 +52,9 @@ def open_session(
     if options.progress is not None:
         display = options.progress(call.name, since.step)
         check_display(display)
-    if on_checkpoint := getattr(display, "on_checkpoint", None):
+    on_checkpoint = getattr(display, "on_checkpoint", None)
+    is_misleading = call.is_plain and getattr(display, "counts_on_replay", False)
+    if on_checkpoint and not is_misleading:
         hooks.add("checkpoint", on_checkpoint)
     pulse = Pulse(since, options.policy, stop_request, writer, outputs, display, opened.log_bytes)
     pulse.total = hold.journal.total = call.total

@@ -212,12 +212,15 @@ class PlainSession(Session):
     def _ways_on(self) -> str:
         edited = f"The code was changed ({self._edit})" if self._edit else _EDITED
         lines = [f"{edited}: put it back for these steps."]
+        if self._varied:
+            names = " and ".join(self._varied)
+            lines = [f"They were made with another value of {names}: call it with that first."]
         if self._recovery is not None and self._stored.step:
             lines.append(self._recovery.way_back(self._stored.step))
         lines.append("Or start over with fresh(...).")
         if line := self._loop.clock_line:
             lines.append(f"Line {line} yields the time, or what is unique. {_LATER}")
-        elif not self._edit:
+        elif not (self._edit or self._varied):
             lines.append(f"An increment may depend on {_VARYING}. {_LATER}")
         return "\n".join(lines)
 
@@ -285,6 +288,10 @@ class PlainSession(Session):
             self._has_warned = True
             self._frame_at = begun + _AGAIN
             return b""
+        if not self._frames and self.total is None:
+            left = self._loop.steps_left(self._generator)
+            if left is not None:
+                self.expect(self.step + 1 + left)
         spent = self._clock() - begun  # without the proofs, which only the first frames have
         self._frames += 1
         is_apart, self._frame_step = self.step > self._frame_step + 1, self.step
@@ -374,7 +381,7 @@ class PlainSession(Session):
             return self._left
         if self._generator is None:
             return load_locals(self._stored, self._names)
-        state = self._loop.take(self._generator)
+        state = self._loop.take(self._generator, increment=self._last)
         return show_locals(state, self.loop_step, is_done=self._is_done)
 
     def leave(self) -> None:

@@ -11,7 +11,8 @@ from trax import notices
 from trax.calls.arguments import FORMER_VERSION, changed_error, differences, renewed
 from trax.calls.digest import version_of
 from trax.calls.log_mode import Frames, describe
-from trax.display import show
+from trax.calls.script import path_of
+from trax.display import count, show
 from trax.engine.first_state import recreate
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.engine.similar import tell_similar
@@ -220,7 +221,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     log_bytes = recovery.log_bytes
     _check_mode(call, meta, log_bytes)
     replayed = _replay(call, recovery)
-    varied = tuple(_changed(call, meta.get("varying", {}), call.varying))
+    varied = tuple(_varied(call, meta))
     finished = recovery.is_done and _is_same_call(call, meta)
     if call.is_plain and recovery.is_done and not finished:
         raise _ended_error(call, varied)
@@ -266,7 +267,7 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
         how = f"; {steps} run again with the present code" if begin < end else ""
         notices.info(f"{call.name} resumed at step {end:,}{how} ({store.path})")
         return
-    how = f", {replayed.replayed:,} increments replayed" if replayed.replayed else ""
+    how = f", {count(replayed.replayed, 'increment')} replayed" if replayed.replayed else ""
     notices.info(
         f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
@@ -328,7 +329,7 @@ def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
     _check_function(call, meta)
     _check_version(call, meta)
     _check_arguments(call, meta)
-    return not _changed(call, meta.get("varying", {}), call.varying)
+    return not _varied(call, meta)
 
 
 def _check_function(call: Call, meta: dict[str, Any]) -> None:
@@ -351,7 +352,9 @@ def _other_function(call: Call, meta: dict[str, Any]) -> str:
     if call.options.is_named or (mine == theirs and (script == stored or not script or not stored)):
         return ""
     if mine == theirs:
-        mine, theirs = f"{script}.{mine}", f"{stored}.{theirs}"
+        path = path_of(call.function)
+        files = f"{stored}.py and {path.name if path else f'{script}.py'}"
+        return f"{stored}.{theirs}, and this is {script}.{mine} ({files})"
     return f"{theirs}, and this is {mine}"
 
 
@@ -388,8 +391,16 @@ def _changed_arguments(call: Call, meta: dict[str, Any]) -> dict[str, list[str]]
     free = {*call.options.varying}
     if stored_version(meta) < call.options.version:
         free |= stored.keys() - call.arguments.keys()  # the older version had them
-    kept = {name: value for name, value in stored.items() if name not in free}
+    varied = {name: one for name, one in meta.get("varying", {}).items() if name in call.described}
+    kept = {name: one for name, one in (stored | varied).items() if name not in free}
     return _changed(call, kept, call.described)
+
+
+def _varied(call: Call, meta: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the differences between the arguments that may vary, whatever could before."""
+    stored = (meta.get("arguments") or {}) | meta.get("varying", {})
+    known = {name: one for name, one in stored.items() if name in call.options.varying}
+    return _changed(call, known, call.varying)
 
 
 def _changed(call: Call, stored: dict[str, Any], given: dict[str, Any]) -> dict[str, list[str]]:

@@ -111,7 +111,8 @@ def show_locals(state: LoopState | None, step: int, *, is_done: bool = True) -> 
     if state is None:
         return Locals({}, step, _not_begun)
     if state.site == END:
-        return Locals({}, step, _ended if is_done else _broken)
+        missing = _ended if is_done else _broken
+        return Locals({}, step, missing, result=state.increment if is_done else None)
     return Locals(state.variables, step, _not_needed)
 
 
@@ -121,8 +122,8 @@ def _not_begun(name: str) -> str:
 
 def _ended(name: str) -> str:
     return (
-        f"there is no {name!r} any more: the loop has ended. Let it return what is needed: "
-        "result() gives that, also in a later call"
+        f"there is no {name!r} any more: the loop has ended. Let it return what is needed, which "
+        "is the attribute `result` here, and what result() gives"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overloa
 
 from trax._public import public
 from trax.engine.driver import Driver
-from trax.engine.explain import yield_from_error
+from trax.engine.explain import is_about_call, yield_from_error
 from trax.interrupts.frame_marks import FrameMark, mark
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ def _drive(
         _abort(lifecycle, explained or error)
         if explained is not None:
             raise explained from error
+        if is_about_call(error):
+            raise error.with_traceback(None) from error.__cause__
         raise
     lifecycle.stop_request.act(lifecycle.step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from trax._public import public
@@ -33,11 +34,13 @@ class Locals(Mapping[str, Any]):
     missing : callable, optional
         ``missing(name) -> str``: the message of the `KeyError` for a name that is not there. It is
         left behind if the object is pickled or copied.
+    result : object, optional
+        The result of a loop that has ended.
 
     Attributes
     ----------
-    step : int
-        As above.
+    step, result
+        As above; `result` is None as long as the loop has not ended.
 
     Examples
     --------
@@ -49,11 +52,17 @@ class Locals(Mapping[str, Any]):
     (0.25, 4)
     """
 
-    __slots__ = ("_missing", "_step", "_values")
+    __slots__ = ("_missing", "_result", "_step", "_values")
 
     def __init__(
-        self, values: Mapping[str, Any], step: int, missing: Callable[[str], str] = _say_missing
+        self,
+        values: Mapping[str, Any],
+        step: int,
+        missing: Callable[[str], str] = _say_missing,
+        *,
+        result: Any = None,
     ) -> None:
+        self._result = result
         self._values = dict(values)
         self._step = step
         self._missing = missing
@@ -61,6 +70,10 @@ class Locals(Mapping[str, Any]):
     @property
     def step(self) -> int:
         return self._step
+
+    @property
+    def result(self) -> Any:
+        return self._result
 
     def __getitem__(self, name: str) -> Any:
         if name in self._values:
@@ -78,11 +91,15 @@ class Locals(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         shown = {name: show(value, 2 * _SHOWN) for name, value in self.items()}
+        if self._result is not None:
+            shown["result"] = show(self._result, 2 * _SHOWN)
         return as_html(f"Local variables after step {self._step:,}", shown)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name!r}: {show(value, _SHOWN)}" for name, value in self.items())
-        return f"Locals({{{shown}}}, step={self.step})"
+        result = "" if self._result is None else f", result={show(self._result, 2 * _SHOWN)}"
+        return f"Locals({{{shown}}}, step={self.step}{result})"
 
-    def __reduce__(self) -> tuple[type[Locals], tuple[dict[str, Any], int]]:
-        return type(self), (self._values, self._step)
+    def __reduce__(self) -> tuple[Callable[..., Locals], tuple[dict[str, Any], int]]:
+        made = type(self) if self._result is None else partial(type(self), result=self._result)
+        return made, (self._values, self._step)

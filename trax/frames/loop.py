@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Collection, Mapping
+from operator import length_hint
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -169,6 +170,17 @@ class PlainLoop:
     def clock_line(self) -> int:
         """The line of the first yield whose increment comes from a clock; 0 if there is none."""
         return next(iter(clock_lines(self._function, self._written)), 0)
+
+    def steps_left(self, loop: Loop) -> int | None:
+        """Return how many increments follow that of a yield; None if nobody can know.
+
+        It is known of a loop that has one yield, once for each number of a range.
+        """
+        sites = self._written.sites
+        if len(sites) != 1 or not sites[0].is_once_a_turn:
+            return None
+        numbers = self._program.snapshot(loop).slots[-1]
+        return length_hint(numbers) if type(numbers) is _RangeIterator else None
 
     # -- its state -------------------------------------------------------------------------
 

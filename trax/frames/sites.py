@@ -19,6 +19,7 @@ START: Final = -1  # the number of the place before the first statement, which i
 
 _DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _WITH: Final = (ast.With, ast.AsyncWith)
+_JUMPS: Final = (ast.Break, ast.Continue, ast.Return)
 _FIELDS: Final = ("body", "orelse", "finalbody")
 
 # What Python evaluates first, of the statements and expressions in which it is clear.
@@ -112,6 +113,24 @@ class Site:
         nodes = (block.node for block in self.blocks)
         return [(n, node) for n, node in enumerate(nodes) if isinstance(node, ast.withitem)]
 
+    @property
+    def is_once_a_turn(self) -> bool:
+        """Whether a ``for`` over a range comes by here once in each turn, until the range ends.
+
+        Of ``trax.steps`` that is taken for granted: it tells how many steps there are.
+        """
+        *around, last = [block.kind for block in self.blocks] or [""]
+        if last != "for" or {*around} - {"with"}:
+            return False
+        loop, own = (step.node for step in self.path[-2:])
+        if not isinstance(loop, ast.For) or not isinstance(own, ast.Expr):
+            return False
+        may_end = any(isinstance(one, _JUMPS) for one in ast.walk(loop))
+        may_end |= any(getattr(step.node, "handlers", ()) for step in self.path)
+        called = _called(loop.iter)
+        is_known = called == "steps" or (called == "range" and not may_end)
+        return own.value is self.node and is_known
+
     @functools.cached_property
     def obstacle(self) -> str:
         """The reason for which nothing can go on from here; empty if it can."""
@@ -129,6 +148,12 @@ class Site:
             if isinstance(node, _WITH) and (name := _changed_name(node, self.changed_inside)):
                 return f"a `with` reads {name!r}, which changes inside of it"
         return ""
+
+
+def _called(node: ast.expr) -> str:
+    """Return the name of the function that an expression calls, without that of its module."""
+    function = getattr(node, "func", None)
+    return str(getattr(function, "id", getattr(function, "attr", "")))
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
+from trax.calls.bytecode import content
 from trax.calls.source_text import children, inner_statements, texts_of, tree_of
 from trax.errors import UsageError
 
@@ -83,16 +84,28 @@ class _Candidate:
 
     def source(self, code: CodeType) -> Source | None:
         """Return the source, if the code was compiled from it."""
+        found = None
+        # A notebook compiles each statement of a cell alone, and so without the imports before it.
+        for imports in dict.fromkeys([self._imports, ()]):
+            source, made = self._compiled(code, imports)
+            if _is_same(made, code):
+                if content(made) == content(code):
+                    return source
+                found = found or source
+        return found
+
+    def _compiled(self, code: CodeType, imports: tuple[str, ...]) -> tuple[Source, CodeType]:
+        """Compile the text as that of a code in a module with some imports."""
         if isinstance(self.node, ast.GeneratorExp):
             node = _as_function(self.node, code)
-            source = Source(code, node, self._classes, self._imports)
+            source = Source(code, node, self._classes, imports)
             body: list[ast.stmt] = [ast.copy_location(ast.Expr(self.node), self.node)]
             around = _function(ast.AsyncFunctionDef, ".around", [], body, self.node)
             made = _compile(source, around, _GENEXPR)
         else:
-            source = Source(code, self.node, self._classes, self._imports)
+            source = Source(code, self.node, self._classes, imports)
             made = compile_function(source, self.node.body, self.node.args)
-        return source if _is_same(made, code) else None
+        return source, made
 
 
 def place(code: CodeType, line: int) -> str:

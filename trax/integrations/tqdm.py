@@ -41,6 +41,9 @@ class Bar:
         The step at which the bar begins.
     """
 
+    # A plain loop goes on from its newest variables, not from the checkpoint that a bar shows.
+    counts_on_replay = True
+
     def __init__(self, name: str, step: int) -> None:
         self._name = name
         self._begin = step

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from trax.display import count
+from trax.display import as_html, count
 
 if TYPE_CHECKING:
     from trax.mapping.map_call import MapCall
@@ -50,3 +51,11 @@ class MapDriver(Generic[K, V]):
         kind, status = type(self).__name__, self._pass.status
         done = f", {count(self.step, 'result')}" * (status != "new")
         return f"<{kind} {self.name!r}, {status}{done}>"
+
+    def _repr_html_(self) -> str:
+        facts = {"state": self._pass.status}
+        if self._pass.status != "new":
+            items = self._call.items
+            total = f" of {len(items):,}" if isinstance(items, Sized) else ""
+            facts["results"] = f"{self.step:,}{total}"
+        return as_html(f"{type(self).__name__} {self.name}", facts)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from trax.storage.members import closure
 
-__all__ = ["References", "is_own", "is_own_file", "references"]
+__all__ = ["References", "is_of_trax", "is_own", "is_own_file", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
 _TRAX = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -159,6 +159,11 @@ def is_own(module: str | None) -> bool:
 def is_own_file(path: str) -> bool:
     """Return whether a file of code is the user's, and not trax's or an installed one."""
     return not (path.startswith((_TRAX, "<frozen ")) or _is_installed(path))
+
+
+def is_of_trax(path: str) -> bool:
+    """Return whether a file of code belongs to trax."""
+    return path.startswith(_TRAX)
 
 
 def _is_installed(path: str) -> bool:
