@@ -6,12 +6,14 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
-import hypothesis  # noqa: F401  # later it would not find what refers to its RNGs, frozen below
+import hypothesis  # later it would not find what refers to its RNGs, frozen below
 import pytest
 
 import trax
@@ -32,6 +34,22 @@ resource_tracker.ensure_running()
 MEMORY = Path("/dev/shm")
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _explores(config: pytest.Config) -> bool:
+    """Return whether all proofs run: they try other examples and places each time, tests do not."""
+    return "not proof" not in config.option.markexpr
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Configure Hypothesis: a slow machine is no failure; nothing is written beside the tests."""
+    given = {"max_examples": 1000} if _explores(config) else {"derandomize": True}
+    hypothesis.settings.register_profile("trax", deadline=None, database=None, **given)
+    hypothesis.settings.load_profile("trax")
+    # Newer versions try constants of all modules that are imported by then, in whichever order.
+    providers: Any = sys.modules.get("hypothesis.internal.conjecture.providers")
+    if not _explores(config) and providers is not None:
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +82,18 @@ def count(record_property: Callable[[str, object], None]) -> Callable[[str, int]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the order becomes random
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark a test that counts faults as a proof, and the first case of each proof as quick."""
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Mark a test that counts faults as a proof, and the first case of each proof as quick.
+
+    Each of Hypothesis is both. RNGs begin each test alike, in random order, unless proofs run.
+    """
     begun = set()
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("proof")
+            item.add_marker("quick")
         if "count" in getattr(item, "fixturenames", ()):
             item.add_marker("proof")
         function = item.nodeid.partition("[")[0]
@@ -75,6 +101,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             begun.add(function)
             item.add_marker("quick")
     yield
+    if not _explores(config):
+        config.option.randomly_seed = 0
 
 
 @pytest.fixture(autouse=True)

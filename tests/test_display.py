@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trax
-from trax.display import as_html, in_notebook, same_code, show
+from trax.display import as_html, as_html_table, in_notebook, same_code, show
 
 
 class Nameless:
@@ -94,3 +94,9 @@ def test_what_is_run_again_is_a_cell_where_there_are_cells(monkeypatch: pytest.M
     ]:
         ipython.get_ipython = lambda shell=shell: shell  # type: ignore[attr-defined]
         assert same_code() == code
+
+
+def test_a_table_of_several_rows_shows_texts_as_they_are() -> None:
+    table = as_html_table("<2 runs>", ["RUN"], [["a&b"], ["c"]])
+    assert "<caption>&lt;2 runs&gt;</caption>" in table
+    assert "<tr><th>RUN</th></tr><tr><td>a&amp;b</td></tr><tr><td>c</td></tr>" in table

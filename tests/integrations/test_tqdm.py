@@ -119,6 +119,27 @@ def test_the_last_checkpoint_is_beside_it(capsys: pytest.CaptureFixture[str]) ->
     assert re.search(r" 10/10 \[.*checkpoint 8\]", shown(said))
 
 
+def test_of_a_plain_loop_no_checkpoint_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes on from its newest variables, which may be those of any later step."""
+    displays = []
+
+    class Mine(Bar):
+        counts_on_replay = False
+
+        def __init__(self, name: str, step: int) -> None:
+            super().__init__(name, step)
+            displays.append(self)
+
+    for progress in (True, Mine):
+
+        @trax.resumable(progress=progress, every_steps=4, name=f"count-{progress is True}")
+        def count():  # type: ignore[no-untyped-def]
+            yield from range(10)
+
+        count().result()
+        assert ("checkpoint 8" in capsys.readouterr().err) is (progress is Mine)
+
+
 def test_only_live_steps_count_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the end of the catch-up on, and not the steps of earlier calls."""
     now = 1000.0

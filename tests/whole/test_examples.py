@@ -62,7 +62,7 @@ def kill_part_way(example: str, directory: Path, rng: random.Random) -> str:
     target = begun + rng.randrange(1, CASES[example].until + 1)
     process = start(example, directory)
     while stored(directory) < target and process.poll() is None:
-        time.sleep(0.001)
+        time.sleep(0.01)
     process.kill()
     return process.communicate()[1]
 

@@ -27,7 +27,7 @@ LAYERS = [
     ["notices"],
     ["hooks", "policies"],
     ["keep"],
-    ["integrations"],
+    ["integrations", "plain"],
     ["storage"],
     ["interrupts"],
     ["tracking"],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import random
 import sys
-from collections import Counter
+import tracemalloc
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -16,6 +19,7 @@ import pytest
 from support import run_script
 
 import trax
+from trax.cli.command import main
 
 NEVER = 10**9
 STEPS = 3000  # enough that what a log costs beside its records does not count
@@ -101,6 +105,114 @@ def test_a_step_that_a_plain_loop_runs_again_costs_few_calls() -> None:
     few, many = catching_up(STEPS), catching_up(2 * STEPS)
     assert (many["call"] - few["call"]) / STEPS <= 7
     assert (many["c_call"] - few["c_call"]) / STEPS <= 10
+
+
+# -- histories -----------------------------------------------------------------------------
+
+
+@trax.resumable(create=int, replay_log=count, every_steps=1000, keep="all", name="run-{steps}")
+def kept(state: int, steps: int) -> Iterator[tuple[int, float]]:
+    """Yield small increments, all of which are kept."""
+    for number in trax.steps(steps):
+        yield number, 0.5
+
+
+def command(*arguments: str) -> None:
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        main(arguments)
+
+
+READERS: dict[str, Callable[[str, int], object]] = {
+    "history": lambda name, _: deque(trax.history(name), 0),
+    "load": lambda name, steps: trax.load(name, step=steps - 1),
+    "fork": lambda name, steps: trax.fork(name, f"{name}-fork", step=steps - 1),
+    "rewind": lambda name, steps: trax.rewind(name, step=steps - 1500),
+    "plot": lambda name, _: command("plot", name),
+    "svg": lambda name, _: command("plot", name, "-o", "plot.svg"),
+    "csv": lambda name, _: command("export", name),
+    "jsonl": lambda name, _: command("export", name, "-o", "steps.jsonl"),
+    "log": lambda name, _: command("log", name),
+    "tail": lambda name, _: command("tail", name),
+    "diff": lambda name, _: command("diff", name, name),
+    "verify": lambda name, _: command("verify", name),
+    "show": lambda name, _: command("show", name),
+    "report": lambda name, _: command("report", name),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_long_history_is_read_in_flat_memory(
+    reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of it at a time."""
+    monkeypatch.setattr("trax.storage.history_reader._WAITING", 1 << 16)
+    monkeypatch.setattr("trax.storage.records._WINDOW", 1 << 14)
+
+    def peak(steps: int) -> int:
+        kept(steps).result()
+        tracemalloc.start()
+        READERS[reader](f"run-{steps}", steps)
+        _, peaked = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peaked
+
+    peak(2000)  # all modules are there, and what they keep
+    assert peak(30_000) < peak(5000) + MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("reader", "most"), [("history", 8), ("svg", 11), ("verify", 5), ("rewind", 5)]
+)
+def test_an_increment_in_a_history_costs_few_calls(reader: str, most: int) -> None:
+    """However many there are, and however many checkpoints."""
+
+    def reading(steps: int) -> int:
+        kept(steps).result()
+        counts = calls_of(lambda: READERS[reader](f"run-{steps}", steps))
+        return counts["call"] + counts["c_call"]
+
+    reading(2000)
+    few, many = reading(10_000), reading(20_000)
+    assert (many - few) / 10_000 <= most
+
+
+# -- many runs -----------------------------------------------------------------------------
+
+
+@trax.resumable(create=int, replay_log=count, name="run-{number}", rng=None)
+def short(state: int, number: int) -> Iterator[int]:
+    """Yield a few increments."""
+    for step in trax.steps(5):
+        yield step
+
+
+MANY: dict[str, tuple[str, ...]] = {
+    "ls": ("ls",),
+    "json": ("ls", "--json"),
+    "prune": ("prune", "--dry-run"),
+    "report": ("report",),
+    "verify": ("verify",),
+    "show": ("show", "run-7"),
+    "plot": ("plot", "run-7"),
+    "rm": ("rm", "run-7", "--yes"),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_run_among_many_costs_as_much_as_among_few(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing looks at all runs for each of them."""
+    monkeypatch.setattr("trax.cli.report._DRAWN", 5)
+
+    def reading(runs: int) -> int:
+        for number in range(runs):
+            short(number).result()
+        return calls_of(lambda: command(*MANY[name])).total()
+
+    reading(8)
+    few, some, many = reading(20), reading(40), reading(80)
+    assert many - some < 2.3 * (some - few)
 
 
 # -- recovery ------------------------------------------------------------------------------
