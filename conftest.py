@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import hypothesis  # later it would not find what refers to its RNGs, frozen below
+import hypothesis
 import pytest
 
 import trax
@@ -103,6 +103,9 @@ def pytest_collection_modifyitems(
     yield
     if not _explores(config):
         config.option.randomly_seed = 0
+    # Hypothesis makes its own RNG at its first example; later it would not find what refers to it,
+    # frozen below.
+    hypothesis.given(hypothesis.strategies.none())(lambda _: None)()
 
 
 @pytest.fixture(autouse=True)
