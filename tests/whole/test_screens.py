@@ -61,7 +61,7 @@ def test_pictures_are_those_of_the_present_command() -> None:
     assert any("resumed at" in line for line in drawn["show"])
     assert any("ValueError" in line for line in drawn["failed"])
     assert "resumed" in drawn["plot"][1]
-    assert "differ first at step" in drawn["diff"][1]
+    assert "differ at the first step that both have" in drawn["diff"][1]
     assert re.search("[▁-█]", "".join(drawn["watch"]))
 
 
