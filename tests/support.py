@@ -360,3 +360,19 @@ for name in ("remove", "rename", "sync", "create"):
     setattr(filesystem.LocalDirectory, name, counted(getattr(filesystem.LocalDirectory, name)))
 filesystem.os.rename = counted(os.rename)
 """
+
+
+# A run that is open at its step 100 until its input ends.
+LIVE = """
+import trax
+
+@trax.resumable(create=int, every_steps=10, keep="all", background=False)
+def live(n):
+    while True:
+        n = yield n + 1
+
+for n in live():
+    if n == 100:
+        print("here", flush=True)
+        input()
+"""

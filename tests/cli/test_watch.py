@@ -109,3 +109,15 @@ def test_some_runs_alone() -> None:
     screen = _Screen(Survey(".trax"), "name", ["fit-1*"])
     screen._look()
     assert [info.name for info in screen._infos] == ["fit-1"]
+
+
+def test_names_are_those_of_other_commands() -> None:
+    """A name comes before a pattern, and one that means no run is an error."""
+    with trax.Trax() as store:
+        store.log(**{"fit[1]": 1, "fit1": 1})
+    screen = _Screen(Survey(".trax"), "name", ["fit[1]"])
+    screen._look()
+    assert "fit[1]" in [info.name for info in screen._infos]
+    status, text = at_terminal("watch", "nothing")
+    assert status == 1
+    assert "no run 'nothing'" in text

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import flipped, run_script, start_script
+from support import LIVE, flipped, run_script, start_script
 
 import trax
 from trax import NotFoundError, UsageError
@@ -112,21 +112,6 @@ def test_a_damaged_run_is_left_alone() -> None:
     newest.write_bytes(flipped(newest.read_bytes(), -1))
     trax.prune(budget=0)
     assert count(to=100).result() == 100  # from the checkpoint before, of which another stays
-
-
-LIVE = """
-import trax
-
-@trax.resumable(create=int, every_steps=10, keep="all", background=False)
-def live(n):
-    while True:
-        n = yield n + 1
-
-for n in live():
-    if n == 100:
-        print("here", flush=True)
-        input()
-"""
 
 
 def test_an_open_run_is_left_alone() -> None:

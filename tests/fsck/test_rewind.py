@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import KILLED_LATER, run_script, start_script, write_script
+from support import KILLED_LATER, LIVE, run_script, start_script, write_script
 
 import trax
 from trax import CorruptionError, LockedError, NotFoundError, UsageError
@@ -149,21 +149,6 @@ def test_an_output_file_must_be_as_it_was() -> None:
         trax.rewind("run", step=10)
     assert trax.load("run") == 30
     assert not os.path.exists(".trax/aside")
-
-
-LIVE = """
-import trax
-
-@trax.resumable(create=int, every_steps=10, keep="all")
-def live(n):
-    while True:
-        n = yield n + 1
-
-for n in live():
-    if n == 100:
-        print("here", flush=True)
-        input()
-"""
 
 
 def test_a_run_that_is_open_is_not_rewound() -> None:

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from trax.errors import TraxError, one_line
 from trax.storage.filenames import temporary
-from trax.storage.filesystem import move_directory
+from trax.storage.filesystem import move
 from trax.storage.store import Store
 from trax.survey.runs import Survey
 
@@ -23,6 +23,7 @@ __all__ = [
     "common",
     "confirm",
     "is_json",
+    "is_meant",
     "is_there",
     "matching",
     "may_ask",
@@ -76,6 +77,11 @@ def _given(context: click.Context | None, option: str) -> Any:
             return value
         context = context.parent
     return None
+
+
+def is_meant(name: str, pattern: str) -> bool:
+    """Return whether a run's name is one that was given, or fits a pattern that was."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def matching(store: Survey, patterns: Iterable[str]) -> list[str]:
@@ -186,7 +192,7 @@ def replacing(path: str) -> Iterator[str]:
     begun = temporary(path)
     try:
         yield begun
-        move_directory(begun, path)
+        move(begun, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.remove(begun)

@@ -13,13 +13,12 @@ import tty
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import click
 
 from trax.cli.canvas import spark
-from trax.cli.common import common, is_json, names, survey
+from trax.cli.common import common, is_json, is_meant, matching, names, survey
 from trax.cli.ls import HEAD, RIGHT, row, summary
 from trax.cli.screen import Cell, cut, styled, table
 from trax.storage.filenames import JOURNAL
@@ -87,7 +86,9 @@ def watch(context: click.Context, /, names: tuple[str, ...], sort: str, **_: obj
         raise click.UsageError("watch writes no JSON: trax ls --json does")
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise click.UsageError("watch needs a terminal; trax ls does not")
-    screen = _Screen(survey(context), sort, names)
+    store = survey(context)
+    matching(store, names)  # an error if one of them means no run
+    screen = _Screen(store, sort, names)
     with _full_screen() as fd:
         while screen.is_open:
             begun = time.process_time()
@@ -178,7 +179,7 @@ class _Screen:
         """Read the runs: of those that have ended only what was changed since."""
         self._infos = []
         for name in self._store.names():
-            if self._patterns and not any(fnmatchcase(name, one) for one in self._patterns):
+            if self._patterns and not any(is_meant(name, one) for one in self._patterns):
                 continue
             seen, info = self._known.get(name, ((), None))
             state = self._changed(name)

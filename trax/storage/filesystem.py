@@ -38,7 +38,7 @@ __all__ = [
     "leads_to",
     "make_directory",
     "make_private",
-    "move_directory",
+    "move",
     "new_file",
     "new_private",
     "open_trusted",
@@ -453,8 +453,8 @@ def exists(path: str) -> bool:
     return True
 
 
-def move_directory(old: str, new: str) -> None:
-    """Move a directory to another path on the same disk, durably."""
+def move(old: str, new: str) -> None:
+    """Move a file or a directory to another path on the same disk, durably."""
     os.rename(old, new)
     sync_directory(os.path.dirname(new))
     sync_directory(os.path.dirname(old))

@@ -37,7 +37,7 @@ from trax.storage.filesystem import (
     exists,
     is_empty,
     make_directory,
-    move_directory,
+    move,
     new_private,
     storage_errors,
 )
@@ -259,7 +259,7 @@ class Store:
                 yield directory
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(path)
-                move_directory(begun, path)
+                move(begun, path)
             except BaseException:
                 shutil.rmtree(begun, ignore_errors=True)
                 raise
@@ -307,7 +307,7 @@ class Store:
         if not exists(old) or is_empty(old):
             return None
         new = self._free_aside(name)
-        move_directory(old, new)
+        move(old, new)
         return new
 
     def _prepare(self, name: str) -> None:
