@@ -13,6 +13,7 @@ BEGIN, END = "<!-- figures -->\n", "<!-- end of the figures -->\n"
 UNITS: dict[str, dict[str, float]] = {
     "s": {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9},
     "B": {"MiB": 1 << 20, "KiB": 1 << 10, "B": 1},
+    "": {"": 1},
 }
 HEAD = "| row | beside | trax | that | ratio | limit | CPU | met |\n" + "| --- " * 2 + "| ---: " * 5
 
@@ -38,7 +39,7 @@ def amount(value: float, unit: str) -> str:
     """Return seconds or bytes with three digits, in a unit that suits them."""
     names = UNITS[unit]
     name = next((name for name, size in names.items() if value >= size), [*names][-1])
-    return f"{value / names[name]:.3g} {name}"
+    return f"{value / names[name]:.3g} {name}".rstrip()
 
 
 def ratio(value: float | None) -> str:

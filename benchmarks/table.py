@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import checkpoints, histories, peers, reading, steps
+from benchmarks import checkpoints, histories, peers, reading, replicas, steps
 from benchmarks.measuring import Group, in_child, measure
 
 QUICK = 0.01  # of the sizes
@@ -20,6 +20,7 @@ def groups(scale: float = 1.0, *, long: bool = True) -> Iterator[Group]:
     if long:
         yield from checkpoints.long_groups(scale)
         yield from histories.long_groups(scale)
+        yield from replicas.long_groups(scale)
 
 
 def wanted(group: Group, words: list[str]) -> Group:

@@ -71,3 +71,14 @@ def test_a_run_that_others_can_write_to() -> None:
     assert "fit-0: " in done.stderr
     assert "can be written" in done.stderr
     assert names() == ["fit-0"]
+
+
+def test_it_says_which_replica_still_has_a_run() -> None:
+    copied = FITS.replace("fit-{k}", 'fit-{k}", replica="replica')
+    run_script(copied + "fit(0).result()\nfit(1).result()")
+    there = Path("replica").resolve().as_uri()
+    done = in_pipe("rm", "fit-*", "--yes")
+    assert done.returncode == 0
+    assert f"{there} still has 2 runs of these; trax rm {there} NAME..." in done.stdout
+    again = in_pipe("pull", there)
+    assert again.stdout.count("pulled, at step 100") == 2

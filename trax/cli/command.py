@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from trax._version import __version__
-from trax.cli.common import common, survey
+from trax.cli.common import common, is_url, survey
 from trax.errors import TraxError, one_line, printable
 
 __all__ = ["main"]
@@ -20,8 +20,9 @@ __all__ = ["main"]
 
 _COMMANDS = (  # each is in the module of its name
     "ls", "show", "log", "tail", "watch", "plot", "diff", "verify", "repair", "rewind", "fork",
-    "rm", "prune", "export", "report", "keygen",
+    "rm", "prune", "pull", "push", "export", "report", "keygen",
 )  # fmt: skip
+_ON_REPLICAS = ("ls", "show", "verify", "prune", "report", "rm", "pull", "push")
 
 
 class _Commands(click.Group):
@@ -40,14 +41,22 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, command, others = super().resolve_command(ctx, args)
         except click.UsageError:
             raise click.UsageError(_no_command(ctx, args[0]), ctx) from None
+        url = next(filter(is_url, [ctx.params.get("store"), *others]), None)
+        if url and name not in _ON_REPLICAS:
+            raise click.UsageError(
+                f"trax {name} works on local stores: get the runs by trax pull {one_line(url)}", ctx
+            )
+        return name, command, others
 
 
 def _no_command(context: click.Context, word: str) -> str:
     """Say that there is no such command, and which may be meant."""
     said = f"no such command {one_line(repr(word))}"
+    if is_url(word):
+        return f"{said}: write trax ls {one_line(word)}"
     if word in survey(context).names():
         return f"{said}: write trax show {one_line(word)}"
     close = get_close_matches(word, _COMMANDS, 1)

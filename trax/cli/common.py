@@ -16,7 +16,6 @@ from click.shell_completion import CompletionItem
 from trax.errors import TraxError, one_line
 from trax.storage.filenames import temporary
 from trax.storage.filesystem import move
-from trax.storage.store import Store
 from trax.survey.runs import Survey
 
 __all__ = [
@@ -24,7 +23,7 @@ __all__ = [
     "confirm",
     "is_json",
     "is_meant",
-    "is_there",
+    "is_url",
     "matching",
     "may_ask",
     "name",
@@ -32,10 +31,25 @@ __all__ = [
     "one",
     "refuse_live",
     "replacing",
+    "store_url",
     "survey",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_URL = "trax.url"  # a key of click's context
+
+
+class _StorePath(click.Path):
+    """The directory of a store, or a URL of replicas."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
+def is_url(value: object) -> bool:
+    """Return whether an argument is the URL of replicas, and not a name or a path."""
+    return isinstance(value, str) and "://" in value
 
 
 def common(command: F) -> F:
@@ -45,21 +59,26 @@ def common(command: F) -> F:
         "--dir",
         "store",
         metavar="DIR",
-        type=click.Path(exists=True, file_okay=False),
+        type=_StorePath(exists=True, file_okay=False),
         help="The store; by default $TRAX_DIR, or .trax.",
     )
     return as_json(store(command))
 
 
 def survey(context: click.Context) -> Survey:
-    """Return the store that the options name.
+    """Return the store that the options or the first name tell.
 
     Raises
     ------
     click.UsageError
         That is no directory.
     """
-    store = Survey(_given(context, "store"))
+    given = context.meta.get(_URL) or _given(context, "store")
+    if is_url(given):
+        from trax.survey.replica_runs import ReplicaSurvey  # seldom needed
+
+        return ReplicaSurvey(given)
+    store = Survey(given)
     if os.path.exists(store.path) and not os.path.isdir(store.path):
         raise click.UsageError(f"{one_line(store.path)} is no directory")
     return store
@@ -105,7 +124,7 @@ def matching(store: Survey, patterns: Iterable[str]) -> list[str]:
 
 def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
     path = one_line(store.path)
-    if not is_there(store):
+    if not store.is_there:
         return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
     close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
     hint = f": did you mean {close[0]}?" if close else ""
@@ -131,27 +150,55 @@ def _complete(
     parameter: click.Parameter,  # noqa: ARG001  # of click's protocol
     incomplete: str,
 ) -> list[CompletionItem]:
+    given = _given(context, "store")
+    if is_url(given):  # a shell that completes a name is not to wait for a network
+        return []
     try:
-        present = Survey(_given(context, "store")).names()
+        present = Survey(given).names()
     except (TraxError, OSError):
         return []
     return [CompletionItem(name) for name in present if name.startswith(incomplete)]
 
 
 def names(*, required: bool) -> Callable[[F], F]:
-    """Add names of runs, or patterns such as ``fit-*``."""
+    """Add names of runs, or patterns such as ``fit-*``; before them there may be a URL."""
     return click.argument(
         "names",
         metavar="NAME..." if required else "[NAME]...",
         nargs=-1,
         required=required,
+        callback=_take_url,
         shell_complete=_complete,
     )
+
+
+def _take_url(
+    context: click.Context, parameter: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Take a URL before the names as that of the store; return the names."""
+    if names and is_url(names[0]):
+        context.meta[_URL], *others = names
+        names = tuple(others)
+    if parameter.required and not names:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return names
 
 
 def name(command: F) -> F:
     """Add the name of one run."""
     return click.argument("name", metavar="NAME", shell_complete=_complete)(command)
+
+
+def store_url(command: F) -> F:
+    """Add the URL of replicas to a command that takes no names."""
+
+    def take(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+        if url is not None and not is_url(url):
+            raise click.BadParameter(f"{one_line(repr(url))} is no URL", context, parameter)
+        context.meta[_URL] = url
+        return url
+
+    return click.argument("url", metavar="[URL]", required=False, callback=take)(command)
 
 
 def may_ask(command: F) -> F:
@@ -207,17 +254,12 @@ def refuse_live(store: Survey, names: Iterable[str]) -> None:
     click.ClickException
         One of them is open, or others can write to it.
     """
-    opened = Store(store.path)
     for name in names:
         info = store.run(name)
         if info is not None and info.state == "untrusted":
             raise click.ClickException(f"{one_line(name)}: {info.problem}\nNothing was done.")
-        if opened.is_held(name):
+        if store.is_held(name):
+            where = f" on {info.host}, process {info.pid}" if info and is_url(store.path) else ""
             raise click.ClickException(
-                f"{one_line(name)} is running: stop it first. Nothing was done."
+                f"{one_line(name)} is running{where}: stop it first. Nothing was done."
             )
-
-
-def is_there(store: Survey) -> bool:
-    """Return whether there is a store at all."""
-    return os.path.isdir(store.path)

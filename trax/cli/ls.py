@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
 
-from trax.cli.common import common, is_json, is_there, matching, names, survey
+from trax.cli.common import common, is_json, matching, names, survey
 from trax.cli.screen import Cell, table, write, write_json
 from trax.display import count
 from trax.errors import one_line
+from trax.replica.objects import PROBE
 from trax.survey.run_info import HEAD, RunInfo, texts
 from trax.survey.runs import Survey
 from trax.survey.texts import place, size
@@ -22,6 +24,7 @@ STYLES = {
     "stopped": "cyan",
     "failed": "bold red",
     "killed": "magenta",
+    "silent": "magenta",
     "damaged": "bold red",
     "signed": "bold red",
     "untrusted": "bold red",
@@ -36,6 +39,7 @@ Examples:
   trax                       all runs in .trax, or in $TRAX_DIR
   trax ls 'fit-*'            those whose names begin with fit-
   trax ls --dir /scratch/me  another store
+  trax ls s3://bucket/sweep  replicas: also gs://, az:// and file:///
   trax ls --json | jq '.runs[] | select(.state == "failed") | .name'
 
 The exit status is 1 if a run cannot be read, or none has the name.
@@ -52,10 +56,7 @@ def ls(context: click.Context, /, names: tuple[str, ...], **_: object) -> int:
 def list_runs(context: click.Context, patterns: tuple[str, ...] = ()) -> int:
     """List the runs that names or patterns mean, or all; return the exit status."""
     store = survey(context)
-    if patterns:
-        infos = list(filter(None, map(store.run, matching(store, patterns))))
-    else:
-        infos = list(store.runs())
+    infos = list(store.runs(matching(store, patterns) if patterns else None))
     aside = store.aside_bytes()
     if is_json(context):
         runs = [info.as_dict() for info in infos]
@@ -65,9 +66,16 @@ def list_runs(context: click.Context, patterns: tuple[str, ...] = ()) -> int:
         write(table(HEAD, [row(info, now) for info in infos], RIGHT))
         write([summary(store, infos, aside)])
     else:
-        there = "" if is_there(store) else ", which does not exist"
-        write([f"no runs in {one_line(place(store.path))}{there}"])
+        write([f"no runs in {one_line(place(store.path))}{_why_none(store.path)}"])
     return int(any(info.state in UNREAD for info in infos) or bool(patterns and not infos))
+
+
+def _why_none(path: str) -> str:
+    """Return why there are no runs, if that is known."""
+    if "://" in path or os.path.exists(os.path.join(path, "runs")):
+        is_replica = os.path.exists(os.path.join(path, PROBE))
+        return f": it has replicas, see trax ls file://{path}" if is_replica else ""
+    return "" if os.path.isdir(path) else ", which does not exist"
 
 
 def summary(store: Survey, infos: list[RunInfo], aside: int) -> str:

@@ -6,11 +6,10 @@ import re
 
 import click
 
-from trax.cli.common import common, confirm, is_json, may_ask, survey
+from trax.cli.common import common, confirm, is_json, may_ask, store_url, survey
 from trax.cli.screen import write, write_json
 from trax.errors import one_line
 from trax.fsck.prune import Pruned
-from trax.fsck.prune import prune as prune_store
 from trax.survey.texts import size
 
 __all__ = ["prune"]
@@ -39,6 +38,7 @@ Examples:
   trax prune                 what was set aside, and nothing else
   trax prune --budget 10GB   and old checkpoints, until the store fits
   trax prune --dry-run
+  trax prune s3://bucket/sweep   what killed writers have left there
 
 The exit status is 1 if the store does not fit into the budget even so.
 """
@@ -51,6 +51,7 @@ The exit status is 1 if the store does not fit into the budget even so.
 )
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @may_ask
+@store_url
 @common
 @click.pass_context
 def prune(
@@ -59,14 +60,14 @@ def prune(
     """Make room: remove what was set aside, and old checkpoints.
 
     Checkpoints go only with --budget. What a run needs to resume stays, and so does a run that is
-    open or damaged.
+    open or damaged. A replica has nothing else but litter; trax rm removes whole runs from it.
     """
-    path = survey(context).path
-    planned = prune_store(budget=budget, traxdir=path, dry_run=True)
+    store = survey(context)
+    planned = store.prune(budget=budget, dry_run=True)
     if not dry_run:
         if planned.removed:
             confirm(_plan(planned), yes=yes)
-        planned = prune_store(budget=budget, traxdir=path)
+        planned = store.prune(budget=budget)
     if is_json(context):
         write_json(planned.as_dict())
     elif dry_run:

@@ -62,6 +62,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 Examples:
   trax report                writes trax-report.html
   trax report 'fit-*' -o fits.html
+  trax report s3://bucket/sweep
   trax report -o - | ssh host 'cat > public_html/runs.html'
 
 The exit status is 1 if a run cannot be read, or none has the name.
@@ -83,8 +84,7 @@ def report(context: click.Context, /, names: tuple[str, ...], output: str, **_: 
     It is one file, light or dark as the reader likes, without scripts, and makes no request.
     """
     store = survey(context)
-    chosen = matching(store, names) if names else store.names()
-    infos = [info for info in map(store.run, chosen) if info is not None]
+    infos = list(store.runs(matching(store, names) if names else None))
     if output == "-":
         sys.stdout.writelines(_page(store, infos))
         sys.stdout.flush()

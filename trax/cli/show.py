@@ -32,6 +32,7 @@ Examples:
   trax show fit              one run
   trax show 'fit-*' --json   several, for programs
   trax show fit --verify     read every byte of it, however large it is
+  trax show s3://bucket/sweep fit   its replica
 
 The exit status is 1 if a run is damaged, or none has the name.
 """
@@ -80,6 +81,7 @@ def _lines(one: Details, now: float) -> list[str]:
     lines += _wrapped("history", _history(one, now))
     lines += _labelled("values", _values(one))
     lines += _labelled("restore", _restore(one))
+    lines += _labelled("replica", _replica(one))
     verified = {True: ", verified", False: ", damaged (trax verify)", None: ""}
     prunable = f", {size(info.prunable)} prunable" if info.prunable else ""
     return [*lines, *_labelled("disk", f"{size(info.size)}{verified[one.good]}{prunable}")]
@@ -187,6 +189,13 @@ def _restore(one: Details) -> str:
     left = step - one.checkpoint
     replayed = f", {count(left, 'increment')} replayed" if left else ""
     return f"checkpoint {one.checkpoint:,}{replayed}"
+
+
+def _replica(one: Details) -> str:
+    """Return where a run is copied to, and how far that is behind."""
+    info = one.info
+    lag = "" if info.lag is None else f", {duration(info.lag)} behind"
+    return f"{info.replica}{lag}" if info.replica else ""
 
 
 def _again(steps: int, speed: float | None) -> str:

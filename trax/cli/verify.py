@@ -8,7 +8,6 @@ from trax.cli.common import common, is_json, matching, names, survey
 from trax.cli.screen import write, write_error, write_json
 from trax.errors import TraxError, one_line
 from trax.fsck.verify import Verification
-from trax.fsck.verify import verify as verify_run
 from trax.survey.runs import Survey
 
 __all__ = ["verify"]
@@ -19,6 +18,7 @@ __all__ = ["verify"]
 Examples:
   trax verify                all runs in the store
   trax verify fit -v         one of them, with all of its files
+  trax verify s3://bucket/sweep  replicas: each object, and the files in them
   trax verify --json | jq '.[] | select(.good | not) | .problems[]'
 
 The exit status is 1 if one of them is damaged, or none has the name.
@@ -46,7 +46,7 @@ def verify(context: click.Context, /, names: tuple[str, ...], verbose: bool, **_
 def _verify(store: Survey, name: str) -> Verification | None:
     """Verify a run; None if it cannot be read, which is told."""
     try:
-        return verify_run(name, traxdir=store.path)
+        return store.verify(name)
     except TraxError as error:
         write_error(f"{name}: {str(error).partition(chr(10))[0]}")
         return None

@@ -1,0 +1,1 @@
+"""Replicas, and the stores of their objects."""

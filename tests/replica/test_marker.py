@@ -1,0 +1,59 @@
+"""The marker of a directory is read if it is valid, and changes nothing if it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from trax.replica.entry import Data
+from trax.replica.marker import Marker, mark_rewound, read_marker, write_marker
+from trax.testing.memory import MemoryDirectory
+
+
+def test_a_marker_comes_back() -> None:
+    directory = MemoryDirectory()
+    assert read_marker(directory) == Marker()
+    marker = Marker("s3://bucket", ["ab", "cd"], behind=True)
+    write_marker(directory, marker)
+    assert read_marker(directory) == marker
+    mark_rewound(directory)
+    assert read_marker(directory) == Marker("s3://bucket", ["ab", "cd"], behind=True, rewound=True)
+
+
+def test_a_run_without_a_replica_gets_no_marker() -> None:
+    directory = MemoryDirectory()
+    mark_rewound(directory)
+    assert directory.list() == []
+
+
+INVALID = [b"", b"{", b"[]", b'{"other": 1}', b'{"writers": "ab"}', b'{"outputs": []}', b"\xff"]
+
+
+@pytest.mark.parametrize("text", INVALID)
+def test_an_invalid_marker_counts_as_none(text: bytes) -> None:
+    assert read_marker(MemoryDirectory({"replica": text})) == Marker()
+
+
+DATA = Data(
+    name="run", number=7, writer="ab", time=0.0, epoch=6, run="ff", since=7, swept=0, history=7
+)
+
+
+def test_the_directory_goes_on_if_nobody_else_has_written_since() -> None:
+    marker = Marker("s3://bucket", ["ab"], pushed={"s3://other": ["ef"]})
+    assert marker.trusts("ab", DATA)
+    assert marker.trusts("ef", DATA)
+    assert not marker.trusts("cd", DATA)
+
+
+def test_another_writer_is_trusted_for_the_data_that_was_seen() -> None:
+    marker = Marker().seeing("cd", DATA)
+    assert marker.trusts("cd", DATA)
+    assert marker.trusts("ab", DATA)
+    later = replace(DATA, number=8)
+    assert not marker.trusts("ab", later)
+    assert not marker.trusts("cd", later)
+    claimed = replace(marker, writers=["ef"])
+    assert claimed.trusts("ef", DATA)
+    assert not claimed.trusts("ef", later)

@@ -1,0 +1,149 @@
+"""Finds credentials for stores in the cloud, and asks no metadata address unless it is told to.
+
+Without any credentials, obstore asks the machine's metadata address, 169.254.169.254. Anything may
+answer there, or nothing for long. So there must be one of the settings that obstore looks at before
+that, or ``$TRAX_METADATA``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from trax.replica.seam import Refused
+
+__all__ = ["CLOUDS", "Cloud", "find_provider"]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A kind of store in the cloud.
+
+    Attributes
+    ----------
+    store : str
+        The name of obstore's class.
+    variables : tuple of str
+        Environment variables with credentials; one text is enough, and takes all that are in it.
+    file : str
+        The file with credentials that obstore looks for, if there is any.
+    endpoints : tuple of str
+        Environment variables with the address of the store.
+    advice : str
+        Says how to give credentials.
+    """
+
+    store: str
+    variables: tuple[str, ...]
+    file: str
+    endpoints: tuple[str, ...]
+    advice: str
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether obstore finds credentials before it would ask the metadata address."""
+        is_set = any(all(map(_setting, line.split())) for line in self.variables)
+        return is_set or os.path.isfile(os.path.expanduser(self.file))
+
+    @property
+    def is_without_tls(self) -> bool:
+        """Whether an address without TLS was given, such as one on this machine."""
+        return any(_setting(name).startswith("http://") for name in self.endpoints)
+
+
+CLOUDS = {
+    "s3": Cloud(
+        "S3Store",
+        (
+            "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY",
+            "AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            "AWS_SKIP_SIGNATURE",
+        ),
+        "",
+        ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.\n"
+        "Or have a profile in ~/.aws, and boto3 installed.",
+    ),
+    "gs": Cloud(
+        "GCSStore",
+        (
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_SERVICE_ACCOUNT",
+            "GOOGLE_SERVICE_ACCOUNT_PATH",
+            "GOOGLE_SERVICE_ACCOUNT_KEY",
+        ),
+        "~/.config/gcloud/application_default_credentials.json",
+        ("GOOGLE_BASE_URL",),
+        "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials.\n"
+        "Or run gcloud auth application-default login.",
+    ),
+    "az": Cloud(
+        "AzureStore",
+        (
+            "AZURE_STORAGE_ACCOUNT_KEY",
+            "AZURE_STORAGE_ACCESS_KEY",
+            "AZURE_STORAGE_SAS_TOKEN",
+            "AZURE_STORAGE_SAS_KEY",
+            "AZURE_STORAGE_TOKEN",
+            "AZURE_CLIENT_ID AZURE_CLIENT_SECRET AZURE_TENANT_ID",
+            "AZURE_CLIENT_ID AZURE_FEDERATED_TOKEN_FILE AZURE_TENANT_ID",
+            "AZURE_USE_AZURE_CLI",
+            "AZURE_SKIP_SIGNATURE",
+            "AZURE_STORAGE_USE_EMULATOR",
+        ),
+        "",
+        ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY.\n"
+        "Or set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_SAS_TOKEN.",
+    ),
+}
+
+
+def find_provider(cloud: Cloud, url: str) -> Any:
+    """Return obstore's provider of the credentials of a profile; None if it finds them itself.
+
+    Raises
+    ------
+    Refused
+        There are no credentials.
+    """
+    advice = f"{cloud.advice}\nOr set TRAX_METADATA=1 to use the identity of this machine."
+    if cloud.has_credentials or _setting("TRAX_METADATA"):
+        return None
+    if cloud.store != "S3Store" or not _has_profiles():
+        raise Refused(f"there are no credentials for {url}\n{advice}")
+    try:
+        import botocore.exceptions
+        import botocore.session
+        from boto3 import Session
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError as error:
+        raise Refused(
+            f"the credentials for {url} are in a profile, which boto3 has to read\n"
+            f"Run pip install boto3.\n{advice}"
+        ) from error
+    try:
+        session = botocore.session.get_session()
+        session.get_component("credential_provider").remove("iam-role")  # the metadata address
+        return Boto3CredentialProvider(Session(botocore_session=session))
+    except (botocore.exceptions.BotoCoreError, ValueError) as error:
+        raise Refused(
+            f"the profiles in ~/.aws give no credentials for {url}: {error}\n{advice}"
+        ) from error
+
+
+def _has_profiles() -> bool:
+    files = (
+        _setting("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials",
+        _setting("AWS_CONFIG_FILE") or "~/.aws/config",
+    )
+    return any(os.path.exists(os.path.expanduser(file)) for file in files)
+
+
+def _setting(name: str) -> str:
+    """Return an environment variable; an empty text if it says no."""
+    value = os.environ.get(name, "")
+    return "" if value.lower() in ("0", "false") else value
