@@ -63,6 +63,8 @@ def check(function: Any = square, items: Any = (), **given: Any) -> MapCall:
         ({"function": functools.partial(square)}, "Give one, as in name='pages'"),
         ({"function": Doubling()}, "Give one, as in name='pages'"),
         ({"sync": "never"}, "sync must be one of"),
+        ({"replica": 1}, "replica must be a URL or a directory"),
+        ({"replica_seconds": 0}, "replica_seconds must be a number above 0"),
         ({"signals": "SIGKILL"}, "which no process can catch"),
         ({"time_limit": -1}, "time_limit must be"),
         ({"renames": 1}, "renames must be"),

@@ -645,3 +645,39 @@ def test_a_program_may_end_with_a_map_that_is_open() -> None:
     assert 1 <= len(trax.load("double")) < 20
     log = Path(".trax/runs/double/log-00000001").read_bytes()
     assert decode_durable(log[:HEADER_SIZE]) == len(log)  # and is forced to the disk
+
+
+WORKERS = """
+import os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+import trax
+
+@trax.resumable(create=int, name="run-{n}")
+def run(state, n):
+    while True:
+        state = yield state + 1
+        open(f"{n} {os.getpid()}", "w").close()
+        if n == 0:
+            while not any(one.startswith("1 ") for one in os.listdir(".")):
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.001)
+
+def work(n):
+    return run(n=n).result()
+
+if __name__ == "__main__":
+    try:
+        with ProcessPoolExecutor(2) as pool:
+            list(trax.map(work, range(6), executor=pool))
+    except BrokenProcessPool:
+        print("broken")
+"""
+
+
+def test_when_a_worker_dies_the_others_do_not_begin_what_is_left() -> None:
+    """The executor ends them by SIGTERM, and waits for them: a run in an item stops at its step."""
+    assert run_script(WORKERS).stdout == "broken\n"  # or it would never end
+    assert {path.name for path in Path(".trax/runs").iterdir()} == {"run-0", "run-1", "work"}
+    assert trax.load("run-1") > 0

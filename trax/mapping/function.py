@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
+from datetime import timedelta
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from trax._public import public
+from trax.calls.options import SyncOrReplica
 from trax.interrupts.deadline import TimeLimit
 from trax.mapping.async_map import AsyncMap
 from trax.mapping.map_call import Given, GivenExecutor, MapCall
 from trax.mapping.one_pass import Pass
 from trax.mapping.sync_map import Map
-from trax.storage.process import Sync
 
 __all__ = ["map"]
 
@@ -108,7 +109,9 @@ def map(
     return_exceptions: bool = True,
     fresh: bool = False,
     traxdir: str | os.PathLike[str] | None = None,
-    sync: Sync = "interval",
+    sync: SyncOrReplica = "interval",
+    replica: str | os.PathLike[str] | None = None,
+    replica_seconds: float | timedelta = 1.0,
     renames: Mapping[str, str] | None = None,
     varying: tuple[str, ...] | str = (),
     signals: Iterable[int | str] | int | str | None = ("SIGTERM",),
@@ -153,7 +156,7 @@ def map(
         The names of values that the function is bound to and that may change: the arguments of a
         `partial`, ``self`` for a method's object, and the variables of a closure. ``function``
         allows a function of another name.
-    traxdir, sync, renames, signals, time_limit
+    traxdir, sync, replica, replica_seconds, renames, signals, time_limit
         As for `resumable`.
 
     Returns
@@ -196,6 +199,8 @@ def map(
         fresh=fresh,
         traxdir=traxdir,
         sync=sync,
+        replica=replica,
+        replica_seconds=replica_seconds,
         renames=renames,
         varying=varying,
         signals=signals,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from signal import Signals
 from typing import Any, Literal, TypedDict
 
 from trax.calls.content import check_key
-from trax.calls.options import check_option
+from trax.calls.options import SyncOrReplica, check_option
 from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit
+from trax.mapping.executors import check_executor, check_in_flight, default_in_flight
 from trax.mapping.identity import Identity
-from trax.storage.process import Sync
 
 __all__ = ["Given", "GivenExecutor", "MapCall"]
 
 _IN_FLIGHT = 32  # where no executor says it
-_OPTIONS = ("traxdir", "sync", "renames", "varying", "signals", "time_limit")  # as of `resumable`
+_OPTIONS = (  # as of `resumable`
+    "traxdir", "sync", "replica", "replica_seconds", "renames", "varying", "signals", "time_limit",
+)  # fmt: skip
 
 
 class Given(TypedDict, total=False):
@@ -33,7 +34,9 @@ class Given(TypedDict, total=False):
     in_flight: int | None
     fresh: bool
     traxdir: str | os.PathLike[str] | None
-    sync: Sync
+    sync: SyncOrReplica
+    replica: str | os.PathLike[str] | None
+    replica_seconds: float | timedelta
     renames: Mapping[str, str] | None
     varying: tuple[str, ...] | str
     signals: Iterable[int | str] | int | str | None
@@ -65,7 +68,9 @@ class MapCall:
     fresh: bool
     is_async: bool
     traxdir: str | os.PathLike[str] | None
-    sync: Sync
+    sync: SyncOrReplica
+    replica: str | os.PathLike[str] | None
+    replica_seconds: float
     renames: dict[str, str]
     varying: tuple[str, ...]
     signals: tuple[Signals, ...] | None
@@ -87,12 +92,14 @@ class MapCall:
         is_async = _is_async(function)
         _check_items(items, is_async=is_async)
         executor, key = given["executor"], given["key"]
-        _check_executor(executor, is_async=is_async)
+        check_executor(executor, "map")
+        if executor is not None and is_async:
+            raise _async_error()
         if key is not None:
             check_key(key)
         if in_flight is None:
-            in_flight = _limit(executor, is_async=is_async)
-        in_flight = _whole_number(in_flight)
+            in_flight = _IN_FLIGHT if is_async else default_in_flight(executor, _IN_FLIGHT)
+        in_flight = check_in_flight(in_flight)
         for option in ("fresh", "return_exceptions"):
             if not isinstance(given[option], bool):
                 raise UsageError(f"{option} must be True or False, not {show(given[option])}")
@@ -151,36 +158,9 @@ def _check_items(items: Any, *, is_async: bool) -> None:
         )
 
 
-def _check_executor(executor: Any, *, is_async: bool) -> None:
-    if isinstance(executor, type):
-        raise UsageError(
-            f"executor must be an executor, and not the class {executor.__name__}.\n"
-            f"Make one: with {executor.__name__}() as pool: ... trax.map(..., executor=pool)."
-        )
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise UsageError(
-            "executor must have a method submit, as those of concurrent.futures have, and not be "
-            f"{show(executor)}"
-        )
-    if executor is not None and is_async:
-        raise UsageError(
-            "map() got an async function and an executor.\n"
-            "Leave out the executor: its calls are tasks of the event loop.\n"
-            "Or give it an ordinary function."
-        )
-
-
-def _whole_number(in_flight: Any) -> int:
-    with contextlib.suppress(TypeError):  # it is no number
-        if not isinstance(in_flight, bool) and operator.index(in_flight) >= 1:
-            return operator.index(in_flight)
-    raise UsageError(f"in_flight must be a whole number of at least 1, not {show(in_flight)}")
-
-
-def _limit(executor: Any, *, is_async: bool) -> int:
-    """Return the number of items in flight, unless it is given."""
-    if executor is None:
-        return _IN_FLIGHT if is_async else 1
-    # No public attribute tells it. One item waits for each worker, so that none is idle.
-    workers = getattr(executor, "_max_workers", None)
-    return 2 * workers if isinstance(workers, int) else _IN_FLIGHT
+def _async_error() -> UsageError:
+    return UsageError(
+        "map() got an async function and an executor.\n"
+        "Leave out the executor: its calls are tasks of the event loop.\n"
+        "Or give it an ordinary function."
+    )

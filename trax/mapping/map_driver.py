@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, SupportsIndex, TypeVar
 
 from trax.display import as_html, count
+from trax.errors import UsageError
 
 if TYPE_CHECKING:
     from trax.mapping.map_call import MapCall
@@ -46,6 +47,12 @@ class MapDriver(Generic[K, V]):
     def done(self) -> bool:
         """Whether all items are done: the pass came to its end, and none has failed."""
         return self._pass.status == "done" and not self._pass.failed
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise UsageError(
+            f"the map {self.name!r} cannot be pickled: it is driven where it was called.\n"
+            "Send the function and the items instead, and call trax.map() there."
+        )
 
     def __repr__(self) -> str:
         kind, status = type(self).__name__, self._pass.status

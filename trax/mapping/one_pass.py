@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from trax import notices
 from trax.calls.content import Digests
-from trax.display import count, same_code, shorten, show
+from trax.display import count, same_code, short_error, show
 from trax.engine.done_keys import Keys
 from trax.engine.endings import outcome
 from trax.engine.registry import innermost
@@ -154,7 +154,8 @@ class Pass:
     def open(self) -> None:
         """Lock the run, and find what is stored; this can be called in any thread."""
         self.stop_request.begin(process.monotonic())
-        self._results = Results(self._call, self._store)
+        request = self.stop_request
+        self._results = Results(self._call, self._store, lambda: bool(request.reason))
         self.status = "open"
         _open[self._key] = self
 
@@ -338,9 +339,8 @@ class Pass:
 
 def _describe_failure(came: Came) -> str:
     """Return the item that has failed and its error, for a line."""
-    error = came.error
-    text = shorten(str(error).strip().partition("\n")[0], _SHOWN)
-    return f"{show(came.key, _SHOWN // 2)}: {type(error).__name__}{': ' * bool(text)}{text}"
+    assert came.error is not None
+    return f"{show(came.key, _SHOWN // 2)}: {short_error(came.error, _SHOWN)}"
 
 
 @atexit.register

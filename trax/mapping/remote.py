@@ -7,15 +7,20 @@ its class, its arguments and its attributes.
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from collections.abc import Callable
 from typing import Any
 
-from trax.errors import CodecError
+from trax.display import text_of
+from trax.errors import CodecError, Preempted
 from trax.storage.codec import PROTOCOL
 from trax.storage.definitions import full_name
 
-__all__ = ["Remote", "received"]
+__all__ = ["Remote", "check_stopped", "note_stop", "portable", "received"]
+
+_stopped: list[str] = []  # the reasons for which this worker was asked to stop
 
 
 class Remote:
@@ -25,19 +30,56 @@ class Remote:
     ----------
     function : callable
         The function.
+    name : str
+        The name of the map.
     """
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], name: str) -> None:
         self._function = function
+        self._name = name
+        self._maker = os.getpid()
 
     def __call__(self, item: Any) -> bytes:
         """Call the function, and return its result as bytes."""
+        check_stopped(self._name, self._maker)
         try:
             return pickle.dumps(self._function(item), PROTOCOL)
-        except Exception as error:
-            if _can_be_sent(error):
+        except BaseException as error:
+            note_stop(error)
+            sent = portable(error)
+            if sent is error:
                 raise
-            raise _Carried(error) from error
+            raise sent from error
+
+
+def check_stopped(name: str, maker: int) -> None:
+    """Refuse a call in a worker that was asked to stop, and is only given what is left.
+
+    `name` is that of the run, and `maker` the process that has sent the call.
+
+    Raises
+    ------
+    Preempted
+        It was asked to stop.
+    """
+    if _stopped and os.getpid() != maker:
+        raise Preempted(name, 0, _stopped[0])
+
+
+def note_stop(error: BaseException) -> None:
+    """Note if an error of a call asks this worker to stop.
+
+    A worker of a pool ends here if that has terminated it and waits for its end: its run is stored.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        _stopped.append("SIGINT")
+    elif isinstance(error, Preempted) and error.reason != "the time limit":  # it is the run's
+        _stopped.append(error.reason)
+        from multiprocessing import parent_process  # seldom needed
+
+        is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if error.reason == "SIGTERM" and is_default and parent_process() is not None:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def received(sent: bytes) -> Any:
@@ -57,23 +99,33 @@ def received(sent: bytes) -> Any:
         ) from error
 
 
+def portable(
+    error: BaseException, can_be_sent: Callable[[Any], bool] | None = None
+) -> BaseException:
+    """Return an exception, or one that carries it if it cannot be sent (plainly, by default)."""
+    can_be_sent = can_be_sent or _can_be_sent
+    return error if can_be_sent(error) else _Carried(error, can_be_sent)
+
+
 class _Carried(Exception):  # noqa: N818  # it becomes the exception that it carries
     """Carries an exception whose own pickle does not load."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: BaseException, can_be_sent: Callable[[Any], bool]) -> None:
+        super().__init__(text_of(error))
         kind = type(error)
-        attributes = {name: one for name, one in vars(error).items() if _can_be_sent(one)}
-        args = tuple(one if _can_be_sent(one) else str(one) for one in error.args)
+        attributes = {name: one for name, one in vars(error).items() if can_be_sent(one)}
+        args = tuple(one if can_be_sent(one) else str(one) for one in error.args)
         self._parts: tuple[Any, ...] = kind, args, attributes
-        if not _can_be_sent(self):
-            self._parts = RuntimeError, (f"{full_name(kind)}: {error}",), {}
+        if not can_be_sent(self):
+            self._parts = RuntimeError, (f"{full_name(kind)}: {text_of(error)}",), {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpack, self._parts
 
 
-def _unpack(kind: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
+def _unpack(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
     """Return an exception of a class, without a call of its ``__init__``."""
     error = kind.__new__(kind, *args)
     vars(error).update(attributes)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from trax import notices
 from trax.calls.content import DIGEST_SIZE, DONE, PLAIN
+from trax.calls.options import on_disk
 from trax.display import count, show
 from trax.engine.load_proof import GLOBAL, LoadProof
 from trax.engine.replay import decode_increment
+from trax.engine.replicas import copying_of
 from trax.errors import StorageError, UsageError
-from trax.mapping.same_function import check_function, described, note_left
+from trax.mapping.same_function import check_function, described, find_changes, note_left
 from trax.storage.codec import PROTOCOL, Encoded, Names, decode, encode, refuse_large
 from trax.storage.context import CREATED, Key, encode_context, entry_head
 from trax.storage.definitions import Definitions
@@ -68,6 +70,8 @@ class Results:
         The call.
     store : Store
         The directory of runs.
+    is_stopping : callable
+        Returns whether the map is to stop.
 
     Raises
     ------
@@ -77,7 +81,7 @@ class Results:
         The run is none of `map`, or of another function.
     """
 
-    def __init__(self, call: MapCall, store: Store) -> None:
+    def __init__(self, call: MapCall, store: Store, is_stopping: Callable[[], bool]) -> None:
         self._name = call.name
         self._path = store.path
         self._run = store.run_path(call.name)
@@ -87,7 +91,20 @@ class Results:
         self._appending = Mutex()
         self._is_begun = False
         self._is_closed = False
-        hold = store.hold(call.name, sync=call.sync, keep=1, report=notices.warn, fresh=call.fresh)
+        copying = copying_of(
+            store, call.name, call.replica, seconds=call.replica_seconds, sync=call.sync
+        )
+        if copying is not None:
+            copying.is_stopping = is_stopping
+            copying.admit = partial(_admit, call, store)
+        hold = store.hold(
+            call.name,
+            sync=on_disk(call.sync),
+            keep=1,
+            report=notices.warn,
+            fresh=call.fresh,
+            copying=copying,
+        )
         _held.add(hold)
         self._hold = hold
         with contextlib.suppress(TypeError):
@@ -220,11 +237,23 @@ def _recreate(
     return _first(call) if context[CREATED] == _BEGUN else None
 
 
+def _admit(call: MapCall, store: Store) -> None:
+    """Refuse a stored run that is not of this call, by its newest checkpoint alone."""
+    meta = store.peek(call.name)
+    if meta and not call.fresh:
+        _check_kind(call, meta)
+        find_changes(call, store.run_path(call.name), meta)
+
+
 def _check_meta(call: MapCall, run: str, meta: dict[str, Any]) -> None:
     """Refuse a run that is none of `map`, or of another function; `run` is its path."""
+    _check_kind(call, meta)
+    check_function(call, run, meta)
+
+
+def _check_kind(call: MapCall, meta: dict[str, Any]) -> None:
     if meta.get("function") != _FUNCTION or meta["step"]:  # or a state was stored over it
         raise UsageError(
             f"the run {call.name!r} was not stored by trax.map, or was changed since.\n"
             "Give this one another name, as in name='pages'."
         )
-    check_function(call, run, meta)

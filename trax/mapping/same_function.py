@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from trax.mapping.identity import Identity
     from trax.mapping.map_call import MapCall
 
-__all__ = ["check_function", "described", "note_left"]
+__all__ = ["check_function", "described", "find_changes", "note_left"]
 
 Descriptions = dict[str, dict[str, str]]
+Changes = dict[str, list[str]]
 
 _FUNCTION = "function"  # the name of the function itself beside what it is bound to
 _CONSEQUENCE = "the present code computes what is left"
@@ -73,6 +74,24 @@ def check_function(call: MapCall, run: str, meta: dict[str, Any]) -> None:
     ArgumentsChangedError
         The function is bound to other values; or it has another name, and the run has its name.
     """
+    identity = call.identity
+    changed, moved = find_changes(call, run, meta)
+    for lines in moved.values():
+        notices.warn(f"{call.name}: {lines[0]} since its results were stored; {_CONSEQUENCE}")
+    changed = changed | differences(meta["varying"], identity.constants)
+    for line in (one for lines in changed.values() for one in lines):
+        notices.info(f"{call.name}: {line} since its results were stored; {_CONSEQUENCE}")
+    tell_changed_code(call.name, meta, identity.code, _CONSEQUENCE)
+
+
+def find_changes(call: MapCall, run: str, meta: dict[str, Any]) -> tuple[Changes, Changes]:
+    """Return the changes of values that the function is bound to, and those of its name.
+
+    Raises
+    ------
+    ArgumentsChangedError
+        They are refused.
+    """
     identity, left = call.identity, _left.get(run)
     stored = {name: one for name, one in meta["arguments"].items() if name != _FUNCTION}
     changed = differences(stored, call.bound)
@@ -87,12 +106,7 @@ def check_function(call: MapCall, run: str, meta: dict[str, Any]) -> None:
     refused = {k: lines for k, lines in refused.items() if k.split(".")[0] not in call.varying}
     if refused:
         raise _other_function(call.name, refused)
-    for lines in moved.values():
-        notices.warn(f"{call.name}: {lines[0]} since its results were stored; {_CONSEQUENCE}")
-    changed = changed | differences(meta["varying"], identity.constants)
-    for line in (one for lines in changed.values() for one in lines):
-        notices.info(f"{call.name}: {line} since its results were stored; {_CONSEQUENCE}")
-    tell_changed_code(call.name, meta, identity.code, _CONSEQUENCE)
+    return changed, moved
 
 
 def _moved(identity: Identity, meta: dict[str, Any]) -> dict[str, list[str]]:

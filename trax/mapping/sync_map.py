@@ -209,7 +209,7 @@ def _take_turns(
 def _submitting(call: MapCall) -> Iterator[Callable[..., Any]]:
     """Return the function that has an item computed, for the length of a ``with`` block."""
     if call.executor is not None:
-        function = Remote(call.function) if call.is_remote else call.function
+        function = Remote(call.function, call.name) if call.is_remote else call.function
         yield partial(call.executor.submit, function)
     elif call.in_flight == 1:
         yield partial(_submit_here, Watched(call))
