@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 import trax
+from trax.interrupts import signals
 
 for _name in trax.__all__:  # a docstring is found in the attributes that the package has by now
     getattr(trax, _name)
@@ -57,6 +58,7 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Run in an empty directory, with the default store in it; return that store's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRAX_DIR", raising=False)
+    monkeypatch.delenv("TRAX_REPLICA", raising=False)
     monkeypatch.delenv("TRAX_TRUST", raising=False)
     monkeypatch.setenv("TRAX_KEY", "")  # no key, whoever runs the tests
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
@@ -67,6 +69,7 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def handler_of_before() -> Iterator[None]:
     """Whatever a test does, behind it a signal means what it meant before."""
     before = signal.getsignal(signal.SIGTERM)
+    signals._ending.clear()  # the program was to end, which a test before has caught
     yield
     if signal.getsignal(signal.SIGTERM) is not before:
         gc.collect()  # a test that has failed keeps its run

@@ -461,7 +461,7 @@ sys.stdin.read()
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with trax.Trax() as store:
+        with trax.Trax(wait=0) as store:
             actions: list[Callable[[], object]] = [
                 lambda: store.log(one=3),
                 lambda: store.checkpoint(one=3),
@@ -931,3 +931,19 @@ def test_a_checkpoint_that_does_not_fit_itself_is_an_error_with_its_file(
     with pytest.raises(trax.CorruptionError, match=reason) as caught:
         trax.load("run")
     assert caught.value.path == str(store_here / "runs" / "run" / "checkpoint-00000001")
+
+
+def test_a_store_waits_for_the_holder_of_a_name() -> None:
+    holder = """
+import sys, trax
+store = trax.Trax()
+store.checkpoint(one=1)
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with start_script(holder) as process, trax.Trax(wait=float("inf")) as store:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.kill()
+        store.log(one=2)
+    assert trax.load("one", replay_log=last) == 2

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trax
-from trax.display import as_html, as_html_table, in_notebook, same_code, show
+from trax.display import as_html, as_html_table, in_notebook, same_code, short_error, show
 
 
 class Nameless:
@@ -100,3 +100,14 @@ def test_a_table_of_several_rows_shows_texts_as_they_are() -> None:
     table = as_html_table("<2 runs>", ["RUN"], [["a&b"], ["c"]])
     assert "<caption>&lt;2 runs&gt;</caption>" in table
     assert "<tr><th>RUN</th></tr><tr><td>a&amp;b</td></tr><tr><td>c</td></tr>" in table
+
+
+class NoTextError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_exception_without_a_text_is_shown_by_its_type() -> None:
+    assert short_error(ValueError("\none\ntwo"), 20) == "ValueError: one"
+    assert short_error(ValueError(), 20) == "ValueError"
+    assert short_error(NoTextError(), 20) == "NoTextError"

@@ -45,13 +45,18 @@ if TYPE_CHECKING:
     from trax.fsck.verify import Verification, verify
     from trax.hooks import Display, Event, Hook
     from trax.increments import history
+    from trax.interrupts.stop_request import stop
     from trax.keep import Keep, keep_bytes, keep_every, keep_for
     from trax.mapping.async_map import AsyncMap
     from trax.mapping.function import map
     from trax.mapping.sync_map import Map
     from trax.policies import Policy, Since, automatic, every_seconds, every_steps
+    from trax.ranks import rank
     from trax.survey.run_info import Failure, RunInfo
     from trax.survey.runs import runs
+    from trax.sweeping.cases import Case
+    from trax.sweeping.sweep import sweep
+    from trax.sweeping.sweep_driver import Sweep
 
 __all__ = [
     "ArgumentsChangedError",
@@ -59,6 +64,7 @@ __all__ = [
     "AsyncResumable",
     "AsyncRun",
     "CallError",
+    "Case",
     "CodecError",
     "CorruptionError",
     "Display",
@@ -86,6 +92,7 @@ __all__ = [
     "Since",
     "Step",
     "StorageError",
+    "Sweep",
     "Trax",
     "TraxError",
     "UntrustedError",
@@ -104,6 +111,7 @@ __all__ = [
     "map",
     "open",
     "prune",
+    "rank",
     "remaining",
     "repair",
     "resumable",
@@ -111,6 +119,8 @@ __all__ = [
     "runs",
     "step",
     "steps",
+    "stop",
+    "sweep",
     "verify",
 ]
 
@@ -131,6 +141,7 @@ _LATER = {
     "fsck.verify": "Verification verify",
     "hooks": "Display Event Hook",
     "increments": "history",
+    "interrupts.stop_request": "stop",
     "keep": "Keep keep_bytes keep_every keep_for",
     "mapping.async_map": "AsyncMap",
     "mapping.function": "map",
@@ -138,6 +149,10 @@ _LATER = {
     "policies": "Policy Since automatic every_seconds every_steps",
     "survey.run_info": "Failure RunInfo",
     "survey.runs": "runs",
+    "ranks": "rank",
+    "sweeping.cases": "Case",
+    "sweeping.sweep_driver": "Sweep",
+    "sweeping.sweep": "sweep",
 }
 _MODULES = {name: f"trax.{module}" for module, names in _LATER.items() for name in names.split()}
 

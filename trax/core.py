@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from trax import notices
 from trax._public import public
 from trax.calls.log_mode import REPLACE, STORED, check_replay_log, log_mode
-from trax.calls.options import check_option
+from trax.calls.options import SyncOrReplica, check_option, on_disk
 from trax.engine.replay import Replayed
 from trax.engine.replay import load as load_run
+from trax.engine.replicas import copying_of
 from trax.errors import StorageError, UsageError
 from trax.keep import Keep
 from trax.storage.codec import Names, encode, encode_increment
 from trax.storage.definitions import Definitions
 from trax.storage.filenames import encode_run
 from trax.storage.held_run import HeldRun
+from trax.storage.lock import Patience
 from trax.storage.messages import not_stored
 from trax.storage.mutex import Mutex
-from trax.storage.process import Sync
 from trax.storage.store import Store
 from trax.storage.stored_steps import check_step
 
@@ -42,15 +45,19 @@ class Trax:
     ----------
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
-    sync : {"interval", "always", "os"}
+    sync : {"interval", "always", "os", "replica"}
         The time at which increments are forced to the disk: at most a second later, before `log`
         returns, or when the operating system chooses. With each of them, logged increments survive
-        the death of the process; with ``"always"`` they survive a power cut too. Checkpoints are
-        always forced.
+        the death of the process; with ``"always"`` they survive a power cut too, and with
+        ``"replica"`` the loss of the disk. Checkpoints are always forced.
+    replica, replica_seconds
+        A store of objects to which the states are copied, and how often; see `resumable`.
     keep : int, "all" or Keep
         The number of checkpoints to keep, or a policy; see `resumable`.
     renames : mapping of str to str, optional
         The new names of classes and functions that were moved, for `recover`; see `resumable`.
+    wait : float or timedelta
+        The time to wait for another process or thread that holds a name; see `resumable`.
 
     Examples
     --------
@@ -67,13 +74,19 @@ class Trax:
         self,
         traxdir: str | os.PathLike[str] | None = None,
         *,
-        sync: Sync = "interval",
+        sync: SyncOrReplica = "interval",
+        replica: str | os.PathLike[str] | None = None,
+        replica_seconds: float | timedelta = 1.0,
         keep: int | Literal["all"] | Keep = 2,
         renames: Mapping[str, str] | None = None,
+        wait: float | timedelta = 10.0,
     ) -> None:
         self._renames: dict[str, str] = check_option("renames", renames)
+        self._wait: float = check_option("wait", wait)
         self._store = Store(traxdir)
-        self._sync: Sync = check_option("sync", sync)
+        self._sync: SyncOrReplica = check_option("sync", sync)
+        self._replica: str | os.PathLike[str] | None = check_option("replica", replica)
+        self._replica_seconds: float = check_option("replica_seconds", replica_seconds)
         self._keep: int | Keep = check_option("keep", keep)
         self._held: dict[str, HeldRun] = {}
         self._guard = Mutex()  # other threads wait meanwhile
@@ -221,6 +234,12 @@ class Trax:
     ) -> None:
         self.close()
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise UsageError(
+            f"{self!r} cannot be pickled: it holds names for this process alone.\n"
+            "Send the path instead, and make a Trax there."
+        )
+
     def __repr__(self) -> str:
         return f"Trax({self._store.path!r})"
 
@@ -235,11 +254,25 @@ class Trax:
             raise UsageError(f"{self!r} is closed.\nMake a new Trax(...) to continue.")
         held = self._held.get(name)
         if held is None:
-            held = self._held[name] = self._open(name)
+            patience = Patience(name, self._wait)
+            held = self._held[name] = patience.until(partial(self._open, name))
         return held
 
     def _open(self, name: str) -> HeldRun:
-        held = self._store.hold(name, sync=self._sync, keep=self._keep, report=notices.warn)
+        copying = copying_of(
+            self._store,
+            name,
+            self._replica,
+            seconds=self._replica_seconds,
+            sync=self._sync,
+        )
+        held = self._store.hold(
+            name,
+            sync=on_disk(self._sync),
+            keep=self._keep,
+            report=notices.warn,
+            copying=copying,
+        )
         try:
             reader = self._store.recover(name)
             if reader is not None:

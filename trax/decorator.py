@@ -70,11 +70,20 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         of steps.
     traxdir : str or os.PathLike, optional
         The directory of the store; by default ``$TRAX_DIR``, or ``.trax`` if that is not set.
-    sync : {"interval", "always", "os"}
+    sync : {"interval", "always", "os", "replica"}
         The time at which increments are forced to the disk: at most a second later, before each is
         handed out, or when the operating system chooses. Increments that were handed out survive
-        the death of the process in any case; with ``"always"`` also a power cut. Checkpoints are
-        always forced.
+        the death of the process in any case; with ``"always"`` also a power cut. With ``"replica"``
+        each is handed out once it is in the replica, so that it survives the loss of the machine.
+        Checkpoints are always forced.
+    replica : str or os.PathLike, optional
+        A store of objects to which the run is copied as it goes on, such as
+        ``"s3://bucket/runs"``, or a directory that outlives the machine; by default
+        ``$TRAX_REPLICA``, and none if it is empty. A call on a machine without the run's files
+        gets them from there. Whoever opens a run last has it: another machine that still runs it
+        gets a `LockedError`.
+    replica_seconds : float or timedelta
+        The time between two copies of what is new.
     keep : int, "all" or Keep
         The number of checkpoints that are kept, the newest ones, so that an older one can replace a
         damaged one. Or which are kept so that `load`, `rewind` and `fork` can go back to earlier
@@ -93,8 +102,9 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         The random number generators (RNGs) that the loop draws from, in addition to those that are
         found: the global ones of `random`, `numpy.random` and `torch`, those in the state, and
         those that are an argument, an attribute of one, or a variable of the function's module. A
-        resumed loop draws the same numbers from all of them as an uninterrupted one. None: random
-        numbers are left alone.
+        resumed loop draws the same numbers from all of them as an uninterrupted one. In another
+        thread than the main one, the global ones are left to all threads, unless their module is
+        named, as in ``rng=random``. None: random numbers are left alone.
     renames : mapping of str to str, optional
         The new names of classes and functions that stored objects refer to, by their old names, as
         in ``{"old.module.Class": "new.module.Class"}``. A class includes its methods, and a module
@@ -120,6 +130,9 @@ def resumable(function: Any = None, /, **options: Any) -> Any:
         of its longest step, a checkpoint and a margin. The margin is 30 seconds, or 5 % of the
         limit if that is less. One step is done in any case. ``"auto"``: until the end of the SLURM
         job, if ``$SLURM_JOB_END_TIME`` gives it. None: no limit.
+    wait : float or timedelta
+        The time to wait for another process or thread that holds the run, in seconds or as a
+        timedelta; then a `LockedError` is raised. 0: it is raised at once.
     on_resume : callable, optional
         A hook: it is called with an `Event` when a stored run resumes, in the loop's thread, before
         the loop goes on. What a hook raises ends the call, with all steps stored; if another

@@ -9,7 +9,17 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["as_html", "as_html_table", "count", "in_notebook", "same_code", "shorten", "show"]
+__all__ = [
+    "as_html",
+    "as_html_table",
+    "count",
+    "in_notebook",
+    "same_code",
+    "short_error",
+    "shorten",
+    "show",
+    "text_of",
+]
 
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _BREAK = re.compile(r"\s*\n\s*")
@@ -116,3 +126,17 @@ def _table(title: str, lines: Iterable[Iterable[tuple[str, str]]]) -> str:
         for line in lines
     )
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception; an empty one if it has none, since `str` may raise."""
+    try:
+        return str(error).strip()
+    except Exception:  # noqa: BLE001  # a __str__ may raise anything
+        return ""
+
+
+def short_error(error: BaseException, length: int) -> str:
+    """Return the type of an exception and the first line of its text, shortened."""
+    text = shorten(text_of(error).partition("\n")[0], length)
+    return f"{type(error).__name__}{': ' * bool(text)}{text}"

@@ -130,7 +130,24 @@ class DivergedError(TraxError):
 
 
 class LockedError(TraxError):
-    """The run is locked for writing elsewhere."""
+    """The run is locked for writing elsewhere.
+
+    Parameters
+    ----------
+    message : str
+        The message.
+    holder : str
+        Names the process that holds the run; empty if there is no use in waiting for it.
+
+    Attributes
+    ----------
+    holder : str
+        As above.
+    """
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class UntrustedError(TraxError):
@@ -191,7 +208,7 @@ class Preempted(SystemExit):
     step : int
         The step at which it has stopped.
     reason : str
-        The cause: the name of a signal, or ``"the time limit"``.
+        The cause: the name of a signal, ``"the time limit"`` or ``"trax.stop()"``.
 
     Attributes
     ----------

@@ -95,7 +95,7 @@ def _decoded(
     stored: Iterator[Past], name: str, names: Names
 ) -> Iterator[tuple[int, float | None, Any]]:
     for step, time, encoded in stored:
-        if type(encoded) is bytes and not names.renames:
+        if type(encoded) is bytes and names.are_plain:
             try:
                 increment = pickle.loads(encoded)
             except Exception:  # noqa: BLE001  # `decode` knows former names, and explains errors

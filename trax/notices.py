@@ -34,7 +34,8 @@ def _tell(level: int, line: str) -> None:
         if _is_wanted(level):
             _logger.handle(_logger.makeRecord(_logger.name, level, __file__, 0, line, (), None))
     elif sys.stderr is not None and not sys.stderr.closed:
-        print(f"trax: {line}", file=sys.stderr, flush=True)
+        # In one piece, since other processes may write there as well.
+        print(f"trax: {line}\n", end="", file=sys.stderr, flush=True)
 
 
 def _is_wanted(level: int) -> bool:

@@ -332,9 +332,29 @@ def _is_early(since: Since) -> bool:
 
 def seconds(duration: float | timedelta, name: str) -> float:
     """Return a duration in seconds, checked to be positive and finite."""
-    value = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    value = _in_seconds(duration)
+    if not 0 < value < math.inf:
         raise UsageError(
             f"{name} must be a positive number of seconds or a timedelta, not {show(duration)}"
         )
-    return float(value)
+    return value
+
+
+def wait_seconds(duration: float | timedelta) -> float:
+    """Return the option ``wait`` in seconds, checked: it may be zero, and infinite."""
+    value = _in_seconds(duration)
+    if not value >= 0:
+        raise UsageError(
+            f"wait must be a number of seconds or a timedelta, not {show(duration)}.\n"
+            "Give 0 not to wait at all."
+        )
+    return value
+
+
+def _in_seconds(duration: object) -> float:
+    """Return a duration in seconds; NaN if it is none."""
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        return float(duration)
+    return math.nan

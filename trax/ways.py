@@ -21,7 +21,7 @@ from trax.storage.stored_steps import check_step
 if TYPE_CHECKING:
     from trax.testing.trials import Checked
 
-__all__ = ["Call", "check", "fresh", "load", "run"]
+__all__ = ["Call", "check", "fresh", "given", "load", "run"]
 
 _CHECKED = 20  # steps, and at most so many crashes of each kind
 
@@ -33,6 +33,11 @@ def run(call: Call, *, fresh: bool = False) -> Run[Any, Any, Any] | AsyncRun[Any
         deferred = Deferred(forces=call.forces_increments)
         return AsyncRun(Lifecycle(call, deferred, fresh=fresh), deferred, call.start)
     return Run(Lifecycle(call, AtOnce(), fresh=fresh), call.start)
+
+
+def given(call: Call) -> Call:
+    """Return the call itself, for a sweep that has it run elsewhere."""
+    return call
 
 
 def fresh(call: Call) -> Run[Any, Any, Any] | AsyncRun[Any, Any]:

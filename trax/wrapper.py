@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import Parameter
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,19 @@ from trax.calls.options import Options
 from trax.calls.signatures import signature
 from trax.calls.source_text import remember, texts_of
 from trax.errors import CallError, UsageError
+from trax.interrupts import main_thread
 from trax.storage.definitions import by_name
+from trax.storage.filenames import store_path
 
-__all__ = ["AsyncResumable", "Resumable", "check_state_parameter", "is_in_class", "wrap"]
+__all__ = [
+    "AsyncResumable",
+    "Resumable",
+    "call_of",
+    "check_state_parameter",
+    "is_decorated",
+    "is_in_class",
+    "wrap",
+]
 
 # The kind of a call is passed as an argument, so that wrapt binds all kinds alike.
 _HOW = "trax: how"
@@ -30,6 +41,12 @@ _BOUND = ("self", "cls")  # the usual names of the first parameter of a method
 
 class _Ways:
     """The methods `fresh`, `load` and `check` of a decorated function, and its text at a prompt."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def __class__(self) -> Any:
+        # cloudpickle takes functions apart itself, and would leave the decorator out.
+        is_asked_by_cloudpickle = _is_cloudpickle(sys._getframe(1))  # noqa: SLF001
+        return type(self) if is_asked_by_cloudpickle else type(self.__wrapped__)
 
     def __repr__(self) -> str:
         return f"<resumable {self.__qualname__}>"
@@ -103,7 +120,8 @@ class _Bound(_Ways, wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # no
     """A decorated function as a method of an object or a class."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self._self_instance, self.__name__)
+        is_of_class = self._self_instance is None
+        return getattr, (self._self_owner if is_of_class else self._self_instance, self.__name__)
 
 
 class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not at run time
@@ -113,19 +131,15 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
     _self_owners: list[type]  # the classes whose attribute it is
     _self_options: Options
 
-    @property  # type: ignore[misc]  # nobody sets it
-    def __class__(self) -> Any:
-        # cloudpickle takes functions apart itself, and would leave the decorator out.
-        is_asked_by_cloudpickle = _is_cloudpickle(sys._getframe(1))  # noqa: SLF001
-        return type(self) if is_asked_by_cloudpickle else type(self.__wrapped__)
-
     def __reduce_ex__(self, protocol: Any) -> Any:
         caller = sys._getframe(1)  # noqa: SLF001
         if not _is_cloudpickle(caller) or _is_importable(self, caller):
             return self.__qualname__
         plain = inspect.unwrap(getattr(self.__wrapped__, "__func__", self.__wrapped__))
         texts = [*texts_of(plain.__code__)]
-        given = self.__wrapped__, self._self_options, texts
+        # The directory is that of this process, wherever the other one runs.
+        options = replace(self._self_options, traxdir=store_path(self._self_options.traxdir))
+        given = self.__wrapped__, options, texts
         return decorated, given, self._self_owners, None, None, _add_owners
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -140,6 +154,7 @@ class _AsyncWrapper(_Wrapper):
 
 
 if TYPE_CHECKING:
+    from trax.calls.call import Call
     from trax.decorated import AsyncResumable, Resumable
 else:
     Resumable = public(_Wrapper, "Resumable")
@@ -163,11 +178,24 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
         called = ways.Call(options, plain, wrapped, instance, args, kwargs)
         return getattr(ways, how)(called, **given)
 
+    if options.signals is not None:
+        main_thread.listen()
     owners: list[type] = []  # not read from the wrapper, which would be a cycle
     wrapper = (_AsyncWrapper if inspect.isasyncgenfunction(plain) else _Wrapper)(function, call)
     wrapper._self_owners = owners  # noqa: SLF001
     wrapper._self_options = options  # noqa: SLF001
     return wrapper
+
+
+def is_decorated(function: Any) -> bool:
+    """Return whether an object is a decorated function, or a method that is one."""
+    return issubclass(type(function), _Ways)
+
+
+def call_of(function: Any, arguments: dict[str, Any]) -> Call:
+    """Return a call of a decorated function, which runs nothing by itself."""
+    call: Call = function(**arguments, **{_HOW: ("given", {})})
+    return call
 
 
 # -- by value ------------------------------------------------------------------------------

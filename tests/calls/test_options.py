@@ -49,6 +49,11 @@ def good(state: int, n: int) -> Iterator[int]:
         ({"name": "run-{"}, "not a template"),
         ({"varying": ("m",)}, "varying names 'm'"),
         ({"sync": "never"}, "sync must be one of"),
+        ({"replica": 1}, "replica must be a URL or a directory"),
+        ({"replica": "s4://bucket/x"}, "a replica cannot be at 's4://bucket/x'"),
+        ({"replica_seconds": 0}, "replica_seconds must be a number above 0"),
+        ({"replica_seconds": True}, "replica_seconds must be a number above 0"),
+        ({"replica_seconds": float("inf")}, "replica_seconds must be a number above 0"),
         ({"keep": 0}, "keep"),
         ({"background": 1}, "background must be True or False"),
         ({"renames": "m.A"}, "renames must be a mapping"),
@@ -166,12 +171,13 @@ def test_the_store_shares_the_options_of_the_decorator(function: Any) -> None:
     shared = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if name in ("traxdir", "sync", "keep", "renames")
+        if name in ("traxdir", "sync", "replica", "replica_seconds", "keep", "renames")
     }
     assert {"traxdir", "renames"} <= set(shared)
     for name, parameter in shared.items():
         assert parameter.default == PARAMETERS[name].default
-    for name, wrong in {"keep": 0, "sync": "never", "renames": "m.A"}.items():
+    wrongs = {"keep": 0, "sync": "never", "replica": 1, "replica_seconds": 0, "renames": "m.A"}
+    for name, wrong in wrongs.items():
         if name in shared:
             with pytest.raises(trax.UsageError, match=name):
                 function(**({"name": "x"} if function is trax.load else {}), **{name: wrong})

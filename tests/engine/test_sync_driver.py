@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 import trax
 
 
-@trax.resumable(create=list, replay_log=lambda state, increment: [*state, increment], every_steps=4)
+@trax.resumable(
+    create=list, replay_log=lambda state, increment: [*state, increment], every_steps=4, wait=0
+)
 def squares(state: list[int], n: int) -> Iterator[int]:
     """Yield the squares below n * n."""
     for i in trax.steps(n):
@@ -89,7 +94,10 @@ def test_a_second_process_is_told_who_holds_the_run() -> None:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{Path(__file__).parent}:{Path(trax.__file__).parents[1]}",
+            },
         )
     assert other.stdout == "[0, 1]\n", other.stderr
     assert "\ntrax.LockedError: the run" in other.stderr
@@ -221,3 +229,18 @@ def test_a_stop_iteration_out_of_replay_log_does_not_look_like_the_end() -> None
     with pytest.raises(RuntimeError, match="StopIteration"):
         loop().result()
     assert loop.load() == 0
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps, copy.copy])
+def test_a_run_is_not_pickled(dumps: Callable[[object], object]) -> None:
+    """Whether it is open or not: it is driven where it was called."""
+    run = squares(n=3)
+    for _ in range(2):
+        with pytest.raises(trax.UsageError, match=r"(?s)'squares' cannot be pickled.*function and"):
+            dumps(run)
+        next(run)
+    with trax.Trax() as store, pytest.raises(trax.UsageError, match=r"trax'\) cannot be pickled"):
+        dumps(store)
+    with pytest.raises(trax.UsageError, match="the map 'abs' cannot be pickled"):
+        dumps(trax.map(abs, [1]))
+    assert list(run) == [4]

@@ -252,3 +252,17 @@ def test_another_run_that_goes_on_from_step_to_step_is_refused(body: str, reason
     assert failed.stdout == ""
     assert reason.replace("+1", str(line)) in failed.stderr
     assert "Run it to its end inside the step, as in loop(...).result()" in failed.stderr
+
+
+def test_a_sweep_that_goes_on_from_step_to_step_is_refused() -> None:
+    """Its cases may come in another order."""
+    other = "@trax.resumable(name='other-{n}')\ndef other(n):\n    yield n\n\n"
+    body = "for case in trax.sweep(other, {'n': [1, 2]}):\n        yield case.result"
+    text = f"{HEAD}\n{other}@trax.resumable\ndef loop():\n    {body}\n\nrun(loop)\n"
+    failed = run_script(text, "live", check=False)
+    assert failed.returncode == 1
+    assert "cannot be stored: it drives a sweep\nTake its cases inside one step" in failed.stderr
+    at_once = text.replace(
+        "trax.sweep(other, {'n': [1, 2]})", "list(trax.sweep(other, {'n': [1, 2]}))"
+    )
+    assert run_script(at_once, "live").stdout == "1\n2\n"

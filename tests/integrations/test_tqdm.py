@@ -57,6 +57,27 @@ def test_the_bar_shows_the_total_and_begins_where_the_run_was_resumed() -> None:
     assert left.stdout == ended.stdout == ""
 
 
+SWEEP = """
+import trax
+
+@trax.resumable(name="run-{n}", progress=True)
+def run(n):
+    if n == 3:
+        raise ValueError(n)
+    yield n
+
+list(trax.sweep(run, {"n": range(5)}))
+"""
+
+
+def test_a_sweep_has_one_bar_for_all_of_its_runs() -> None:
+    told = run_script(SWEEP).stderr
+    bars = [line for line in re.split("[\r\n]", told) if "%|" in line]
+    assert re.search(r"^run: 100%.* 5/5 .*run/s, 1 failed\]", bars[-1])
+    assert all(bar.startswith("run: ") for bar in bars)
+    assert "step/s" not in told
+
+
 def test_without_tqdm_it_is_said_when_the_function_is_decorated() -> None:
     """And not after hours, at the first step."""
     said = run_script(MISSING).stdout

@@ -164,7 +164,7 @@ def add(state, increment):
     return [*state, increment]
 
 
-@trax.resumable(create=list, replay_log=add, every_steps=5, sync=sync, signals=None)
+@trax.resumable(create=list, replay_log=add, every_steps=5, sync=sync, signals=None, wait=0)
 def steps(state):
     while len(state) < {STEPS}:
         state = yield len(state), who
@@ -347,7 +347,7 @@ def race(n):
 
 
 for line in sys.stdin:
-    run = trax.resumable(create=int, traxdir=line.strip())(race)()
+    run = trax.resumable(create=int, traxdir=line.strip(), wait=0)(race)()
     try:
         print(next(run), flush=True)
     except trax.LockedError:

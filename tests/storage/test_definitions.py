@@ -11,7 +11,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
@@ -430,3 +430,66 @@ def test_pickles_of_local_classes_are_loaded_without_the_codec() -> None:
     made = make()
     payload = encode(made["values"]["Enum"], "state", names(made["loop"])).payload
     assert pickle.loads(payload) is made["values"]["Enum"]
+
+
+# -- functions that were sent --------------------------------------------------------------
+
+SENT = """
+import enum
+
+class Phase(enum.Enum):
+    HEAT = 1
+
+class Outer:
+    class Inner:
+        pass
+
+def loop():
+    return Phase, Outer
+"""
+
+
+def script_of(name: str = "script") -> dict[str, Any]:
+    """Run the script; return its variables, which are those of its functions."""
+    variables: dict[str, Any] = {"__name__": name}
+    exec(SENT, variables)
+    return variables
+
+
+@pytest.mark.parametrize("kind", ["Phase.HEAT", "Outer.Inner()"])
+@pytest.mark.parametrize("is_stored_by_name", [True, False])
+def test_a_function_that_was_sent_gets_its_own_classes(
+    kind: str, is_stored_by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although a module of its name is here, as that of the script in a worker of Dask."""
+    here = ModuleType("script")
+    vars(here).update(script_of())
+    monkeypatch.setitem(sys.modules, "script", here)
+    sent = script_of()
+    names = Names({}, Definitions(lambda: [sent["loop"]]))
+    there = Names({}, Definitions(lambda: [here.loop]))
+    assert names.are_plain is False
+    assert there.are_plain is True
+    stored = encode(
+        eval(kind, vars(here) if is_stored_by_name else sent),
+        "the state",
+        there if is_stored_by_name else names,
+    )
+    assert type(decode(stored, "the state", names)) is type(eval(kind, sent))
+    assert type(decode(stored, "the state", there)) is type(eval(kind, vars(here)))
+    assert not names.definitions.copied
+
+
+def test_a_script_that_was_imported_for_a_worker_has_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """multiprocessing copies the variables of the script to its module."""
+    variables = script_of("__mp_main__")
+    here = ModuleType("__mp_main__")
+    vars(here).update(variables)
+    monkeypatch.setitem(sys.modules, "__mp_main__", here)
+    monkeypatch.setitem(sys.modules, "__main__", here)
+    names = Names({}, Definitions(lambda: [variables["loop"]]))
+    assert names.are_plain
+    stored = encode(variables["Phase"].HEAT, "the state", names)
+    assert decode(stored, "the state", names) is here.Phase.HEAT

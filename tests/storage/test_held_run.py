@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,11 @@ import trax
 from trax import DurabilityError, LockedError
 from trax.storage.codec import decode, encode
 from trax.storage.filenames import FileName
-from trax.storage.filesystem import LocalDirectory
+from trax.storage.filesystem import Directory, LocalDirectory
+from trax.storage.journal import read_status
 from trax.storage.log import open_log
 from trax.storage.process import Sync, process
+from trax.storage.run_writer import RunWriter
 from trax.storage.store import Store
 
 
@@ -101,6 +103,7 @@ from pathlib import Path
 from trax import LockedError
 from trax.storage.codec import encode
 from trax.storage.process import Sync, process
+from trax.storage.run_writer import RunWriter
 from trax.storage.store import Store
 
 begun, done = threading.Event(), threading.Event()
@@ -375,3 +378,87 @@ def test_a_lock_that_is_removed_is_said_once(
     assert f"the lock {store_here}/locks/run was removed or replaced" in line
     with trax.Trax() as store:
         assert store.recover("run") == 2
+
+
+class Recorded:
+    """Copying that only takes note of when it is asked for what."""
+
+    def __init__(self, store: Store) -> None:
+        self.calls: list[tuple[str, bool, bool]] = []
+        self.failure: LockedError | None = None
+        self._store = store
+        self._writer: RunWriter | None = None
+
+    def _note(self, name: str) -> None:
+        is_writing = self._writer is not None and self._writer.forced()[1] is not None
+        self.calls.append((name, self._store.is_held("run"), is_writing))
+
+    def bring(self) -> None:
+        self._note("bring")
+
+    def bring_outputs(self, lengths: Mapping[str, int]) -> None: ...
+
+    def begin(self, writer: RunWriter, directory: Directory, step: int) -> None:
+        self._writer = writer
+        self._note(f"begin {step}")
+
+    def check(self) -> None:
+        if self.failure:
+            raise self.failure
+
+    def status(self) -> dict[str, object]:
+        return {"lag": 1.5}
+
+    def end(self) -> None:
+        self._note("end")
+
+
+def test_a_run_is_copied_while_it_is_held() -> None:
+    """From before its files are looked at until the writer is closed and nothing is added."""
+    store = Store()
+    copying = Recorded(store)
+    held = store.hold("run", sync="interval", keep=2, report=print, copying=copying)
+    held.begin(0, resumed=False)
+    held.append(b"\x80\x05K\x01.")
+    held.close()
+    assert copying.calls == [
+        ("bring", True, False),
+        ("begin 0", True, False),
+        ("end", True, False),
+    ]
+    assert not store.is_held("run")
+    journal = Path(store.run_path("run"), "journal").read_bytes()
+    assert read_status(journal, None)["lag"] == 1.5
+
+
+def test_a_run_that_may_not_be_copied_any_more_ends() -> None:
+    store = Store()
+    copying = Recorded(store)
+    held = store.hold("run", sync="interval", keep=2, report=print, copying=copying)
+    held.begin(0, resumed=False)
+    copying.failure = LockedError("another machine has it")
+    with pytest.raises(LockedError, match="another machine has it"):
+        held.append(b"\x80\x05K\x01.")
+    held.close()
+
+
+def test_a_writer_waits_for_what_it_is_told_to() -> None:
+    """Before an increment is acknowledged, also the first one after the first checkpoint."""
+    store = Store()
+    held = store.hold("run", sync="always", keep=1, report=print)
+    held.writer.checkpoint({}, {}, derived=True)
+    seen: list[int | None] = []
+    held.writer.acknowledge_by(lambda: seen.append(held.writer.forced()[1]))
+    end = held.writer.append(b"\x80\x05K\x01.")
+    assert seen == [end]
+    held.writer.may_remove = lambda name: name.kind == "checkpoint"
+    for _ in range(3):
+        held.writer.checkpoint({}, {}, derived=True)
+    assert seen == [end]
+    names = [name for name in store.files("run") if FileName.parse(name)]
+    assert names == ["checkpoint-00000004", *(f"log-{n:08d}" for n in range(1, 5))]
+    held.writer.refuse(refused := LockedError("another machine has it"))
+    with pytest.raises(LockedError) as raised:
+        held.writer.append(b"\x80\x05K\x01.")
+    assert raised.value is refused
+    held.close()

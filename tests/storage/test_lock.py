@@ -203,6 +203,21 @@ def test_other_descriptors_of_the_file_do_not_matter() -> None:
     lock.release()
 
 
+def test_a_rank_is_told_to_have_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes of one program open the same run; a job of one task is none of them."""
+    with hold():
+        monkeypatch.setenv("PMI_RANK", "3")
+        monkeypatch.setenv("PMI_SIZE", "8")
+        with pytest.raises(LockedError) as caught:
+            take()
+        assert "This process is rank 3 of 8 (PMI_RANK)" in str(caught.value)
+        assert "name='train-{rank}'" in str(caught.value)
+        assert "trax.rank()" in str(caught.value)
+        monkeypatch.setenv("PMI_SIZE", "1")
+        with pytest.raises(LockedError, match="Wait until it ends, or end it"):
+            take()
+
+
 def test_a_lock_that_could_not_be_noted_is_not_held() -> None:
     """On a full disk there is an error; with room again, the same process gets the lock."""
     script = """

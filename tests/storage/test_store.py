@@ -201,3 +201,27 @@ def test_a_run_that_is_superseded_is_moved_aside_under_its_lock() -> None:
     held = store.hold("run", sync="os", keep=2, report=print, is_superseded=is_superseded)
     assert held.aside is not None
     held.close()
+
+
+def test_a_run_is_replaced_as_a_whole_or_not_at_all(store_here: Path) -> None:
+    """The files that were there before are moved aside."""
+    store = Store()
+    with_a_run = Path(store.run_path("x"))
+    with_a_run.mkdir(parents=True, mode=0o700)
+    (with_a_run / "log-00000001").write_text("old")
+
+    def replace(*, fails: bool) -> None:
+        with store.replacing("x") as directory:
+            output = directory.create("log-00000002")
+            output.write(b"new")
+            output.close()
+            if fails:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        replace(fails=True)
+    assert store.files("x") == ["log-00000001"]
+    assert not list((store_here / "aside").iterdir())
+    replace(fails=False)
+    assert store.files("x") == ["log-00000002"]
+    assert (store_here / "aside" / "x~1" / "log-00000001").read_text() == "old"

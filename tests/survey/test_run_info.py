@@ -48,3 +48,14 @@ def test_runs_are_values() -> None:
     assert pickle.loads(pickle.dumps(info)) == info
     assert info.as_dict()["error"] == {"type": "E", "message": "m", "file": None, "line": None}
     assert type(pickle.loads(pickle.dumps(trax.runs()))) is Runs
+
+
+def test_a_lag_is_shown_of_an_open_run_and_of_one_that_has_ended_with_a_long_one() -> None:
+    for state, lag, shown in (
+        ("running", 0.4, "5  lag 0 s"),
+        ("running", 90.0, "5  lag 90 s"),
+        ("stopped", 0.4, "5"),
+        ("stopped", 25.0, "5  lag 25 s"),
+        ("running", None, "5"),
+    ):
+        assert texts(RunInfo("a", "p", state, 5, lag=lag), 0.0)[2] == shown

@@ -173,7 +173,7 @@ def test_a_library_that_is_imported_in_a_later_step_is_followed() -> None:
     assert run_script(LATER, "-1").stdout.strip() == str(expected)
 
 
-@pytest.mark.parametrize("rng", [random, 5, [random.Random(1), "no"], random.SystemRandom()])
+@pytest.mark.parametrize("rng", [pytest, 5, [random.Random(1), "no"], random.SystemRandom()])
 def test_what_is_no_generator_is_refused(rng: Any) -> None:
     """At the definition."""
     with pytest.raises(trax.UsageError, match="rng takes RNGs"):
@@ -467,3 +467,25 @@ loop().result()
 """
     assert "loop uses polars, whose" in run_script(script.replace("METHOD", "sample")).stderr
     assert "polars" not in run_script(script.replace("METHOD", "sum")).stderr
+
+
+def test_in_a_thread_a_variable_of_the_module_counts_if_the_loop_refers_to_it() -> None:
+    """Directly or in a helper; others may be drawn from in the main thread meanwhile."""
+    text = """
+import random
+from trax.tracking.rng_discovery import OuterRngs
+
+mine, theirs = random.Random(1), random.Random(2)
+
+def helper():
+    return mine.random()
+
+def loop():
+    return helper()
+
+found = OuterRngs((), {}, loop)
+print(*(place for place, _ in found.followed() if "variable" in place))
+found.follows_defaults = False
+print(*(place for place, _ in found.followed()))
+"""
+    assert run_script(text).stdout == "variable mine variable theirs\nvariable mine\n"

@@ -23,6 +23,7 @@ LONGEST_CHAIN = 12  # modules
 # Each may import those above it, and itself; those in one line know nothing of each other.
 LAYERS = [
     ["_version", "_public", "_interpreter", "display"],
+    ["ranks"],
     ["errors"],
     ["notices"],
     ["hooks", "policies"],
@@ -31,6 +32,7 @@ LAYERS = [
     ["storage"],
     ["interrupts"],
     ["tracking"],
+    ["replica"],
     ["fsck", "calls"],
     ["comparing"],
     ["frames"],
@@ -40,7 +42,7 @@ LAYERS = [
     ["core", "decorated", "difference", "increments", "mapping", "ways"],
     ["wrapper"],
     ["decorator"],
-    ["survey"],
+    ["survey", "sweeping"],
     ["cli", "demo"],
     ["__init__", "__main__"],
 ]

@@ -179,7 +179,7 @@ class Call:
     @property
     def forces_increments(self) -> bool:
         """Whether each increment is forced to the disk before it is handed out."""
-        return self.options.sync == "always" and self.log_mode.is_logged
+        return self.options.disk_sync == "always" and self.log_mode.is_logged
 
     @cached_property
     def code(self) -> dict[str, str]:

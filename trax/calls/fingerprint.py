@@ -12,6 +12,7 @@ from xxhash import xxh3_64_hexdigest
 from trax.calls.bytecode import content
 from trax.calls.in_place import InPlace
 from trax.calls.syntax import syntax_of
+from trax.storage.definitions import home
 
 __all__ = ["changed_names", "fingerprint"]
 
@@ -44,7 +45,7 @@ def _name_of(function: Any) -> tuple[str, str] | None:
     if isinstance(function, InPlace):
         return "method of the state", function.method
     name = getattr(function, "__qualname__", None)
-    return None if name is None else (str(getattr(function, "__module__", "")), str(name))
+    return None if name is None else (home(str(getattr(function, "__module__", ""))), str(name))
 
 
 def changed_names(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:

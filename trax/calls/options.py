@@ -6,6 +6,7 @@ A new option is one line in `Given` and, with the type that the checked value ha
 # The annotations of `Given` are read below, and so are not postponed.
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from trax.hooks import Display, Hook, check_hook
 from trax.interrupts.deadline import TimeLimit, check_time_limit
 from trax.interrupts.signals import check_signals
 from trax.keep import ALL, Keep
-from trax.policies import Policy, Since, automatic, every_seconds, every_steps
+from trax.policies import Policy, Since, automatic, every_seconds, every_steps, wait_seconds
 from trax.storage.process import Sync
 from trax.tracking.rng_state import check_rng
 
@@ -33,10 +34,20 @@ __all__ = [
     "Given",
     "GivenWithState",
     "Options",
+    "SyncOrReplica",
     "check_keywords",
     "check_option",
     "keyword_parameters",
+    "on_disk",
 ]
+
+
+SyncOrReplica = Literal[Sync, "replica"]
+
+
+def on_disk(sync: SyncOrReplica) -> Sync:
+    """Return the time at which increments are forced to the local disk."""
+    return "always" if sync == "replica" else sync
 
 
 class _Default(Enum):
@@ -157,12 +168,40 @@ def _fit_varying(varying: tuple[str, ...], arguments: Sequence[str]) -> None:
         check_argument(name, arguments, "varying names")
 
 
-def _check_sync(sync: Any) -> Sync:
-    words = get_args(Sync)
+def _check_sync(sync: Any) -> SyncOrReplica:
+    words = [*get_args(Sync), "replica"]
     if sync not in words:
         raise UsageError(f"sync must be one of {', '.join(map(repr, words))}, not {show(sync)}")
-    checked: Sync = sync
+    checked: SyncOrReplica = sync
     return checked
+
+
+def _check_replica(replica: Any) -> str | os.PathLike[str]:
+    if not isinstance(replica, (str, os.PathLike)):
+        raise UsageError(
+            f"replica must be a URL or a directory, as in replica='s3://bucket/runs', not "
+            f"{show(replica)}"
+        )
+    scheme, separator, _ = os.fsdecode(replica).partition("://")
+    if separator:
+        from trax.replica.credentials import CLOUDS  # seldom needed
+
+        if scheme not in (*CLOUDS, "file"):
+            raise UsageError(
+                f"a replica cannot be at {show(replica)}.\n"
+                "Give a URL that begins with s3://, gs://, az:// or file:///.\n"
+                "Or give the path of a directory."
+            )
+    return replica
+
+
+def _check_replica_seconds(seconds: Any) -> float:
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
+        raise UsageError(f"replica_seconds must be a number above 0, not {show(seconds)}")
+    return float(seconds)
 
 
 def _check_progress(progress: Any) -> Callable[[str, int], Display] | None:
@@ -233,7 +272,9 @@ class Given(TypedDict, total=False):
     name: Annotated[str | None, Option(None, fit=check_template)]
     varying: Annotated[tuple[str, ...] | str, Option((), _check_varying, _fit_varying)]
     traxdir: Annotated[str | os.PathLike[str] | None, Option(None)]
-    sync: Annotated[Sync, Option("interval", _check_sync)]
+    sync: Annotated[SyncOrReplica, Option("interval", _check_sync)]
+    replica: Annotated[str | os.PathLike[str] | None, Option(None, _optional(_check_replica))]
+    replica_seconds: Annotated[float | timedelta, Option(1.0, _check_replica_seconds)]
     keep: Annotated[int | Literal["all"] | Keep, Option(2, _check_keep)]
     background: Annotated[bool, Option(True, _check_background)]
     progress: Annotated[bool | Callable[[str, int], Display], Option(False, _check_progress)]
@@ -247,6 +288,7 @@ class Given(TypedDict, total=False):
     ]
     signals: Annotated[Iterable[int | str] | int | str | None, Option(("SIGTERM",), check_signals)]
     time_limit: Annotated[TimeLimit, Option("auto", check_time_limit)]
+    wait: Annotated[float | timedelta, Option(10.0, wait_seconds)]
     on_resume: Annotated[Hook | None, Option(None, _check_hook("on_resume"))]
     on_checkpoint: Annotated[Hook | None, Option(None, _check_hook("on_checkpoint"))]
     on_stop: Annotated[Hook | None, Option(None, _check_hook("on_stop"))]
@@ -273,7 +315,9 @@ class Options:
     is_named: bool
     varying: tuple[str, ...]
     traxdir: str | os.PathLike[str] | None
-    sync: Sync
+    sync: SyncOrReplica
+    replica: str | os.PathLike[str] | None
+    replica_seconds: float
     keep: int | Keep
     background: bool
     progress: Callable[[str, int], Display] | None
@@ -284,10 +328,16 @@ class Options:
     migrate: Callable[[Any, int], Any] | None
     signals: tuple[Signals, ...] | None
     time_limit: float | Literal["auto"] | None
+    wait: float
     on_resume: Hook | None
     on_checkpoint: Hook | None
     on_stop: Hook | None
     is_checked: bool  # the option `check`
+
+    @property
+    def disk_sync(self) -> Sync:
+        """The time at which increments are forced to the local disk."""
+        return on_disk(self.sync)
 
     @property
     def is_plain(self) -> bool:

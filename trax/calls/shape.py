@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from trax.calls.structure import LEAVES
-from trax.storage.definitions import full_name
+from trax.storage.definitions import full_name, home
 
 __all__ = ["is_data", "shape_of"]
 
@@ -82,7 +82,7 @@ def shape_of(value: Any, above: tuple[int, ...] = ()) -> Any:
     if id(value) in above:
         return "cycle", above[::-1].index(id(value))
     if isroutine(value):
-        return "function", getattr(value, "__module__", None), value.__qualname__
+        return "function", home(getattr(value, "__module__", None)), value.__qualname__
     if kind in _MAPPINGS:
         parts = [(_key(key), shape_of(part, inside)) for key, part in value.items()]
         return kind, parts

@@ -6,7 +6,6 @@ import ast
 import functools
 import inspect
 import linecache
-import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType
 
@@ -54,9 +53,9 @@ def tree_of(lines: tuple[str, ...], filename: str) -> ast.Module:
     SyntaxError, ValueError
         It is no program.
     """
-    with warnings.catch_warnings():  # the compiler has said them when the code was loaded
-        warnings.simplefilter("ignore")
-        return ast.parse("".join(lines), filename)
+    from trax.storage.parsing import parse  # seldom needed
+
+    return parse("".join(lines), filename)
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:

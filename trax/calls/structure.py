@@ -23,6 +23,7 @@ from uuid import UUID
 from trax.calls.bytecode import content
 from trax.calls.syntax import syntax_of
 from trax.storage.array_memory import tensor_memory
+from trax.storage.definitions import home
 from trax.storage.members import closure, is_routine
 from trax.storage.unpickler import present_name
 from trax.tracking.rng_state import canonical, numpy_random, seed_of
@@ -88,7 +89,7 @@ def take_apart(value: Any, names: Mapping[str, str], *, by_source: bool = True) 
     if isinstance(value, PurePath):
         return Structure("path", [os.fsencode(value)])
     if isinstance(value, ModuleType):
-        return Structure("module", [present_name(value.__name__, names)])
+        return Structure("module", [present_name(home(value.__name__), names)])
     if isinstance(value, FunctionType) and "<" in value.__qualname__:
         return _take_function(value, names, by_source=by_source)
     if isinstance(value, type) or is_routine(value):
@@ -115,8 +116,8 @@ def _take_named(value: Any, names: Mapping[str, str]) -> Structure:
 
 def _lasting_name(value: Any, names: Mapping[str, str]) -> str:
     """Return the name of a class or a function, without modules that versions rename."""
-    home = value if hasattr(value, "__module__") else getattr(value, "__objclass__", value)
-    module = getattr(home, "__module__", None) or ""
+    owner = value if hasattr(value, "__module__") else getattr(value, "__objclass__", value)
+    module = home(getattr(owner, "__module__", None) or "")
     name = f"{module}.{value.__qualname__}"
     renamed = present_name(name, names)
     return renamed if renamed != name else _lasting(module, value.__qualname__)
@@ -152,7 +153,7 @@ def _take_function(
     """Take apart a function that no name leads to."""
     code = function.__code__
     syntax = syntax_of(code) if by_source else None
-    module = present_name(function.__module__ or "", names)
+    module = present_name(home(function.__module__ or ""), names)
     defaults = [function.__defaults__, function.__kwdefaults__]
     variables = closure(function)
     if syntax is None:

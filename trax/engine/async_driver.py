@@ -330,7 +330,8 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             await left.take_over(TAKEN_OVER)
         elif left is not None:
             await in_thread(partial(left.close, TAKEN_OVER))
-        await cancellable_in_thread(lifecycle.bring_back)
+        while seconds := await cancellable_in_thread(lifecycle.bring_back):
+            await pause(seconds)
 
     async def _wait_at_yield(self, function: Callable[[], T]) -> T:
         """Call a function that may block, while the generator waits at its yield."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, SupportsIndex, TypeVar
 
 from trax.display import as_html
+from trax.errors import UsageError
 
 if TYPE_CHECKING:
     from trax.engine.lifecycle import Lifecycle
@@ -71,6 +72,12 @@ class Driver(Generic[S]):
                 "Give it to resumable, as a number or as an argument's name: total='epochs'."
             )
         return max(0, total - self._lifecycle.step)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise UsageError(
+            f"the run {self.name!r} cannot be pickled: it is driven where it was called.\n"
+            "Send the function and the arguments instead, and call it there."
+        )
 
     def __bool__(self) -> bool:
         return True

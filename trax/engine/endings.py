@@ -9,7 +9,7 @@ from itertools import chain
 from types import FrameType, FunctionType
 from typing import Any
 
-from trax.display import shorten
+from trax.display import shorten, text_of
 from trax.errors import one_line
 from trax.tracking.references import is_own_file
 
@@ -33,9 +33,8 @@ def outcome(error: BaseException, signal: str = "", *, is_refused: bool = False)
 
 
 def _described(error: Exception) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": type(error).__name__, "message": ""}
-    with contextlib.suppress(Exception):  # a __str__ may raise anything
-        described["message"] = shorten(one_line(str(error).strip().partition("\n")[0]), _LONGEST)
+    message = shorten(one_line(text_of(error).partition("\n")[0]), _LONGEST)
+    described: dict[str, Any] = {"type": type(error).__name__, "message": message}
     places = [*reversed([*traceback.walk_tb(error.__traceback__)])]
     if places:
         # The newest line of the user's code: in the loop, or else the one that has called trax.

@@ -9,7 +9,7 @@ from typing import Any
 
 from trax.calls.in_place import note_stored
 from trax.calls.migration import note_new_attribute
-from trax.errors import ArgumentsChangedError, LockedError, UsageError
+from trax.errors import ArgumentsChangedError, LockedError, StorageError, UsageError
 from trax.tracking.references import is_of_trax
 
 __all__ = ["is_about_call", "note_fold", "note_state", "yield_from_error"]
@@ -39,8 +39,9 @@ def is_about_call(error: BaseException) -> bool:
     The frames of trax that it has passed say nothing then, and would hide the user's line.
     """
     kinds = ArgumentsChangedError, LockedError, UsageError
+    is_refusal = isinstance(error, kinds) or type(error) is StorageError
     frames = walk_tb(error.__traceback__)
-    return isinstance(error, kinds) and all(is_of_trax(one.f_code.co_filename) for one, _ in frames)
+    return is_refusal and all(is_of_trax(one.f_code.co_filename) for one, _ in frames)
 
 
 def note_state(error: BaseException, state: Any, first: type, *, is_resumed: bool) -> None:

@@ -12,8 +12,10 @@ step, and then calls `Lifecycle.stop`.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +23,15 @@ from trax import notices
 from trax.engine.endings import outcome, source_of
 from trax.engine.opening import open_session
 from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
-from trax.engine.resume import Opened, is_superseded, load_finished, new_tracking, open_held
+from trax.engine.replicas import copying_of, lacks_steps
+from trax.engine.resume import (
+    Opened,
+    check_stored,
+    is_superseded,
+    load_finished,
+    new_tracking,
+    open_held,
+)
 from trax.engine.session import Session
 from trax.engine.undriven import Undriven
 from trax.errors import (
@@ -34,6 +44,7 @@ from trax.errors import (
 )
 from trax.hooks import Hooks
 from trax.interrupts.stop_request import StopRequest
+from trax.storage.lock import Patience
 from trax.storage.process import process
 from trax.storage.store import Store
 
@@ -111,9 +122,10 @@ class Lifecycle:
             },
         )
         self._reason = "closed"  # why it stops, for the hooks
-        self.stop_request = StopRequest(
+        self.stop_request = request = StopRequest(
             self.name, options.signals, options.time_limit, ctrl_c=not deferral.is_deferred
         )
+        self._patience = Patience(self.name, options.wait, lambda: bool(request.reason))
         call.described  # noqa: B018  # an argument that cannot be compared is an error now
 
     @property
@@ -165,7 +177,8 @@ class Lifecycle:
         left = self.claim()
         if left is not None:
             left.close(TAKEN_OVER)
-        self.bring_back()
+        while pause := self.bring_back():
+            time.sleep(pause)
 
     def claim(self) -> Active | None:
         """Start to open the run, in the thread that will drive the loop.
@@ -176,6 +189,8 @@ class Lifecycle:
             A loop of this run that this thread has left open; close it before `bring_back`.
         """
         self._thread = threading.get_ident()
+        if self._call.outer_rngs is not None:
+            self._call.outer_rngs.follows_defaults = process.is_main()
         if self._deferral.is_deferred:
             self._hooks.thread = self._thread
         self._undriven.use()
@@ -198,30 +213,54 @@ class Lifecycle:
         if self._session is not None:
             self._session.wake()
 
-    def bring_back(self) -> None:
-        """Open the run; this reads and writes, and can be called in any thread."""
+    def bring_back(self) -> float:
+        """Open the run; this reads and writes, and can be called in any thread.
+
+        Returns
+        -------
+        float
+            The seconds after which to try again, since it is held elsewhere; 0 if it is open.
+        """
         self.stop_request.begin(process.monotonic())
+        pause = 0.0
         try:
-            finished = None if self._fresh else load_finished(self._call, self.store)
+            skips = self._fresh or lacks_steps(self.store, self.name, self._call.options.replica)
+            finished = None if skips else load_finished(self._call, self.store)
             if finished is None:
                 self._hold()
             else:
                 self._track(finished, finished.run_id)
                 self._set_result(finished)
+        except LockedError as error:
+            pause = self._patience.pause(error)
         finally:
-            if self.status != "open":
+            if self.status != "open" and not pause:
                 self.stop_request.end_watch()
+        return pause
 
     def _hold(self) -> None:
         options = self._call.options
+        copying = copying_of(
+            self.store,
+            self.name,
+            options.replica,
+            seconds=options.replica_seconds,
+            sync=options.sync,
+        )
+        if copying is not None:
+            copying.is_stopping = lambda: bool(self.stop_request.reason)
+            if not self._fresh:
+                copying.admit = partial(check_stored, self._call, self.store)
         hold = self.store.hold(
             self.name,
-            sync=options.sync,
+            sync=options.disk_sync,
             keep=options.keep,
             report=notices.warn,
             fresh=self._fresh,
             is_superseded=lambda: is_superseded(self._call, self.store),
             deferred=self._deferral.is_deferred,
+            thread=self._thread,
+            copying=copying,
         )
         try:
             opened = open_held(
@@ -233,6 +272,7 @@ class Lifecycle:
             )
             tracking = self._track(opened, hold.writer.run)
             if opened.done:
+                hold.copy(opened.resumed_at or 0)
                 hold.close()
                 self._set_result(opened)
                 return
@@ -265,6 +305,7 @@ class Lifecycle:
         self._opened = opened
         self.result = opened.result
         self.status = "done"
+        opened.tell()
 
     def _is_continued(self) -> bool:
         return self.is_running() or self.is_elsewhere()
@@ -368,8 +409,9 @@ class Lifecycle:
             self._end_as(**outcome(error, signal, is_refused=self._is_refusal(error)))
             try:
                 self._release()
-            except StorageError as failure:
-                error.add_note(f"trax: and then {failure}")
+            except (StorageError, LockedError) as failure:
+                if failure is not error:
+                    error.add_note(f"trax: and then {failure}")
         self.tell(error)
 
     def _is_refusal(self, error: BaseException) -> bool:

@@ -41,7 +41,7 @@ def open_session(
     outputs = OutputFiles(
         store_path,
         tracking.recovered,
-        always=options.sync == "always" and not deferral.is_deferred,
+        always=options.disk_sync == "always" and not deferral.is_deferred,
         note=writer.note,
         track=tracking.add,
         untrack=tracking.drop,

@@ -131,7 +131,7 @@ class _Caches(Visitor):
 @contextlib.contextmanager
 def _kept(outer: OuterRngs | None) -> Iterator[list[str]]:
     """Undo the draws in a block from RNGs outside of the state; yield the names of these RNGs."""
-    rngs = defaults() if outer is None else outer
+    rngs = defaults() if outer is None else outer.followed()
     before = [(name, tracked := track(rng), tracked.parts()) for name, rng in rngs]
     drawn: list[str] = []
     try:

@@ -141,7 +141,7 @@ def replay(
         chain.from_iterable(_with_context(recovery, inner)),
         partial(decode_increment, recovery, name, names),
         lambda: f"step {recovery.step} of {name!r}",
-        None if names and names.renames else pickle.loads,
+        pickle.loads if names is None or names.are_plain else None,
     )
     if forward and mode.replaces_state and (checkpoint or recovery.replayed):
         state = forward(state)

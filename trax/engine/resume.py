@@ -25,7 +25,7 @@ from trax.tracking.rng_discovery import InnerRngs
 from trax.tracking.rng_state import track
 from trax.tracking.rng_tracking import RngTracking
 from trax.tracking.shared_rngs import at_hand
-from trax.tracking.truncate import cut_back
+from trax.tracking.truncate import cut_back, extents
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Opened", "is_superseded", "load_finished", "new_tracking", "open_held"]
+__all__ = ["Opened", "check_stored", "is_superseded", "load_finished", "new_tracking", "open_held"]
 
 _FIXED = (int, float, complex, str, bytes)
 
@@ -65,7 +65,7 @@ class Opened:
     outputs : dict
         The lengths of the output files of an earlier attempt, whose first step was not stored.
     tell : callable
-        Says from where the run goes on; called when it is certain that it does.
+        Says from where the run goes on, or that it is done; called when that is certain.
     """
 
     state: Any
@@ -117,6 +117,15 @@ def is_superseded(call: Call, store: Store) -> bool:
     if not meta or meta.get("step") != 0 or meta.get("done") or store.has_increments(call.name):
         return False
     return not _other_function(call, meta) and bool(_changed_arguments(call, meta))
+
+
+def check_stored(call: Call, store: Store) -> None:
+    """Refuse a stored run that is not of this call, by its newest checkpoint alone."""
+    meta = store.peek(call.name)
+    if meta and not is_superseded(call, store):
+        _check_function(call, meta)
+        _check_version(call, meta)
+        _check_arguments(call, meta)
 
 
 def open_held(
@@ -204,7 +213,7 @@ def _begin_again(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -
     _check_function(call, recovery.meta)
     _check_arguments(call, recovery.meta)
     recovery.read()
-    cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
+    _cut_back(store, call.name, hold, recovery)
     hold.writer.adopt(recovery)
     hold.writer.begin_again()
     outputs = {key: part for key, part in recovery.context.items() if key.kind is Kind.OUTPUT}
@@ -226,7 +235,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     if call.is_plain and recovery.is_done and not finished:
         raise _ended_error(call, varied)
     if not finished:
-        cut_back(store.path, store.run_path(call.name), recovery.context, recovery.forced_context)
+        _cut_back(store, call.name, hold, recovery)
     hold.writer.adopt(recovery)
     if finished:
         return _finished(call, store, replayed)
@@ -236,6 +245,14 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
     loading = seconds + replayed.load_seconds
     tell = partial(_tell, call, store, replayed)
     return Opened(replayed.state, replayed, log_bytes, loading, varied=varied, tell=tell)
+
+
+def _cut_back(store: Store, name: str, hold: HeldRun, recovery: RunReader) -> None:
+    """Give the output files the lengths that they had at the step that was recovered."""
+    found = extents(store.path, recovery.context)
+    hold.bring_outputs({path: extent.length for path, extent in found.items()})
+    directory = store.run_path(name)
+    cut_back(store.path, directory, recovery.context, recovery.forced_context)
 
 
 def _tell(call: Call, store: Store, replayed: Replayed[Any]) -> None:
@@ -276,7 +293,8 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
 
 def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     """Replay the log; warn of copied classes, and of random numbers drawn outside of the state."""
-    rngs = (call.outer_rngs or ()) if call.log_mode.has_function else ()
+    outer = call.outer_rngs if call.log_mode.has_function else None
+    rngs = outer.followed() if outer is not None else ()
     before = [(name, tracked := track(rng), tracked.parts()) for name, rng in rngs]
     with at_hand(call.outer_rngs or ()):
         replayed = replay(
@@ -305,7 +323,11 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
 
 
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
-    result = _result(call, replayed)
+    tell = partial(_tell_finished, call, store, replayed)
+    return Opened(replayed.state, replayed, done=True, result=_result(call, replayed), tell=tell)
+
+
+def _tell_finished(call: Call, store: Store, replayed: Replayed[Any]) -> None:
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
         f"({store.path})"
@@ -313,7 +335,6 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
     _tell_migrated(call, replayed)
     stays = f"the result is that of the old code; {call.function.__name__}.fresh(...) starts over"
     tell_changed_code(call.name, replayed.meta, call.code, stays)
-    return Opened(replayed.state, replayed, done=True, result=result)
 
 
 def _result(call: Call, replayed: Replayed[Any]) -> Any:

@@ -16,12 +16,14 @@ class Undriven:
         The call, for the notice.
     kind : str
         The word for what it returned.
+    has_result : bool
+        Whether that has a method ``result``.
     """
 
-    def __init__(self, call: str, kind: str) -> None:
+    def __init__(self, call: str, kind: str, *, has_result: bool = True) -> None:
         self._line = (
-            f"{call} was called and did nothing: iterate over the {kind} that the call returns, "
-            "or ask for its result()"
+            f"{call} was called and did nothing: iterate over the {kind} that the call returns"
+            + ", or ask for its result()" * has_result
         )
         self._is_used = False
 

@@ -19,6 +19,7 @@ from trax.errors import UsageError
 from trax.frames.program import Program
 from trax.frames.source import nested_codes
 from trax.frames.spots import Spot, find_spot, missing, spot_of
+from trax.storage.parsing import parse
 
 __all__ = ["Edition", "Moved"]
 
@@ -164,7 +165,7 @@ def _parts_of(edition: Edition) -> list[_Part]:
     lines = edition.lines
     is_inside = bool(lines) and lines[0][:1].isspace()
     try:
-        tree: Any = ast.parse("\n".join(["if True:"] * is_inside + [*lines]))
+        tree: Any = parse("\n".join(["if True:"] * is_inside + [*lines]))
     except SyntaxError:  # of a newer Python
         return []
     found = []

@@ -61,7 +61,10 @@ _ADVICE: Final = (
     "Let the loop go over a list of its items, or over numbers.\n"
     "Or let it end before the yield, as in list(...)."
 )
-_DRIVER: Final = "trax.engine.sync_driver"
+_DRIVERS: Final = {
+    "trax.engine.sync_driver": (ADVICE["trax.Run"], "it drives another run"),
+    "trax.sweeping.sweep_driver": (ADVICE["trax.Sweep"], "it drives a sweep"),
+}
 _ASYNC: Final = "Collect its items before the loop, as in [item async for item in ...]."
 # The attributes under which decorators keep a function.
 _WRAPPED: Final = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
@@ -278,8 +281,8 @@ def reduce_generator(generator: Any) -> tuple[Any, ...]:
     names = generator.__name__, generator.__qualname__
     if frame_of(generator) is None:
         return finished, (*names, isinstance(generator, AsyncGeneratorType))
-    if _module_of(generator) == _DRIVER:
-        raise RefusedError(generator, ADVICE["trax.Run"], "it drives another run")
+    if _module_of(generator) in _DRIVERS:
+        raise RefusedError(generator, *_DRIVERS[_module_of(generator)])
     if getattr(generator, "gi_running", False):
         raise _refused(generator, "it is running")
     program, function, place = _known(generator)

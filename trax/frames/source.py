@@ -4,12 +4,10 @@ from __future__ import annotations
 import __future__
 
 import ast
-import contextlib
 import dis
 import functools
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -18,6 +16,7 @@ from typing import Any, Final
 from trax.calls.bytecode import content
 from trax.calls.source_text import children, inner_statements, texts_of, tree_of
 from trax.errors import UsageError
+from trax.storage.parsing import alone
 
 __all__ = [
     "Function",
@@ -211,14 +210,6 @@ def _imported(module: ast.Module) -> Iterator[str]:
             waiting += children(node)
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Leave out the warnings of the compiler, which has said them when the code was loaded."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _first_line(node: Function | ast.GeneratorExp) -> int:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(one.lineno for one in decorators)])
@@ -346,7 +337,7 @@ def _compile(source: Source, function: Function, name: str, outer: Sequence[str]
     module = ast.Module([*imports, factory], [])
     _locate(module, source.node)
     flags = source.code.co_flags & _FUTURE
-    with _silence():
+    with alone():
         whole = compile(module, source.code.co_filename, "exec", flags=flags, dont_inherit=True)
     functions = (one for one in nested_codes(whole) if one.co_flags & inspect.CO_OPTIMIZED)
     code = next(one for one in functions if one.co_name == name)

@@ -24,6 +24,7 @@ from trax.fsck.preview import leads_to, recover, still_leads
 from trax.fsck.repair_file import carry_out, read_plan, write_plan
 from trax.fsck.repair_plan import Plan, make_plan
 from trax.fsck.scan import Scan
+from trax.replica.marker import mark_rewound
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
 from trax.storage.journal import Journal
@@ -209,6 +210,8 @@ def mend(
         elif not plan.changes_anything:
             return plan
         plan = replace(plan, aside=copy_aside())
+        if step is not None:
+            mark_rewound(directory)
         write_plan(directory, plan)
     carry_out(directory, plan)
     return plan

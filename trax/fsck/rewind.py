@@ -15,6 +15,7 @@ from trax.fsck.prefix import Fits
 from trax.fsck.repair import find_plan, note_change
 from trax.fsck.repair_file import carry_out, write_plan
 from trax.fsck.repair_plan import Plan
+from trax.replica.marker import mark_rewound
 from trax.storage.context import Key
 from trax.storage.filenames import REPAIR
 from trax.storage.filesystem import Directory
@@ -124,6 +125,7 @@ def rewind(name: str, *, step: int, traxdir: str | os.PathLike[str] | None = Non
         plan = _plan(store, directory, name, number)
         if plan.changes_anything:
             plan = replace(plan, aside=store.copy_aside(name))
+            mark_rewound(directory)
             write_plan(directory, plan)
             carry_out(directory, plan)
             note_change("rewound", directory, name, plan.step)

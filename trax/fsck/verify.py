@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from trax._public import public
@@ -20,6 +21,10 @@ from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 
 __all__ = ["Verification", "examine", "verify"]
+
+FindOutputs = Callable[
+    [str, Mapping[Key, bytes], Iterable[Mapping[Key, bytes]]], tuple[OutputFile, ...]
+]
 
 
 @public
@@ -85,11 +90,14 @@ class Verification:
             yield f"  other files: {', '.join(self.others)}"
         yield from (f"  {problem}" for problem in self.problems)
         if self.step is None:
-            yield f"It cannot resume as it is. {repair_call(self.name, self.path)} can help."
+            yield f"It cannot resume as it is. {self._remedy()}"
         elif self.done:
             yield f"It is done, at step {self.step:,}."
         else:
             yield f"It resumes at step {self.step:,}."
+
+    def _remedy(self) -> str:
+        return f"{repair_call(self.name, self.path)} can help."
 
 
 def _checkpoint_line(file: CheckpointFile) -> str:
@@ -179,8 +187,13 @@ def verify(name: str, *, traxdir: str | os.PathLike[str] | None = None) -> Verif
         problems = found.problems
 
 
-def examine(directory: Directory, name: str, store: str) -> Verification:
-    """Verify a run that nobody writes to meanwhile; relative paths of outputs begin at `store`."""
+def examine(
+    directory: Directory, name: str, store: str, find: FindOutputs = find_outputs
+) -> Verification:
+    """Verify a run that nobody writes to meanwhile; relative paths of outputs begin at `store`.
+
+    `find` finds its output files, as `find_outputs` does.
+    """
     recovery, error = _recover(directory, name)
     scan = Scan(directory, name)
     generations = tuple(_generations(scan, recovery))
@@ -195,7 +208,7 @@ def examine(directory: Directory, name: str, store: str) -> Verification:
     if recovery is not None and error is None:
         step, is_done = recovery.step, recovery.is_done
         earlier = [one.context for one in scan.checkpoints.values()]
-        outputs, wrong = _outputs(store, recovery, earlier)
+        outputs, wrong = _outputs(partial(find, store, recovery.context, earlier))
         if wrong and not is_done:  # a finished run needs no output file for its result
             problems += wrong
             step = step if outputs and all(one.is_usable for one in outputs) else None
@@ -269,11 +282,11 @@ def _lists(generation: Generation, error: CorruptionError) -> bool:
 
 
 def _outputs(
-    store: str, recovery: RunReader, earlier: Iterable[Mapping[Key, bytes]]
+    find: Callable[[], tuple[OutputFile, ...]],
 ) -> tuple[tuple[OutputFile, ...], list[str]]:
     """Return the output files of a run, and a line for each that is too short or was changed."""
     try:
-        outputs = find_outputs(store, recovery.context, earlier)
+        outputs = find()
     except CorruptionError as error:
         return (), [in_short(error)]
     wrong = [one for one in outputs if one.changed or not one.is_long_enough]

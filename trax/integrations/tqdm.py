@@ -25,7 +25,7 @@ except ImportError as error:
         "Run pip install 'trax-resumable[progress]', or leave progress out."
     ) from error
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "RunsBar"]
 
 _SECONDS_IN_A_FILE = 30.0  # the log of a batch job is not a screen
 
@@ -43,12 +43,13 @@ class Bar:
 
     # A plain loop goes on from its newest variables, not from the checkpoint that a bar shows.
     counts_on_replay = True
+    unit = "step"
 
     def __init__(self, name: str, step: int) -> None:
         self._name = name
         self._begin = step
         self._begun = time.time()  # of the live steps, which alone count for the rate
-        self._checkpoint = ""
+        self._beside = ""
         self._bar: Any = None
         _open.add(self)
 
@@ -70,10 +71,10 @@ class Bar:
             desc=one_line(self._name),
             initial=self._begin,
             total=total,
-            unit="step",
+            unit=self.unit,
             dynamic_ncols=True,
             mininterval=0.1 if _is_watched() else _SECONDS_IN_A_FILE,
-            postfix=self._checkpoint or None,
+            postfix=self._beside or None,
             disable=not _has_output(),
         )
         bar.start_t = bar.last_print_t = self._begun
@@ -81,9 +82,12 @@ class Bar:
 
     def on_checkpoint(self, event: Event) -> None:
         """Show the step of the last checkpoint beside the bar, when it is drawn next."""
-        self._checkpoint = f"checkpoint {event.step:,}" if event.step else ""
+        self._show_beside(f"checkpoint {event.step:,}" if event.step else "")
+
+    def _show_beside(self, text: str) -> None:
+        self._beside = text
         if self._bar is not None:
-            self._bar.set_postfix_str(self._checkpoint, refresh=False)
+            self._bar.set_postfix_str(text, refresh=False)
 
     def close(self, step: int) -> None:
         """Show the last step and leave the bar as it is."""
@@ -95,6 +99,16 @@ class Bar:
         """Draw nothing any more: this is the bar of a parent process."""
         if self._bar is not None:
             self._bar.disable = True
+
+
+class RunsBar(Bar):
+    """Shows the progress of a sweep: how many of its runs have ended, and how many have failed."""
+
+    unit = "run"
+
+    def note_failed(self, number: int) -> None:
+        """Show the number of failed runs beside the bar, when it is drawn next."""
+        self._show_beside(f"{number:,} failed")
 
 
 def _is_watched() -> bool:

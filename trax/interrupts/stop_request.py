@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from signal import Signals
 from typing import Literal, NoReturn
 
 from trax import notices
+from trax._public import public
 from trax.display import same_code
 from trax.errors import DurabilityError, Preempted, TraxError
+from trax.interrupts import main_thread
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
 from trax.storage.process import process
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "stop", "stop_runs"]
 
 _TIME_LIMIT = "the time limit"
+
+_open: list[StopRequest] = []
+
+
+@public
+def stop() -> None:
+    """Ask all open runs of this process to stop at their next `yield`.
+
+    Each stores a checkpoint, releases its lock, and raises `Preempted` in the thread that drives
+    it; the next call resumes it. This returns at once. SIGTERM does the same, and then ends the
+    program. Any thread may call it, and so may a signal handler, or the function that an engine
+    calls when it shuts a worker down.
+
+    Examples
+    --------
+    >>> import trax
+    >>> @trax.resumable(name="stopped")
+    ... def count(n):
+    ...     for i in range(n):
+    ...         yield i
+    >>> run = count(3)
+    >>> next(run)
+    0
+    >>> trax.stop()
+    >>> try:
+    ...     next(run)
+    ... except trax.Preempted as stopped:
+    ...     print(stopped)
+    stopped was stopped at step 1 by trax.stop(); run the same script again and it resumes
+    """
+    for request in [*_open]:
+        request.ask("trax.stop()")
+
+
+def stop_runs(names: Iterable[str], reason: str) -> None:
+    """Ask the open runs of these names in this process to stop at their next `yield`."""
+    wanted = {*names}
+    for request in [*_open]:
+        if request.run in wanted:
+            request.ask(reason)
 
 
 class StopRequest:
@@ -29,6 +72,8 @@ class StopRequest:
 
     Attributes
     ----------
+    run : str
+        The name of the run.
     reason : str
         The name of the signal, or "the time limit"; empty while nothing asks to stop.
     asked : bool
@@ -45,7 +90,7 @@ class StopRequest:
     ) -> None:
         self.reason = ""
         self.asked = False
-        self._run = run
+        self.run = run
         self._signals = signals
         if signals is not None and ctrl_c:
             self._signals = (*signals, Signals.SIGINT)
@@ -65,6 +110,8 @@ class StopRequest:
         earlier one, which is over.
         """
         self._wake = wake
+        if self not in _open:
+            _open.append(self)
         if self._signals is not None and (self._watch is None or restarts):
             self._watch = Watch(self._signals, self._on_signal, is_running)
         if self._watch is not None:
@@ -72,12 +119,18 @@ class StopRequest:
 
     def end_watch(self) -> None:
         """Stop watching, and restore the handlers if this is the main thread."""
+        with contextlib.suppress(ValueError):  # it has ended before
+            _open.remove(self)
         self._wake = lambda: None  # a cycle would keep the state until the garbage collector runs
         if self._watch is not None:
             self._watch.end()
 
     def _on_signal(self, arrival: Arrival) -> None:
-        self.reason = self.reason or arrival.number.name
+        self.ask(arrival.number.name)
+
+    def ask(self, reason: str) -> None:
+        """Ask the loop to stop at its next yield; any thread and any signal handler may do so."""
+        self.reason = self.reason or reason
         self._wake()
 
     @property
@@ -104,13 +157,16 @@ class StopRequest:
         if self._watch is None or not self.is_pending:
             return
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            self._watch.forget()
+            if main_thread.is_here():
+                self._watch.forget()
+            else:
+                self._watch.give_up(may_raise=False)
         elif not self.ends_program(error):
             self._watch.give_up(may_raise=True)  # a cancelled task ends in its own way
         else:
             if error is not None:
                 came = f"{type(error).__name__}: {error}".partition("\n")[0]
-                notices.warn(f"{self._run}: after {self.reason} came {came}")
+                notices.warn(f"{self.run}: after {self.reason} came {came}")
             self.end_program(step)
 
     def report(self, step: int, unsaved: TraxError | None, *, is_logged: bool) -> None:
@@ -125,7 +181,7 @@ class StopRequest:
             elif is_logged:
                 kept = f"the log has every increment, and {code} resumes there"
             outlook = f"the checkpoint could not be stored ({cause}); {kept}"
-        notices.info(f"{self._run} stopped at step {step:,}: {self.reason}; {outlook}")
+        notices.info(f"{self.run} stopped at step {step:,}: {self.reason}; {outlook}")
 
     def end_program(self, step: int) -> NoReturn:
         """Pass the signals to the earlier handlers, and raise the exception that ends the program.
@@ -137,16 +193,17 @@ class StopRequest:
         KeyboardInterrupt
             After Ctrl-C, even if its handler raises nothing.
         """
+        error = Preempted(self.run, step, self.reason)
         if self._watch is not None:
-            self._watch.deliver()
+            self._watch.deliver(error)
             if any(arrival.number == signal.SIGINT for arrival in self._watch.arrivals):
                 raise KeyboardInterrupt
-        raise Preempted(self._run, step, self.reason)
+        raise error
 
     def pass_on(self) -> None:
         """Let signals take effect where no exception can be raised."""
         if self._watch is not None and self.is_pending:
-            notices.info(f"{self._run} was closed; {self.reason} takes effect now")
+            notices.info(f"{self.run} was closed; {self.reason} takes effect now")
             self._watch.give_up(may_raise=False)
 
     # -- time ------------------------------------------------------------------------------

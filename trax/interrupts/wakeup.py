@@ -40,22 +40,23 @@ class Wakeup:
 
     def end(self) -> None:
         """End the thread, and unset the descriptor if it is still this one."""
-        self._close(self._writer)  # the thread reads to the end, and closes the other one
+        self._close(with_reader=False)  # the thread reads to the end, and closes the other one
 
     def forget(self) -> None:
         """Close everything in a forked child, which does not have the thread."""
-        self._close(self._reader, self._writer)
+        self._close(with_reader=True)
 
-    def _close(self, *fds: int) -> None:
-        if self._writer < 0:
+    def _close(self, *, with_reader: bool) -> None:
+        # A handler may come here in the middle.
+        reader, writer, self._reader, self._writer = self._reader, self._writer, -1, -1
+        if writer < 0:
             return
         with contextlib.suppress(ValueError):
             present = signal.set_wakeup_fd(-1)
-            if present not in (-1, self._writer):
+            if present not in (-1, writer):
                 signal.set_wakeup_fd(present)
-        for fd in fds:
+        for fd in [writer] + [reader] * with_reader:
             os.close(fd)
-        self._reader = self._writer = -1
 
     def _attend(self, reader: int) -> None:
         while number := os.read(reader, 1):

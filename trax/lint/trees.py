@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
-import warnings
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from trax.calls.source_text import children as children_of
 from trax.frames.source import Function, nested_codes
+from trax.storage.parsing import parse
 
 __all__ = [
     "children",
@@ -75,9 +75,7 @@ def _parse(lines: list[str], code: CodeType) -> Function | None:
     above = "\n" * (code.co_firstlineno - 1 - is_indented)  # so that lines are those of the file
     text = "".join([above, "if 1:\n" * is_indented, *lines])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            module = ast.parse(text)
+        module = parse(text)
     except (SyntaxError, ValueError):
         return None
     found = [one for one in module.body if is_indented or isinstance(one, Function)]

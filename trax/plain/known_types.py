@@ -41,7 +41,11 @@ _DIGITS = 1000  # of an exact number
 _LONG = 1000  # characters of a key or a name
 _BITS = 4000  # of a key
 _PARTS = 100  # of a key
-_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # as older protocols have them
+_MODULES = {
+    "__builtin__": "builtins",  # as older protocols have them
+    "copy_reg": "copyreg",
+    "__mp_main__": "__main__",  # as spawned processes have it
+}
 _ALIKE = 100  # keys with the same hash
 
 

@@ -556,7 +556,7 @@ def decode(
     names = names or Names()
     if isinstance(encoded, bytes):
         encoded = Encoded(PICKLE, encoded, [])
-    if not names.renames and encoded.kind == PICKLE and outside is None:
+    if names.are_plain and encoded.kind == PICKLE and outside is None:
         try:
             return _load_plainly(encoded)
         except (AttributeError, ImportError):

@@ -27,7 +27,15 @@ from itertools import islice
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-__all__ = ["Definitions", "at_hand", "by_name", "full_name", "present", "stored_code"]
+__all__ = [
+    "Definitions",
+    "at_hand",
+    "by_name",
+    "full_name",
+    "home",
+    "present",
+    "stored_code",
+]
 
 _SEARCHED = 10_000  # objects
 _ITEMS = 1000  # of one container
@@ -89,9 +97,11 @@ def _is_in_source(old: CodeType, new: CodeType) -> bool:
     file = old.co_filename
     if file != new.co_filename or old.co_firstlineno == new.co_firstlineno:
         return False
+    from trax.storage.parsing import parse  # seldom needed
+
     linecache.checkcache(file)
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        tree = parse("".join(linecache.getlines(file)))
     except SyntaxError:  # it is being written
         return True
     functions = [one for one in ast.walk(tree) if isinstance(one, _FUNCTIONS)]
@@ -129,13 +139,15 @@ class Definitions:
 
     def find(self, module: str, name: str) -> Any:
         """Return the one definition of this name that is at hand; None if there is not one."""
+        own = self.find_own(module, name)
+        if own is not None:
+            return own
         found = self._found.get((module, name), [])
         variables = vars(sys.modules[module]).values() if module in sys.modules else ()
         others = [
             one
             for one in list(variables)
-            if issubclass(type(one), _KINDS)
-            and (one.__qualname__, one.__module__) == (name, module)
+            if issubclass(type(one), _KINDS) and _place(one) == (module, name)
         ]
         different = {id(one): one for one in (*found, *others)}
         return different.popitem()[1] if len(different) == 1 else None
@@ -156,7 +168,7 @@ class Definitions:
         token = _tokens.setdefault(definition, uuid.uuid4().hex)
         _live[token] = definition
         self.met[full_name(definition)] = None
-        module, name = definition.__module__, definition.__qualname__
+        module, name = _place(definition)
         details = module, name, token, values, copy_code(definition)
         if isinstance(definition, type):  # what a function is bound to may change
             self._classes[token] = details
@@ -176,20 +188,59 @@ class Definitions:
         """Note that a copy of the code of a definition is stored."""
         self.copied[full_name(definition)] = self.met[full_name(definition)] = None
 
+    def find_own(self, module: str, name: str) -> Any:
+        """Return the definition to which a name leads in the loop's own module; None if to none.
+
+        The functions that cloudpickle has sent have variables of their own. A module of their name
+        may be here as well, such as a script that multiprocessing has imported for a worker, and
+        has other classes.
+        """
+        first, *others = name.split(".")
+        found = [variables.get(first) for variables in self._variables.get(module, [])]
+        for part in others:
+            found = [getattr(one, part, None) for one in found if isinstance(one, type)]
+        different = {
+            id(one): one for one in found if _is_definition(one) and _place(one) == (module, name)
+        }
+        return different.popitem()[1] if len(different) == 1 else None
+
+    @functools.cached_property
+    def is_shadowed(self) -> bool:
+        """Whether a name of the loop's own module leads to something else in the module here."""
+        return any(
+            _is_definition(value) and home(value.__module__) == module and here[name] is not value
+            for module, several in self._variables.items()
+            for here in [vars(sys.modules[module]) if module in sys.modules else {}]
+            for variables in several
+            if variables is not here
+            for name, value in variables.items()
+            if name in here
+        )
+
+    @functools.cached_property
+    def _variables(self) -> dict[str, list[dict[str, Any]]]:
+        """The variables of the modules of the functions that are roots."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for root in self._roots():
+            if type(root) is FunctionType:
+                variables = root.__globals__
+                found.setdefault(home(variables.get("__name__")), []).append(variables)
+        return found
+
     @functools.cached_property
     def _found(self) -> dict[tuple[str, str], list[Any]]:
         found: dict[tuple[str, str], list[Any]] = {}
         for one, source in _reachable([*self._roots()]):
             if not _is_definition(one) or by_name(one) is one:
                 continue
-            same = found.setdefault((one.__module__, one.__qualname__), [])
+            same = found.setdefault(_place(one), [])
             # A dataclass with slots is made from a class whose methods still refer to that one.
             if not (same and _is_method(source, one)):
                 same.append(one)
         return found
 
     def _has(self, definition: Any) -> bool:
-        return self.find(definition.__module__, definition.__qualname__) is definition
+        return self.find(*_place(definition)) is definition
 
     def _values(self, definition: Any, inside: tuple[Any, ...] = ()) -> dict[str, str] | None:
         """Return the constants that a function is bound to; None if it is bound to more.
@@ -223,7 +274,19 @@ _CONSTANTS = {type(None), type(...), bool, int, float, complex, str, bytes}
 
 def full_name(definition: Any) -> str:
     """Return the name of a class or a function with its module in front."""
-    return f"{definition.__module__}.{definition.__qualname__}"
+    return f"{home(definition.__module__)}.{definition.__qualname__}"
+
+
+def home(module: Any) -> Any:
+    """Return the name of a module, which is the same in all processes.
+
+    The script has another one in a process that multiprocessing has spawned.
+    """
+    return "__main__" if module == "__mp_main__" else module
+
+
+def _place(definition: Any) -> tuple[Any, Any]:
+    return home(definition.__module__), definition.__qualname__
 
 
 def _agree(ours: dict[str, str] | None, theirs: dict[str, str]) -> bool:
@@ -294,13 +357,13 @@ def _parts(one: Any, home: set[str]) -> Iterator[Any]:
 
 
 def _globals(code: CodeType, variables: dict[str, Any]) -> Iterator[Any]:
-    """Yield the classes and functions that the code of a function finds in its module."""
+    """Yield the objects that the code of a function finds in its module, and in other modules."""
     for name in code.co_names:
         value = variables.get(name)
-        if callable(value):
-            yield value
-        elif type(value) is ModuleType:
+        if type(value) is ModuleType:
             yield from (vars(value).get(attribute) for attribute in code.co_names)
+        else:
+            yield value
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _globals(constant, variables)

@@ -15,6 +15,7 @@ __all__ = [
     "GENERATIONS",
     "JOURNAL",
     "REPAIR",
+    "REPLICA",
     "FileName",
     "decode_run",
     "encode_run",
@@ -26,6 +27,8 @@ __all__ = [
 
 REPAIR = "repair"  # the plan of a repair that has begun
 JOURNAL = "journal"  # what people may want to know of the run; nothing depends on it
+
+REPLICA = "replica"  # the writers of the directory in the replica of the run
 
 GENERATIONS = 10**18  # each is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
@@ -121,7 +124,7 @@ class FileName(NamedTuple):
 
 def is_leftover(name: str) -> bool:
     """Return whether no recovery reads a file: it was set aside, or never became whole."""
-    return FileName.parse(name) is None and name not in (JOURNAL, REPAIR)
+    return FileName.parse(name) is None and name not in (JOURNAL, REPAIR, REPLICA)
 
 
 def temporary(name: str) -> str:

@@ -12,8 +12,9 @@ import contextlib
 import errno
 import os
 import stat
+import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Protocol
 
 from trax.errors import StorageError, UntrustedError
@@ -27,6 +28,7 @@ __all__ = [
     "LocalDirectory",
     "Output",
     "Update",
+    "add_file",
     "check_alone",
     "check_trust",
     "closing_quietly",
@@ -34,6 +36,7 @@ __all__ = [
     "copy_directory",
     "copy_file",
     "exists",
+    "is_begun",
     "is_empty",
     "leads_to",
     "make_directory",
@@ -277,6 +280,17 @@ class LocalDirectory:
     def rename(self, old: str, new: str) -> None:
         with self._opened() as here:
             os.rename(old, new, src_dir_fd=here, dst_dir_fd=here)
+
+    def link(self, old: str, new: str) -> bool:
+        """Give a file a second name; return False if another file has that name."""
+        with self._opened() as here:
+            try:
+                os.link(old, new, src_dir_fd=here, dst_dir_fd=here)
+            except FileExistsError:
+                # A file server may have done it, and its answer was lost: then the next try fails.
+                there = os.stat(new, dir_fd=here, follow_symlinks=False)
+                return os.path.samestat(there, os.stat(old, dir_fd=here, follow_symlinks=False))
+            return True
 
     def remove(self, name: str) -> None:
         with self._opened() as here:
@@ -622,6 +636,31 @@ def new_file(directory: Directory, name: str) -> Iterator[Output]:
             directory.remove(begun)
         raise
     directory.sync()
+
+
+def add_file(directory: LocalDirectory, name: str, parts: Iterable[Any]) -> bool:
+    """Write a file that appears as a whole, or return False if there is one of this name.
+
+    Either is durable then. A process that is killed may leave a file whose name `is_begun`.
+    """
+    begun = f".{temporary(uuid.uuid4().hex)}"
+    output = directory.create(begun)
+    try:
+        with closing_quietly(output):
+            for part in parts:
+                write_all(output, part)
+            output.sync()
+        is_new = directory.link(begun, name)
+    finally:
+        with contextlib.suppress(OSError):
+            directory.remove(begun)
+    directory.sync()
+    return is_new
+
+
+def is_begun(name: str) -> bool:
+    """Return whether a file of this name is one that `add_file` has not finished."""
+    return name.startswith(".")
 
 
 @contextlib.contextmanager

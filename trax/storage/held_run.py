@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, Protocol
 
 from trax import notices
 from trax.errors import DurabilityError
 from trax.storage.codec import Encoded
 from trax.storage.context import encode_context
 from trax.storage.filesystem import Directory
-from trax.storage.journal import Journal
+from trax.storage.journal import Journal, Place
 from trax.storage.lock import Lock
 from trax.storage.process import Repeated, process
 from trax.storage.records import CONTEXT
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 
-__all__ = ["HeldRun"]
+__all__ = ["Copying", "HeldRun"]
 
 # Increments are on the disk "at most a second later", and the sync itself takes time.
 _SYNC_SECONDS = 0.5
 _CHECK_SECONDS = 0.1  # two calls of stat each time
+
+
+class Copying(Protocol):
+    """Copies a held run to another place, as it goes on."""
+
+    def bring(self) -> None:
+        """Bring the files from there, if they are not here; the run is locked."""
+
+    def bring_outputs(self, lengths: Mapping[str, int]) -> None:
+        """Bring output files that are missing here, or shorter than these lengths."""
+
+    def begin(self, writer: RunWriter, directory: Directory, step: int) -> None:
+        """Begin to copy, at a step; all that recovery changes in the files was done."""
+
+    def check(self) -> None:
+        """Raise the error for which the run cannot go on, if there is one."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what the journal's status says of it."""
+
+    def end(self) -> None:
+        """Copy the rest; the writer is closed."""
 
 
 class HeldRun:
@@ -58,6 +81,7 @@ class HeldRun:
         *,
         in_background: bool,
         aside: str | None,
+        copying: Copying | None = None,
     ) -> None:
         self.writer = writer
         self.aside = aside
@@ -66,6 +90,7 @@ class HeldRun:
         self._clock = process.monotonic
         self._lock = lock
         self._directory = directory
+        self._copying = copying
         self._has_warned = False
         self._ahead = 0  # steps that the run counts and that no log has
         self._meta: dict[str, Any] = {"replay_log": "unknown"}
@@ -92,6 +117,17 @@ class HeldRun:
     def begin(self, step: int, *, resumed: bool, **facts: Any) -> None:
         """Begin the journal: this process begins the run, or goes on with it at a step."""
         self.journal.begin(self.writer.run, step, resumed=resumed, logged=self.notes_time, **facts)
+        self.copy(step)
+
+    def bring_outputs(self, lengths: Mapping[str, int]) -> None:
+        """Bring output files that are shorter than stored steps say, if the run is copied."""
+        if self._copying is not None:
+            self._copying.bring_outputs(lengths)
+
+    def copy(self, step: int) -> None:
+        """Begin to copy the run, if it is to be copied: the files are as they were recovered."""
+        if self._copying is not None:
+            self._copying.begin(self.writer, self._directory, step)
 
     @property
     def _step(self) -> int:
@@ -125,6 +161,8 @@ class HeldRun:
         now = self._clock()
         self.check_at = now + _CHECK_SECONDS
         self.writer.check_place(step)
+        if self._copying is not None:
+            self._copying.check()
         if not self._has_warned and not self._lock.is_in_place():
             self._has_warned = True
             notices.warn(
@@ -134,7 +172,10 @@ class HeldRun:
         if now >= self.journal.due:
             if self.notes_time:
                 self.writer.note_time()
-            self.journal.update(step, self.writer.place)
+            self.journal.update(step, self.writer.place, **self._copying_status())
+
+    def _copying_status(self) -> dict[str, Any]:
+        return self._copying.status() if self._copying is not None else {}
 
     def _sync(self) -> None:
         self.writer.sync()
@@ -149,19 +190,20 @@ class HeldRun:
             return
         place = self.writer.place
         step = self._step if step is None else step
-        try:
+        with ExitStack() as ends:  # each of these is done, whatever the others raise
+            ends.callback(self._lock.release)
+            ends.callback(self._directory.close)
+            ends.callback(self._end_journal, step, place)
+            if self._copying is not None:
+                ends.callback(self._copying.end)
+                ends.callback(self.journal.update, step, place, **self.ending)  # it is copied, too
+            ends.callback(self.writer.close)
             if self._syncing is not None:
                 self._syncing.stop()
             self.writer.prune()
-        finally:
-            try:
-                self.writer.close()
-            finally:
-                try:
-                    self.journal.end(step=step, place=place, **self.ending)
-                finally:
-                    self._directory.close()
-                    self._lock.release()
+
+    def _end_journal(self, step: int, place: Place) -> None:
+        self.journal.end(step=step, place=place, **self.ending, **self._copying_status())
 
 
 def _repeat(sync: Callable[[], None]) -> Repeated:

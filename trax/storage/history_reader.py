@@ -24,7 +24,7 @@ from trax.storage.messages import damaged, misplaced, owner_of, refusal, unrepai
 from trax.storage.records import HEADER_SIZE, NOTE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import LogPosition, damage_at_end
 from trax.storage.schema import check_log
-from trax.storage.store import Store
+from trax.storage.store import Store, Stored
 
 __all__ = ["Batch", "HistoryReader", "Past", "read_batches", "read_history"]
 
@@ -96,7 +96,7 @@ def read_history(store: Store, name: str, start: int | None, stop: int | None) -
     return chain.from_iterable(batch.pasts() for batch in read_batches(store, name, start, stop))
 
 
-def read_batches(store: Store, name: str, start: int | None, stop: int | None) -> Iterator[Batch]:
+def read_batches(store: Stored, name: str, start: int | None, stop: int | None) -> Iterator[Batch]:
     """Yield the increments of the steps from `start` until before `stop`, without a lock.
 
     By default they begin with the oldest one that is stored. If a log is removed before it is read,

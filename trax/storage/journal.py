@@ -36,6 +36,7 @@ __all__ = [
     "Journal",
     "Place",
     "as_event",
+    "check_status",
     "read_events",
     "read_status",
 ]
@@ -201,9 +202,9 @@ class Journal:
         self._file.close()
         self._file = directory.update(JOURNAL)
 
-    def update(self, step: int, place: Place) -> None:
-        """Store the status at a step: the run goes on."""
-        self._write(RUNNING, step, place)
+    def update(self, step: int, place: Place, state: str = RUNNING, **facts: Any) -> None:
+        """Store the status at a step, with what else is known."""
+        self._write(state, step, place, **facts)
 
     def end(self, state: str, step: int, place: Place, **facts: Any) -> None:
         """Store the status at the end of this process, and close the file."""
@@ -302,7 +303,11 @@ def _text(fields: Mapping[str, Any], room: int) -> bytes:
 
 def read_status(data: bytes, key: Key | None) -> dict[str, Any]:
     """Return the status in a journal; it is empty if that is not valid, or of another key."""
-    status = _read_line(data[: STATUS_SIZE - 1], key)
+    return check_status(_read_line(data[: STATUS_SIZE - 1], key))
+
+
+def check_status(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status, or nothing if its fields are not those of one."""
     is_valid = status.get("state") in _STATES and _has_types(status, _STATUS)
     return status if is_valid else {}
 

@@ -17,28 +17,38 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import socket
 import sys
+import threading
 import time
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from trax import notices
 from trax.errors import LockedError, UntrustedError, one_line
+from trax.ranks import find_rank
 from trax.storage.filesystem import check_alone, leads_to, open_trusted
 from trax.storage.process import in_child, process
 
-__all__ = ["ALIVE", "SUSPENDED", "Lock", "holder_state"]
+__all__ = ["ALIVE", "SUSPENDED", "Lock", "Patience", "holder_state"]
 
 ALIVE, SUSPENDED = "alive", "suspended"  # of a holder
 _NO_LOCKS_HERE = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 _LONGEST_NOTE = 4096
+_PAUSE = 0.05  # seconds between two tries
+_QUIET = 1.0  # seconds before a wait is told
+
+T = TypeVar("T")
 
 
 class Lock:
     """An exclusive lock on a file, until it is released or the process ends.
 
-    The file is created if it does not exist. `subject` names the run, for messages.
+    The file is created if it does not exist. `subject` names the run, for messages. `thread` is the
+    identifier of the thread that uses the run, by default the present one.
 
     Raises
     ------
@@ -46,8 +56,9 @@ class Lock:
         The lock is held already; the message names the holder and the time.
     """
 
-    def __init__(self, path: str, subject: str) -> None:
+    def __init__(self, path: str, subject: str, thread: int | None = None) -> None:
         self.path = path
+        self._thread = threading.get_ident() if thread is None else thread
         self.fd = open_trusted(path, os.O_RDWR | os.O_CREAT)
         try:
             check_alone(self.fd, path)
@@ -55,6 +66,7 @@ class Lock:
             _open.add(self)
             self._lock(subject)
             self._write_note()
+            _users[path] = self._thread
         except BaseException:
             self._close()
             raise
@@ -62,6 +74,7 @@ class Lock:
     def release(self) -> None:
         """Release the lock; calling it again does nothing."""
         if self in _open:
+            _users.pop(self.path, None)
             try:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self.fd, 0)
@@ -76,10 +89,15 @@ class Lock:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(_describe(subject, _read_note(self.fd))) from None
+            raise self._error(subject) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS_HERE:
                 raise
+
+    def _error(self, subject: str) -> LockedError:
+        holder = _read_note(self.fd)
+        is_own = _users.get(self.path) == self._thread  # it would wait for itself
+        return LockedError(_describe(subject, holder), "" if is_own else _name(holder))
 
     def _close(self) -> None:
         _open.discard(self)
@@ -90,6 +108,48 @@ class Lock:
         with contextlib.suppress(OSError):  # on a full disk, messages cannot name the holder
             os.ftruncate(self.fd, 0)
             os.pwrite(self.fd, json.dumps(_note()).encode(), 0)
+
+
+class Patience:
+    """Waits for the holder of a lock, for a limited time.
+
+    `name` is the run's. `is_over` tells whether to give up before the time is over.
+    """
+
+    def __init__(
+        self, name: str, seconds: float, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._is_over = is_over
+        self._begun = 0.0
+        self._has_said = False
+
+    def pause(self, error: LockedError) -> float:
+        """Return the seconds after which to try again, or raise the error.
+
+        After a second it says for whom it waits.
+        """
+        now = time.monotonic()
+        self._begun = self._begun or now
+        left = self._begun + self._seconds - now
+        if left <= 0 or not error.holder or self._is_over():
+            self._begun = 0.0
+            raise error
+        if not self._has_said and now - self._begun >= _QUIET:
+            self._has_said = True
+            limit = f", at most {self._seconds:g} s" if self._seconds < math.inf else ""
+            notices.info(f"{self._name} waits for {error.holder}{limit}")
+        return min(_PAUSE, left)
+
+    def until(self, take: Callable[[], T]) -> T:
+        """Return what a function returns as soon as it finds no lock held."""
+        while True:
+            try:
+                return take()
+            except LockedError as error:
+                pause = self.pause(error)
+            time.sleep(pause)
 
 
 def holder_state(path: str) -> str:
@@ -125,10 +185,12 @@ def holder_state(path: str) -> str:
 
 
 _open: weakref.WeakSet[Lock] = weakref.WeakSet()
+_users: dict[str, int] = {}  # by path, the threads that use the runs held by this process
 
 
 @in_child
 def _close_in_child() -> None:
+    _users.clear()
     for lock in list(_open):
         lock._close()  # noqa: SLF001  # of this module
 
@@ -177,16 +239,35 @@ def _read_note(fd: int) -> dict[str, Any]:
     return {}
 
 
+def _is_here(holder: dict[str, Any]) -> bool:
+    return holder.get("boot") == process.boot_id() and isinstance(holder.get("pid"), int)
+
+
+def _name(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "another process"
+    if _is_here(holder) and holder["pid"] == os.getpid():
+        return "this very process"
+    return f"process {holder.get('pid')} on {holder.get('host')}"
+
+
 def _describe(subject: str, holder: dict[str, Any]) -> str:
     if not holder:
         return f"{subject} is held by another process.\nWait until it ends, or end it."
-    mine = holder.get("pid") == os.getpid() and holder.get("boot") == process.boot_id()
-    who = "this very process" if mine else f"process {holder.get('pid')} on {holder.get('host')}"
-    advice = "Wait until it ends, or end it"
-    if mine:
+    who, advice = _name(holder), "Wait until it ends, or end it"
+    if who == "this very process":
         advice = (
             "Close the other one first; another task or thread may be driving it.\n"
             "Or give each a name of its own, as in name='run-{seed}'"
+        )
+    elif _is_here(holder) and _process_stat(holder["pid"])[0] == "T":
+        pid = holder["pid"]
+        advice = f"It is stopped: let it continue (kill -CONT {pid}), or end it (kill -KILL {pid})"
+    elif rank := find_rank():
+        advice = (
+            f"This process is rank {rank.rank} of {rank.size} ({rank.variable}). If another rank "
+            "holds it, give each a run of its own:\n"
+            "name='train-{rank}' for a function of rank, called with rank=trax.rank()"
         )
     return (
         f"{subject} is held by {who} (since {holder.get('since')}).\n"

@@ -83,6 +83,8 @@ class LogWriter:
         The checksum of the last record, or of the header block.
     end : int
         The size of the file, in bytes.
+    durable : int
+        The number of bytes that were forced to the disk.
     count : int
         The number of increments in it.
     append : callable
@@ -124,7 +126,7 @@ class LogWriter:
         self.failure = failure
         self.append = self._append_always if always else self._append
         self._path = f"{directory.path}/{name}"
-        self._durable = self._marked = HEADER_SIZE
+        self.durable = self._marked = HEADER_SIZE
         self._is_mark_pending = False  # the mark was written, but is not on the disk yet
         self._write: Callable[[Any], int] = self._refuse if failure else self.file.write
         _open_writers.add(self)
@@ -302,7 +304,7 @@ class LogWriter:
         if end is None:
             end = self.end
         try:
-            if end != self._durable or self._is_mark_pending:
+            if end != self.durable or self._is_mark_pending:
                 self.file.sync()
                 self._is_mark_pending = False
             if mark and end != self._marked:
@@ -316,7 +318,7 @@ class LogWriter:
         except Exception as error:  # such as a MemoryError: nobody knows what was forced
             self.fail(failure := as_os_error(error))
             raise failure from error
-        self._durable = end
+        self.durable = end
 
     def close(self) -> None:
         """Close the file, without forcing anything to the disk."""

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -44,6 +45,10 @@ else:
     _force = getattr(os, "fdatasync", os.fsync)
 
 
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 class Repeated(Protocol):
     """An action that is repeated in the background."""
 
@@ -75,6 +80,9 @@ class Process:
         Takes an action, and begins it in the background.
     new_run_id : callable
         Returns the identity of a new run, 32 hexadecimal digits.
+    is_main : callable
+        Returns whether this thread may take the default RNGs of libraries for its own, as the main
+        thread does.
     check_output : callable
         Takes the path of an output file before it is opened, and may refuse it.
     pause : float
@@ -94,6 +102,7 @@ class Process:
     repeat: Callable[[float, Callable[[], None]], Repeated] = Ticker
     begin: Callable[[Callable[[], None]], object] = begin
     new_run_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    is_main: Callable[[], bool] = _is_main
     check_output: Callable[[str | os.PathLike[str]], None] = lambda _: None
     pause: float = 1.0
     runs: set[str] = field(default_factory=set)

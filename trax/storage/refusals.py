@@ -14,6 +14,7 @@ _FILE = "Open it inside the loop, for output with trax.open; keep its path in th
 _CONNECTION = "Connect inside the loop; keep the address in the state."
 _PENDING = "Await its result inside the step, and keep that in the state."
 _RUN = "Run it to its end inside the step, as in loop(...).result(): its own store keeps its steps."
+_SWEEP = "Take its cases inside one step, as in list(trax.sweep(...)): the store has each run."
 _GENERATOR = "Create it inside the loop; keep in the state how many items were taken from it."
 _ITERTOOLS = (
     "An iterator of itertools does not tell its position: create it inside the loop.\n"
@@ -54,6 +55,7 @@ _TYPES = {
         "concurrent.futures._base.Future",
     ),
     _RUN: ("trax: AsyncRun Run",),
+    _SWEEP: ("trax.Sweep",),
     _GENERATOR: ("builtins: generator async_generator",),
     "Keep the object that it shows the memory of.": ("builtins.memoryview",),
     _ITERTOOLS: (

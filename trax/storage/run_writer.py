@@ -15,7 +15,7 @@ import os
 import platform
 import secrets
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from trax.errors import DurabilityError, LockedError, StorageError
 from trax.keep import Keep
 from trax.storage.checkpoint import write_checkpoint
 from trax.storage.codec import Encoded
-from trax.storage.context import TIME, encode_context
+from trax.storage.context import TIME, Key, Kind, decode_context, encode_context
 from trax.storage.filenames import GENERATIONS, FileName
 from trax.storage.filesystem import Directory, Output, copy_file
 from trax.storage.journal import NOWHERE, Place
@@ -109,6 +109,10 @@ class RunWriter:
         Whether a background sync failed, so that a new checkpoint must replace the log.
     on_suspect : callable
         Called when that happens, in the background.
+    outputs : set of str
+        The names of the run's output files, as its context has them.
+    may_remove : callable
+        Returns whether a file that is not needed may be removed yet.
     """
 
     def __init__(
@@ -144,6 +148,9 @@ class RunWriter:
         self.before_sync: Callable[[], None] = lambda: None
         self.suspect = False
         self.on_suspect: Callable[[], None] = lambda: None
+        self.outputs: set[str] = set()
+        self.may_remove: Callable[[FileName], bool] = lambda name: True  # noqa: ARG005
+        self._acknowledge: Callable[[], None] | None = None
         self._pid = os.getpid()
         # Only the caller appends; this guards against the background sync.
         self._switching = Mutex()
@@ -162,6 +169,11 @@ class RunWriter:
         log = self._log
         return NOWHERE if log is None else Place(self._last, log.end, log.chain)
 
+    def forced(self) -> tuple[int, int | None]:
+        """Return the newest log of the run, and its forced length; None if all of it is final."""
+        with self._switching:
+            return self._last, None if self._log is None else self._log.durable
+
     @property
     def log_bytes(self) -> int:
         """The length in bytes of the log that is being written; 0 if there is none."""
@@ -175,6 +187,7 @@ class RunWriter:
         self._last, self._highest = reader.last, reader.highest
         self._begun = reader.highest
         self._good = [reader.base] if reader.checkpoint and not reader.is_recreated else []
+        self._add_outputs(reader.context)
         try:
             self._set_aside(reader)
             self._cut_logs(reader)
@@ -234,6 +247,22 @@ class RunWriter:
         self.begin_log()
         return self.append(increment, context)
 
+    def acknowledge_by(self, acknowledge: Callable[[], None]) -> None:
+        """Let each increment wait for a function once it was forced; `sync` is ``"always"``."""
+        self._acknowledge = acknowledge
+        if self._log is not None and not self._deferred:
+            self.append = self._append_acknowledged
+
+    def _append_acknowledged(self, increment: bytes | Encoded, context: bytes = b"") -> int:
+        assert self._log is not None
+        assert self._acknowledge is not None
+        end = self._log.append(increment, context)
+        self._acknowledge()
+        return end
+
+    def _add_outputs(self, context: Iterable[Key]) -> None:
+        self.outputs |= {key.name for key in context if key.kind is Kind.OUTPUT}
+
     def note(self, context: bytes) -> None:
         """Store a context that belongs to no increment, durably; see `LogWriter.note`."""
         self._check_process()  # in a fork the lock below may be held forever
@@ -243,6 +272,7 @@ class RunWriter:
         self._force_the_rest()
         with self._switching:
             self._log.note(context)
+        self._add_outputs(decode_context(context))
 
     def copy_note(self, context: bytes) -> None:
         """Store a context of another run that belongs to no increment, as an increment is."""
@@ -394,6 +424,8 @@ class RunWriter:
         with self._switching:
             if self._log is not None:
                 self._log.force()
+        if self._acknowledge is not None:
+            self._acknowledge()
 
     def sync(self) -> None:
         """Force the appended increments to the disk; a failure shows at the next append."""
@@ -409,6 +441,12 @@ class RunWriter:
                         self._log.fail(as_os_error(error))
                     self.suspect = True
                     self.on_suspect()
+
+    def refuse(self, error: LockedError) -> None:
+        """Refuse every later increment with an error: the run is not this process's any more."""
+        with self._switching:
+            if self._log is not None:
+                self._log.fail(error)
 
     def prune(self) -> None:
         """Remove the files that are no longer needed; the disk may refuse until the next time."""
@@ -505,7 +543,8 @@ class RunWriter:
         except FileExistsError:
             raise self._taken_over(generation, str(file)) from None
         self._check_newest(generation, log)
-        append = log.append
+        is_acknowledged = self._acknowledge is not None and not self._deferred
+        append = self._append_acknowledged if is_acknowledged else log.append
         with self._switching:
             # No call between these: an interrupt comes before all of them or after.
             old = self._log
@@ -624,6 +663,8 @@ class RunWriter:
                 return  # another process may have continued the run
             with contextlib.suppress(OSError):  # the next checkpoint tries again
                 for name in removable(self._stored, self._good, keep, self._describe):
+                    if not self.may_remove(name):
+                        continue
                     with contextlib.suppress(FileNotFoundError):
                         self._directory.remove(str(name))
                     self._stored.remove(name)

@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from trax.errors import StorageError, UsageError
 from trax.keep import Keep
@@ -41,7 +41,7 @@ from trax.storage.filesystem import (
     new_private,
     storage_errors,
 )
-from trax.storage.held_run import HeldRun
+from trax.storage.held_run import Copying, HeldRun
 from trax.storage.keys import find_key
 from trax.storage.lock import Lock, holder_state
 from trax.storage.log import open_log
@@ -50,9 +50,29 @@ from trax.storage.records import NOTE, Damage, Forged, NewerVersion
 from trax.storage.run_reader import Recreate, RunReader
 from trax.storage.run_writer import RunWriter
 
-__all__ = ["Store"]
+__all__ = ["Store", "Stored"]
 
 _SCANNED = 500  # runs, at most, of which the newest are looked for
+
+
+class Stored(Protocol):
+    """Runs that are read: those of a `Store`, or of a store of objects."""
+
+    @property
+    def path(self) -> str:
+        """Their place, for messages."""
+
+    def look(self, name: str) -> tuple[int, list[str]]:
+        """Return a value that changes when files of a run come or go, or all are replaced."""
+
+    def reading(self, name: str) -> contextlib.AbstractContextManager[Directory]:
+        """Read the files of a run in a ``with`` block, without a lock."""
+
+    def recover(self, name: str) -> RunReader | None:
+        """Begin to read a run, without a lock; return None if nothing is stored."""
+
+    def peek(self, name: str) -> dict[str, Any]:
+        """Return the meta record of the newest checkpoint; empty if there is no valid one."""
 
 
 class Store:
@@ -67,12 +87,14 @@ class Store:
     ----------
     path : str
         The directory.
+    key : Key or None
+        The key that its files are signed with.
     """
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
         self.path = store_path(traxdir)
         _check_link(given_path(traxdir))
-        self._key = find_key(self.path)
+        self.key = find_key(self.path)
 
     def at(self, path: str | os.PathLike[str]) -> Store:
         """Return the store in another directory."""
@@ -180,11 +202,15 @@ class Store:
         fresh: bool = False,
         is_superseded: Callable[[], bool] = lambda: False,
         deferred: bool = False,
+        thread: int | None = None,
+        copying: Copying | None = None,
     ) -> HeldRun:
         """Hold a run for writing; closing it releases the lock.
 
-        If `fresh`, or if `is_superseded` returns true when the run is locked, its files are moved
-        aside first, for a fresh start. The other options are those of `RunWriter`.
+        `copying` brings files that are not here, and copies them as the run goes on. Then, if
+        `fresh`, or if `is_superseded` returns true when the run is locked, its files are moved
+        aside for a fresh start. `thread` is that of `Lock`, and the other options are those of
+        `RunWriter`.
 
         Raises
         ------
@@ -193,8 +219,10 @@ class Store:
         """
         encode_run(name)
         with storage_errors("opening", self.path):
-            lock = self._lock(name)
+            lock = self._lock(name, thread)
             try:
+                if copying is not None:
+                    copying.bring()
                 aside = self._move_aside(name) if fresh or is_superseded() else None
                 make_directory(self.run_path(name))
                 directory = self._directory(name, holds=True)
@@ -208,7 +236,9 @@ class Store:
                     deferred=deferred,
                     prunes=not is_repeated,
                 )
-                return HeldRun(lock, directory, writer, in_background=is_repeated, aside=aside)
+                return HeldRun(
+                    lock, directory, writer, in_background=is_repeated, aside=aside, copying=copying
+                )
             except BaseException:
                 lock.release()
                 raise
@@ -251,18 +281,37 @@ class Store:
                 raise UsageError(
                     f"a run {name!r} is stored already in {self.path}.\nChoose another name."
                 )
-            make_directory(begun := temporary(self._free_aside(name)))
-            directory = LocalDirectory(begun, self._key)
-            for left in directory.list():  # by one that was interrupted
-                directory.remove(left)
-            try:
+            with self._new_files(name) as directory:
                 yield directory
-                with contextlib.suppress(FileNotFoundError):
-                    os.rmdir(path)
-                move(begun, path)
-            except BaseException:
-                shutil.rmtree(begun, ignore_errors=True)
-                raise
+
+    @contextlib.contextmanager
+    def replacing(self, name: str, *, keeps: bool = True) -> Iterator[Directory]:
+        """Write the files of a run that is held in a ``with`` block; they replace the present ones.
+
+        These are moved aside once all is written, and stay there if `keeps`.
+        """
+        with self._new_files(name) as directory:
+            yield directory
+            aside = self._move_aside(name)
+        if aside and not keeps:
+            shutil.rmtree(aside)
+
+    @contextlib.contextmanager
+    def _new_files(self, name: str) -> Iterator[Directory]:
+        """Write the files of a run in a ``with`` block; they appear in its directory at the end."""
+        path = self.run_path(name)
+        make_directory(begun := temporary(self._free_aside(name)))
+        directory = LocalDirectory(begun, self.key)
+        for left in directory.list():  # by one that was interrupted
+            directory.remove(left)
+        try:
+            yield directory
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
+            move(begun, path)
+        except BaseException:
+            shutil.rmtree(begun, ignore_errors=True)
+            raise
 
     def copy_aside(self, name: str) -> str:
         """Copy all files of a run to ``aside``, durably; return the copy's path in the store."""
@@ -283,12 +332,12 @@ class Store:
 
     def _directory(self, name: str, *, holds: bool = False) -> Directory:
         """Return the files of a run; this is the place to choose another file system."""
-        return LocalDirectory(self.run_path(name), self._key, holds=holds)
+        return LocalDirectory(self.run_path(name), self.key, holds=holds)
 
-    def _lock(self, name: str) -> Lock:
+    def _lock(self, name: str, thread: int | None = None) -> Lock:
         self._prepare(name)
         _check_case(self.run_path(name))
-        return Lock(self._lock_path(name), f"the run {name!r} in {self.path}")
+        return Lock(self._lock_path(name), f"the run {name!r} in {self.path}", thread)
 
     def _lock_path(self, name: str) -> str:
         return os.path.join(self.path, "locks", encode_run(name))

@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle
 
 from trax.errors import ArgumentsChangedError
-from trax.storage.definitions import Definitions, stored_code
+from trax.storage.definitions import Definitions, home, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
 __all__ = ["Finder", "Finding", "Names", "present_name", "present_place", "ways_to_find"]
@@ -43,6 +43,11 @@ class Names:
     renames: Mapping[str, str] = field(default_factory=dict)
     definitions: Definitions = field(default_factory=Definitions)
     is_copy: bool = False
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether each name means what it says, so that pickle itself finds what it leads to."""
+        return not self.renames and not self.definitions.is_shadowed
 
     def for_copy(self) -> Names:
         """Return the names with which a copy is loaded."""
@@ -161,23 +166,38 @@ class Finding:
             return _weak(self._find_definition)
         if (module, name) == ("trax.storage.reductions", "named"):
             return _weak(self.find_class)
+        module = home(module)
         with self._find(f"{module}.{name}") as (old, new):
             if new != old:
                 return _resolve(new)
-            found = super().find_class(module, name)  # type: ignore[misc]  # pickle's
+            found = self._find_by_name(module, name)
         if self._names.is_copy and module == "cloudpickle.cloudpickle":
             return _leaving(self._in_use, name, found)
         return found
 
+    def _find_by_name(self, module: str, name: str) -> Any:
+        definitions = self._names.definitions
+        own = definitions.find_own(module, name)
+        if own is not None:
+            return own
+        try:
+            return super().find_class(module, name)  # type: ignore[misc]  # pickle's
+        except (AttributeError, ImportError):  # its script is not the one that runs here
+            found = definitions.find(module, name)
+            if found is None:
+                raise
+            return found
+
     def _find_module(self, name: str) -> Any:
         """Import a module that cloudpickle stored by its name."""
-        with self._find(name) as (_, new):
+        with self._find(home(name)) as (_, new):
             return importlib.import_module(new)
 
     def _find_definition(
         self, module: str, name: str, token: str, values: dict[str, str], code: bytes
     ) -> Any:
         """Return a class or a function that was at hand when the pickle was written, or a copy."""
+        module = home(module)
         with self._find(f"{module}.{name}") as (old, new):
             if new != old:
                 return _resolve(new)

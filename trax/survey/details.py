@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from trax.errors import TraxError, one_line
-from trax.fsck.verify import verify as verify_run
 from trax.storage.context import FRAME
 from trax.storage.filenames import FileName
-from trax.storage.filesystem import LocalDirectory
 from trax.storage.records import Damage, Forged, NewerVersion
-from trax.storage.store import Store
 from trax.survey.run_info import RunInfo
 from trax.survey.runs import Survey
 from trax.survey.series import Point, Series, read_series
@@ -100,14 +97,14 @@ def details(
     if info is None:
         return None
     events = store.events(name)
-    meta = _meta(store, info)
+    meta = _meta(store, name)
     good = series = restart = None
     if info.size < _SOON:
         restart = _restart(store, name) if meta.get("replay_log") == "frames" else None
         series = read_series(store, name, most=most)
     if verify or (verify is None and info.size < _SOON):
         try:
-            good = verify_run(name, traxdir=store.path).good
+            good = store.verify(name).good
         except (TraxError, OSError):  # removed meanwhile, or signed with another key
             good = None
     described = {**meta.get("arguments", {}), **meta.get("varying", {})}
@@ -119,7 +116,7 @@ def details(
 def _restart(store: Survey, name: str) -> int | None:
     """Return the step of the newest frame of a plain loop; None if the run cannot be read."""
     try:
-        reader = Store(store.path).recover(name)
+        reader = store.opened.recover(name)
         if reader is None:
             return None
         step = reader.step
@@ -131,11 +128,11 @@ def _restart(store: Survey, name: str) -> int | None:
     return step
 
 
-def _meta(store: Survey, info: RunInfo) -> dict[str, Any]:
+def _meta(store: Survey, name: str) -> dict[str, Any]:
     """Return the meta record of the newest checkpoint that can be read; else nothing."""
     try:
-        directory = LocalDirectory(info.path, store.key)
-        return newest_meta(directory, filter(None, map(FileName.parse, directory.list())))
+        with store.opened.reading(name) as directory:
+            return newest_meta(directory, filter(None, map(FileName.parse, directory.list())))
     except (OSError, TraxError, Damage, Forged, NewerVersion):
         return {}
 

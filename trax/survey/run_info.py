@@ -12,9 +12,11 @@ from trax.display import as_html, as_html_table, count
 from trax.storage.journal import RUNNING
 from trax.survey.texts import ago, duration, rate, size
 
-__all__ = ["HEAD", "PAUSED", "Failure", "RunInfo", "Runs", "texts"]
+__all__ = ["HEAD", "PAUSED", "SILENT", "Failure", "RunInfo", "Runs", "texts"]
 
-PAUSED = "paused"  # told by the survey alone: a process cannot say so itself
+# Told by the survey alone: a process cannot say so itself.
+PAUSED, SILENT = "paused", "silent"
+_BEHIND = 10.0  # seconds of lag that are shown of a run that has ended
 HEAD = ("RUN", "STATE", "STEP", "RATE", "ETA", "LAST", "SIZE")
 
 
@@ -59,6 +61,8 @@ class RunInfo:
         "stopped" by the user, a signal or a time limit; "failed" with an exception;
         "killed", if its process ended without a word; "done"; or, if it cannot be read, "damaged",
         "untrusted", as others can write to its files, or "signed" with a key that is not there.
+        Of a replica, "running" if something was copied in the last minute, and then "silent":
+        nobody knows there if it is idle, or its machine is gone.
     step : int or None
         The step that it has come to.
     total : int or None
@@ -85,6 +89,10 @@ class RunInfo:
         The exception with which it failed, or that has refused the last call.
     problem : str or None
         The reason for which it cannot be read.
+    replica : str or None
+        The URL of the store to which it is copied as it goes on.
+    lag : float or None
+        The seconds since all that was stored then is in the replica.
     """
 
     name: str
@@ -105,6 +113,8 @@ class RunInfo:
     reason: str | None = None
     error: Failure | None = None
     problem: str | None = None
+    replica: str | None = None
+    lag: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain values."""
@@ -156,4 +166,6 @@ def _step(info: RunInfo) -> str:
         if info.is_open and info.total:
             step += f" {100 * (info.step or 0) // info.total}%"
     why = info.error.type if info.error else info.reason
-    return f"{step}  {why}" if why and why != "closed" else step
+    step = f"{step}  {why}" if why and why != "closed" else step
+    lags = info.lag is not None and (info.is_open or info.lag >= _BEHIND)
+    return f"{step}  lag {duration(info.lag or 0.0)}" if lags else step

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trax._public import public
 from trax.errors import StorageError, TraxError, UntrustedError, one_line
@@ -28,7 +28,12 @@ from trax.storage.signing import Key
 from trax.survey.run_info import PAUSED, Failure, RunInfo, Runs
 from trax.survey.steps import Counted, count_steps
 
-__all__ = ["Survey", "runs"]
+if TYPE_CHECKING:
+    from trax.fsck.prune import Pruned
+    from trax.fsck.verify import Verification
+    from trax.storage.store import Stored
+
+__all__ = ["Survey", "eta", "newest_log", "runs", "told", "unread"]
 
 STOPPED = "stopped"
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -93,6 +98,40 @@ class Survey:
         self._runs = os.path.join(self.path, "runs")
         self.key: Key | None = find_key(self.path)
 
+    @property
+    def opened(self) -> Stored:
+        """The same store, to read the files of its runs."""
+        from trax.storage.store import Store  # seldom needed, as all that is below
+
+        return Store(self.path)
+
+    def verify(self, name: str) -> Verification:
+        """Read every byte of a run; see `trax.verify`."""
+        from trax.fsck.verify import verify
+
+        return verify(name, traxdir=self.path)
+
+    def is_held(self, name: str) -> bool:
+        """Return whether a process holds a run for writing, as far as can be told."""
+        return bool(self._holder(name))
+
+    def remove(self, name: str) -> None:
+        """Remove all files of a run."""
+        from trax.storage.store import Store
+
+        Store(self.path).remove(name)
+
+    def prune(self, *, budget: float | None, dry_run: bool = False) -> Pruned:
+        """Make room; see `trax.prune`."""
+        from trax.fsck.prune import prune
+
+        return prune(budget=budget, traxdir=self.path, dry_run=dry_run)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a store at all."""
+        return os.path.isdir(self.path)
+
     def names(self) -> list[str]:
         """Return the names of all runs, sorted."""
         try:
@@ -109,12 +148,9 @@ class Survey:
         """Return the directory of a run's files."""
         return os.path.join(self._runs, encode_run(name))
 
-    def runs(self) -> Iterator[RunInfo]:
-        """Yield what is known of each run, in the order of their names."""
-        for name in self.names():
-            info = self.run(name)
-            if info is not None:
-                yield info
+    def runs(self, names: Iterable[str] | None = None) -> Iterator[RunInfo]:
+        """Yield what is known of runs, by default of all, in the order of their names."""
+        return filter(None, map(self.run, self.names() if names is None else names))
 
     def run(self, name: str) -> RunInfo | None:
         """Return what is known of a run; None if nothing is stored, or it is removed meanwhile."""
@@ -128,8 +164,7 @@ class Survey:
             except NotADirectoryError:  # a stray file
                 return None
             except (OSError, UntrustedError) as error:
-                reason = str(error).partition("\n")[0]
-                return RunInfo(name, path, _unread(error), problem=one_line(reason))
+                return unread(partial(RunInfo, name, path), error)
         return RunInfo(name, path, "damaged", problem="its files come and go")
 
     def aside_bytes(self) -> int:
@@ -176,16 +211,11 @@ class Survey:
         info = partial(RunInfo, name, path, size=size, prunable=prunable)
         try:
             if is_last and status:
-                return _told(info, files, status, since, status["step"], None, holder)
+                return told(info, files, status, since, status["step"], None, holder)
             step, counted = self._count(path, files, status, bool(holder))
-            return _told(info, files, status, since, step, counted, holder)
-        except Damage as damage:
-            problem, state = f"{damage.reason} (offset {damage.offset})", "damaged"
-        except Forged as forged:
-            problem, state = str(forged), "signed"
-        except (NewerVersion, TraxError) as error:
-            problem, state = str(error).partition("\n")[0], _unread(error)
-        return info(state, problem=one_line(problem))
+            return told(info, files, status, since, step, counted, holder)
+        except (Damage, Forged, NewerVersion, TraxError) as error:
+            return unread(info, error)
 
     def _holder(self, name: str) -> str:
         return holder_state(os.path.join(self.path, "locks", encode_run(name)))
@@ -203,15 +233,23 @@ class Survey:
             place = Place(status["generation"], status["offset"], int(status["chain"], 16))
             known = status["step"], place
             size = files.get(str(FileName("log", place.generation)), (-1, 0.0))[0]
-            is_at_end = place.generation == _newest_log(files) and place.offset == size
+            is_at_end = place.generation == newest_log(files) and place.offset == size
             if is_at_end or not status["logged"]:
                 return status["step"], None
         counted = count_steps(LocalDirectory(path, self.key), files, known)
         return counted.step, counted
 
 
-def _unread(error: BaseException) -> str:
-    return "untrusted" if isinstance(error, UntrustedError) else "damaged"
+def unread(info: Callable[..., RunInfo], error: BaseException) -> RunInfo:
+    """Return what is known of a run that cannot be read."""
+    state, problem = "damaged", str(error).partition("\n")[0]
+    if isinstance(error, Damage):
+        problem = f"{error.reason} (offset {error.offset})"
+    elif isinstance(error, Forged):
+        state = "signed"
+    elif isinstance(error, UntrustedError):
+        state = "untrusted"
+    return info(state, problem=one_line(problem))
 
 
 def _list(path: str) -> _Listed:
@@ -247,7 +285,7 @@ def _read(path: str, most: int) -> bytes:
         os.close(fd)
 
 
-def _newest_log(files: _Listed) -> int:
+def newest_log(files: Iterable[str]) -> int:
     """Return the generation of the newest log; 0 if there is none."""
     found = filter(None, map(FileName.parse, files))
     return max((name.generation for name in found if name.kind == "log"), default=0)
@@ -259,7 +297,7 @@ def _sizes(files: _Listed) -> tuple[int, int]:
     return sum(size for size, _ in files.values()), sum(files[text][0] for text in leftovers)
 
 
-def _told(
+def told(
     info: Callable[..., RunInfo],
     files: _Listed,
     status: dict[str, Any],
@@ -285,7 +323,7 @@ def _told(
         step=step,
         total=status.get("total"),
         rate=status.get("rate"),
-        eta=_eta(status, step) if state == RUNNING else None,
+        eta=eta(status, step) if state == RUNNING else None,
         began=status.get("began"),
         last=status["time"] if is_ended else max(changed, status.get("time", 0.0)),
         seconds=status.get("seconds"),
@@ -294,6 +332,8 @@ def _told(
         pid=pid if type(pid := newest.get("pid", status.get("pid"))) is int else None,
         reason=_text(status.get("reason")) if is_ended else None,
         error=_failure(status.get("error")) if is_ended else None,
+        replica=_text(status.get("replica")),
+        lag=lag if type(lag := status.get("lag")) in (int, float) else None,
     )
 
 
@@ -313,7 +353,8 @@ def _state(
     return str(status["state"]) if status and is_current else STOPPED
 
 
-def _eta(status: dict[str, Any], step: int) -> float | None:
+def eta(status: dict[str, Any], step: int) -> float | None:
+    """Return the seconds until all steps are done; None if nobody knows."""
     total, rate = status.get("total"), status.get("rate")
     return max(0, total - step) / rate if total is not None and rate else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -18,10 +19,9 @@ from typing import NamedTuple
 from trax.errors import NotFoundError, TraxError
 from trax.storage.checkpoint import read_meta
 from trax.storage.filenames import FileName
-from trax.storage.filesystem import LocalDirectory
+from trax.storage.filesystem import Directory
 from trax.storage.history_reader import Batch, Past, read_batches
 from trax.storage.records import Damage, Forged, NewerVersion
-from trax.storage.store import Store
 from trax.survey.columns import Column, Columns
 from trax.survey.runs import Survey
 
@@ -305,7 +305,7 @@ def stored(
 
 
 def _batches(store: Survey, name: str, start: int | None, stop: int | None) -> Iterator[Batch]:
-    opened = Store(store.path)
+    opened = store.opened
     if opened.peek(name).get("replay_log") == "none":
         raise NotFoundError(f"no increments of {name!r} are stored, since it has replay_log=None.")
     return read_batches(opened, name, start, stop)
@@ -324,12 +324,13 @@ def newest(store: Survey, name: str, count: int) -> deque[Past]:
 def marks_of(store: Survey, name: str) -> list[Mark]:
     """Return what happened to a run, and the checkpoints that are stored of it, by their steps."""
     found = [Mark(event["event"], event["step"], event["time"]) for event in store.events(name)]
-    path = Store(store.path).run_path(name)
-    try:
-        directory = LocalDirectory(path, store.key)
-        files = [file for file in map(FileName.parse, directory.list()) if file]
-    except (OSError, TraxError):
-        files = []
+    with suppress(OSError, TraxError), store.opened.reading(name) as directory:
+        found += _checkpoints(directory)
+    return sorted(found, key=lambda mark: mark.step)
+
+
+def _checkpoints(directory: Directory) -> Iterator[Mark]:
+    files = filter(None, map(FileName.parse, directory.list()))
     checkpoints = sorted(file for file in files if file.kind == "checkpoint")
     for file in checkpoints[:: max(1, len(checkpoints) // _MARKS)]:
         try:
@@ -337,5 +338,4 @@ def marks_of(store: Survey, name: str) -> list[Mark]:
         except (OSError, Damage, Forged, NewerVersion):
             continue
         if isinstance(step := meta.get("step"), int):
-            found.append(Mark("checkpoint", step, meta.get("written")))
-    return sorted(found, key=lambda mark: mark.step)
+            yield Mark("checkpoint", step, meta.get("written"))

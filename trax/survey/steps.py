@@ -21,7 +21,7 @@ from trax.storage.records import (
 )
 from trax.storage.schema import check_checkpoint, check_log
 
-__all__ = ["Counted", "count_steps", "newest_meta"]
+__all__ = ["Counted", "count_on", "count_steps", "newest_meta"]
 
 _WORD = struct.Struct("<Q")
 _ENDS = {*VALUES, NOTE}  # after these another object may begin
@@ -78,6 +78,12 @@ def count_steps(
     step, is_at_start = _follow(directory, logs, start)
     is_done = bool(meta.get("done")) and step == meta.get("step") and is_at_start
     return Counted(step, is_done, meta)
+
+
+def count_on(directory: Directory, known: tuple[int, Place]) -> int | None:
+    """Count on from a place in the newest log of a run that goes on; None if it is not there."""
+    start = _known_start(directory, [known[1].generation], known)
+    return start and start.step + _Walk(directory, start.place).count
 
 
 def newest_meta(directory: Directory, files: Iterable[FileName]) -> dict[str, Any]:

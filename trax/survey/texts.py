@@ -93,7 +93,12 @@ def moment(then: float, now: float) -> str:
 
 
 def place(path: str) -> str:
-    """Return a path as a person would write it: from the current directory, if it is below that."""
+    """Return a path as a person would write it: from the current directory, if it is below that.
+
+    A URL stays as it is.
+    """
+    if "://" in path:
+        return path
     here = os.path.relpath(path)
     return path if here.startswith("..") else os.path.join(".", here)
 

@@ -356,6 +356,7 @@ class Trials:
         """
         options = {"traxdir": _STORE, "signals": None, "time_limit": None, **options}
         options |= {"progress": None, "on_resume": None, "on_checkpoint": None, "on_stop": None}
+        options |= {"replica": "", "sync": self.call.options.disk_sync}
         call = self.call.again(replace(self.call.options, **options))
         if self._is_async:
             deferred = Deferred(forces=call.forces_increments)
@@ -373,7 +374,7 @@ class Trials:
             durable = max(durable, checkpointed)
         if not self.call.log_mode.is_logged:
             return durable
-        if self.call.options.sync == "always":
+        if self.call.options.disk_sync == "always":
             return step
         if self._ticks and step % _SYNC_EVERY == 0:
             for tick in self._ticks:
@@ -398,6 +399,7 @@ class Trials:
             replaced(os, fsync=_nothing, fdatasync=_nothing),
             replaced(
                 process,
+                is_main=lambda: True,
                 boot_id=lambda: boot,
                 force=_nothing,
                 repeat=partial(_Ticking, self._ticks),

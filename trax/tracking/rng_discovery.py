@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import inspect
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from types import FrameType, ModuleType
@@ -18,6 +19,7 @@ from trax.tracking.rng_state import (
     TrackedRng,
     bits_of,
     canonical,
+    default_of,
     defaults,
     has_numba,
     is_rng,
@@ -48,6 +50,7 @@ _UNREADABLE = {
     "polars": {"sample", "shuffle"},
     "tensorflow": {"random"},
 }
+_MAKERS = {"Random", "RandomState", "default_rng"}  # which are attributes of a module `random`
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
@@ -59,6 +62,13 @@ class OuterRngs:
     tuples and dictionaries. In arguments, and in variables that the function and the `others` refer
     to, the attributes of objects are searched as well, some levels deep. Each iteration searches
     again: loading, migrating or replaying a state can import a library, make an RNG or replace one.
+
+    Attributes
+    ----------
+    follows_defaults : bool
+        Whether the loop is the only one that draws from the default RNGs, as in the main thread. In
+        another one they are followed if they are named, and the variables of the module if the loop
+        refers to them.
     """
 
     def __init__(
@@ -68,6 +78,7 @@ class OuterRngs:
         function: Callable[..., Any],
         others: Iterable[Any] = (),
     ) -> None:
+        self.follows_defaults = True
         self._named = named
         self._arguments = arguments
         self._function = inspect.unwrap(function)
@@ -86,13 +97,40 @@ class OuterRngs:
                 seen.add(id(seed))
                 yield f"{place} seed", seed
 
+    def followed(self) -> Iterator[tuple[str, Any]]:
+        """Yield those that are put back and logged: without the default RNGs of other threads."""
+        others = self._left_alone()
+        return ((place, rng) for place, rng in self if id(rng) not in others)
+
+    def left_alone(self) -> Iterator[tuple[str, Any]]:
+        """Yield the others."""
+        others = self._left_alone()
+        return ((place, rng) for place, rng in self if id(rng) in others)
+
+    def seems_to_draw(self, library: str) -> bool:
+        """Return whether the loop has the name of a function of a library with a default RNG."""
+        module = sys.modules.get(library)
+        rng, functions = default_of(module), getattr(module, "__dict__", {}).items()
+        words = {name for name, value in functions if getattr(value, "__self__", None) is rng}
+        names = self._references().names
+        return bool(words & names - {"random"} or ("random" in names and names.isdisjoint(_MAKERS)))
+
+    def _left_alone(self) -> set[int]:
+        if self.follows_defaults:
+            return set()
+        named = [canonical(default_of(rng)) for rng in self._named]
+        rngs = [canonical(rng) for _, rng in defaults()]
+        found = [rng for rng in rngs if not any(rng is one for one in named)]
+        return {id(one) for rng in found for one in (rng, seed_of(rng))} - {id(None)}
+
     def _scan(self) -> list[tuple[str, Any]]:
-        found = [(f"rng {number}", rng) for number, rng in enumerate(self._named)]
+        found = [(f"rng {number}", default_of(rng)) for number, rng in enumerate(self._named)]
         for name, value in self._arguments.items():
             found += _rngs_among("argument ", [(name, value)])
             found += _rngs_among(f"argument {name}.", attributes(value))
-        variables = {**getattr(self._function, "__globals__", {}), **closure(self._function)}
-        found += _rngs_among("variable ", variables.items())
+        if self.follows_defaults:
+            variables = {**getattr(self._function, "__globals__", {}), **closure(self._function)}
+            found += _rngs_among("variable ", variables.items())
         places = {f"argument {name}": value for name, value in self._arguments.items()}
         places |= {f"variable {name}": v for name, v in self._references().variables.items()}
         return found + _rngs_below(places)

@@ -24,6 +24,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, Protocol
 
 from trax.display import show
@@ -34,6 +35,7 @@ __all__ = [
     "bits_of",
     "canonical",
     "check_rng",
+    "default_of",
     "defaults",
     "has_numba",
     "importing",
@@ -600,11 +602,11 @@ def check_rng(rng: Any) -> tuple[Any, ...] | None:
         return None
     named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
     for each in named:
-        if not is_rng(each):
+        if not is_rng(default_of(each)):
             raise UsageError(
                 f"rng takes RNGs that have a state, a list of them, or None; not {show(each)}.\n"
                 "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
-                "torch.Generator.\n"
+                "torch.Generator; or the modules that have one, as in rng=random.\n"
                 "Give None to leave random numbers alone."
             )
     return named
@@ -671,6 +673,12 @@ def defaults() -> Iterator[tuple[str, Any]]:
             yield f"torch.cuda {number}", rng
     if threading.current_thread() is threading.main_thread():  # numba has others in each thread
         yield from _numba_rngs()
+
+
+def default_of(rng: Any) -> Any:
+    """Return the default RNG of a module; anything else, and a module without one, as it is."""
+    name = rng.__name__ if isinstance(rng, ModuleType) else ""
+    return next((default for place, default in defaults() if name and place == name), rng)
 
 
 def has_numba() -> bool:

@@ -110,6 +110,7 @@ class RngTracking:
         self._places = recovery.meta.get("generators", {}) if recovery else {}
         self._known: dict[int, Key] = {}
         self._shared: dict[type, Any] = {}
+        self._left_alone: list[Item] = []
         self._strays = Strays()
         self._modules = 0
 
@@ -129,8 +130,9 @@ class RngTracking:
         drawn = {key for key in self._tracker.changed if key.kind is Kind.OUTER_RNG}
         for key in drawn:
             import_for(key.name)
+        self._leave_alone(drawn)
         found = set()
-        for place, rng in self._outer:
+        for place, rng in self._outer.followed():
             tracked = track(rng)
             key = outer_key(place, tracked)
             found.add(key)
@@ -153,6 +155,41 @@ class RngTracking:
                 "another RNG gives other numbers than an uninterrupted run would have drawn"
             )
 
+    def _leave_alone(self, drawn: set[Key]) -> None:
+        """Know the default RNGs that are not followed; other threads may draw from them."""
+        for place, rng in self._outer.left_alone() if self._outer is not None else ():
+            tracked = track(rng)
+            item = Item(outer_key(place, tracked), tracked, None)
+            self._know(item.key, rng)
+            self._left_alone.append(item)
+        for item in self._left_alone:
+            if item.key in drawn:
+                drawn.discard(item.key)
+                self._tell_left_alone(item, is_likely=True)
+
+    def _check_left_alone(self) -> None:
+        for item in self._left_alone:
+            if item.seen != item.known and not item.is_stored:
+                assert self._outer is not None
+                name = item.key.name.partition(":")[0]
+                self._tell_left_alone(item, is_likely=self._outer.seems_to_draw(name))
+
+    def _tell_left_alone(self, item: Item, *, is_likely: bool) -> None:
+        """Say once of a default RNG that is not followed that there were draws from it.
+
+        It is no warning unless it is likely that the loop has drawn, and not another thread.
+        """
+        said = "", f"draws in threads {is_likely}"
+        if said not in process.said:
+            process.said.add(said)
+            name = item.key.name.partition(":")[0]
+            (notices.warn if is_likely else notices.info)(
+                f"{self.run} is driven in a thread, where draws from {name} are not followed, and "
+                "there were some. If its loop draws from it, a resumed run draws other numbers: "
+                f"give it an RNG of its own, or rng={name} if no other thread draws"
+            )
+        self._left_alone = []
+
     def reduce_also(self, table: Mapping[type, Any]) -> None:
         """Pickle objects of more types in a way of their own when they are in the state."""
         self._shared = {**table, **self._shared}
@@ -160,8 +197,7 @@ class RngTracking:
     def know_outer(self) -> None:
         """Know the RNGs outside of the state, to which states refer, without tracking them."""
         for place, rng in self._outer or ():
-            self._known[id(rng)] = outer_key(place, track(rng))
-            self._shared |= reductions(self._known, [rng])
+            self._know(outer_key(place, track(rng)), rng)
 
     def _check_open(self, key: Key, rng: Any) -> None:
         """Warn if another open run has drawn from the same RNG."""
@@ -215,11 +251,15 @@ class RngTracking:
         return [key.name for key in self._tracker.moved(Kind.OUTER_RNG)]
 
     def notice_imports(self) -> None:
-        """Track the default RNGs of libraries that were imported after the run was opened."""
+        """Track the default RNGs of libraries that were imported after the run was opened.
+
+        Or look if there were draws from those that are not followed.
+        """
+        self._check_left_alone()
         if self._outer is None or len(sys.modules) == self._modules:
             return
         self._modules = -1 if importing() else len(sys.modules)
-        for place, rng in defaults():
+        for place, rng in defaults() if self._outer.follows_defaults else ():
             if id(rng) not in self._known:
                 tracked = track(rng)
                 self._track(outer_key(place, tracked), rng, tracked, ())
@@ -386,9 +426,12 @@ class RngTracking:
         self._tracker.mark_stored(taken)
         self._track_inner({})
 
-    def _track(self, key: Key, rng: Any, tracked: Tracked, stored: Parts | None = None) -> None:
+    def _know(self, key: Key, rng: Any) -> None:
         self._known[id(rng)] = key
         self._shared |= reductions(self._known, [rng])
+
+    def _track(self, key: Key, rng: Any, tracked: Tracked, stored: Parts | None = None) -> None:
+        self._know(key, rng)
         self._tracker.add(key, tracked, stored)
 
     def _track_inner(self, stored: Mapping[Key, Parts]) -> None:

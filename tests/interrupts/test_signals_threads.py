@@ -1,0 +1,214 @@
+"""SIGTERM stops the runs of all threads; then it takes its effect in the main thread."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from support import start_script
+
+import trax
+
+RUNS = """
+import asyncio, os, queue, signal, subprocess, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor, wait
+
+IMPORT
+
+begun = threading.Barrier(WORKERS + 1)
+asked = threading.Event()
+
+@trax.resumable(name="loop-{seed}", create=list, replay_log="append", every_steps=1000)
+def loop(done, seed):
+    while len(done) < 1_000_000:
+        if len(done) == 3 and seed < WORKERS:
+            begun.wait()
+        yield len(done)
+
+@trax.resumable(name="async-{seed}")
+async def async_loop(seed):
+    for i in range(1_000_000):
+        if i == 3:
+            begun.wait()
+        await asyncio.sleep(0)
+        yield i
+
+def work(seed):
+    return loop(seed=seed).result()
+
+def work_async(seed):
+    return asyncio.run(async_loop(seed=seed).result())
+
+def submitted(count):
+    pool = ThreadPoolExecutor(WORKERS)
+    futures = [pool.submit(work, seed) for seed in range(count)]
+    begun.wait()
+    print("begun", flush=True)
+    return pool, futures
+
+try:
+    BODY
+finally:
+    print("cleanup", flush=True)
+print("survived", flush=True)
+"""
+BODIES = {
+    "result": """
+    pool, futures = submitted(12)
+    with pool:
+        futures[0].result()""",
+    "unclosed": """
+    pool, futures = submitted(12)
+    for future in futures:
+        future.result()""",
+    "wait": """
+    pool, futures = submitted(12)
+    with pool:
+        wait(futures)""",
+    "sleep": """
+    for seed in range(WORKERS):
+        threading.Thread(target=work, args=(seed,)).start()
+    begun.wait()
+    print("begun", flush=True)
+    while True:
+        time.sleep(1000)""",
+    "async": """
+    for seed in range(WORKERS):
+        threading.Thread(target=work_async, args=(seed,)).start()
+    begun.wait()
+    print("begun", flush=True)
+    while True:
+        time.sleep(1000)""",
+}
+
+
+def script(body: str, imports: str = "import trax", before: str = "") -> str:
+    text = RUNS.replace("IMPORT", imports + before).replace("BODY", body.strip())
+    return text.replace("WORKERS", "3")
+
+
+def stored() -> dict[str, int]:
+    return {path.name: len(trax.load(path.name)) for path in Path(".trax/runs").glob("loop-*")}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_all_runs_are_stopped_wherever_they_are_driven(body: str) -> None:
+    """The program ends, whatever its main thread waits for; runs that had not begun do no step.
+
+    If it asks for no result, and so would end as if nothing had happened, the status tells it.
+    """
+    with start_script(script(BODIES[body])) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 75
+        assert process.stdout.read().splitlines() == ["cleanup", "survived"][: 1 + (body == "wait")]
+    if body == "async":
+        assert all(trax.load(f"async-{seed}").step >= 3 for seed in range(3))
+        return
+    steps = stored()
+    assert all(steps[f"loop-{seed}"] >= 3 for seed in range(3))
+    assert sum(steps[f"loop-{seed}"] for seed in range(3, 12) if f"loop-{seed}" in steps) == 0
+
+
+def test_a_run_that_the_main_thread_has_left_open_keeps_no_other_from_stopping() -> None:
+    """It is in no step that could wait for them."""
+    body = """
+    left = loop(seed=7)
+    next(left)
+    pool, futures = submitted(3)
+    with pool:
+        futures[0].result()"""
+    with start_script(script(body)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 75
+    assert min(stored().values()) >= 1
+
+
+HANDLERS = """
+def handle(number, frame):
+    print("handler", threading.current_thread() is threading.main_thread(), flush=True)
+    asked.set()
+
+signal.signal(signal.SIGTERM, handle)
+"""
+
+
+def test_a_handler_from_before_is_called_when_all_have_stopped() -> None:
+    """In the main thread; it decides if the program goes on."""
+    body = """
+    pool, futures = submitted(3)
+    asked.wait()
+    wait(futures)
+    print({type(future.exception()).__name__ for future in futures}, flush=True)
+    assert signal.getsignal(signal.SIGTERM) is handle"""
+    with start_script(script(body, before=HANDLERS)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        said = "handler True\n{'Preempted'}\ncleanup\nsurvived\n"
+        assert process.stdout.read() == said
+        assert process.wait() == 0
+    assert min(stored().values()) >= 3
+
+
+def test_a_thread_that_imports_trax_is_stopped_as_well() -> None:
+    """If the main thread comes by: it could install no handler before."""
+    imports = """
+class Late:
+    def resumable(self, **options):
+        return lambda function: options | {"function": function}
+
+trax = Late()
+"""
+    body = """
+    def late(seed):
+        import trax as real
+        options = {**loop}
+        real.resumable(**{k: v for k, v in options.items() if k != "function"})(
+            options["function"]
+        )(seed=seed).result()
+
+    for seed in range(WORKERS):
+        threading.Thread(target=late, args=(seed,)).start()
+    while begun.n_waiting < WORKERS:
+        time.sleep(0.001)
+    begun.wait()
+    print("begun", flush=True)
+    while True:
+        time.sleep(0.1)"""
+    text = script(body, imports).replace("async def async_loop", "def async_loop")
+    text = text.replace("await asyncio.sleep(0)", "pass")
+    with start_script(text) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 75
+    assert min(stored().values()) >= 3
+
+
+def test_stop_stops_all_runs_by_hand() -> None:
+    """Of other threads as well as that of the main thread; those that begin later go on."""
+    body = """
+    pool, futures = submitted(3)
+    run = loop(seed=7)
+    next(run)
+    trax.stop()
+    wait(futures)
+    print({str(future.exception().reason) for future in futures}, flush=True)
+    try:
+        next(run)
+    except trax.Preempted as error:
+        print(error.step, flush=True)
+    later = loop(seed=7)
+    print(next(later), next(later), flush=True)
+    later.close()"""
+    with start_script(script(body)) as process:
+        assert process.stdout is not None
+        said = "begun\n{'trax.stop()'}\n1\n1 2\ncleanup\nsurvived\n"
+        assert process.stdout.read() == said
+        assert process.wait() == 0
+    assert min(stored().values()) >= 3
