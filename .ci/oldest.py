@@ -20,7 +20,7 @@ def oldest(project: dict[str, Any]) -> Iterator[str]:
     for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
         if requirement.startswith(project["name"]):
             continue
-        parts = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement)
+        parts = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)", requirement)
         assert parts is not None, f"{requirement} has no lower bound, or more than that"
         yield f"{parts[1]}=={parts[2]}"
 
