@@ -433,7 +433,7 @@ def test_a_broken_executor_is_told_of_once(caplog: pytest.LogCaptureFixture) -> 
     broken, done = told(caplog)
     assert broken == (
         "the sweep of walk: a worker has died, and that has broken the executor "
-        "(BrokenExecutor); the same script goes on with a new one"
+        "(BrokenExecutor); run the same script again, and it goes on with a new one"
     )
     assert "1 of 5 runs were done before" in done
     assert [case.error for case in trax.sweep(walk, {"seed": [0, 1], "n": [2]})] == [None, None]

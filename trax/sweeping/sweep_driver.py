@@ -306,7 +306,7 @@ class _Pass:
             self._is_broken = True
             notices.warn(
                 f"{self._subject}: a worker has died, and that has broken the executor "
-                f"({type(error).__name__}); {same_code()} goes on with a new one"
+                f"({type(error).__name__}); run {same_code()} again, and it goes on with a new one"
             )
         return Case(name, arguments, None, error)
 
