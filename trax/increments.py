@@ -94,8 +94,9 @@ def history(
 def _decoded(
     stored: Iterator[Past], name: str, names: Names
 ) -> Iterator[tuple[int, float | None, Any]]:
+    are_plain = names.are_plain
     for step, time, encoded in stored:
-        if type(encoded) is bytes and names.are_plain:
+        if type(encoded) is bytes and are_plain:
             try:
                 increment = pickle.loads(encoded)
             except Exception:  # noqa: BLE001  # `decode` knows former names, and explains errors
