@@ -163,6 +163,17 @@ def test_pieces_of_what_only_grows_are_used_again(monkeypatch: pytest.MonkeyPatc
     assert read_replica(objects, "other") == machine.values
 
 
+def test_pieces_go_when_a_small_checkpoint_supersedes_their_file() -> None:
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do("lt")
+    assert any("piece" in key for key in objects.contents)
+    machine.do("act")
+    assert not any("piece" in key for key in objects.contents)
+    assert read_replica(objects, "other") == machine.values
+    machine.close()
+
+
 def test_pieces_of_bytes_that_were_cut_off_are_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -128,6 +128,8 @@ def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
         return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
     close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
     hint = f": did you mean {close[0]}?" if close else ""
+    if os.path.isabs(pattern):  # no name of a run has a slash
+        hint = f": write file://{one_line(pattern)} for replicas, or --dir for a store"
     return f"no run {one_line(repr(pattern))} in {path}{hint}"
 
 
@@ -194,7 +196,11 @@ def store_url(command: F) -> F:
 
     def take(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
         if url is not None and not is_url(url):
-            raise click.BadParameter(f"{one_line(repr(url))} is no URL", context, parameter)
+            raise click.BadParameter(
+                f"{one_line(repr(url))} is no URL, as s3://... and file:///... are",
+                context,
+                parameter,
+            )
         context.meta[_URL] = url
         return url
 

@@ -11,7 +11,7 @@ from trax.cli.canvas import spark
 from trax.cli.common import common, is_json, matching, names, survey
 from trax.cli.ls import STYLES, UNREAD
 from trax.cli.panels import number
-from trax.cli.screen import cut, styled, width, write, write_json
+from trax.cli.screen import cut, styled, width, write, write_error, write_json
 from trax.display import count
 from trax.errors import one_line
 from trax.survey.details import Details, details
@@ -58,6 +58,10 @@ def show(
         now = time.time()
         for number, one in enumerate(shown):
             write([""] * bool(number) + _lines(one, now))
+    if not shown:
+        write_error(
+            "no files of a run are there; for replicas in a directory give --dir file://..."
+        )
     return int(not shown or any(one.info.state in UNREAD or one.good is False for one in shown))
 
 

@@ -136,7 +136,10 @@ class Copier:
         while self._put_next(look, self._head):
             pass
         is_new = look.generation > self._head.base
-        if self._making is None and (is_new or self._chain.number - self._head.since >= LONG):
+        is_long = self._chain.number - self._head.since >= LONG
+        # Only an image lets go of the pieces of files that a small checkpoint has superseded.
+        is_heavy = any(one.file not in self._head.files for one in self._pieces)
+        if self._making is None and (is_new or is_long or is_heavy):
             self._make(look, self._pieces)
 
     def _put_next(self, look: Look, head: Data) -> bool:
