@@ -149,3 +149,14 @@ def test_output_that_is_missing_is_not_copied() -> None:
     done = in_pipe("push", str(REPLICA.resolve()))
     assert done.returncode == 1
     assert "out-0.txt lacks output of the run 'fit-0'" in done.stderr
+
+
+def test_a_run_that_was_removed_there_is_copied_anew() -> None:
+    """As is done if the replica is damaged."""
+    run_script(FIT + "run(0, 100)")
+    there = REPLICA.resolve().as_uri()
+    assert in_pipe("push", there).returncode == 0
+    assert in_pipe("rm", there, "fit-0", "--yes").returncode == 0
+    again = in_pipe("push", there)
+    assert again.stdout.startswith("fit-0  pushed"), again.stderr
+    assert in_pipe("verify", there).returncode == 0

@@ -348,7 +348,8 @@ def test_a_store_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> 
     assert said == ["magnet goes on, but is not copied for now to memory://test: no answer"]
     assert machine.replica.status()["lag"] >= 0
     objects.before = lambda key: None
-    machine.do("t")
+    machine.do("tat")
+    assert caplog.messages.count("magnet is copied to memory://test again") == 1
     assert read_replica(objects, "other") == machine.values
     machine.close()
 

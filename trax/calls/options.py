@@ -182,16 +182,10 @@ def _check_replica(replica: Any) -> str | os.PathLike[str]:
             f"replica must be a URL or a directory, as in replica='s3://bucket/runs', not "
             f"{show(replica)}"
         )
-    scheme, separator, _ = os.fsdecode(replica).partition("://")
-    if separator:
-        from trax.replica.credentials import CLOUDS  # seldom needed
+    from trax.replica.credentials import complaint  # seldom needed
 
-        if scheme not in (*CLOUDS, "file"):
-            raise UsageError(
-                f"a replica cannot be at {show(replica)}.\n"
-                "Give a URL that begins with s3://, gs://, az:// or file:///.\n"
-                "Or give the path of a directory."
-            )
+    if error := complaint(os.fsdecode(replica)):
+        raise UsageError(error)
     return replica
 
 

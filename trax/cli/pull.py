@@ -51,6 +51,8 @@ def pull(context: click.Context, /, words: tuple[str, ...], yes: bool, **_: obje
     there, store = ReplicaSurvey(url), Store(survey(context).path)
     objects = there.opened.objects
     names = matching(there, patterns) if patterns else there.names()
+    if not names:
+        write_error(f"no runs in {there.path}")
     found = look(names, lambda name: pulling.look(objects, store, name))
     names = [name for name in names if patterns or found[name]]  # of removed runs claims are left
     different = [name for name in names if found[name] == "other"]
@@ -96,7 +98,8 @@ def transfer(context: click.Context, names: list[str], move: Callable[[str], Tra
         try:
             done.append(move(name))
         except (TraxError, OSError) as error:
-            write_error(f"{name}: {error}")
+            for number, line in enumerate(str(error).splitlines()):
+                write_error(line if number else f"{name}: {line}")
         else:
             if not is_json(context):
                 write([_line(done[-1])])

@@ -74,7 +74,7 @@ def _left(urls: dict[str, str]) -> list[str]:
     """Return a line for each replica that still has some of the runs."""
     counts = Counter(urls.values())
     return [
-        f"{one_line(url)} still has {count(counts[url], 'run')} of these; trax rm "
+        f"{one_line(url)} may still have {count(counts[url], 'run')} of these; trax rm "
         f"{one_line(url)} NAME... removes them there"
         for url in sorted(counts)
     ]

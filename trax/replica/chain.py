@@ -277,7 +277,7 @@ class Chain:
             f"the replica of {self.name!r} is damaged: {self.objects.url}/{key}: {reason}\n"
             "Nothing was changed on the disk.\n"
             "Put the object back, if the store keeps versions.\n"
-            "Or run it where its disk is, with another replica=.",
+            "Or make the replica anew where the run's disk is: trax rm URL NAME, then trax push.",
             f"{self.objects.url}/{key}",
         )
 

@@ -177,6 +177,11 @@ def open_cloud(url: str) -> CloudObjects:
     cloud = CLOUDS[scheme]
     if not bucket:
         raise Refused(f"{url} names no bucket\nGive one, as in {scheme}://bucket/prefix.")
+    if cloud.odd_endpoint:
+        raise Refused(
+            f"{url} cannot be used: ${cloud.odd_endpoint} has neither http:// nor https://\n"
+            "Write it as in http://127.0.0.1:9000."
+        )
     try:
         import obstore.store
     except ImportError as error:

@@ -8,12 +8,15 @@ that, or ``$TRAX_METADATA``.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from trax.replica.seam import Refused
 
-__all__ = ["CLOUDS", "Cloud", "find_provider"]
+__all__ = ["CLOUDS", "Cloud", "complaint", "find_provider"]
+
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*:")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Cloud:
         """Whether obstore finds credentials before it would ask the metadata address."""
         is_set = any(all(map(_setting, line.split())) for line in self.variables)
         return is_set or os.path.isfile(os.path.expanduser(self.file))
+
+    @property
+    def odd_endpoint(self) -> str:
+        """The variable whose address has no scheme, which obstore cannot bear; empty if none."""
+        return next((name for name in self.endpoints if "://" not in (_setting(name) or "://")), "")
 
     @property
     def is_without_tls(self) -> bool:
@@ -100,6 +108,27 @@ CLOUDS = {
         "Or set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_SAS_TOKEN.",
     ),
 }
+
+
+def complaint(url: str) -> str:
+    """Return the error for what is neither the URL of a place for replicas nor a path, or nothing.
+
+    A path with a colon in front is more likely a URL with too few slashes.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        is_known = scheme in CLOUDS or (scheme == "file" and rest.startswith("/"))
+    else:
+        is_known = not _SCHEME.match(url)
+    return (
+        ""
+        if is_known
+        else (
+            f"a replica cannot be at {url}\n"
+            "Give a URL that begins with s3://, gs://, az:// or file:///.\n"
+            "Or give the path of a directory."
+        )
+    )
 
 
 def find_provider(cloud: Cloud, url: str) -> Any:

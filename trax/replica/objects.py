@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trax.replica.cloud import open_cloud
-from trax.replica.credentials import CLOUDS
+from trax.replica.credentials import CLOUDS, complaint
 from trax.replica.directory import open_directory
 from trax.replica.seam import MAX_PUT, Away, Missing, Objects, Refused
 from trax.storage.filenames import store_path
@@ -24,15 +24,11 @@ def open_objects(url: str, *, makes: bool = True) -> Objects:
     Refused
         It cannot be used: obstore is not installed, there are no credentials, no such directory.
     """
+    if error := complaint(url):
+        raise Refused(error)
     scheme, separator, rest = url.partition("://")
-    if separator and scheme in CLOUDS:
+    if scheme in CLOUDS and separator:
         return open_cloud(url)
-    if separator and scheme != "file":
-        raise Refused(
-            f"a replica cannot be at {url}\n"
-            "Give a URL that begins with s3://, gs://, az:// or file:///.\n"
-            "Or give the path of a directory."
-        )
     return open_directory(rest if separator else url, makes=makes)
 
 

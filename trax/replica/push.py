@@ -68,7 +68,10 @@ def _objection(chain: Chain, store: Store, last: str, data: Data | None) -> str:
     with store.reading(chain.name) as directory:
         marker = read_marker(directory)
     if data is None:
-        return "" if last in marker.writers else f"it is claimed {_writer(chain, chain.before[-1])}"
+        newest, _ = chain.read(chain.before[-1])
+        if last in marker.writers or not isinstance(newest, Claim):  # it was removed there
+            return ""
+        return f"it is claimed {_writer(chain, newest.number)}"
     found = compare(store, chain.name, chain.objects.url, last, data)
     if marker.trusts(last, data) and (marker.rewound or found == "all"):
         return ""

@@ -302,6 +302,7 @@ class RunReplica:
         try:
             with self._working:
                 more = action()
+                self._tell_again()
                 self._pause = 0.0
                 return more
         except LockedError as error:
@@ -320,6 +321,14 @@ class RunReplica:
             cause = str(error).partition("\n")[0]
             how = "waits for" if self._waits else "goes on, but is not copied for now to"
             notices.warn(f"{self._name} {how} {self._objects.url}: {cause}")
+
+    def _tell_again(self) -> None:
+        """Say once that copying goes on, after it was said that it does not."""
+        said = self._chain.writer, "replica again"
+        was_told = (self._chain.writer, "replica") in process.said
+        if self._pause and was_told and said not in process.said:
+            process.said.add(said)
+            notices.info(f"{self._name} is copied to {self._objects.url} again")
 
     def wait(self) -> None:
         """Return once all that is forced is in the replica.
