@@ -20,7 +20,7 @@ from replicas import (
     read_replica,
 )
 
-from trax import LockedError, StorageError
+from trax import CorruptionError, LockedError, StorageError
 from trax.replica import run_replica
 from trax.replica.marker import mark_rewound, read_marker
 from trax.replica.run_replica import is_behind
@@ -94,7 +94,7 @@ def test_any_put_may_fail(scene: str, is_done: bool) -> None:
     for number in range(puts_of(scene)):
         objects = Objects()
         (objects.after_put if is_done else objects.at_put)(number, no_answer)
-        machine = Machine(objects, f"one-{number}")
+        machine = Machine(objects, f"one-{number}-")
         machine.do(scene)
         machine.close()
         assert read_replica(objects, f"other-{number}") == machine.values
@@ -106,7 +106,7 @@ def test_any_request_may_fail(scene: str, how: str) -> None:
     """Of those that open the run as well, on the same disk or on an empty one."""
     for number in itertools.count():
         objects = Objects()
-        machine = Machine(objects, f"one-{number}")
+        machine = Machine(objects, f"one-{number}-")
         machine.do(f"{scene}a")
         failed: list[bool] = []
 
@@ -470,3 +470,69 @@ def test_every_store_of_objects_will_do(objects: AnyObjects) -> None:
     last = Machine(objects, "three")
     assert last.values == second.values
     last.close()
+
+
+# -- other places --------------------------------------------------------------------------
+
+
+def test_a_place_that_lost_everything_is_refused() -> None:
+    """It may be the mount point of a disk that is not mounted; the disk itself is no other one."""
+    objects, empty = Objects(), Objects()
+    machine = Machine(objects, "one")
+    machine.do("aat")
+    machine.close()
+    machine.objects = empty
+    with pytest.raises(StorageError, match="has nothing of 'magnet', which was copied there"):
+        machine._open()
+    assert not empty.contents
+    machine.objects = objects
+    machine._open()
+    machine.do("a")
+    machine.close()
+    assert len(machine.values) == 3
+    assert read_replica(objects, "other") == machine.values
+
+
+def test_a_disk_that_was_copied_elsewhere_meanwhile_goes_on() -> None:
+    first, second = Objects(), Objects()
+    second.url = "memory://second"
+    machine = Machine(first, "one")
+    machine.do("aat")
+    machine.close()
+    machine.objects = second
+    machine._open()
+    machine.do("aat")
+    machine.close()
+    machine.objects = first
+    machine._open()
+    machine.do("at")
+    machine.close()
+    assert len(machine.values) == 5
+    assert not Path(machine.store, "aside").exists()
+    assert read_replica(first, "other") == machine.values
+
+
+def test_claims_without_the_data_between_them_are_damage() -> None:
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do("aat|at|at")
+    machine.close()
+    for key, content in [*objects.contents.items()]:
+        if b'"kind":"data"' in content:
+            del objects.contents[key]
+    with pytest.raises(CorruptionError, match="all data before it is missing"):
+        Machine(objects, "other")
+
+
+def test_a_damaged_claim_between_data_does_no_harm() -> None:
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do("aat|at")
+    machine.close()
+    (claim,) = [key for key in claims_of(objects) if not key.endswith("1")]
+    objects.contents[claim] = b"?"
+    assert read_replica(objects, "other") == machine.values
+
+
+def claims_of(objects: Objects) -> list[str]:
+    return [key for key, content in objects.contents.items() if b'"kind":"claim"' in content]

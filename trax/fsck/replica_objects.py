@@ -170,20 +170,28 @@ def remove_replica(store: Replicas, name: str) -> None:
     NotFoundError
         There is no replica of the run.
     """
-    if store.open(name) is None:
-        raise not_stored(name, store.path)
     chain = Chain(store.objects, name, store.key)
+    chain.look()
+    if not _has_data(chain):
+        raise not_stored(name, store.path)
     chain.claim()
-    _, data, _ = chain.look_back()
-    if data is not None:
+    if _has_data(chain):
         number = chain.number + 1
-        chain.put(chain.encode(_nothing(chain, number, data.run), []))
+        chain.put(chain.encode(_nothing(chain, number), []))
         # The object without files stays: a put of before that arrives late is older than it.
         store.objects.delete([*chain.data(0, number), *chain.pieces])
 
 
-def _nothing(chain: Chain, number: int, run: str) -> Data:
+def _has_data(chain: Chain) -> bool:
+    """Return whether there is data to be removed; what is damaged can be removed as well."""
+    try:
+        return chain.look_back()[1] is not None
+    except CorruptionError:
+        return True
+
+
+def _nothing(chain: Chain, number: int) -> Data:
     """Return data without files, which says that there is nothing from before."""
     about: dict[str, Any] = {"name": chain.name, "writer": chain.writer, "time": process.time()}
     about |= {"since": number, "swept": 0, "history": number}
-    return Data(number=number, epoch=chain.epoch, run=run, **about)
+    return Data(number=number, epoch=chain.epoch, run=chain.writer, **about)

@@ -167,6 +167,9 @@ class Chain:
             if isinstance(entry, Data):
                 return last, entry if entry.files else None, claims
             claims.append(number)
+        if self.before != [*range(1, len(self.before) + 1)]:  # there was data between the claims
+            key = number_key(self._encoded, self.before[-1])
+            raise self.damaged(key, "all data before it is missing")
         return last, None, claims
 
     def read(self, number: int) -> tuple[Entry, memoryview]:

@@ -197,6 +197,9 @@ class _Push(RunReplica):
     def _marker(self) -> Marker:
         return self._now
 
+    def _check_place(self) -> None:
+        """Begin a replica that is gone anew: that is what a person calls for."""
+
     def _update(self, last: str, data: Data) -> None:
         if not self._goes_on(last, data):
             raise self._refusal("another process has written it just now")

@@ -196,7 +196,8 @@ def _write(chain: Chain, data: Data, files: Mapping[str, _RunFile | _OutputFile]
 def _contents(chain: Chain, data: Data) -> Iterator[tuple[Part, memoryview]]:
     """Yield the bytes of the files from the image on, in the order in which they were put."""
     lengths = data.whole
-    numbers = range(data.since, data.number + 1)
+    claims = {*data.claims}
+    numbers = [one for one in range(data.since, data.number + 1) if one not in claims]
     for entry, content in ahead(chain.read, numbers):
         if isinstance(entry, Data):
             pieces = [piece for piece in entry.pieces if piece.file in lengths]

@@ -106,6 +106,8 @@ class RunReplica:
     def _bring(self) -> None:
         with contextlib.suppress(Moved):  # then only a claim lets it be read
             last, data, _ = self._chain.peek()
+            if not self._chain.before:
+                self._check_place()
             if data is not None:
                 self._update(last, data)
             self.admit()
@@ -130,6 +132,15 @@ class RunReplica:
         if data.cut or self._has_other_outputs(data):
             # It gets an image of what is here. Names of logs that were cut off are used again.
             self._head = replace(self._head, run="")
+
+    def _check_place(self) -> None:
+        """Refuse a place that is empty although the run was copied there."""
+        if self._marker().url == self._objects.url:
+            raise Refused(
+                f"{self._objects.url} has nothing of {self._name!r}, which was copied there\n"
+                "Is its disk mounted, and was the bucket emptied? Nothing was run.\n"
+                f"To begin the replica anew, call trax push {self._objects.url}."
+            )
 
     def _has_files(self) -> bool:
         return any(map(FileName.parse, self._store.files(self._name)))
@@ -190,13 +201,17 @@ class RunReplica:
     def _mark(self, directory: Directory, *, behind: bool = True) -> None:
         """Store who writes the replica from this directory, and whether it may lack anything."""
         head = self._copier.head if self._copier is not None and not behind else None
+        before = read_marker(directory)
+        pushed = dict(before.pushed)
+        if before.url not in ("", self._objects.url):
+            pushed[before.url] = before.writers
         marker = Marker(
             self._objects.url,
             [self._chain.writer],
             behind,
             self._outputs,
             self._is_rewound,
-            pushed=read_marker(directory).pushed,
+            pushed=pushed,
             copied=head.newest if head else 0,
             history=head.lineage if head else "",
         )

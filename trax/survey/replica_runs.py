@@ -107,7 +107,9 @@ def _described(info: partial[RunInfo], directory: ReplicaDirectory) -> RunInfo:
     found = told(info, {}, status, [], step, counted, "")
     found = replace(found, replica=None, lag=None)
     is_ended = status.get("state") == found.state and found.state != RUNNING
-    if claim is None and (is_ended or found.state == "done"):
+    if found.state == "done" or (
+        claim is None and is_ended
+    ):  # to open what is done changes nothing
         return found
     newest = max(head.time, claim.time if claim else 0.0)
     state = RUNNING if process.time() - newest < _SOON else SILENT
