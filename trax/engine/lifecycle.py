@@ -173,8 +173,17 @@ class Lifecycle:
     # -- opening ---------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Lock the run and recover its state, or create it; or find that the run is done."""
+        """Lock the run and recover its state, or create it; or find that the run is done.
+
+        Raises
+        ------
+        Preempted
+            The program is ending; a pool may still have thousands of runs to begin.
+        """
         left = self.claim()
+        if self.stop_request.reason:
+            self.stop_request.end_watch()
+            self.stop_request.end_program(0)
         if left is not None:
             left.close(TAKEN_OVER)
         while pause := self.bring_back():

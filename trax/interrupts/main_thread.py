@@ -18,10 +18,11 @@ from typing import Any
 
 from trax.storage.process import in_child
 
-__all__ = ["NUDGE", "call", "call_soon", "is_here", "listen", "nudge"]
+__all__ = ["NUDGE", "call", "call_soon", "is_ending", "is_here", "listen", "nudge"]
 
 NUDGE = signal.SIGURG  # by default it is ignored, and hardly anybody uses it
 _PAUSES = 0.001, 0.01, 0.01, 0.01, 0.01  # seconds, each before another try
+_SHUTDOWN = getattr(getattr(threading, "_shutdown", None), "__code__", None)
 
 _waiting: deque[Callable[[], object]] = deque()
 _busy: list[bool] = []  # not empty while they are called
@@ -30,6 +31,16 @@ _busy: list[bool] = []  # not empty while they are called
 def is_here() -> bool:
     """Return whether this is the main thread."""
     return threading.current_thread() is threading.main_thread()
+
+
+def is_ending(frame: FrameType | None) -> bool:
+    """Return whether this thread, which is in a frame, has done its work and waits for the others.
+
+    An exception would end this wait, and take from them what they need to end well.
+    """
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame is not None and frame.f_code is _SHUTDOWN
 
 
 def listen() -> None:

@@ -360,6 +360,8 @@ def _restore_handler(number: int) -> None:
 def _handle(number: int, frame: FrameType | None) -> None:
     _handled[number] = process.monotonic()
     if number in _errors:
+        if main_thread.is_ending(frame):
+            return
         raise _errors.pop(number)
     watches = [
         watch
@@ -425,12 +427,14 @@ def _end_main(arrival: Arrival, error: SystemExit) -> None:
     """Raise an error in the main thread, unless the program ends by itself in a moment."""
     _ending.append(arrival)
     _errors[arrival.number] = error
-    start_new_thread(_end_later, (arrival.number,))
+    with contextlib.suppress(RuntimeError):  # the program is ending, and starts no more threads
+        start_new_thread(_end_later, (arrival.number, error))
 
 
-def _end_later(number: int) -> None:
+def _end_later(number: int, error: SystemExit) -> None:
     time.sleep(_GRACE_OF_MAIN)
-    if number in _errors and threading.main_thread().is_alive():
+    # If another run has stopped meanwhile, the moment begins anew.
+    if _errors.get(number) is error and threading.main_thread().is_alive():
         os.kill(os.getpid(), number)
 
 
