@@ -116,14 +116,20 @@ def test_all_runs_are_stopped_wherever_they_are_driven(body: str) -> None:
 def test_a_main_thread_that_waits_for_others_at_its_end_is_left_to_wait() -> None:
     """An exception there would end the program before them, and would be ignored but for a text."""
     body = """
+    from trax.interrupts import main_thread, signals
+
     def last():
-        from trax.interrupts import signals
         wait(futures)
+        ident = threading.main_thread().ident
+        while not main_thread.is_ending(sys._current_frames()[ident]):
+            time.sleep(0.001)
         handled = signals._handled[signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGTERM)
         while signals._handled[signal.SIGTERM] == handled:
             time.sleep(0.001)
         print("last", flush=True)
 
+    signals._GRACE_OF_MAIN = 1000.0
     sys.unraisablehook = lambda ignored: print("ignored", flush=True)
     pool = ThreadPoolExecutor(WORKERS + 1)
     futures = [pool.submit(work, seed) for seed in range(WORKERS)]
