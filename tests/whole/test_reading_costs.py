@@ -212,7 +212,8 @@ def test_a_run_among_many_costs_as_much_as_among_few(
 
     reading(8)
     few, some, many = reading(20), reading(40), reading(80)
-    assert many - some < 2.3 * (some - few)
+    once = 200  # what the first of them may do beside; to look at all for each takes thousands
+    assert many - some < 2.3 * (some - few) + once
 
 
 # -- recovery ------------------------------------------------------------------------------
