@@ -113,8 +113,12 @@ def test_all_runs_are_stopped_wherever_they_are_driven(body: str) -> None:
     assert min(steps.values()) >= 3
 
 
-def test_a_main_thread_that_waits_for_others_at_its_end_is_left_to_wait() -> None:
-    """An exception there would end the program before them, and would be ignored but for a text."""
+@pytest.mark.parametrize("is_second", [False, True])
+def test_a_main_thread_that_waits_for_others_at_its_end_is_left_to_wait(is_second: bool) -> None:
+    """An exception there would end the program before them, and would be ignored but for a text.
+
+    A second signal, from outside, ends it at once.
+    """
     body = """
     from trax.interrupts import main_thread, signals
 
@@ -124,7 +128,12 @@ def test_a_main_thread_that_waits_for_others_at_its_end_is_left_to_wait() -> Non
         while not main_thread.is_ending(sys._current_frames()[ident]):
             time.sleep(0.001)
         handled = signals._handled[signal.SIGTERM]
-        os.kill(os.getpid(), signal.SIGTERM)
+        if SECOND:
+            signals._COPIES = 0.0
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+        signals._GRACE_OF_MAIN = 0.0
+        signals._end_later(signal.SIGTERM, signals._errors[signal.SIGTERM])
         while signals._handled[signal.SIGTERM] == handled:
             time.sleep(0.001)
         print("last", flush=True)
@@ -137,12 +146,13 @@ def test_a_main_thread_that_waits_for_others_at_its_end_is_left_to_wait() -> Non
     begun.wait()
     print("begun", flush=True)
     futures[0].result()"""
+    body = body.replace("SECOND", str(is_second))
     with start_script(script(body)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait() == 75
-        assert process.stdout.read() == "cleanup\nlast\n"
+        assert process.wait() == (-signal.SIGTERM if is_second else 75)
+        assert process.stdout.read() == ("cleanup\n" if is_second else "cleanup\nlast\n")
 
 
 def test_the_moment_that_the_main_thread_has_begins_anew_with_each_run_that_stops(

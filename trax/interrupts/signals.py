@@ -263,6 +263,7 @@ _watches: list[Watch] = []
 _pending: list[Arrival] = []  # those that have stopped runs, and have had no other effect yet
 _ending: list[Arrival] = []  # those that end the program after all runs have stopped
 _errors: dict[int, SystemExit] = {}  # by signal, what the main thread has yet to raise
+_raising: set[int] = set()  # signals that this process sends itself, to raise these
 _preempted: weakref.WeakSet[SystemExit] = weakref.WeakSet()  # raised in other threads
 
 # The handlers installed in this process. Only the main thread changes these.
@@ -360,9 +361,13 @@ def _restore_handler(number: int) -> None:
 def _handle(number: int, frame: FrameType | None) -> None:
     _handled[number] = process.monotonic()
     if number in _errors:
-        if main_thread.is_ending(frame):
-            return
-        raise _errors.pop(number)
+        if not main_thread.is_ending(frame):
+            raise _errors.pop(number)
+        is_second = process.monotonic() - _ending[-1].time >= _window(number)
+        if number not in _raising and is_second:
+            _act_as_before(number, frame)
+        _raising.discard(number)
+        return
     watches = [
         watch
         for watch in _first_told()
@@ -435,6 +440,7 @@ def _end_later(number: int, error: SystemExit) -> None:
     time.sleep(_GRACE_OF_MAIN)
     # If another run has stopped meanwhile, the moment begins anew.
     if _errors.get(number) is error and threading.main_thread().is_alive():
+        _raising.add(number)
         os.kill(os.getpid(), number)
 
 
@@ -509,6 +515,7 @@ def _forget_in_child() -> None:
     _pending.clear()
     _ending.clear()
     _errors.clear()
+    _raising.clear()
     _first.clear()
     _wakeup.forget()
     _process = os.getpid()
