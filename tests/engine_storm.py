@@ -43,7 +43,7 @@ ENGINES = {
 }
 
 LOOPS = """
-import os, time
+import os, random, time
 import trax
 
 def note(oracle, *words):
@@ -59,13 +59,17 @@ def declared(state, seed, n, oracle):
         time.sleep(0.01)
         state = yield (state * 1103515245 + step) % 2**31
 
+def numbers(rng, n):
+    for step in range(n):
+        yield step, rng.getrandbits(31)
+
 @trax.resumable(name="plain-{seed}", wait=WAIT)
 def plain(seed, n, oracle):
-    state = seed
-    for step in range(n):
+    state, rng = seed, random.Random(seed)
+    for step, number in numbers(rng, n):
         note(oracle, f"plain-{seed}", step, os.getpid())
         time.sleep(0.01)
-        state = (state * 1103515245 + step) % 2**31
+        state = (state * 1103515245 + number) % 2**31
         yield state
     return state
 """
@@ -96,11 +100,14 @@ def is_here(engine: str) -> bool:
     return not ENGINES.get(engine) or importlib.util.find_spec(ENGINES[engine]) is not None
 
 
-def expected(seed: int, steps: int) -> int:
-    """Return what both loops return."""
+def expected(run: str, steps: int) -> int:
+    """Return what a run returns."""
+    kind, _, seed = run.partition("-")
+    rng, state = random.Random(int(seed)), int(seed)
     for step in range(steps):
-        seed = (seed * 1103515245 + step) % 2**31
-    return seed
+        number = rng.getrandbits(31) if kind == "plain" else step
+        state = (state * 1103515245 + number) % 2**31
+    return state
 
 
 class Counts(NamedTuple):
@@ -298,10 +305,7 @@ class Storm:
             repeated=sum(of_declared),
             most=max(of_declared),
             again=sum(again.values()) - sum(of_declared),
-            wrong=sum(
-                self.results[run] != expected(int(run.partition("-")[2]), self.count)
-                for run in runs
-            ),
+            wrong=sum(self.results[run] != expected(run, self.count) for run in runs),
         )
 
 

@@ -20,6 +20,7 @@ Increment number i is known to everybody, and the state is the list of all incre
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import struct
 import subprocess
@@ -39,6 +40,7 @@ from trax import StorageError
 from trax.keep import Keep
 from trax.storage.codec import Encoded, decode, encode
 from trax.storage.filesystem import Directory
+from trax.storage.journal import STATUS_SIZE
 from trax.storage.process import process
 from trax.storage.records import DURABLE_OFFSET, HEADER_SIZE
 from trax.storage.run_reader import RunReader
@@ -376,3 +378,12 @@ for n in live():
         print("here", flush=True)
         input()
 """
+
+
+def change_status(name: str, changed: dict[str, Any]) -> None:
+    """Change fields of the status in a run's journal, and keep it valid."""
+    path = Path(".trax/runs", name, "journal")
+    data = path.read_bytes()
+    fields = json.loads(data[17:STATUS_SIZE]) | changed
+    text = json.dumps(fields).encode().ljust(STATUS_SIZE - 18)
+    path.write_bytes(b"%016x %b\n" % (xxh3_64_intdigest(text), text) + data[STATUS_SIZE:])

@@ -388,7 +388,16 @@ def within(n):
 
     return inner
 
-works = [loop, declared, method, still, within(3)]
+def numbers(n):
+    for i in range(n):
+        yield i * i
+
+@trax.resumable(name="helped")
+def helped(n):
+    for square in numbers(n):
+        yield square
+
+works = [loop, declared, method, still, within(3), helped]
 with open("works.pickle", "wb") as file:
     cloudpickle.dump(works, file)
 """
@@ -414,13 +423,28 @@ def test_cloudpickle_takes_a_function_along_with_its_decorator_and_its_source() 
     shutil.rmtree(next(Path.cwd().glob("script-*")))
     undisturbed = run_script(WORKER, "-1", "-1").stdout.splitlines()
     assert undisturbed[-1] == "Resumable"
-    assert len(undisturbed) == 5 * 9 + 1
+    assert len(undisturbed) == 6 * 9 + 1
     shutil.rmtree(".trax")
     found = []
-    for i in range(5):
+    for i in range(6):
         found += run_script(WORKER, str(i), "2", check=False).stdout.splitlines()
     found += run_script(WORKER, "-1", "-1").stdout.splitlines()
     assert found == undisturbed
+
+
+def test_a_run_goes_on_from_a_worker_to_its_script() -> None:
+    """It is the same function of the same file, in tracebacks as well: nothing was changed."""
+    script = BY_VALUE + "if sys.argv[1:]: print(loop.__wrapped__.__code__, loop(9).result())"
+    run_script(script)
+    worker = WORKER.replace("for i, work", "print(works[0].__wrapped__.__code__)\nfor i, work")
+    begun = run_script(worker, "0", "5", check=False)
+    assert "0 15" in begun.stdout
+    done = run_script(script, "again")
+    assert "loop resumed at step 6" in done.stderr
+    assert "changed" not in done.stderr
+    assert "not used" not in done.stderr
+    files = [line.partition("file ")[2].partition(">")[0] for line in (begun.stdout, done.stdout)]
+    assert files[0] == files[1] != ""
 
 
 def test_what_has_a_name_elsewhere_is_pickled_by_it() -> None:

@@ -329,3 +329,185 @@ def test_the_store_of_a_function_is_that_of_the_process_that_sends_it() -> None:
     assert trax.load("by_default").step == 2
     assert trax.load("given", traxdir="other").step == 2
     assert trax.load("method").step == 2
+
+
+# -- what belongs to a loop and is found by no variable of its module ------------------------
+
+HELPERS = """
+import dataclasses
+
+def numbers(n):
+    for i in range(n):
+        yield i * i
+
+def wrapped(function):
+    def wrapper(*args):
+        for one in function(*args):
+            yield one + 1
+
+    return wrapper
+
+@wrapped
+def counted(n):
+    yield from range(n)
+
+def made(k):
+    def inner(n):
+        for i in range(n):
+            yield i + k
+
+    @dataclasses.dataclass
+    class Local:
+        n: int
+
+        def items(self):
+            yield from inner(self.n)
+
+    return inner, Local
+
+inner, Local = made(3)
+
+class Outer:
+    class Empty:
+        pass
+
+    class Inner:
+        def __init__(self, n):
+            self.__n = n
+
+        def items(self):
+            yield from self.__items()
+
+        def __items(self):
+            yield from range(self.__n)
+
+class Table:
+    def items(self, n):
+        yield from range(n)
+
+def negative(n):
+    for i in range(n):
+        yield -i
+
+TABLE = {"class": Table, "function": negative}
+THING = Table()
+ADD = [lambda i: i + 1, lambda i: i + 2]
+double = lambda n: (2 * i for i in range(n))
+"""
+LOOPS = """
+import trax
+
+@trax.resumable(every_steps=1)
+def of_functions(n):
+    for items in zip(numbers(n), counted(n), inner(n), TABLE["function"](n), double(n)):
+        yield items
+
+@trax.resumable(every_steps=1)
+def of_classes(n):
+    all = [Local(n), Outer.Inner(n), Outer.Empty(), TABLE["class"]()]
+    kinds = [Local, Outer.Inner, Outer.Empty, TABLE["class"]]
+    for items in zip(all[0].items(), all[1].items(), all[3].items(n), THING.items(n)):
+        yield items, [type(one) is kind for one, kind in zip(all, kinds)]
+
+@trax.resumable(every_steps=1)
+def of_values(n):
+    add, own = [ADD[1], numbers], lambda i: i + n
+    for i in (i for i in range(n)):
+        is_same_module = own.__globals__ is loops.__globals__
+        yield add[0](i), own(i), add[1] is numbers, is_same_module
+
+def loops():
+    return [of_functions, of_classes, of_values]
+
+def go(loops, stop):
+    for loop in loops():
+        for increment in (run := loop(6)):
+            print(loop.__name__, increment, flush=True)
+            if run.step == stop:
+                break
+        run.close()
+"""
+PLACES = """
+import multiprocessing, sys
+from pathlib import Path
+import cloudpickle
+
+if "helpers" in sys.modules:
+    cloudpickle.register_pickle_by_value(sys.modules["helpers"])
+if __name__ == "__main__":
+    place, stop = sys.argv[1], int(sys.argv[2])
+    Path("loops.pickle").write_bytes(cloudpickle.dumps((go, loops)))
+    if place == "here":
+        go(loops, stop)
+    elif place == "spawned":
+        process = multiprocessing.get_context("spawn").Process(target=go, args=(loops, stop))
+        process.start()
+        process.join()
+"""
+CELLS = """
+import ast, linecache, sys
+from pathlib import Path
+
+text = Path("cells.py").read_text()
+del __file__
+for number, node in enumerate(ast.parse(text).body):
+    first = min(one.lineno for one in (node, *getattr(node, "decorator_list", [])))
+    cell = text.splitlines(keepends=True)[first - 1 : node.end_lineno]
+    linecache.cache[f"<cell {number}>"] = 1, None, cell, f"<cell {number}>"
+    exec(compile("".join(cell), f"<cell {number}>", "exec"), globals())
+"""
+WORKER = """
+import pickle, sys
+from pathlib import Path
+import cloudpickle
+
+def unrelated(*_):
+    raise AssertionError
+
+numbers = wrapped = counted = negative = go = unrelated
+
+class Outer:
+    class Inner: ...
+
+class Table: ...
+
+go, loops = pickle.loads(Path("loops.pickle").read_bytes())
+Path("loops.pickle").write_bytes(cloudpickle.dumps((go, loops)))  # it sends them on
+go(loops, int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("places", "kind"),
+    [
+        ("here worker here", "script"),
+        ("worker worker here", "script"),
+        ("spawned here spawned", "script"),
+        ("worker spawned worker", "script"),
+        ("here worker here", "notebook"),
+        ("worker worker here", "notebook"),
+        ("here worker worker", "module"),
+    ],
+)
+def test_a_loop_goes_on_wherever_it_was_begun(places: str, kind: str) -> None:
+    """In the script or notebook, in workers that it sends its loops to, and in spawned ones."""
+    script = HELPERS + LOOPS + PLACES
+    if kind == "notebook":
+        Path("cells.py").write_text(script)
+        script = CELLS
+    elif kind == "module":  # that is not where the workers are
+        Path("helpers.py").write_text(HELPERS)
+        script = f"from helpers import *\n{LOOPS}{PLACES}"
+    undisturbed = run_script(script, "here", "-1").stdout.splitlines()
+    assert len(undisturbed) == 3 * 6
+    shutil.rmtree(".trax")
+    found = []
+    for place, stop in zip(places.split(), (2, 4, -1), strict=True):
+        if place == "worker":
+            Path("helpers.py").unlink(missing_ok=True)
+        done = run_script(WORKER if place == "worker" else script, place, str(stop))
+        found += done.stdout.splitlines()
+        assert "not used" not in done.stderr
+        assert "changed" not in done.stderr
+    assert sorted(found) == sorted(undisturbed)
+    assert not any("False" in line for line in found)

@@ -27,7 +27,7 @@ from trax.storage.lock import Patience
 from trax.storage.messages import not_stored
 from trax.storage.mutex import Mutex
 from trax.storage.store import Store
-from trax.storage.stored_steps import check_step
+from trax.whole_numbers import check_whole
 
 __all__ = ["Trax", "load"]
 
@@ -363,7 +363,7 @@ def load(
     store = Store(traxdir)
     mode = log_mode(replay_log)
     names = Names(check_option("renames", renames), Definitions(lambda: (replay_log,)))
-    until = None if step is None else check_step(step)
+    until = None if step is None else check_whole(step, "step", least=0)
     replayed = load_run(store, name, None, mode, names=names, step=until)
     if replayed is None:
         raise not_stored(name, store.path)

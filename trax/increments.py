@@ -15,7 +15,7 @@ from trax.storage.definitions import Definitions
 from trax.storage.history_reader import Past, read_history
 from trax.storage.messages import not_stored
 from trax.storage.store import Store
-from trax.storage.stored_steps import check_step
+from trax.whole_numbers import check_whole
 
 __all__ = ["history"]
 
@@ -77,8 +77,8 @@ def history(
     >>> [(step, increment) for step, _, increment in trax.history("count", start=2)]
     [(2, 20), (3, 30)]
     """
-    begin = None if start is None else max(check_step(start, "start"), 1)
-    end = None if stop is None else check_step(stop, "stop")
+    begin = None if start is None else max(check_whole(start, "start", least=0), 1)
+    end = None if stop is None else check_whole(stop, "stop", least=0)
     store = Store(traxdir)
     names = Names(check_option("renames", renames), Definitions(lambda: ()))
     if not store.files(name):

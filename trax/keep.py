@@ -17,6 +17,7 @@ from trax._public import public
 from trax.display import show
 from trax.errors import UsageError
 from trax.policies import Call, Made, seconds
+from trax.whole_numbers import check_whole
 
 __all__ = ["ALL", "Keep", "Stored", "keep_bytes", "keep_every", "keep_for"]
 
@@ -120,10 +121,7 @@ def keep_every(*, steps: int) -> Keep:
     >>> import trax
     >>> keep = trax.keep_every(steps=1000) | trax.keep_for(days=1)
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(
-            f"keep_every: steps must be a whole number of at least 1, not {show(steps)}"
-        )
+    steps = check_whole(steps, "keep_every: steps")
 
     def choose(stored: Sequence[Stored]) -> set[int]:
         return set({one.step // steps: one.generation for one in reversed(stored)}.values())

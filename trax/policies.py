@@ -19,6 +19,7 @@ from typing import Any
 from trax._public import public
 from trax.display import show
 from trax.errors import UsageError
+from trax.whole_numbers import check_whole
 
 _SMALL = 1 << 20  # bytes; a checkpoint of that size costs a few milliseconds
 _LONGEST = 600.0  # seconds; damage in a log costs the work since the checkpoint before it
@@ -219,8 +220,7 @@ def every_steps(steps: int) -> Policy:
     >>> import trax
     >>> policy = trax.every_steps(1000) | trax.every_seconds(60)
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"every_steps must be a whole number of at least 1, not {show(steps)}")
+    steps = check_whole(steps, "every_steps")
     made: Call = every_steps, (steps,), {}
     return Policy(lambda since: since.step - since.started_step >= steps, steps=steps, made=made)
 

@@ -16,7 +16,7 @@ from trax.engine.replay import load as load_run
 from trax.engine.sync_driver import Run
 from trax.storage.messages import not_stored
 from trax.storage.store import Store
-from trax.storage.stored_steps import check_step
+from trax.whole_numbers import check_whole
 
 if TYPE_CHECKING:
     from trax.testing.trials import Checked
@@ -54,7 +54,7 @@ def check(call: Call) -> Checked:
 
 def load(call: Call, step: int | None = None) -> Any:
     """Return the stored state of a call, or that of an earlier step, without running its loop."""
-    until = None if step is None else check_step(step)
+    until = None if step is None else check_whole(step, "step", least=0)
     store, names = Store(call.options.traxdir), call.names
     replayed = load_run(
         store, call.name, None, call.log_mode, names=names, migration=call.migration, step=until

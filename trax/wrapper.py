@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import Parameter
-from types import FrameType, MethodType
+from types import FrameType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -15,10 +16,10 @@ import wrapt
 from trax._public import public
 from trax.calls.options import Options
 from trax.calls.signatures import signature
-from trax.calls.source_text import remember, texts_of
+from trax.calls.source_text import files_of, in_file, remember, texts_at
 from trax.errors import CallError, UsageError
 from trax.interrupts import main_thread
-from trax.storage.definitions import by_name
+from trax.storage.definitions import Sent, Texts, by_name, reachable, sent_of
 from trax.storage.filenames import store_path
 
 __all__ = [
@@ -136,10 +137,10 @@ class _Wrapper(_Ways, wrapt.FunctionWrapper):  # type: ignore[type-arg]  # not a
         if not _is_cloudpickle(caller) or _is_importable(self, caller):
             return self.__qualname__
         plain = inspect.unwrap(getattr(self.__wrapped__, "__func__", self.__wrapped__))
-        texts = [*texts_of(plain.__code__)]
         # The directory is that of this process, wherever the other one runs.
         options = replace(self._self_options, traxdir=store_path(self._self_options.traxdir))
-        given = self.__wrapped__, options, texts
+        texts = _texts_along(caller, plain)
+        given = self.__wrapped__, options, texts, plain.__code__.co_filename
         return decorated, given, self._self_owners, None, None, _add_owners
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -167,6 +168,7 @@ def wrap(function: Any, plain: Callable[..., Any], options: Options) -> Any:
     def call(wrapped: Any, instance: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         from trax import ways  # with them comes the engine, which the decorator does not need
 
+        _settle(plain, owners)
         how, given = kwargs.pop(_HOW, ("run", {}))
         is_method = function is plain and bool(owners) and is_in_class(plain)
         if is_method and instance is None and (args or how != "load"):
@@ -209,25 +211,59 @@ def _is_cloudpickle(frame: FrameType) -> bool:
 
 def _is_importable(wrapper: Any, caller: FrameType) -> bool:
     """Return whether another process is expected to have a function under its name."""
-    module = wrapper.__module__
-    by_value = caller.f_globals.get("list_registry_pickle_by_value", set)()
-    packages = (module.rpartition(".")[0], module)
-    is_registered = not by_value.isdisjoint(packages)
-    return module != "__main__" and not is_registered and by_name(wrapper) is wrapper
+    return not _is_by_value(caller, wrapper.__module__) and by_name(wrapper) is wrapper
 
 
-def decorated(function: Any, options: Options, texts: list[tuple[str, ...]]) -> Any:
-    """Return a function of another process, decorated; `texts` are those of its file.
+def _is_by_value(caller: FrameType, module: str) -> bool:
+    """Return whether cloudpickle takes the functions of a module along."""
+    parents = itertools.accumulate(module.split("."), "{}.{}".format)
+    return module == "__main__" or not _registered(caller).isdisjoint(parents)
+
+
+def _registered(caller: FrameType) -> set[str]:
+    """Return the modules that cloudpickle was told to take along."""
+    return caller.f_globals.get("list_registry_pickle_by_value", set)()  # type: ignore[no-any-return]
+
+
+def _texts_along(caller: FrameType, plain: FunctionType) -> Mapping[str, Texts]:
+    """Return the texts of the files of the modules whose functions go along, by module."""
+    variables = plain.__globals__
+    sent = sent_of(variables)
+    if sent is not None:  # and is sent on
+        return sent.texts
+    modules = {str(variables.get("__name__")): variables}
+    if _registered(caller):
+        modules |= {name: vars(module) for name, module in [*sys.modules.items()]}
+    return {
+        name: {path: texts for path in files_of(found) if (texts := [*texts_at(path)])}
+        for name, found in modules.items()
+        if _is_by_value(caller, name)
+    }
+
+
+def decorated(function: Any, options: Options, texts: Mapping[str, Texts], file: str) -> Any:
+    """Return a function of another process, decorated; `texts` are those of its module's files.
 
     Pickles refer to this function.
     """
     plain = inspect.unwrap(getattr(function, "__func__", function))
-    remember(plain.__code__, texts)
+    for path, versions in itertools.chain(*(files.items() for files in texts.values())):
+        remember(path, versions)
+        remember(plain.__code__.co_filename, versions)  # that of helpers which do not know theirs
+    plain.__code__ = in_file(plain.__code__, file)
+    (sent_of(plain.__globals__) or Sent(texts)).add(plain)
     return wrap(function, plain, options)
 
 
 def _add_owners(wrapper: Any, owners: list[type]) -> None:
     wrapper._self_owners.extend(owners)  # noqa: SLF001
+
+
+def _settle(plain: Any, owners: list[type]) -> None:
+    """Look through all that has come along with a function, once it is complete."""
+    sent = sent_of(plain.__globals__)
+    if sent is not None:
+        sent.settle(plain, (one for one, _ in reachable([plain, *owners])))
 
 
 def _take_instance(

@@ -7,10 +7,11 @@ import inspect
 import sys
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 
-from trax.calls.source_text import children, statements, texts_of, tree_of
+from trax.calls.source_text import children, files_of, statements, texts_of, tree_of
 
 TEXT = inspect.getsource(sys.modules[__name__])
 
@@ -68,3 +69,19 @@ def example(value: object) -> int:
                 while file:
                     return 2
     return 3
+
+
+def test_the_files_of_a_notebook_are_those_of_its_functions() -> None:
+    """Wherever they are; a module that has a file has that one."""
+    cells = [
+        "def wrapped(function):\n    def inner(): return function()\n    return inner",
+        "@wrapped\ndef counted(): ...",
+        "class Outer:\n    class Inner:\n        @staticmethod\n        def method(): ...",
+        "import functools, json\n@functools.cache\ndef cached(): ...",
+        "LATER = 3",
+    ]
+    variables: dict[str, Any] = {"__name__": "cells"}
+    for number, cell in enumerate(cells):
+        exec(compile(cell, f"<cell {number}>", "exec"), variables)
+    assert {*files_of(variables)} == {"<cell 0>", "<cell 1>", "<cell 2>", "<cell 3>"}
+    assert files_of({**variables, "__file__": "cells.py"}) == ["cells.py"]

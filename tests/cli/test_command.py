@@ -17,7 +17,7 @@ from xxhash import xxh3_64_hexdigest
 
 import trax
 from trax.cli import main
-from trax.cli.command import _COMMANDS
+from trax.cli.command import _COMMANDS, _ON_REPLICAS
 from trax.storage.journal import STATUS_SIZE, read_status
 
 
@@ -202,6 +202,7 @@ def test_help_has_examples_and_fits(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 0
     assert "Examples:\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert ("[URL]" in done.stdout.splitlines()[0]) == bool({*arguments} & {*_ON_REPLICAS})
 
 
 def test_the_library_does_not_import_what_the_command_needs() -> None:

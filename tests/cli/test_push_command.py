@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from commands import in_pipe
-from support import run_script, start_script
+from support import change_status, run_script, start_script
 
 import trax
+from trax.replica.marker import read_marker, write_marker
+from trax.storage.store import Store
 
 FIT = """
 import os, sys, trax
@@ -73,6 +76,30 @@ def test_a_run_that_was_pushed_goes_on_with_that_replica() -> None:
     assert done.stdout.split() == [str(n) for n in range(50, 70)]
     assert "kept in" not in done.stderr
     assert "up to date" in pushed()
+
+
+def test_a_run_that_was_pushed_has_no_lag_any_more() -> None:
+    """However it has ended: its journal has that of its last second."""
+    run_script(FIT + "run(0, 50)", "--copy")
+    assert run_script(FIT + "run(0, 90)", "--copy", "--kill", check=False).returncode == -9
+    change_status("fit-0", {"lag": 30.0})
+    (info,) = trax.runs()
+    assert (info.state, info.lag) == ("killed", 30.0)
+    pushed()
+    (info,) = trax.runs()
+    assert (info.state, info.lag) == ("killed", 0.0)
+
+
+def test_a_push_that_finds_all_of_a_run_there_says_so_here() -> None:
+    run_script(FIT + "run(0, 50)", "--copy")
+    change_status("fit-0", {"lag": 30.0})
+    with Store(".trax").reading("fit-0") as directory:
+        write_marker(directory, replace(read_marker(directory), behind=True))
+    (info,) = trax.runs()
+    assert info.lag == 30.0
+    assert "up to date" in pushed()
+    (info,) = trax.runs()
+    assert info.lag == 0.0
 
 
 def test_a_push_to_another_place_does_not_change_to_which_replica_a_run_belongs() -> None:

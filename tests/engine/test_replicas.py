@@ -339,14 +339,14 @@ def test_few_requests_open_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     next(run)
     assert len(asked.take()) <= 6
     run.close()
-    assert asked.take() == ["put"]
+    assert asked.take() == ["list", "put"]
     for _ in range(3):
         run = begin()
         for _ in range(100):
             next(run)
         assert len(asked.take()) <= 10
         run.close()
-        assert asked.take() == ["put"]
+        assert asked.take() == ["list", "put"]
     shutil.rmtree(".trax")
     assert begin().result() == list(range(1000))
     assert asked.take()
@@ -414,9 +414,39 @@ def test_what_could_not_be_copied_is_copied_later(recwarn: pytest.WarningsRecord
     finally:
         run_replica._GRACE = before
     Path("away").rename(REPLICA)
+    assert (lag_of("three") or 0.0) > 0.0
     assert three().result() == 3
+    assert lag_of("three") == 0.0
     shutil.rmtree(".trax")
     assert list(three()) == []
+
+
+def lag_of(name: str) -> float | None:
+    """Return how far the replica of a run is behind, as the store here knows."""
+    (info,) = (info for info in trax.runs() if info.name == name)
+    return info.lag
+
+
+def test_a_run_that_was_finished_without_its_replica_is_copied_there_later() -> None:
+    """Also if it was copied to another place meanwhile."""
+
+    def count(replica: str) -> Any:
+        return trax.resumable(create=list, replay_log="append", replica=replica)(numbers)
+
+    places = [str(Path(name).resolve()) for name in ("one", "two")]
+    for replica in places:
+        run = count(replica)()
+        next(run)
+        run.close()
+    with count("")() as run:
+        assert run.result() == list(range(1000))
+    for replica in places:
+        assert count(replica)().result() == list(range(1000))
+        there = trax.resumable(
+            create=list, replay_log="append", replica=replica, traxdir=f"{replica}-again"
+        )(numbers)
+        with there() as run:
+            assert run.step == 1000
 
 
 def test_the_environment_can_name_the_replica(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -615,6 +645,41 @@ def test_output_that_was_lost_comes_from_the_replica(length: int | None) -> None
     assert "out.txt lacked output of the run, which came from" in done.stderr
     assert Path("out.txt").read_text().split() == [str(n) for n in range(900)]
     assert [*Path().glob("out.txt*")] == [Path("out.txt")]
+
+
+UNSTORED = """
+import os, sys, time
+from pathlib import Path
+import trax
+
+@trax.resumable(create=list, replay_log="append", replica=os.path.abspath("replica"),
+                replica_seconds=0.02, varying="dies")
+def fold(state, dies):
+    with trax.open("out.txt") as file:
+        while len(state) < 9:
+            print("step", len(state), file=file)
+            if len(state) == 5 and dies:
+                file.flush()
+                copied = lambda: [path.read_bytes() for path in Path("replica/runs/fold").iterdir()]
+                while not any(b"step 5" in data for data in copied()):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), 9)
+            state = yield len(state)
+
+fold(len(sys.argv) > 1).result()
+"""
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_only_what_was_here_before_is_told_as_cut_back(*, loses: bool) -> None:
+    """Output that no stored step has written may be copied, and comes back with the run."""
+    assert run_script(UNSTORED, "--die", check=False).returncode == -9
+    if loses:
+        lose_disk()
+    done = run_script(UNSTORED)
+    assert ("out.txt was cut back" in done.stderr) is not loses
+    assert Path(".trax/runs/fold/out.txt.cut").exists() is not loses
+    assert Path("out.txt").read_text() == "".join(f"step {n}\n" for n in range(9))
 
 
 def test_output_that_was_changed_is_not_replaced() -> None:

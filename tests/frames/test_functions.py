@@ -9,7 +9,8 @@ from typing import Any
 
 from support import run_script
 
-from trax.frames.functions import reduce_function
+from trax.frames.functions import inner, reduce_function
+from trax.frames.generators import Place
 from trax.frames.iterators import reductions
 from trax.storage.codec import decode, encode
 
@@ -142,3 +143,45 @@ else:
 def test_another_process_runs_its_own_code() -> None:
     kind = run_script(MADE.format(result="n"), "store").stdout.strip()
     assert run_script(MADE.format(result="n + 1"), "load", kind).stdout == "6 [5]\n"
+
+
+LAMBDAS = """
+import sys
+import trax
+
+ADDED
+steps = [lambda i: i + 1, lambda i: i * 10]
+
+@trax.resumable(every_steps=1)
+def loop(n):
+    step = steps[1]
+    for i in range(n):
+        yield step(i)
+
+for increment in (run := loop(6)):
+    print(increment)
+    if run.step == int(sys.argv[1]):
+        break
+"""
+
+
+def test_a_lambda_is_known_by_its_text_when_others_come_before_it() -> None:
+    """By its number alone it would be another one: all of a file have one name."""
+    begun = run_script(LAMBDAS.replace("ADDED", ""), "3").stdout
+    resumed = run_script(LAMBDAS.replace("ADDED", "first = lambda: 0"), "-1").stdout
+    assert (begun + resumed).split() == ["0", "10", "20", "30", "40", "50"]
+
+
+def test_a_lambda_among_others_that_was_changed_is_not_guessed() -> None:
+    run_script(LAMBDAS.replace("ADDED", ""), "3")
+    changed = LAMBDAS.replace("ADDED", "first = lambda: 0").replace("i * 10", "i * 20")
+    refused = run_script(changed, "-1", check=False)
+    assert "the function <lambda> of __main__ has changed in number and text" in refused.stderr
+
+
+NUMBERED = [lambda: 0, lambda: 1]
+
+
+def test_a_lambda_of_an_older_version_is_known_by_its_number() -> None:
+    """Its text was not stored."""
+    assert inner(Place(__name__, "<lambda>", 1, ""), {})() == 1

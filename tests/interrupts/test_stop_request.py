@@ -25,6 +25,7 @@ from test_signals import (
 )
 
 import trax
+from trax.interrupts.stop_request import StopRequest
 from trax.storage.filesystem import LocalDirectory
 
 
@@ -155,6 +156,48 @@ def test_a_run_that_begins_after_the_signal_does_no_step() -> None:
 
     with pytest.raises(trax.Preempted):
         outer().result()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_begins_in_a_step_after_trax_stop_does_none(mode: str) -> None:
+    """That step may be long before it, and the run may be long as well."""
+    inner = counting(0, lambda: pytest.fail("a step was run"), mode, name="inner")
+
+    @trax.resumable(create=list, replay_log=lambda state, i: [*state, i], name="outer")
+    def outer(state: list[int]) -> Iterator[int]:
+        yield 0
+        trax.stop()
+        for _ in inner():
+            pass
+
+    with pytest.raises(trax.Preempted) as stop:
+        outer().result()
+    assert (stop.value.run, stop.value.reason) == ("inner", "trax.stop()")
+    assert trax.load("outer") == [0]
+    later = counting(-1, nothing, name="later")()
+    assert next(later) == 0
+    later.close()
+
+
+def test_a_run_that_begins_after_trax_stop_goes_on_if_none_waits_for_it() -> None:
+    """A run that was left at a yield may never be asked again."""
+    left = counting(-1, nothing, name="left")()
+    next(left)
+    trax.stop()
+    assert next(counting(-1, nothing, name="later")()) == 0
+    with pytest.raises(trax.Preempted):
+        next(left)
+
+
+def test_a_run_that_is_opened_just_before_the_one_around_it_is_asked_stops() -> None:
+    """Whatever the other threads do meanwhile."""
+    first, around, inner = (StopRequest(name, None, None, ctrl_c=False) for name in "abc")
+    first.watch(lambda: inner.watch(nothing, lambda: True, restarts=True), bool, restarts=True)
+    around.watch(nothing, lambda: True, restarts=True)
+    trax.stop()
+    assert inner.reason == "trax.stop()"
+    for request in (first, around, inner):
+        request.end_watch()
 
 
 @pytest.mark.parametrize("mode", MODES)

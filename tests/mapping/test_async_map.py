@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from support import run_script, write_script
 
 import trax
+from trax.replica.directory import DirectoryObjects
+from trax.storage.process import process
 
 
 async def double(n: int) -> int:
@@ -336,3 +339,64 @@ def test_two_tasks_cannot_share_it() -> None:
         await results.aclose()
 
     asyncio.run(main())
+
+
+def test_a_map_whose_event_loop_was_closed_keeps_no_other_run_from_stopping() -> None:
+    """Nobody waits for it any more."""
+
+    @trax.resumable
+    def loop() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    events = asyncio.new_event_loop()
+    pairs = trax.map(double, range(3))
+    events.run_until_complete(anext(pairs))
+    events.run_until_complete(asyncio.sleep(0.01))
+    events.close()
+    run = loop()
+    next(run)
+    trax.stop()
+    with pytest.raises(trax.Preempted):
+        next(run)
+
+
+@pytest.mark.parametrize("sync", ["always", "replica"])
+def test_no_disk_and_no_replica_holds_the_event_loop_up(
+    sync: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are forced, and copied, in another thread, before they are handed out."""
+    threads: list[int] = []
+    put, force = DirectoryObjects.put, process.force
+
+    def noted_put(self: DirectoryObjects, key: str, parts: Any) -> bool:
+        threads.append(threading.get_ident())
+        return put(self, key, parts)
+
+    def noted_force(fd: int) -> Any:
+        threads.append(threading.get_ident())
+        return force(fd)
+
+    monkeypatch.setattr(DirectoryObjects, "put", noted_put)
+    monkeypatch.setattr(process, "force", noted_force)
+
+    async def one(n: int) -> int:
+        return n
+
+    async def drive() -> None:
+        options: Any = {"replica": "replica", "replica_seconds": 3600} if sync == "replica" else {}
+        had_come = asyncio.Semaphore()
+
+        async def items() -> AsyncIterator[int]:
+            for n in range(3):
+                await had_come.acquire()
+                threads.clear()
+                yield n
+
+        async for _ in trax.map(one, items(), sync=sync, **options):
+            assert threads
+            assert threading.get_ident() not in threads
+            had_come.release()
+
+    asyncio.run(drive())
+    assert threading.get_ident() not in threads

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
@@ -53,18 +56,74 @@ def test_a_result_that_does_not_load_is_named() -> None:
         received(Remote(lambda _: Two(1, 2), "map")(0))
 
 
-def test_a_worker_that_was_asked_to_stop_computes_no_other_item(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def in_worker(function: Callable[[Any], Any]) -> Remote:
+    """Return a function as another process gets it."""
+    found = Remote(function, "map")
+    found._maker = -1
+    return found
+
+
+def press_ctrl_c(_: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The reasons for which this process is asked to stop, as a worker."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(remote, "_stopped", stopped := list[str]())
+    yield stopped
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_that_was_asked_to_stop_computes_no_other_item(stopped: list[str]) -> None:
     """Whatever an executor gives it; the process of the map itself may go on."""
-    stopped = list[str]()
-    monkeypatch.setattr(remote, "_stopped", stopped)
-    interrupted = Remote(fail, "map")
     with pytest.raises(KeyboardInterrupt):
-        interrupted(KeyboardInterrupt())
+        in_worker(press_ctrl_c)(1)
     assert stopped == ["SIGINT"]
     assert received(Remote(str, "map")(3)) == "3"
-    elsewhere = Remote(str, "map")
-    monkeypatch.setattr(elsewhere, "_maker", -1)
     with pytest.raises(trax.Preempted, match="map was stopped at step 0 by SIGINT"):
-        elsewhere(3)
+        in_worker(str)(3)
+
+
+def test_an_interrupt_of_a_run_in_a_worker_asks_that_to_stop(stopped: list[str]) -> None:
+    """It comes to the run first, which is stored."""
+
+    @trax.resumable(create=int)
+    def loop(n: int) -> Iterator[int]:
+        yield 1
+        press_ctrl_c(n)
+        yield 2
+
+    with pytest.raises(KeyboardInterrupt):
+        in_worker(lambda _: loop().result())(1)
+    assert stopped == ["SIGINT"]
+    assert trax.load("loop") == 2
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_error_of_an_item_alone_stops_no_worker(
+    kind: type[BaseException], stopped: list[str]
+) -> None:
+    """Even if it is one by which programs end, and an earlier call has survived a Ctrl-C."""
+
+    def survive(item: int) -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            press_ctrl_c(item)
+        return item
+
+    assert received(in_worker(survive)(2)) == 2
+    with pytest.raises(kind):
+        in_worker(fail)(kind())
+    assert received(in_worker(str)(3)) == "3"
+    assert stopped == []
+
+
+def test_a_handler_of_the_worker_stays(stopped: list[str]) -> None:
+    """An engine may have one for a Ctrl-C that ends a call alone."""
+    came = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    in_worker(press_ctrl_c)(1)
+    signal.signal(signal.SIGINT, before)
+    assert came == [signal.SIGINT]
+    assert stopped == []

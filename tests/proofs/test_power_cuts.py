@@ -39,8 +39,8 @@ from trax.storage.run_writer import RunWriter, Write
 from trax.testing import check_power_cut
 from trax.testing.crashes import Disk, Image
 from trax.testing.memory import MemoryDirectory
+from trax.testing.moments import Crash, Promise, crashes
 from trax.testing.recording import Recorder, replaced, snapshot, write_image
-from trax.testing.trials import Crash, Promise, crashes
 from trax.tracking.output_files import OutputFiles
 from trax.tracking.rng_tracking import RngTracking
 

@@ -136,6 +136,34 @@ def test_only_a_store_can_say_that_an_object_is_missing(
             use("a")
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        (400, b"<Code>ExpiredToken</Code>", r"ExpiredToken\nRenew the credentials"),
+        (403, b"<Code>RequestTimeTooSkewed</Code>", "Set the clock of this machine"),
+        (400, b"<Code>AuthorizationHeaderMalformed</Code>", "Set AWS_REGION to the region"),
+        (400, b"Client sent an HTTP request to an HTTPS server.", r"only TLS\nWrite https://"),
+        (404, b"<Code>NoSuchBucket</Code>", r"NoSuchBucket\nMake the bucket.*\n.*AWS_ENDPOINT_URL"),
+        (501, b"", "knows conditional puts"),
+    ],
+)
+def test_what_the_store_refuses_says_what_to_do(
+    objects: Objects, proxy: Proxy, status: int, body: bytes, text: str
+) -> None:
+    proxy.behave = answer(status, body)
+    with pytest.raises(Refused, match=text):
+        check(objects)
+
+
+def test_an_address_with_https_of_a_server_without_it_says_so(
+    moto_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto_environment(moto_port).items():
+        monkeypatch.setenv(name, value.replace("http://", "https://"))
+    with pytest.raises(Refused, match=r"does not speak TLS\nWrite http:// .*AWS_ENDPOINT_URL"):
+        check(open_objects("s3://bucket"))
+
+
 def test_the_marks_of_directories_are_no_objects(
     objects: Objects, moto_port: int, tmp_path: Path
 ) -> None:

@@ -35,9 +35,10 @@ def test_a_round_is_one_put_and_none_if_nothing_has_changed() -> None:
     assert len(objects.done) == before + 1
     machine.do("tttt")
     assert len(objects.done) == before + 1
+    assert objects.listings == 2
     machine.close()
     assert len(objects.done) <= before + 2  # the end forces what came last
-    assert objects.listings == 2
+    assert objects.listings == 3  # and looks if all is there
 
 
 def test_a_small_checkpoint_is_copied_with_the_steps() -> None:

@@ -186,13 +186,79 @@ def test_a_profile_without_boto3_says_what_to_install(
         open_objects("s3://bucket")
 
 
-@pytest.mark.parametrize("profile", ["of-the-instance", "none"])
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        ("of-the-instance", "the profile 'of-the-instance' in ~/.aws has none"),
+        ("othre", "there is no profile 'othre' in ~/.aws"),
+    ],
+)
 def test_a_profile_without_credentials_asks_nobody(
-    profiles: Path, monkeypatch: pytest.MonkeyPatch, metadata: Proxy, profile: str
+    profiles: Path, monkeypatch: pytest.MonkeyPatch, metadata: Proxy, profile: str, reason: str
 ) -> None:
-    """Not by boto3, either."""
+    """Not by boto3, either; and it says which profiles there are."""
     pytest.importorskip("boto3")
     monkeypatch.setenv("AWS_PROFILE", profile)
-    with pytest.raises(Refused, match=r"profiles in ~/.aws give no credentials"):
+    with pytest.raises(Refused) as refused:
         open_and_check("s3://bucket")
+    cause, ways, *_ = str(refused.value).split("\n")
+    assert cause == f"there are no credentials for s3://bucket: {reason}"
+    assert ways == "Set AWS_PROFILE to one of these: default, other, of-the-instance."
+    assert metadata.connections == 0
+
+
+def test_a_file_of_profiles_that_is_none_is_refused(profiles: Path, metadata: Proxy) -> None:
+    pytest.importorskip("boto3")
+    profiles.write_text("[")
+    with pytest.raises(Refused, match="no credentials for s3://bucket: Unable to parse config"):
+        open_and_check("s3://bucket")
+    assert metadata.connections == 0
+
+
+def test_an_sso_that_has_ended_says_how_to_begin_it_again(
+    profiles: Path, metadata: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    profiles.with_name("config").write_text(
+        "[profile sso]\nsso_start_url=https://nowhere.invalid\nsso_region=us-east-1\n"
+        "sso_account_id=1\nsso_role_name=role\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "sso")
+    with pytest.raises(Refused, match=r"used: Error loading SSO Token: .*\nRun aws sso login\."):
+        open_and_check("s3://bucket")
+    assert metadata.connections == 0
+
+
+# -- mistakes ------------------------------------------------------------------------------
+
+NOWHERE = "/nowhere/key.json"
+MISTAKES = [
+    ("gs", {"GOOGLE_APPLICATION_CREDENTIALS": NOWHERE}, r"no file /nowhere/key.json\nCorrect the "),
+    ("gs", {"GOOGLE_SERVICE_ACCOUNT": NOWHERE}, r"path in \$GOOGLE_SERVICE_ACCOUNT\."),
+    ("gs", {"GOOGLE_SERVICE_ACCOUNT_KEY": "{"}, "Set GOOGLE_APPLICATION_CREDENTIALS to a file"),
+    ("az", {"AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0"}, "Set AZURE_STORAGE_ACCOUNT_NAME and"),
+    (
+        "s3",
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": NOWHERE, "AWS_ROLE_ARN": "role"},
+        r"used: Failed to read token file '/nowhere.*\nCheck the path of that file",
+    ),
+    *(
+        ("s3", {"AWS_SKIP_SIGNATURE": "1", "AWS_ENDPOINT_URL": address}, "no address of a server")
+        for address in ("127.0.0.1:9000", "http://127.0.0.1:port", "http://", "http://a:99999")
+    ),
+]
+
+
+@pytest.mark.parametrize(("scheme", "variables", "text"), MISTAKES)
+def test_a_mistake_in_the_environment_is_named(
+    metadata: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    variables: dict[str, str],
+    text: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=text):
+        open_and_check(f"{scheme}://bucket")
     assert metadata.connections == 0

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from replicas import with_checksum
 
+from trax.replica import entry as entries
 from trax.replica.entry import (
+    SMALLEST,
     Claim,
     Data,
     Entry,
@@ -21,6 +23,7 @@ from trax.replica.entry import (
     is_data,
     number_key,
     number_of,
+    outline,
     output_name,
 )
 from trax.storage.records import Damage, Forged, NewerVersion
@@ -122,6 +125,7 @@ def with_fields(**changes: Any) -> bytes:
         {"parts": [["log-00000001", 0]]},
         {"parts": [["log-00000001", 0, 16]]},  # they have 17 bytes
         {"pieces": [["log-00000001", 0, 3, "key", None]]},
+        {"pieces": [["log-00000001", 0, 3, "../key", "ff"]]},
         {"claims": [1.5]},
         {"writer": "xyz"},
         {"number": "8"},
@@ -153,3 +157,31 @@ def test_data_is_told_from_claims_by_its_beginning() -> None:
     assert is_data(encoded()[:4096])
     assert not is_data(encoded(CLAIM)[:4096])
     assert not is_data(b"")
+
+
+@pytest.mark.parametrize("beginning", [16, 100, 1 << 14])
+@pytest.mark.parametrize("entry", [CLAIM, DATA])
+def test_an_outline_reads_no_bytes_of_files(
+    entry: Entry, beginning: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells the size that the object was written with, whatever has become of its end."""
+    monkeypatch.setattr(entries, "_BEGINNING", beginning)
+    data = encoded(entry)
+    asked: list[int] = []
+
+    def read(offset: int, length: int) -> bytes:
+        asked.append(offset + length)
+        return data[offset : offset + length]
+
+    whole = len(data)
+    assert outline(read, whole) == (entry, whole)
+    assert beginning == 1 << 14 or max(asked) == whole - 40 - 17 * (entry is DATA)
+    data = data[:-20]
+    assert outline(read, len(data)) == (entry, whole)
+    for end in (SMALLEST, whole - 80 - 17):
+        data = data[:end]
+        with pytest.raises(Damage, match="its text does not fit into it"):
+            outline(read, end)
+    data = b"?" + data
+    with pytest.raises(Damage, match="no object of a replica"):
+        outline(read, end)

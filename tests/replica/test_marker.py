@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trax.replica.entry import Data
-from trax.replica.marker import Marker, mark_rewound, read_marker, write_marker
+from trax.replica.marker import Marker, is_behind, mark_rewound, read_marker, write_marker
 from trax.testing.memory import MemoryDirectory
 
 
@@ -19,6 +19,20 @@ def test_a_marker_comes_back() -> None:
     assert read_marker(directory) == marker
     mark_rewound(directory)
     assert read_marker(directory) == Marker("s3://bucket", ["ab", "cd"], behind=True, rewound=True)
+
+
+def test_a_replica_is_behind_unless_it_is_known_to_have_all() -> None:
+    """A generation that was begun since may have been written without it."""
+    directory = MemoryDirectory({"log-00000003": b"", "checkpoint-00000003": b"", "other": b""})
+    assert is_behind(directory, "s3://bucket")
+    marker = Marker("s3://bucket", ["ab"], copied=3)
+    write_marker(directory, marker)
+    assert not is_behind(directory, "s3://bucket")
+    assert is_behind(directory, "s3://other")
+    write_marker(directory, replace(marker, behind=True))
+    assert is_behind(directory, "s3://bucket")
+    write_marker(directory, replace(marker, copied=2))
+    assert is_behind(directory, "s3://bucket")
 
 
 def test_a_run_without_a_replica_gets_no_marker() -> None:

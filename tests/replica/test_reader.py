@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,57 @@ def test_a_missing_object_is_damage_unless_a_writer_goes_on() -> None:
         with pytest.raises(FileNotFoundError):
             moving.load()
     assert moving.is_moved
+    machine.close()
+
+
+def emptied(objects: Objects, key: str) -> None:
+    objects.contents[key] = b""
+
+
+def cut(objects: Objects, key: str) -> None:
+    objects.contents[key] = objects.contents[key][:-1]
+
+
+def gone(objects: Objects, key: str) -> None:
+    del objects.contents[key]
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, gone])
+def test_a_list_tells_of_objects_that_are_missing_or_have_another_size(
+    damage: Callable[[Objects, str], None],
+) -> None:
+    """Of a numbered object before the newest one, but for images, the size is not known."""
+    objects = Objects(large().contents)
+    machine = Machine(objects, "two")
+    machine.do("atat")
+    machine.close()
+    opened(objects).check_list()
+    head = opened(objects).head
+    image, next_one = (f"runs/{NAME}/{number:012d}" for number in (head.since, head.number - 1))
+    for key in [image, next_one, *(key for key in objects.contents if "piece" in key)]:
+        copy = Objects(objects.contents)
+        damage(copy, key)
+        if damage is cut and key == next_one:
+            opened(copy).check_list()
+            continue
+        with pytest.raises(CorruptionError, match=f"{key}: it (is missing|has another size)"):
+            opened(copy).check_list()
+
+
+def test_a_list_that_a_writer_has_made_old_tells_of_no_damage() -> None:
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do("alatat")
+    old = opened(objects)
+    early = opened(objects)
+    early.sizes = {key: size for key, size in early.sizes.items() if "piece" not in key}
+    with pytest.raises(FileNotFoundError, match="was put while the objects were listed"):
+        early.check_list()
+    machine.do("latcatlat")  # makes an image, which deletes what was before
+    for directory in (old, early):
+        with pytest.raises(FileNotFoundError):
+            directory.check_list()
+    opened(objects).check_list()
     machine.close()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import random
 import shutil
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from replicas import (
     read_replica,
 )
 
-from trax import CorruptionError, LockedError, StorageError
+from trax import CorruptionError, LockedError, StorageError, notices
+from trax.notices import warn
 from trax.replica import run_replica
-from trax.replica.marker import mark_rewound, read_marker
-from trax.replica.run_replica import is_behind
+from trax.replica.marker import is_behind, mark_rewound, read_marker
 from trax.replica.seam import Objects as AnyObjects
 from trax.storage.process import process
 from trax.storage.store import Store
+from trax.storage.sync_thread import Ticker
 
 pytestmark = pytest.mark.usefixtures("by_hand")
 
@@ -382,6 +384,12 @@ def test_the_next_try_comes_later_each_time(monkeypatch: pytest.MonkeyPatch) -> 
     machine.close()
 
 
+def lacks_something(machine: Machine) -> bool:
+    """Return whether the replica may lack something that a machine has, as this one knows."""
+    with Store(machine.store).reading(NAME) as directory:
+        return is_behind(directory, machine.objects.url)
+
+
 def test_the_end_waits_a_while_for_a_store_that_is_away(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,11 +403,35 @@ def test_the_end_waits_a_while_for_a_store_that_is_away(
     machine.close()
     assert "lacks the newest steps, which are on this disk alone" in caplog.text
     objects.before = lambda key: None
-    assert is_behind(Store(machine.store), NAME, objects.url)
+    assert lacks_something(machine)
     machine._open()
     machine.close()
-    assert not is_behind(Store(machine.store), NAME, objects.url)
+    assert not lacks_something(machine)
     assert read_replica(objects, "other") == machine.values
+
+
+def test_an_end_that_takes_long_says_that_it_waits(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a request hangs; the end of one that is quick says nothing."""
+    machine = Machine(objects := Objects(), "one")
+    machine.do("at")
+    machine.do("ae")
+    assert not caplog.messages
+    machine.do("a")
+    told = threading.Event()
+    monkeypatch.setattr(process, "repeat", Ticker)
+    monkeypatch.setattr(run_replica, "_QUIET", 0.001)
+
+    def tell(line: str) -> None:
+        warn(line)
+        told.set()
+
+    monkeypatch.setattr(notices, "warn", tell)
+    objects.at_put(0, lambda: told.wait(60))
+    machine.close()
+    (line,) = caplog.messages
+    assert line.startswith("magnet waits for memory://test to take its newest steps, for up to a")
 
 
 def test_a_store_that_is_away_at_the_beginning_is_an_error() -> None:
@@ -491,6 +523,53 @@ def test_a_place_that_lost_everything_is_refused() -> None:
     machine.close()
     assert len(machine.values) == 3
     assert read_replica(objects, "other") == machine.values
+
+
+@pytest.mark.parametrize("scene", ["aat", "aalat", "oatlat", "OatAat"])
+@pytest.mark.parametrize("rest", ["", "at", "latlat", "otoe"])
+@pytest.mark.parametrize("lost", ["", "1", "2", "piece"])
+def test_what_was_lost_while_a_run_goes_on_is_copied_anew(
+    scene: str, rest: str, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where somebody has emptied the bucket: at an image, or at the end, and it is told."""
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do(scene)
+    gone = [key for key in objects.contents if lost in key.rpartition("/")[2].split("-")[0][-5:]]
+    for key in gone:
+        del objects.contents[key]
+    machine.do(rest)
+    machine.close()
+    assert read_replica(objects, "other") == machine.values
+    assert caplog.text.count("had lost objects of 'magnet', as if somebody") <= 1
+    if not lost:
+        assert "memory://test had lost objects of 'magnet'" in caplog.text
+
+
+def test_an_image_after_a_loss_uses_no_piece_of_before(caplog: pytest.LogCaptureFixture) -> None:
+    objects = Objects()
+    machine = Machine(objects, "one")
+    machine.do("OOOat")
+    objects.contents.clear()
+    machine.do("latt")
+    assert read_replica(objects, "other") == machine.values
+    assert "had lost objects" in caplog.text
+    machine.close()
+
+
+def test_a_former_writer_that_ends_does_not_take_deletions_for_a_loss(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    objects = Objects()
+    first = Machine(objects, "one", "a")
+    first.do("aat")
+    second = Machine(objects, "two", "b")
+    second.do("latlat")
+    with contextlib.suppress(LockedError):
+        first.close()
+    second.close()
+    assert "had lost" not in caplog.text
+    assert read_replica(objects, "other") == second.values
 
 
 def test_a_disk_that_was_copied_elsewhere_meanwhile_goes_on() -> None:

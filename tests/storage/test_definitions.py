@@ -18,7 +18,7 @@ import pytest
 from support import run_script
 
 from trax.storage.codec import Names, decode, encode
-from trax.storage.definitions import Definitions, by_name
+from trax.storage.definitions import Definitions, Sent, by_name
 from trax.storage.records import CLOUDPICKLE, PICKLE
 
 T = TypeVar("T")
@@ -478,6 +478,38 @@ def test_a_function_that_was_sent_gets_its_own_classes(
     assert type(decode(stored, "the state", names)) is type(eval(kind, sent))
     assert type(decode(stored, "the state", there)) is type(eval(kind, vars(here)))
     assert not names.definitions.copied
+
+
+def test_what_was_sent_is_not_taken_for_another_one_of_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's own script may have a class and a function of the same names, and no others."""
+    text = """
+class Table:
+    def method(self): ...
+def function(): ...
+TABLE = [Table, function]
+EMPTY = object()
+def loop(): return TABLE, EMPTY
+"""
+    here = ModuleType("script")
+    exec(compile(text, "<here>", "exec"), vars(here))
+    del here.loop
+    monkeypatch.setitem(sys.modules, "script", here)
+    sent: dict[str, Any] = {"__name__": "script"}
+    exec(compile(text, "<dynamic-code>", "exec"), sent)
+    Sent({"script": {}}).add(sent["loop"])
+    kind, function = sent.pop("Table"), sent.pop("function")  # its code does not name them
+    assert by_name(kind) is None
+    assert by_name(function) is None
+    names = Names({}, Definitions(lambda: [sent["loop"]]))
+    stored = encode([kind(), function, kind], "the state", names)
+    back = decode(stored, "the state", names)
+    assert (type(back[0]), back[1], back[2]) == (kind, function, kind)
+    by_script = encode([here.Table(), here.function, here.EMPTY], "the state")
+    assert by_script.kind == PICKLE
+    back = decode(by_script, "the state", names)
+    assert (type(back[0]), back[1], back[2]) == (kind, function, sent["EMPTY"])
 
 
 def test_a_script_that_was_imported_for_a_worker_has_no_others(

@@ -22,7 +22,7 @@ from support import stored
 from trax.errors import CodecError
 from trax.storage.codec import decode_finding, encode, encode_finding
 from trax.storage.records import CLOUDPICKLE, PICKLE
-from trax.tracking.rng_state import rng_types
+from trax.tracking.rngs import rng_types
 
 EMPTY = object()
 

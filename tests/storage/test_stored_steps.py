@@ -7,7 +7,7 @@ from support import NAME, flipped, write
 
 from trax.keep import Keep, keep_every
 from trax.storage.run_reader import RunReader
-from trax.storage.stored_steps import check_step, describe_steps, no_state, stored_steps
+from trax.storage.stored_steps import describe_steps, no_state, stored_steps
 from trax.testing.memory import MemoryDirectory
 
 
@@ -68,8 +68,3 @@ def test_the_error_says_what_to_do() -> None:
     assert lines[1] == "Give one of these steps: 8 to 9."
     assert "keep='all'" in lines[2]
     assert len(str(no_state("run", "/store", 10, [range(8, 10)])).splitlines()) == 2
-
-
-def test_a_step_is_a_whole_number() -> None:
-    """What has an index counts as one."""
-    assert check_step(3) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -13,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import run_script, start_script
-from xxhash import xxh3_64_intdigest
+from support import change_status, run_script, start_script
 
 import trax
 from trax.cli import main
 from trax.storage.filesystem import LocalDirectory
-from trax.storage.journal import STATUS_SIZE
 from trax.survey.run_info import RunInfo
 from trax.survey.runs import Survey, runs
 
@@ -198,15 +195,6 @@ def test_damage_is_a_state_of_its_own_with_the_reason() -> None:
     assert info.problem == f"{log.name}: the header block is cut short (offset 0)"
 
 
-def _rewritten(changed: dict[str, Any]) -> None:
-    """Change fields of the status of the run `fit`, and keep it valid."""
-    path = Path(".trax/runs/fit/journal")
-    data = path.read_bytes()
-    fields = json.loads(data[17:STATUS_SIZE]) | changed
-    text = json.dumps(fields).encode().ljust(STATUS_SIZE - 18)
-    path.write_bytes(b"%016x %b\n" % (xxh3_64_intdigest(text), text) + data[STATUS_SIZE:])
-
-
 @pytest.mark.parametrize(
     "changed",
     [
@@ -228,7 +216,7 @@ def _rewritten(changed: dict[str, Any]) -> None:
 def test_whatever_a_journal_says_is_told(changed: dict[str, Any], is_held: bool) -> None:
     run = fit(10)
     next(run) if is_held else run.result()
-    _rewritten(changed)
+    change_status("fit", changed)
     (info,) = trax.runs()
     assert info.state in ("done", "failed", "stopped", "killed", "running")
     assert "fit" in trax.runs()._repr_html_()

@@ -30,6 +30,7 @@ from support import run_script, start_script, write_script
 
 import trax
 from trax.storage.process import process
+from trax.sweeping import sweep_driver, worker
 
 
 @trax.resumable(name="walk-{seed}")
@@ -705,6 +706,52 @@ def test_a_signal_between_two_runs_stops_the_sweep() -> None:
         1,
         "SIGTERM",
     )
+
+
+def test_a_stop_just_before_a_run_is_opened_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may ask at any moment."""
+    look = sweep_driver.load_finished  # type: ignore[attr-defined]
+
+    def stop_and_look(call: Any, store: Any) -> Any:
+        trax.stop()
+        return look(call, store)
+
+    monkeypatch.setattr(sweep_driver, "load_finished", stop_and_look)
+    with pytest.raises(trax.Preempted) as stop:
+        next(trax.sweep(walk, {"seed": range(3), "n": [9]}))
+    assert (stop.value.run, stop.value.reason) == ("walk-0", "trax.stop()")
+    assert not Path(".trax/runs").exists()
+
+
+def test_a_run_that_its_thread_has_not_yet_opened_does_not_begin_after_a_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even when the sweep has ended meanwhile: the executor waits for it."""
+    has_begun, has_ended, errors = threading.Event(), threading.Event(), []
+    run = worker.result_of
+
+    def wait_and_run(*given: Any) -> Any:
+        has_begun.set()
+        has_ended.wait()
+        try:
+            return run(*given)
+        except trax.Preempted as error:
+            errors.append(error)
+            raise
+
+    monkeypatch.setattr(worker, "result_of", wait_and_run)
+
+    def stop() -> None:
+        has_begun.wait()
+        trax.stop()
+
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as other:
+        other.submit(stop)
+        with pytest.raises(trax.Preempted, match="the sweep of walk"):
+            list(trax.sweep(walk, {"seed": range(3), "n": [9]}, executor=pool))
+        has_ended.set()
+    assert [(error.run, error.reason) for error in errors] == [("walk-0", "trax.stop()")]
+    assert not Path(".trax/runs").exists()
 
 
 def test_a_signal_takes_effect_when_the_loop_is_left() -> None:

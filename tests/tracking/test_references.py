@@ -117,3 +117,14 @@ def test_a_partial_function_is_a_variable_and_a_method_is_none() -> None:
         return adding, method
 
     assert references([inner]).variables == {"adding": adding}
+
+
+def test_the_script_and_what_came_from_another_process_are_ones_own() -> None:
+    """The program of a worker is an installed one, and the module is not here."""
+    text = """
+import sys
+from trax.tracking.references import is_own
+sys.modules["__main__"].__file__ = __import__("json").__file__
+print([is_own(name) for name in ("__main__", "__mp_main__", "not_here", "json", "sys", "", "trax")])
+"""
+    assert run_script(text).stdout == "[True, True, True, False, False, False, False]\n"

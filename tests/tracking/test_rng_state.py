@@ -12,7 +12,8 @@ import pytest
 
 from trax import CodecError
 from trax.tracking import rng_state
-from trax.tracking.rng_state import canonical, defaults, is_rng, put_back, track
+from trax.tracking.rng_state import put_back, track
+from trax.tracking.rngs import defaults
 
 
 class Inherited(random.Random):
@@ -265,16 +266,6 @@ def test_a_generator_whose_memory_cannot_be_proved_is_read_by_its_public_state()
         assert tracked.parts() == other.parts()
     assert tracked.known is None
     assert other.known is not None
-
-
-def test_which_objects_are_generators() -> None:
-    """What has no state is none, and NumPy's Generator stands for its bit generator."""
-    generator = np.random.default_rng(1)
-    assert canonical(generator) is generator.bit_generator
-    assert is_rng(generator)
-    assert is_rng(generator.bit_generator)
-    assert not is_rng(random.SystemRandom())
-    assert not is_rng(random)
 
 
 # -- positions that cannot be --------------------------------------------------------------

@@ -25,7 +25,7 @@ LAYERS = [
     ["_version", "_public", "_interpreter", "display"],
     ["ranks"],
     ["errors"],
-    ["notices"],
+    ["notices", "whole_numbers"],
     ["hooks", "policies"],
     ["keep"],
     ["integrations", "plain"],

@@ -334,7 +334,7 @@ def test_a_recall_of_a_finished_run_costs_few_calls() -> None:
     counted(10).result()
     counted(10).result()
     counts = calls_of(lambda: counted(10).result())
-    assert counts["call"] <= 1050
+    assert counts["call"] <= 1070
     assert counts["c_call"] <= 1500
 
 

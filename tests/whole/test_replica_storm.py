@@ -44,8 +44,9 @@ def test_a_run_survives_its_nodes_and_their_disks(
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("kind", ["waiting", "plain", "large"])
-@pytest.mark.parametrize("place", ["moto", "azurite"])
+@pytest.mark.parametrize(
+    ("place", "kind"), [("moto", "waiting"), ("azurite", "plain"), ("moto", "large")]
+)
 def test_a_run_survives_its_nodes_beside_a_store_in_the_cloud(
     place: str, kind: str, tmp_path: Path
 ) -> None:

@@ -20,7 +20,8 @@ from trax.engine.fidelity import flaws
 from trax.frames.memory import TensorMemory, arrays_of
 from trax.storage import reductions
 from trax.storage.codec import decode, decode_finding, encode, encode_finding
-from trax.tracking.rng_state import rng_types, track
+from trax.tracking.rng_state import track
+from trax.tracking.rngs import rng_types
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
 

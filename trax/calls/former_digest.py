@@ -20,7 +20,7 @@ from xxhash import xxh3_128
 from trax.calls.bytecode import content
 from trax.storage.members import is_routine
 from trax.storage.unpickler import present_name
-from trax.tracking.rng_state import canonical, seed_of
+from trax.tracking.rngs import canonical, seed_of
 
 __all__ = ["former_digest"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from functools import reduce
+from functools import partial, reduce
 from signal import Signals
 from typing import Annotated, Any, Literal, Self, TypedDict, get_args
 
@@ -28,7 +28,8 @@ from trax.interrupts.signals import check_signals
 from trax.keep import ALL, Keep
 from trax.policies import Policy, Since, automatic, every_seconds, every_steps, wait_seconds
 from trax.storage.process import Sync
-from trax.tracking.rng_state import check_rng
+from trax.tracking.rngs import check_rng
+from trax.whole_numbers import as_whole, check_whole
 
 __all__ = [
     "Given",
@@ -120,28 +121,20 @@ def _check_create(create: Any) -> Any:
     return _callable("create", "create=int or create=lambda: 0")(create)
 
 
-def _whole_number(name: str) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"{name} must be a whole number of at least 1, not {show(value)}")
-        return value
-
-    return check
-
-
 def _check_keep(keep: Any) -> int | Keep:
     if isinstance(keep, Keep):
         return keep
     if isinstance(keep, str) and keep == "all":
         return ALL
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+    number = as_whole(keep, 1)
+    if number is None:
         raise UsageError(
             "keep must be a whole number of at least 1, 'all' or a policy, not "
             f"{show(keep)}\n"
             "A policy is trax.keep_every(steps=1000), trax.keep_for(days=7) or "
             "trax.keep_bytes(10e9), or several joined by | and &."
         )
-    return keep
+    return number
 
 
 def _check_hook(name: str) -> Callable[[Any], Any]:
@@ -213,11 +206,12 @@ def _check_progress(progress: Any) -> Callable[[str, int], Display] | None:
 def _check_total(total: Any) -> int | str:
     if isinstance(total, str):
         return total
-    if isinstance(total, bool) or not isinstance(total, int) or total < 0:
+    number = as_whole(total, 0)
+    if number is None:
         raise UsageError(
             f"total must be a number of steps, or an argument's name, not {show(total)}"
         )
-    return total
+    return number
 
 
 def _fit_total(total: int | str, arguments: Sequence[str]) -> None:
@@ -275,7 +269,7 @@ class Given(TypedDict, total=False):
     total: Annotated[int | str | None, Option(None, _optional(_check_total), _fit_total)]
     rng: Annotated[Any, Option((), check_rng)]
     renames: Annotated[Mapping[str, str] | None, Option(None, _check_renames)]
-    version: Annotated[int, Option(1, _whole_number("version"))]
+    version: Annotated[int, Option(1, partial(check_whole, name="version"))]
     migrate: Annotated[
         Callable[[Any, int], Any] | None,
         Option(None, _callable("migrate", "migrate=lambda state, from_version: state", 2)),

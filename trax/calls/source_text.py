@@ -3,44 +3,100 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import linecache
-from collections.abc import Iterable, Iterator
-from types import CodeType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
 
-__all__ = ["children", "inner_statements", "remember", "statements", "texts_of", "tree_of"]
+__all__ = [
+    "children",
+    "files_of",
+    "in_file",
+    "inner_statements",
+    "remember",
+    "statements",
+    "texts_at",
+    "texts_of",
+    "tree_of",
+]
 
 _MARKS = {"ctx", "op", "ops"}
 _fields: dict[type[ast.AST], list[str]] = {ast.Name: [], ast.Constant: []}
 _FIELDS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
+# Where methods and decorators keep a function.
+_WRAPPED = ("__wrapped__", "__func__", "func", "fget")
+
 _texts: dict[str, list[tuple[str, ...]]] = {}
 
 
 def texts_of(code: CodeType) -> Iterator[tuple[str, ...]]:
-    """Yield the lines of the file of a code, in each version that this process has read.
+    """Yield the lines of the file of a code; see `texts_at`."""
 
-    The file may have changed since the code was loaded, and so may what was loaded.
+    def variables() -> dict[str, Any]:
+        module = inspect.getmodule(code)
+        return vars(module) if module else {}
+
+    return texts_at(code.co_filename, variables)
+
+
+def texts_at(
+    path: str, variables: Callable[[], dict[str, Any]] = dict
+) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of a file, in each version that this process has read.
+
+    The file may have changed since its code was loaded, and so may what was loaded. `variables`
+    returns those of its module, whose loader may have the lines, as that of a zip file has.
     """
-    path = code.co_filename
     texts = _texts.setdefault(path, [])
     yield from texts
     linecache.checkcache(path)
-    lines = linecache.getlines(path)
-    if not lines:  # the loader of its module may have them, as that of a zip file has
-        module = inspect.getmodule(code)
-        lines = linecache.getlines(path, vars(module)) if module else []
+    lines = linecache.getlines(path) or linecache.getlines(path, variables())
     text = tuple(lines)
     if text and text not in texts:
         texts.append(text)
         yield text
 
 
-def remember(code: CodeType, texts: Iterable[tuple[str, ...]]) -> None:
-    """Remember texts of the file of a code that comes from another process."""
-    known = _texts.setdefault(code.co_filename, [])
+def files_of(variables: Mapping[str, Any]) -> list[str]:
+    """Return the files of a module with some variables: each cell of a notebook is a file."""
+    file = variables.get("__file__")
+    if file is not None:
+        return [file]
+    files: dict[str, None] = {}
+    met: dict[int, Any] = {}
+    waiting = [*variables.values()]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in met:
+            continue
+        met[id(one)] = one
+        if type(one) is FunctionType and one.__globals__ is variables:
+            files[one.__code__.co_filename] = None
+            for cell in one.__closure__ or ():
+                with contextlib.suppress(ValueError):  # still empty
+                    waiting.append(cell.cell_contents)
+        elif issubclass(type(one), type) and one.__module__ == variables.get("__name__"):
+            waiting += vars(one).values()
+        for name in _WRAPPED:
+            with contextlib.suppress(Exception):  # a property may raise anything
+                waiting.append(object.__getattribute__(one, name))
+    return [*files]
+
+
+def in_file(code: CodeType, path: str) -> CodeType:
+    """Return a code with the path of its file: cloudpickle 3.1.3 and later leave that out."""
+    inner = (in_file(one, path) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_filename=path, co_consts=(*inner,))
+
+
+def remember(path: str, texts: Iterable[tuple[str, ...]]) -> None:
+    """Remember texts of a file of another process."""
+    known = _texts.setdefault(path, [])
     known += [text for text in texts if text not in known]
 
 

@@ -26,7 +26,7 @@ from trax.storage.array_memory import tensor_memory
 from trax.storage.definitions import home
 from trax.storage.members import closure, is_routine
 from trax.storage.unpickler import present_name
-from trax.tracking.rng_state import canonical, numpy_random, seed_of
+from trax.tracking.rngs import canonical, numpy_random, seed_of
 
 __all__ = ["LEAVES", "Structure", "take_apart"]
 

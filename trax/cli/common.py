@@ -162,28 +162,27 @@ def _complete(
     return [CompletionItem(name) for name in present if name.startswith(incomplete)]
 
 
-def names(*, required: bool) -> Callable[[F], F]:
-    """Add names of runs, or patterns such as ``fit-*``; before them there may be a URL."""
+def names(*, required: bool, of_replicas: bool = False) -> Callable[[F], F]:
+    """Add names of runs, or patterns such as ``fit-*``; before those of replicas comes a URL."""
+    metavar = "NAME..." if required else "[NAME]..."
+
+    def take(
+        context: click.Context, parameter: click.Parameter, names: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if names and is_url(names[0]):
+            context.meta[_URL], *others = names
+            names = tuple(others)
+        if required and not names:
+            raise click.MissingParameter(ctx=context, param=parameter, param_hint=repr(metavar))
+        return names
+
     return click.argument(
         "names",
-        metavar="NAME..." if required else "[NAME]...",
+        metavar=f"[URL] {metavar}" if of_replicas else metavar,
         nargs=-1,
-        required=required,
-        callback=_take_url,
+        callback=take,
         shell_complete=_complete,
     )
-
-
-def _take_url(
-    context: click.Context, parameter: click.Parameter, names: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Take a URL before the names as that of the store; return the names."""
-    if names and is_url(names[0]):
-        context.meta[_URL], *others = names
-        names = tuple(others)
-    if parameter.required and not names:
-        raise click.MissingParameter(ctx=context, param=parameter)
-    return names
 
 
 def name(command: F) -> F:

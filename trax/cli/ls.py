@@ -45,7 +45,7 @@ Examples:
 The exit status is 1 if a run cannot be read, or none has the name.
 """
 )
-@names(required=False)
+@names(required=False, of_replicas=True)
 @common
 @click.pass_context
 def ls(context: click.Context, /, names: tuple[str, ...], **_: object) -> int:

@@ -68,7 +68,7 @@ Examples:
 The exit status is 1 if a run cannot be read, or none has the name.
 """
 )
-@names(required=False)
+@names(required=False, of_replicas=True)
 @click.option(
     "-o",
     "--output",

@@ -39,7 +39,7 @@ Copies of runs that lie in aside/ are removed by trax prune.
 The exit status is 1 if one of them is running, or none has the name.
 """
 )
-@names(required=True)
+@names(required=True, of_replicas=True)
 @may_ask
 @common
 @click.pass_context

@@ -37,7 +37,7 @@ Examples:
 The exit status is 1 if a run is damaged, or none has the name.
 """
 )
-@names(required=True)
+@names(required=True, of_replicas=True)
 @click.option(
     "--verify/--no-verify",
     default=None,

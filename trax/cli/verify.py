@@ -24,7 +24,7 @@ Examples:
 The exit status is 1 if one of them is damaged, or none has the name.
 """
 )
-@names(required=False)
+@names(required=False, of_replicas=True)
 @click.option("-v", "--verbose", is_flag=True, help="List all files.")
 @common
 @click.pass_context

@@ -11,6 +11,7 @@ from trax import notices
 from trax.display import show
 from trax.engine.registry import current
 from trax.errors import UsageError
+from trax.whole_numbers import as_whole
 
 if TYPE_CHECKING:
     from trax.engine.session import Session
@@ -54,12 +55,13 @@ def steps(total: int) -> range:
     14
     """
     session = current("trax.steps()")
-    if isinstance(total, bool) or not hasattr(total, "__index__") or total.__index__() < 0:
+    number = as_whole(total, 0)
+    if number is None:
         cause = f"steps() takes a whole number of at least 0, not {show(total)}"
         is_state = not session.is_plain and type(total) is type(session.state)
         way = "\nDo not pass the state: trax supplies the function's first parameter." * is_state
         raise UsageError(cause + way)
-    total = total.__index__()
+    total = number
     if session.is_plain:
         session.expect(total)
         return range(total)

@@ -17,7 +17,8 @@ from trax.engine.fidelity import is_cache
 from trax.engine.sharing import Touched, overlap
 from trax.engine.undo import undone
 from trax.storage.codec import Encoded, Names, decode
-from trax.tracking.rng_state import defaults, put_back, rng_types, track
+from trax.tracking.rng_state import put_back, track
+from trax.tracking.rngs import defaults, rng_types
 
 if TYPE_CHECKING:
     from trax.tracking.rng_discovery import OuterRngs

@@ -25,7 +25,7 @@ from trax.storage.records import PICKLE
 from trax.storage.run_reader import Torn
 from trax.storage.stored_steps import no_state, stored_steps
 from trax.tracking.rng_discovery import InnerRngs
-from trax.tracking.rng_state import canonical, is_rng
+from trax.tracking.rngs import canonical, is_rng
 
 if TYPE_CHECKING:
     from trax.calls.migration import Migration

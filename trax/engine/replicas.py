@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from trax.errors import UsageError
+from trax.storage.filesystem import exists
 
 if TYPE_CHECKING:
     from trax.replica.run_replica import RunReplica
@@ -45,11 +46,13 @@ def copying_of(
 def lacks_steps(store: Store, name: str, replica: str | os.PathLike[str] | None) -> bool:
     """Return whether a run has a replica that may lack steps which are stored here."""
     url = _url(replica)
-    if not url:
+    if not url or not exists(store.run_path(name)):
         return False
-    from trax.replica.run_replica import is_behind  # likewise
+    from trax.replica.marker import is_behind  # likewise
+    from trax.replica.objects import full_url
 
-    return is_behind(store, name, url)
+    with store.reading(name) as directory:
+        return is_behind(directory, full_url(url))
 
 
 def _url(replica: str | os.PathLike[str] | None) -> str:

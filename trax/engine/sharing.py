@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from trax.comparing import freeze, frozen_difference, is_value, owner
 from trax.display import show
 from trax.storage.members import attributes, closure
-from trax.tracking.rng_state import rng_types
+from trax.tracking.rngs import rng_types
 
 if TYPE_CHECKING:
     from trax.calls.call import Call

@@ -25,7 +25,7 @@ from trax.storage.codec import PROTOCOL, Limited
 from trax.storage.members import closure
 from trax.storage.process import process
 from trax.tracking.references import references
-from trax.tracking.rng_state import is_rng
+from trax.tracking.rngs import is_rng
 
 if TYPE_CHECKING:
     from trax.calls.call import Call

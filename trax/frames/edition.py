@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import copy
 import json
-import linecache
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple, Self
@@ -91,7 +90,7 @@ class Edition(NamedTuple):
     def of(cls, program: Program) -> Self:
         """Return the present edition of a function."""
         code, node = program.source.code, program.source.node
-        lines = linecache.getlines(code.co_filename)
+        lines = program.source.lines
         first, last = code.co_firstlineno, node.end_lineno or code.co_firstlineno
         spots = tuple(spot_of(program, number) for number in range(len(program.sites)))
         return cls(spots, first, tuple(line.rstrip() for line in lines[first - 1 : last]))

@@ -14,7 +14,8 @@ from types import CellType, FunctionType
 from typing import Any
 
 from trax.errors import UsageError
-from trax.frames.generators import Place, find_code, function_at, place_of
+from trax.frames.generators import Place, function_at, name_of, place_of
+from trax.storage.definitions import is_sent
 
 __all__ = ["complete", "inner", "reduce_function"]
 
@@ -22,11 +23,10 @@ __all__ = ["complete", "inner", "reduce_function"]
 def reduce_function(function: FunctionType) -> Any:
     """Reduce a function to the place of its code; NotImplemented if it is not found there."""
     code, variables = function.__code__, function.__globals__
-    module = variables.get("__name__")
-    if "<" not in code.co_qualname or vars(sys.modules.get(module, sys)) is not variables:  # type: ignore[arg-type]
+    if "<" not in code.co_qualname or not _are_of_module(variables):
         return NotImplemented
     try:
-        place = place_of(code, str(module))
+        place = place_of(code, variables)
     except UsageError:
         place = None
     if place is None:
@@ -39,10 +39,17 @@ def reduce_function(function: FunctionType) -> Any:
     return inner, (place, outer), (state, vars(function)), None, None, complete
 
 
+def _are_of_module(variables: dict[str, Any]) -> bool:
+    """Whether these are the variables of a module, as far as this process has it."""
+    name = variables.get("__name__")
+    here = vars(sys.modules.get(name_of(variables), sys))
+    # multiprocessing copies the variables of the script to its module.
+    return here is variables or name == "__mp_main__" or is_sent(variables)
+
+
 def inner(place: Place, outer: dict[str, CellType]) -> FunctionType:
     """Return the function at a place, with the variables that it shares with others."""
-    place = place.present
-    return function_at(find_code(place), place, outer)
+    return function_at(place.present, outer)
 
 
 def complete(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import importlib
 import inspect
 import linecache
 import sys
@@ -25,6 +24,8 @@ from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_hexdigest
 
+from trax.calls.source_text import files_of
+from trax.calls.syntax import syntax_of
 from trax.errors import CodecError, UsageError
 from trax.frames.loading import end_of_loading
 from trax.frames.managers import held_managers, stored_slots
@@ -34,9 +35,10 @@ from trax.frames.spots import Spot, find_spot, missing, spot_of
 from trax.frames.suspended import code_of, frame_of, function_of, variables
 from trax.frames.written_files import written_file
 from trax.storage.codec import encode
+from trax.storage.definitions import home, is_sent, sent_of
 from trax.storage.members import contents
 from trax.storage.refusals import ADVICE, RefusedError
-from trax.storage.unpickler import present_place, ways_to_find
+from trax.storage.unpickler import present_place, present_variables, ways_to_find
 from trax.tracking.rng_discovery import kept, tracked_below
 
 __all__ = [
@@ -44,9 +46,9 @@ __all__ = [
     "Place",
     "adoptable",
     "fill_cell",
-    "find_code",
     "finished",
     "function_at",
+    "name_of",
     "new_cell",
     "reduce_cell",
     "reduce_generator",
@@ -69,6 +71,7 @@ _ASYNC: Final = "Collect its items before the loop, as in [item async for item i
 # The attributes under which decorators keep a function.
 _WRAPPED: Final = ("__wrapped__", "__func__", "func", "fget", "fset", "fdel")
 _DEEP: Final = 20  # decorators around a function
+_MOST: Final = 1000  # places of codes that are remembered
 
 
 # -- the place of a code -------------------------------------------------------------------
@@ -97,18 +100,20 @@ class Place(NamedTuple):
     @property
     def present(self) -> Place:
         """The same place, if the module, the function or the class was renamed since."""
-        module, name = present_place(self.module, self.name)
+        module, name = present_place(home(self.module), self.name)
         return self._replace(module=module, name=name)
 
 
 _places: dict[tuple[str, int], tuple[CodeType, Place]] = {}
 
 
-def place_of(code: CodeType, module: str) -> Place | None:
-    """Return the place of a code; None if it is not found there."""
+def place_of(code: CodeType, variables: dict[str, Any]) -> Place | None:
+    """Return the place of a code among the variables of its module; None if it is not there."""
+    module = name_of(variables)
     found = _places.get((module, id(code)))
     if found is None:
-        codes = _find_codes(module, code.co_qualname)
+        own = variables if is_sent(variables) else present_variables(module) or {}
+        codes = _find_codes(own, code.co_qualname)
         number = next((n for n, one in enumerate(codes) if one is code), None)
         if number is None:  # compiled once more from the same text
             number = next((n for n, one in enumerate(codes) if _is_alike(one, code)), None)
@@ -116,7 +121,15 @@ def place_of(code: CodeType, module: str) -> Place | None:
             return None
         place = Place(module, code.co_qualname, number, _text_digest(code, module))
         found = _places[module, id(code)] = code, place
+        while len(_places) > _MOST:  # those that were sent are new in each task
+            _places.pop(next(iter(_places)), None)
     return found[1]
+
+
+def name_of(variables: dict[str, Any]) -> str:
+    """Return the name of the module whose variables these are; empty if they have none."""
+    name = variables.get("__name__", "")
+    return name if isinstance(name, str) else ""
 
 
 def _is_alike(one: CodeType, other: CodeType) -> bool:
@@ -125,21 +138,25 @@ def _is_alike(one: CodeType, other: CodeType) -> bool:
     )
 
 
-def find_code(place: Place) -> CodeType:
-    """Return the code at a place; the one with the same text, if there are several.
+def _find_code(place: Place) -> tuple[CodeType, dict[str, Any]]:
+    """Return the code at a place, and the variables of its module.
+
+    If there are several, it is the one with the same text.
 
     Raises
     ------
     CodecError
         There is none, or it cannot be told which.
     """
-    codes = _find_codes(place.module, place.name)
-    same = [code for code in codes if _text_digest(code, place.module) == place.digest]
+    variables = present_variables(place.module) or {}
+    codes = _find_codes(variables, place.name)
+    digest = place.digest
+    same = [one for one in codes if not digest or _text_digest(one, place.module) == digest]
     if len(codes) == 1:
-        return codes[0]
+        return codes[0], variables
     if same:
         is_same = place.number < len(codes) and codes[place.number] in same
-        return codes[place.number] if is_same else same[0]
+        return (codes[place.number] if is_same else same[0]), variables
     text = f"the function {place.name} of {place.module}"
     if codes:
         raise CodecError(
@@ -150,15 +167,9 @@ def find_code(place: Place) -> CodeType:
     raise CodecError(f"{text} is not there any more.\n{ways}")
 
 
-def _find_codes(module: str, name: str) -> list[CodeType]:
+def _find_codes(variables: dict[str, Any], name: str) -> list[CodeType]:
     """Return the codes in a module that have a qualified name, in the order of the text."""
-    found = sys.modules.get(module)
-    if found is None:
-        with contextlib.suppress(ImportError):
-            found = importlib.import_module(module)
-    if found is None:
-        return []
-    codes = [*_by_attributes(vars(found), name)] or [*_by_source(found, name)]
+    codes = [*_by_attributes(variables, name)] or [*_by_source(variables, name)]
     return [*{id(code): code for code in codes}.values()]
 
 
@@ -208,12 +219,20 @@ def _is_function(cell: CellType) -> bool:
         return False
 
 
-def _by_source(module: Any, name: str) -> Iterator[CodeType]:
-    """Yield the codes of a name from the text of a module: not all functions are its attributes."""
-    file = getattr(module, "__file__", None)
-    if file is not None:
-        whole = _compiled(file, "".join(linecache.getlines(file)))
-        yield from (code for code in whole if _is_called(code, name))
+def _by_source(variables: dict[str, Any], name: str) -> Iterator[CodeType]:
+    """Yield the codes of a name from the text of a module: not all functions are its variables."""
+    for file, text in _texts(variables):
+        yield from (code for code in _compiled(file, text) if _is_called(code, name))
+
+
+def _texts(variables: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the files of a module, with their texts."""
+    sent = sent_of(variables)
+    if sent is None:
+        yield from ((path, "".join(linecache.getlines(path))) for path in files_of(variables))
+    else:
+        texts = sent.texts[name_of(variables)]
+        yield from ((path, "".join(versions[0])) for path, versions in texts.items())
 
 
 @functools.lru_cache(maxsize=8)
@@ -236,7 +255,8 @@ def _text_digest(code: CodeType, module: str) -> str:
     try:
         return xxh3_64_hexdigest(ast.unparse(_program_of(code, module).source.node).encode())
     except UsageError:
-        return ""
+        text = syntax_of(code)  # that of a lambda
+        return "" if text is None else xxh3_64_hexdigest(text.encode())
 
 
 def _site_at(program: Program, spot: Spot, place: Place) -> int:
@@ -263,9 +283,9 @@ def adoptable(generator: Loop) -> bool:
     if generator in _made or frame_of(generator) is None:
         return True
     try:
-        module = _module_of(generator)
-        _program_of(code_of(generator), module)
-        return place_of(code_of(generator), module) is not None
+        variables = _variables_of(generator)
+        _program_of(code_of(generator), name_of(variables))
+        return place_of(code_of(generator), variables) is not None
     except UsageError:
         return False
 
@@ -281,8 +301,9 @@ def reduce_generator(generator: Any) -> tuple[Any, ...]:
     names = generator.__name__, generator.__qualname__
     if frame_of(generator) is None:
         return finished, (*names, isinstance(generator, AsyncGeneratorType))
-    if _module_of(generator) in _DRIVERS:
-        raise RefusedError(generator, *_DRIVERS[_module_of(generator)])
+    module = name_of(_variables_of(generator))
+    if module in _DRIVERS:
+        raise RefusedError(generator, *_DRIVERS[module])
     if getattr(generator, "gi_running", False):
         raise _refused(generator, "it is running")
     program, function, place = _known(generator)
@@ -304,7 +325,7 @@ def _known(generator: Loop) -> tuple[Program | None, FunctionType, Place]:
     if generator in _made:
         return _made[generator]
     function = function_of(generator)
-    place = place_of(function.__code__, _module_of(generator))
+    place = place_of(function.__code__, _variables_of(generator))
     if place is None:
         raise _refused(generator, "its function cannot be found again by its name")
     return None, function, place
@@ -336,10 +357,10 @@ def _can_store(value: Any) -> bool:
     return True
 
 
-def _module_of(generator: Loop) -> str:
+def _variables_of(generator: Loop) -> dict[str, Any]:
+    """Return the variables of the module of a generator's function."""
     frame = frame_of(generator)
-    name = frame.f_globals.get("__name__", "") if frame is not None else ""
-    return name if isinstance(name, str) else ""
+    return frame.f_globals if frame is not None else {}
 
 
 def _refused(generator: Loop, reason: str) -> RefusedError:
@@ -380,8 +401,8 @@ def unstarted(
 ) -> Loop:
     """Return a generator that has not begun."""
     place = place.present
-    code = find_code(place)
-    function = function_at(code, place, outer)
+    function = function_at(place, outer)
+    code = function.__code__
     count = code.co_argcount
     parameters = code.co_varnames
     rest = count + code.co_kwonlyargcount
@@ -412,14 +433,14 @@ def suspended(
 ) -> Loop:
     """Return a generator that stands at a yield."""
     place = place.present
-    code = find_code(place)
+    function = function_at(place, outer)
+    code = function.__code__
     try:
         program = _program_of(code, place.module)
     except UsageError as error:
         raise CodecError(str(error)) from error
     number = _site_at(program, spot, place)
     _check_variables(program, number, spot, place)
-    function = function_at(code, place, outer)
     frame = Frame(number, values, cells, slots)
     made: Any = program.resume(frame, function, {})
     _made[made] = program, function, place
@@ -445,8 +466,9 @@ def _check_variables(program: Program, number: int, spot: Spot, place: Place) ->
         )
 
 
-def function_at(code: CodeType, place: Place, outer: dict[str, CellType]) -> FunctionType:
-    """Return the function with a code, and the variables that it shares with others."""
+def function_at(place: Place, outer: dict[str, CellType]) -> FunctionType:
+    """Return the function at a place, with the variables that it shares with others."""
+    code, variables = _find_code(place)
     lost = [name for name in code.co_freevars if name not in outer]
     if lost:
         raise CodecError(
@@ -454,7 +476,7 @@ def function_at(code: CodeType, place: Place, outer: dict[str, CellType]) -> Fun
             "Let it do without, or start over with the function's fresh(...)."
         )
     closure = tuple(outer[name] for name in code.co_freevars)
-    return FunctionType(code, vars(sys.modules[place.module]), code.co_name, None, closure)
+    return FunctionType(code, variables, code.co_name, None, closure)
 
 
 def _named(generator: Any, names: tuple[str, str]) -> Loop:

@@ -6,7 +6,7 @@ import ast
 import dis
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CellType, CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
@@ -103,7 +103,7 @@ class Program:
         self.sites: list[Site] = find_sites(node)
         if provides_iterators:
             _provide(self.sites)
-        self.source = Source(source.code, node, source.classes, source.imports)
+        self.source = replace(source, node=node)
         self.outer = [ITER] if provides_iterators else []
         self.shared = _shared(self.source)
         self._start = start_of(node)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any, Final
 
@@ -53,12 +53,15 @@ class Source:
         The names of the classes around it, from the outermost.
     imports: tuple of str
         The names that its module imports. Python compiles calls of their attributes differently.
+    lines: tuple of str
+        The lines of its file.
     """
 
     code: CodeType
     node: Function
     classes: tuple[str, ...]
     imports: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
     def mangled(self, name: str) -> str:
         """Return a name as it is in the code, where names private to a class are changed."""
@@ -129,7 +132,7 @@ def source_of(code: CodeType) -> Source:
         for candidate in candidates.get((code.co_name, code.co_firstlineno), ()):
             source = candidate.source(code)
             if source is not None:
-                return source
+                return replace(source, lines=text)
     raise UsageError(_no_source(code, is_there=is_there))
 
 

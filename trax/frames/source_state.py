@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from trax.frames.remade_kinds import CONSTANTS
-from trax.tracking.rng_state import canonical, is_rng, track
+from trax.tracking.rng_state import track
+from trax.tracking.rngs import canonical, is_rng
 
 __all__ = ["Changes", "SourceState", "positions", "rewound"]
 

@@ -24,9 +24,10 @@ from trax.storage.records import CONTEXT
 from trax.storage.run_reader import RunReader
 from trax.storage.run_writer import RunWriter
 from trax.storage.store import Store
-from trax.storage.stored_steps import check_step, no_state, stored_steps
+from trax.storage.stored_steps import no_state, stored_steps
 from trax.tracking.output_digest import Extent, difference
 from trax.tracking.truncate import changed_error, extents
+from trax.whole_numbers import check_whole
 
 __all__ = ["Forked", "fork"]
 
@@ -132,7 +133,7 @@ def fork(
     >>> trax.load("second")
     1
     """
-    until = None if step is None else check_step(step)
+    until = None if step is None else check_whole(step, "step", least=0)
     store = Store(traxdir)
     given = {_real(old): os.path.abspath(os.fspath(new)) for old, new in (outputs or {}).items()}
     if not store.files(name):

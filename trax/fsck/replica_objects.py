@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from trax.errors import CorruptionError, FormatVersionError, StorageError, UntrustedError
+from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.fsck.outputs import OutputFile
 from trax.fsck.prune import Pruned
 from trax.fsck.verify import Verification, examine
-from trax.replica.chain import Chain, Moved
+from trax.replica.chain import Chain, Moved, beside_writer
 from trax.replica.entry import Data, piece_writer
 from trax.replica.local_files import output_path
 from trax.replica.reader import ReplicaDirectory
@@ -25,7 +25,6 @@ from trax.tracking.truncate import extents
 
 __all__ = ["prune_replicas", "remove_replica", "verify_replica"]
 
-_TRIES = 30  # while a writer replaces objects
 _STORE = "/.trax"  # stands for that of any machine, from which paths of output files begin
 
 
@@ -39,15 +38,15 @@ def verify_replica(store: Replicas, name: str) -> Verification:
     UntrustedError
         Somebody else has written it.
     """
-    for _ in range(_TRIES):
-        try:
-            with store.reading(name) as directory:
-                return _examined(directory, name)
-        except FileNotFoundError:  # a writer has replaced objects meanwhile
-            continue
-        except CorruptionError as error:  # the newest object
-            return _damaged(name, store.path, error)
-    raise StorageError(f"the replica of {name!r} in {store.path} changes while it is read")
+    return beside_writer(partial(_verify, store, name), name, store.path)
+
+
+def _verify(store: Replicas, name: str) -> Verification:
+    try:
+        with store.reading(name) as directory:
+            return _examined(directory, name)
+    except CorruptionError as error:  # the newest object
+        return _damaged(name, store.path, error)
 
 
 class _ReplicaVerification(Verification):

@@ -22,7 +22,8 @@ from trax.storage.filesystem import Directory
 from trax.storage.messages import not_stored, unrepaired
 from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
-from trax.storage.stored_steps import check_step, no_state, stored_steps
+from trax.storage.stored_steps import no_state, stored_steps
+from trax.whole_numbers import check_whole
 
 __all__ = ["Rewound", "rewind"]
 
@@ -115,7 +116,7 @@ def rewind(name: str, *, step: int, traxdir: str | os.PathLike[str] | None = Non
     >>> trax.load("count")
     1
     """
-    number = check_step(step)
+    number = check_whole(step, "step", least=0)
     store = Store(traxdir)
     if not store.files(name):
         raise not_stored(name, store.path)

@@ -6,9 +6,11 @@ import contextlib
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from signal import Signals
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 from trax import notices
 from trax._public import public
@@ -21,9 +23,14 @@ from trax.storage.process import process
 
 __all__ = ["StopRequest", "stop", "stop_runs"]
 
+R = TypeVar("R")
+T = TypeVar("T")
+
+_STOP = "trax.stop()"
 _TIME_LIMIT = "the time limit"
 
 _open: list[StopRequest] = []
+_leader: ContextVar[StopRequest | None] = ContextVar("_leader", default=None)
 
 
 @public
@@ -31,9 +38,10 @@ def stop() -> None:
     """Ask all open runs of this process to stop at their next `yield`.
 
     Each stores a checkpoint, releases its lock, and raises `Preempted` in the thread that drives
-    it; the next call resumes it. This returns at once. SIGTERM does the same, and then ends the
-    program. Any thread may call it, and so may a signal handler, or the function that an engine
-    calls when it shuts a worker down.
+    it; the next call resumes it. A run that one of them opens until then in its step does not
+    begin. This returns at once. SIGTERM does the same, and then ends the program. Any thread may
+    call it, and so may a signal handler, or the function that an engine calls when it shuts a
+    worker down.
 
     Examples
     --------
@@ -52,8 +60,10 @@ def stop() -> None:
     ...     print(stopped)
     stopped was stopped at step 1 by trax.stop(); run the same script again and it resumes
     """
-    for request in [*_open]:
-        request.ask("trax.stop()")
+    for _ in range(2):  # the second time those that were opened before the others were asked
+        for request in [*_open]:
+            if not request.reason:
+                request.ask(_STOP)
 
 
 def stop_runs(names: Iterable[str], reason: str) -> None:
@@ -96,6 +106,8 @@ class StopRequest:
             self._signals = (*signals, Signals.SIGINT)
         self._time_limit = time_limit
         self._wake: Callable[[], object] = lambda: None
+        self._is_running: Callable[[], bool] = lambda: False
+        self._thread = 0
         self._watch: Watch | None = None
         self._deadline = Deadline(math.inf, 0.0)
 
@@ -107,21 +119,41 @@ class StopRequest:
         """Start to watch for signals, or watch again after other code has replaced the handlers.
 
         `wake` is called in a signal handler. If `restarts`, a new watch starts even if there was an
-        earlier one, which is over.
+        earlier one, which is over. A run that another one waits for, which was asked to stop, is
+        asked at once.
         """
-        self._wake = wake
+        self._wake, self._is_running = wake, is_running
+        self._thread = threading.get_ident()
         if self not in _open:
             _open.append(self)
         if self._signals is not None and (self._watch is None or restarts):
             self._watch = Watch(self._signals, self._on_signal, is_running)
         if self._watch is not None:
             self._watch.begin()
+        leader = _leader.get()
+        if leader is not None and leader.reason:  # looked at after this was added to `_open`
+            self.ask(leader.reason)
+        elif any(one.reason == _STOP and one._is_around(self) for one in [*_open]):  # noqa: SLF001
+            self.ask(_STOP)
+
+    def _is_around(self, other: StopRequest) -> bool:
+        """Return whether another run was opened within a step of this one, which waits for it."""
+        return other is not self and other._thread == self._thread and self._is_running()
+
+    def lead(self, function: Callable[[T], R], argument: T) -> R:
+        """Call a function, in any thread; runs that it opens after this was asked do not begin."""
+        token = _leader.set(self)
+        try:
+            return function(argument)
+        finally:
+            _leader.reset(token)
 
     def end_watch(self) -> None:
         """Stop watching, and restore the handlers if this is the main thread."""
         with contextlib.suppress(ValueError):  # it has ended before
             _open.remove(self)
-        self._wake = lambda: None  # a cycle would keep the state until the garbage collector runs
+        # A cycle would keep the state until the garbage collector runs.
+        self._wake, self._is_running = lambda: None, lambda: False
         if self._watch is not None:
             self._watch.end()
 

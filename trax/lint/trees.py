@@ -7,12 +7,13 @@ import inspect
 import linecache
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar
 
 from trax.calls.source_text import children as children_of
+from trax.calls.source_text import texts_of
 from trax.frames.source import Function, nested_codes
 from trax.storage.parsing import parse
 
@@ -58,7 +59,18 @@ def function_tree(code: CodeType) -> Function | None:
     """Return the tree of a function with the lines of its file; None if its source is not there."""
     if code.co_name == "<lambda>":
         return None
-    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    here = linecache.getlines(code.co_filename)
+    texts: Iterable[Sequence[str]] = [here]
+    if not here:  # it came from another process, and the newest of that name came last
+        texts = reversed([*texts_of(code)])
+    for text in texts:
+        node = _tree_in([*text[code.co_firstlineno - 1 :]], code)
+        if node is not None:
+            return node
+    return None
+
+
+def _tree_in(lines: list[str], code: CodeType) -> Function | None:
     codes = (code, *nested_codes(code))
     last = max(end or 0 for one in codes for _, end, _, _ in one.co_positions())
     node = _parse(lines[: last - code.co_firstlineno + 1], code)

@@ -2,11 +2,13 @@
 
 Strategy: one task takes the items and starts a task for each, as long as there is room. A result
 is stored when its task is done, and then put into a queue for the one that iterates, which makes
-room for another.
+room for another. Where a result must be forced to the disk, or copied, before it is handed out, a
+worker thread does that, for all that have come.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import partial
 from itertools import chain
@@ -156,7 +158,8 @@ class _Tasks:
 
     def wake(self) -> None:
         """End a wait for `landed`; a signal handler may call this."""
-        self._event_loop.call_soon_threadsafe(self.landed.put_nowait, None)
+        with contextlib.suppress(RuntimeError):  # the event loop was closed, and nobody waits
+            self._event_loop.call_soon_threadsafe(self.landed.put_nowait, None)
 
     def begin(self) -> None:
         """Start to take items."""
@@ -279,6 +282,8 @@ async def _drive(call: MapCall, one_pass: Pass) -> AsyncGenerator[tuple[Any, Any
                 tasks.check()
             else:
                 tasks.land(came_or_woken)
+                if one_pass.forces:
+                    await in_thread(one_pass.force)
                 yield one_pass.hand_out(came_or_woken)
         tasks.check()
         await in_thread(one_pass.finish)

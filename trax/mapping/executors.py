@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 from typing import Any
 
 from trax.display import show
 from trax.errors import UsageError
 
-__all__ = ["check_executor", "check_in_flight", "default_in_flight"]
+__all__ = ["check_executor", "default_in_flight"]
 
 
 def check_executor(executor: Any, who: str) -> None:
@@ -24,14 +22,6 @@ def check_executor(executor: Any, who: str) -> None:
             "executor must have a method submit, as those of concurrent.futures have, and not be "
             f"{show(executor)}"
         )
-
-
-def check_in_flight(in_flight: Any) -> int:
-    """Return a number of calls at a time, checked."""
-    with contextlib.suppress(TypeError):  # it is no number
-        if not isinstance(in_flight, bool) and operator.index(in_flight) >= 1:
-            return operator.index(in_flight)
-    raise UsageError(f"in_flight must be a whole number of at least 1, not {show(in_flight)}")
 
 
 def default_in_flight(executor: Any, otherwise: int) -> int:

@@ -16,8 +16,9 @@ from trax.calls.options import SyncOrReplica, check_option
 from trax.display import show
 from trax.errors import UsageError
 from trax.interrupts.deadline import TimeLimit
-from trax.mapping.executors import check_executor, check_in_flight, default_in_flight
+from trax.mapping.executors import check_executor, default_in_flight
 from trax.mapping.identity import Identity
+from trax.whole_numbers import check_whole
 
 __all__ = ["Given", "GivenExecutor", "MapCall"]
 
@@ -99,7 +100,7 @@ class MapCall:
             check_key(key)
         if in_flight is None:
             in_flight = _IN_FLIGHT if is_async else default_in_flight(executor, _IN_FLIGHT)
-        in_flight = check_in_flight(in_flight)
+        in_flight = check_whole(in_flight, "in_flight")
         for option in ("fresh", "return_exceptions"):
             if not isinstance(given[option], bool):
                 raise UsageError(f"{option} must be True or False, not {show(given[option])}")

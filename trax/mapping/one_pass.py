@@ -233,6 +233,16 @@ class Pass:
             return Came(digest, key, None, failure, ends=True)
         return Came(digest, key, value)
 
+    @property
+    def forces(self) -> bool:
+        """Whether `force` must be called before a new result is handed out."""
+        return self._call.is_async and self._call.sync in ("always", "replica")
+
+    def force(self) -> None:
+        """Make what is stored as durable as was asked for; this can be called in any thread."""
+        if self._results is not None:
+            self._results.force()
+
     def hand_out(self, came: Came) -> tuple[Any, Any]:
         """Return the pair for the caller, or raise the error that ends the pass."""
         self.last = came.digest

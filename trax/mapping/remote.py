@@ -7,20 +7,24 @@ its class, its arguments and its attributes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from trax.display import text_of
 from trax.errors import CodecError, Preempted
+from trax.interrupts import main_thread
 from trax.storage.codec import PROTOCOL
 from trax.storage.definitions import full_name
 
-__all__ = ["Remote", "check_stopped", "note_stop", "portable", "received"]
+__all__ = ["Remote", "portable", "received", "working"]
 
 _stopped: list[str] = []  # the reasons for which this worker was asked to stop
+_interrupts: list[int] = []  # not empty if a Ctrl-C has come in the present call
 
 
 class Remote:
@@ -41,37 +45,57 @@ class Remote:
 
     def __call__(self, item: Any) -> bytes:
         """Call the function, and return its result as bytes."""
-        check_stopped(self._name, self._maker)
         try:
-            return pickle.dumps(self._function(item), PROTOCOL)
+            with working(self._name, self._maker):
+                return pickle.dumps(self._function(item), PROTOCOL)
         except BaseException as error:
-            note_stop(error)
             sent = portable(error)
             if sent is error:
                 raise
             raise sent from error
 
 
-def check_stopped(name: str, maker: int) -> None:
-    """Refuse a call in a worker that was asked to stop, and is only given what is left.
+@contextlib.contextmanager
+def working(name: str, maker: int) -> Iterator[None]:
+    """Call something in a worker, unless an earlier call was ended since the worker is to stop.
 
-    `name` is that of the run, and `maker` the process that has sent the call.
+    It may be given what is left nevertheless. `name` is that of the run, and `maker` the process
+    that has sent the call.
 
     Raises
     ------
     Preempted
-        It was asked to stop.
+        The worker was asked to stop.
     """
     if _stopped and os.getpid() != maker:
         raise Preempted(name, 0, _stopped[0])
+    _interrupts.clear()
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    is_watching = is_default and main_thread.is_here()
+    if is_watching:
+        signal.signal(signal.SIGINT, _on_ctrl_c)
+    try:
+        yield
+    except BaseException as error:
+        _note_stop(error)
+        raise
+    finally:
+        if is_watching and signal.getsignal(signal.SIGINT) is _on_ctrl_c:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def note_stop(error: BaseException) -> None:
+def _on_ctrl_c(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    signal.default_int_handler(number, frame)
+
+
+def _note_stop(error: BaseException) -> None:
     """Note if an error of a call asks this worker to stop.
 
-    A worker of a pool ends here if that has terminated it and waits for its end: its run is stored.
+    A call can raise a `KeyboardInterrupt` by itself, and then does not. A worker of a pool ends
+    here if that has terminated it and waits for its end: its run is stored.
     """
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) and _interrupts:
         _stopped.append("SIGINT")
     elif isinstance(error, Preempted) and error.reason != "the time limit":  # it is the run's
         _stopped.append(error.reason)

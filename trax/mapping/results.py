@@ -103,6 +103,7 @@ class Results:
             keep=1,
             report=notices.warn,
             fresh=call.fresh,
+            deferred=call.is_async,
             copying=copying,
         )
         _held.add(hold)
@@ -162,8 +163,9 @@ class Results:
     def append(self, digest: bytes, key: Any, result: Any) -> Any:
         """Store a result; when this returns, it survives the death of the process.
 
-        Any thread may call it. It returns the result as it is stored: the function may change the
-        object when it is called for the next item.
+        What else `sync` promises of it is left to `force`, if the function is async. Any thread may
+        call it. It returns the result as it is stored: the function may change the object when it
+        is called for the next item.
 
         Raises
         ------
@@ -181,6 +183,18 @@ class Results:
             encoded = self._encode((key, result), step)
             self._writer.append(encoded, _HEAD + digest)
         return result if is_constant(result) else decode(encoded, "result", self._names)[1]
+
+    def force(self) -> None:
+        """Make what was appended as durable as `sync` says; this may take long.
+
+        Raises
+        ------
+        DurabilityError
+            The disk refused.
+        LockedError, StorageError
+            See `RunReplica.wait`.
+        """
+        self._writer.force()
 
     def _encode(self, pair: tuple[Any, Any], step: int) -> bytes | Encoded:
         try:

@@ -177,7 +177,7 @@ def _hand_out_stored(one_pass: Pass) -> _Pairs:
 
 def _compute(call: MapCall, one_pass: Pass, landed: _Landed) -> _Pairs:
     """Have the items computed that are not done, and yield each pair as it comes."""
-    with _submitting(call) as submit:
+    with _submitting(call, one_pass) as submit:
         begin_next = partial(_begin_next, submit, one_pass, landed, iter(call.items))
         yield from _take_turns(call, one_pass, landed, begin_next)
 
@@ -206,17 +206,19 @@ def _take_turns(
 
 
 @contextlib.contextmanager
-def _submitting(call: MapCall) -> Iterator[Callable[..., Any]]:
+def _submitting(call: MapCall, one_pass: Pass) -> Iterator[Callable[..., Any]]:
     """Return the function that has an item computed, for the length of a ``with`` block."""
-    if call.executor is not None:
-        function = Remote(call.function, call.name) if call.is_remote else call.function
+    function = partial(one_pass.stop_request.lead, call.function)
+    if call.is_remote:
+        yield partial(call.executor.submit, Remote(call.function, call.name))
+    elif call.executor is not None:
         yield partial(call.executor.submit, function)
     elif call.in_flight == 1:
         yield partial(_submit_here, Watched(call))
     else:
         pool = ThreadPoolExecutor(call.in_flight)
         try:
-            yield lambda item: pool.submit(call.function, item)
+            yield partial(pool.submit, function)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

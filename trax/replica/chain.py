@@ -13,8 +13,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from trax.errors import (
     CorruptionError,
@@ -40,14 +40,30 @@ from trax.storage.process import process
 from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.signing import Key
 
-__all__ = ["Chain", "Moved"]
+__all__ = ["Chain", "Moved", "beside_writer"]
 
 _HEAD = 4096  # bytes that tell data from a claim
-_TRIES = 8  # to read objects that a writer replaces meanwhile
+_TRIES = 30  # to read objects that a writer replaces meanwhile
+
+T = TypeVar("T")
 
 
 class Moved(StorageError):  # noqa: N818  # the state of the chain
     """A writer has replaced objects that were about to be read; look again."""
+
+
+def beside_writer(read: Callable[[], T], name: str, url: str) -> T:
+    """Return what `read` returns; call it again while a writer replaces the objects of its run.
+
+    Raises
+    ------
+    Moved
+        It goes on so fast that nothing could be read.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(Moved, FileNotFoundError):
+            return read()
+    raise Moved(f"the replica of {name!r} in {url} changes while it is read.\nTry again.")
 
 
 class Chain:
@@ -102,10 +118,9 @@ class Chain:
         Moved
             It goes on so fast that nothing could be read.
         """
-        for _ in range(_TRIES - 1):
-            self.look()
-            with contextlib.suppress(Moved):
-                return self.look_back()
+        return beside_writer(self._peek, self.name, self.objects.url)
+
+    def _peek(self) -> tuple[str, Data | None, list[int]]:
         self.look()
         return self.look_back()
 
@@ -185,7 +200,7 @@ class Chain:
             It is missing since a writer goes on, and there is no claim.
         """
         key = number_key(self._encoded, number)
-        with self._errors(key):
+        with self.errors(key):
             return decode(self.fetch(key), self._key, self.name, number)
 
     def fetch(self, key: str) -> Content:
@@ -211,6 +226,23 @@ class Chain:
         """Return the keys of the data from `begin` to `end`."""
         keys = [number_key(self._encoded, one) for one in self.before if begin <= one < end]
         return [key for key in keys if self._is_data(key)]
+
+    def is_there(self, key: str) -> bool:
+        """Return whether there is an object."""
+        with contextlib.suppress(Missing):
+            self.objects.read(key, 0, 1)
+            return True
+        return False
+
+    def lists(self, keys: Iterable[str]) -> bool:
+        """Return whether all of these are listed, or another writer has the run by now."""
+        listed = {key for key, _ in self.objects.list(run_key(self._encoded))}
+        newest = max(map(number_of, listed), default=0)
+        return newest > self.number or listed.issuperset(keys)
+
+    def key_of(self, number: int) -> str:
+        """Return the key of a numbered object."""
+        return number_key(self._encoded, number)
 
     def _is_data(self, key: str) -> bool:
         with contextlib.suppress(Missing):
@@ -285,7 +317,8 @@ class Chain:
         )
 
     @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def errors(self, key: str) -> Iterator[None]:
+        """Raise the errors for what is found in an object."""
         try:
             yield
         except Damage as damage:

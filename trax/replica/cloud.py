@@ -32,11 +32,39 @@ _RETRIES = {
 
 _STATUS = re.compile(r"(?:status code|\(code): (\d{3})")
 _REASONS = (
+    r"value: \w+\(['\"](.+)['\"]\)",  # an exception of boto3
     r"<Code>(\w+)</Code>",
     r"status code: (\d{3}[\w ]*)",
     r'(?:message|error): "([^"]+)"',
     r"kind: (Timeout)",
     r"(IncompleteMessage)",
+)
+# Texts that are in errors of obstore, what these mean if they do not say it, and what to do.
+_CAUSES = (
+    (
+        "InvalidContentType",
+        "the server does not speak TLS",
+        "Write http:// instead of https:// in the address of the store ({address}).",
+    ),
+    (
+        "HTTP request (?:was sent )?to an HTTPS (?:server|port)",
+        "the server speaks only TLS",
+        "Write https:// instead of http:// in the address of the store ({address}).",
+    ),
+    (
+        "InvalidCertificate",
+        "the certificate of the server is not trusted",
+        "Set SSL_CERT_FILE to a file with the certificate of its authority.",
+    ),
+    ("ExpiredToken|InvalidToken", "", "Renew the credentials."),
+    ("RequestTimeTooSkewed", "", "Set the clock of this machine."),
+    ("SSO(?:TokenLoad)?Error|UnauthorizedSSOTokenError", "", "Run aws sso login."),
+    ("token file", "", "Check the path of that file in the environment."),
+    (
+        "Received redirect|AuthorizationHeaderMalformed",
+        "",
+        "Set AWS_REGION to the region of the bucket.",
+    ),
 )
 _NO_OBJECT = re.compile("<Code>(?:NoSuchKey|BlobNotFound)</Code>")  # but there is the bucket
 
@@ -147,21 +175,29 @@ class CloudObjects:
         text = str(error)
         found = _STATUS.search(text)
         status = int(found[1]) if found else 0
+        address = CLOUDS[self.url.partition("://")[0]].address
         reason = f"{self.url} cannot be used: {_reason(error)}"
+        for pattern, meaning, advice in _CAUSES:
+            if re.search(pattern, text):
+                reason = f"{self.url} cannot be used: {meaning or _reason(error)}"
+                return Refused(f"{reason}\n{advice.format(address=address)}")
         if status == 404:
-            return Refused(f"{reason}\nMake the bucket, or correct its name.")
+            return Refused(
+                f"{reason}\nMake the bucket, or correct its name.\n"
+                f"Check the address of the store ({address})."
+            )
         if status in (401, 403):
             return Refused(
                 f"{reason}\nCheck the credentials, and that they allow all: get, put, list, delete."
             )
-        if "Received redirect" in text or status in range(300, 400):
+        if status in range(300, 400):
             return Refused(f"{reason}\nSet AWS_REGION to the region of the bucket.")
         if status == 501 or (status in range(400, 500) and status not in (408, 409, 429)):
             return Refused(
                 f"{reason}\nCheck the settings in the environment.\n"
                 "Check that the store knows conditional puts (If-None-Match)."
             )
-        return Away(f"{reason}\nCheck the network, and the address of the store.")
+        return Away(f"{reason}\nCheck the network, and the address of the store ({address}).")
 
 
 def open_cloud(url: str) -> CloudObjects:
@@ -179,8 +215,13 @@ def open_cloud(url: str) -> CloudObjects:
         raise Refused(f"{url} names no bucket\nGive one, as in {scheme}://bucket/prefix.")
     if cloud.odd_endpoint:
         raise Refused(
-            f"{url} cannot be used: ${cloud.odd_endpoint} has neither http:// nor https://\n"
-            "Write it as in http://127.0.0.1:9000."
+            f"{url} cannot be used: ${cloud.odd_endpoint} is no address of a server\n"
+            "Write it with http:// or https://, as in http://127.0.0.1:9000."
+        )
+    if cloud.missing_file:
+        raise Refused(
+            f"{url} cannot be used: there is no file {os.environ[cloud.missing_file]}\n"
+            f"Correct the path in ${cloud.missing_file}."
         )
     try:
         import obstore.store
@@ -204,7 +245,8 @@ def open_cloud(url: str) -> CloudObjects:
         return CloudObjects(url, lambda limit: make(config={**config, "timeout": f"{limit:g}s"}))
     except (obstore.exceptions.BaseError, ValueError) as error:
         raise Refused(
-            f"{url} cannot be used: {_reason(error)}\nCorrect the URL, or the environment."
+            f"{url} cannot be used: {_reason(error)}\n"
+            f"Correct the URL, or the environment.\n{cloud.advice}"
         ) from error
 
 
@@ -220,4 +262,5 @@ def _reason(error: Exception) -> str:
     for pattern in _REASONS:
         if found := re.search(pattern, text):
             return found[1]
-    return text.partition("\n")[0].rpartition(" - ")[2]
+    line = text.partition("\n")[0].rpartition(" - ")[2].strip()
+    return re.sub(r"^Generic \w+ error: ", "", line)

@@ -80,6 +80,8 @@ class Copier:
     ----------
     base : int
         The generation of the newest checkpoint that the replica has; 0 if there is none.
+    has_lost : bool
+        Whether objects that the replica needs were found to be gone, so that an image has all anew.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Copier:
     ) -> None:
         self._chain = chain
         self._files = files
+        self.has_lost = False
         self._litter: tuple[list[int], list[str]] = [], []
         self._sent: tuple[list[Any], Data] | None = None
         self._making: _Making | None = None
@@ -140,7 +143,7 @@ class Copier:
         # Only an image lets go of the pieces of files that a small checkpoint has superseded.
         is_heavy = any(one.file not in self._head.files for one in self._pieces)
         if self._making is None and (is_new or is_long or is_heavy):
-            self._make(look, self._pieces)
+            self._make(look, self._present_pieces(self._head))
 
     def _put_next(self, look: Look, head: Data) -> bool:
         """Put the next bytes that are missing; return whether there were any."""
@@ -166,6 +169,17 @@ class Copier:
             self._send(look, files, parts, cut=cut)
         return bool(parts)
 
+    def renew(self) -> bool:
+        """Let the next round copy all anew if any object is gone; return whether one is."""
+        if self._head is None or not self.is_begun:
+            return False
+        keys = map(self._chain.key_of, self._head.needed)
+        if self._chain.lists([*keys, *(one.key for one in self._pieces)]):
+            return False
+        self.has_lost = True
+        self._head = replace(self._head, run="")
+        return True
+
     # -- images ----------------------------------------------------------------------------
 
     def build(self) -> bool:
@@ -189,6 +203,18 @@ class Copier:
         self._chain.objects.put(key, [content])
         making.pieces.append(Piece(*part, key, hashlib.sha256(content).hexdigest()))
         return True
+
+    def _present_pieces(self, head: Data) -> list[Piece]:
+        """Return the pieces for a new image; none if objects are gone.
+
+        Somebody may have emptied the bucket, or a rule that deletes what is old. So the image
+        before is asked for, and the oldest piece.
+        """
+        keys = [self._chain.key_of(head.since), *(one.key for one in self._pieces[:1])]
+        if all(map(self._chain.is_there, keys)):
+            return self._pieces
+        self.has_lost = True
+        return []
 
     def _make(self, look: Look, pieces: list[Piece]) -> None:
         """Begin to make an image."""

@@ -7,11 +7,14 @@ that, or ``$TRAX_METADATA``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from trax.errors import one_line
 from trax.replica.seam import Refused
 
 __all__ = ["CLOUDS", "Cloud", "complaint", "find_provider"]
@@ -33,15 +36,21 @@ class Cloud:
         The file with credentials that obstore looks for, if there is any.
     endpoints : tuple of str
         Environment variables with the address of the store.
+    address : str
+        The variables that make the address of the store, for messages.
     advice : str
         Says how to give credentials.
+    paths : tuple of str
+        Environment variables with the path of a file with credentials.
     """
 
     store: str
     variables: tuple[str, ...]
     file: str
     endpoints: tuple[str, ...]
+    address: str
     advice: str
+    paths: tuple[str, ...] = ()
 
     @property
     def has_credentials(self) -> bool:
@@ -51,8 +60,14 @@ class Cloud:
 
     @property
     def odd_endpoint(self) -> str:
-        """The variable whose address has no scheme, which obstore cannot bear; empty if none."""
-        return next((name for name in self.endpoints if "://" not in (_setting(name) or "://")), "")
+        """The variable whose address has no scheme or a wrong port, which obstore cannot bear."""
+        return next((name for name in self.endpoints if not _is_address(_setting(name))), "")
+
+    @property
+    def missing_file(self) -> str:
+        """The variable that names a file with credentials which is not there; empty if none."""
+        given = [name for name in self.paths if _setting(name)]
+        return next((name for name in given if not os.path.isfile(_setting(name))), "")
 
     @property
     def is_without_tls(self) -> bool:
@@ -72,6 +87,7 @@ CLOUDS = {
         ),
         "",
         ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        "AWS_ENDPOINT_URL, AWS_REGION",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.\n"
         "Or have a profile in ~/.aws, and boto3 installed.",
     ),
@@ -85,8 +101,14 @@ CLOUDS = {
         ),
         "~/.config/gcloud/application_default_credentials.json",
         ("GOOGLE_BASE_URL",),
+        "GOOGLE_BASE_URL",
         "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials.\n"
         "Or run gcloud auth application-default login.",
+        (
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_SERVICE_ACCOUNT",
+            "GOOGLE_SERVICE_ACCOUNT_PATH",
+        ),
     ),
     "az": Cloud(
         "AzureStore",
@@ -104,6 +126,7 @@ CLOUDS = {
         ),
         "",
         ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ENDPOINT",
         "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY.\n"
         "Or set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_SAS_TOKEN.",
     ),
@@ -154,14 +177,27 @@ def find_provider(cloud: Cloud, url: str) -> Any:
             f"the credentials for {url} are in a profile, which boto3 has to read\n"
             f"Run pip install boto3.\n{advice}"
         ) from error
+    session = botocore.session.get_session()
     try:
-        session = botocore.session.get_session()
         session.get_component("credential_provider").remove("iam-role")  # the metadata address
         return Boto3CredentialProvider(Session(botocore_session=session))
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
         raise Refused(
-            f"the profiles in ~/.aws give no credentials for {url}: {error}\n{advice}"
+            f"there are no credentials for {url}: {_why_none(session, error)}\n{advice}"
         ) from error
+
+
+def _why_none(session: Any, error: Exception) -> str:
+    """Return why a profile gives no credentials, and which profiles there are."""
+    name, names = session.profile or "default", []
+    with contextlib.suppress(Exception):  # no file can be read
+        names = session.available_profiles
+    reason = one_line(str(error)).rstrip(": ")
+    if names and name not in names:
+        reason = f"there is no profile {name!r} in ~/.aws"
+    elif isinstance(error, ValueError):
+        reason = f"the profile {name!r} in ~/.aws has none"
+    return f"{reason}\nSet AWS_PROFILE to one of these: {', '.join(names)}." if names else reason
 
 
 def _has_profiles() -> bool:
@@ -170,6 +206,14 @@ def _has_profiles() -> bool:
         _setting("AWS_CONFIG_FILE") or "~/.aws/config",
     )
     return any(os.path.exists(os.path.expanduser(file)) for file in files)
+
+
+def _is_address(url: str) -> bool:
+    """Return whether this is an address of a server, or nothing."""
+    try:
+        return not url or (bool(urlsplit(url).hostname) and urlsplit(url).port != 0)
+    except ValueError:  # the port is no number
+        return False
 
 
 def _setting(name: str) -> str:

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
+from trax.replica.seam import is_key
 from trax.storage.filenames import FileName
 from trax.storage.records import HEADER_SIZE, Damage, Forged, NewerVersion, decode_text
 from trax.storage.signing import SIGNATURE_SIZE, UNSIGNED, Key
 
 __all__ = [
+    "SMALLEST",
     "Claim",
     "Data",
     "Entry",
@@ -30,6 +32,7 @@ __all__ = [
     "is_data",
     "number_key",
     "number_of",
+    "outline",
     "output_name",
     "piece_writer",
     "run_key",
@@ -42,6 +45,9 @@ _CHECK = struct.Struct("<Q")
 _NUMBER = re.compile("[0-9]{12,}")
 _OUTPUT = "output "
 _HEX = re.compile("[0-9a-f]+")
+_BEGINNING = 16 << 10  # bytes that have the text of an object, unless it lists very much
+
+SMALLEST = _PREFIX.size + SIGNATURE_SIZE + _CHECK.size  # bytes that every object has
 
 
 def run_key(encoded: str) -> str:
@@ -187,6 +193,12 @@ class Data:
         return max((name.generation for name in names if name.kind == "checkpoint"), default=0)
 
     @property
+    def needed(self) -> list[int]:
+        """The numbers of the data that the files are in."""
+        claims = {*self.claims}
+        return [one for one in range(self.since, self.number + 1) if one not in claims]
+
+    @property
     def lineage(self) -> str:
         """Equal in data of which the later one goes on from the earlier one."""
         return f"{self.run} {self.history}"
@@ -242,18 +254,13 @@ def decode(
         Nothing proves that its writer had the key of the store.
     """
     end = len(data) - SIGNATURE_SIZE - _CHECK.size
-    if end < _PREFIX.size:
+    if len(data) < SMALLEST:
         raise Damage("it is cut short", len(data))
     with memoryview(data) as view:
         if _CHECK.unpack_from(data, end + SIGNATURE_SIZE)[0] != xxh3_64_intdigest(view[:-8]):
             raise Damage("its checksum is invalid", 0)
-        magic, version, length = _PREFIX.unpack_from(data)
-        if magic != _MAGIC:
-            raise Damage("this is no object of a replica", 0)
-        if version > _VERSION:
-            raise NewerVersion(f"version {version}; this trax reads up to {_VERSION}")
+        begin = _end_of_text(data)
         _check_signature(view[:end], data[end : end + SIGNATURE_SIZE], key)
-        begin = _PREFIX.size + length
         if begin > end:
             raise Damage("its text does not fit into it", 12)
         entry = _parse(decode_text(data[_PREFIX.size : begin], _PREFIX.size))
@@ -262,6 +269,38 @@ def decode(
         if isinstance(entry, Data) and sum(part.length for part in entry.parts) != end - begin:
             raise Damage("its parts have other lengths", begin)
     return entry, memoryview(data)[begin:end]
+
+
+def outline(read: Callable[[int, int], bytes | bytearray], size: int) -> tuple[Entry, int]:
+    """Return an object of this size without the bytes of its parts, and the size that it must have.
+
+    Neither its checksum nor its signature is checked. `read` returns bytes of the object, from an
+    offset on; few are asked for.
+
+    Raises
+    ------
+    Damage, NewerVersion
+        As in `decode`.
+    """
+    data = read(0, min(size, _BEGINNING))
+    end = _end_of_text(data)
+    if end > size:
+        raise Damage("its text does not fit into it", 12)
+    if end > len(data):
+        data = data + read(len(data), end - len(data))
+    entry = _parse(decode_text(data[_PREFIX.size : end], _PREFIX.size))
+    parts = entry.parts if isinstance(entry, Data) else []
+    return entry, end - _PREFIX.size + sum(part.length for part in parts) + SMALLEST
+
+
+def _end_of_text(data: bytes | bytearray) -> int:
+    """Return where the text of an object ends, given its first bytes."""
+    magic, version, length = _PREFIX.unpack_from(data)
+    if magic != _MAGIC:
+        raise Damage("this is no object of a replica", 0)
+    if version > _VERSION:
+        raise NewerVersion(f"version {version}; this trax reads up to {_VERSION}")
+    return int(_PREFIX.size + length)
 
 
 def is_data(beginning: bytes | bytearray) -> bool:
@@ -299,6 +338,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_hex(value: Any) -> bool:
     return isinstance(value, str) and _HEX.fullmatch(value) is not None
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and is_key(value)
 
 
 def _is_file(value: Any) -> bool:
@@ -341,7 +384,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "rewritten": _each(_is_count),
         "checks": _each(_is_hex),
         "parts": _all(_row(_is_file, _is_count, _is_count)),
-        "pieces": _all(_row(_is_file, _is_count, _is_count, _is_text, _is_hex)),
+        "pieces": _all(_row(_is_file, _is_count, _is_count, _is_key, _is_hex)),
         "status": lambda value: isinstance(value, dict),
     },
 }

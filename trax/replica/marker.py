@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from trax.storage.filenames import REPLICA
+from trax.storage.filenames import REPLICA, FileName
 from trax.storage.filesystem import Directory, closing_quietly, new_file, write_all
 
 if TYPE_CHECKING:
     from trax.replica.entry import Data
     from trax.storage.store import Store
 
-__all__ = ["Marker", "mark_rewound", "read_marker", "replica_of", "write_marker"]
+__all__ = ["Marker", "is_behind", "mark_rewound", "read_marker", "replica_of", "write_marker"]
 
 _MOST = 1 << 16  # bytes
 _TYPES = {"writers": list, "outputs": dict, "seen": dict, "pushed": dict}
@@ -78,6 +78,17 @@ def read_marker(directory: Directory) -> Marker:
         if all(isinstance(getattr(found, name), kind) for name, kind in _TYPES.items()):
             return found
     return Marker()
+
+
+def is_behind(directory: Directory, url: str) -> bool:
+    """Return whether the replica at a URL may lack something that is stored in a directory.
+
+    A process that goes on without a replica leaves the marker alone, and begins a generation.
+    """
+    marker = read_marker(directory)
+    names = filter(None, map(FileName.parse, directory.list()))
+    newest = max((name.generation for name in names), default=0)
+    return marker.behind or (marker.url, marker.copied) != (url, newest)
 
 
 def replica_of(store: Store, name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from trax.errors import NotFoundError, UsageError
-from trax.replica.chain import Chain, Moved
+from trax.replica.chain import Chain, beside_writer
 from trax.replica.entry import Data
 from trax.replica.local_files import contains, is_part, newest_log
 from trax.replica.marker import read_marker, write_marker
@@ -16,8 +17,6 @@ from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 
 __all__ = ["Transfer", "compare", "look", "pull"]
-
-_TRIES = 8  # to read a run while a writer replaces its objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +91,7 @@ def pull(objects: Objects, store: Store, name: str, *, replaces: bool = False) -
     """
     chain = Chain(objects, name, store.key)
     with store.locked(name):
-        for tries in range(_TRIES):
-            try:
-                return _pull(chain, store, replaces=replaces)
-            except Moved:
-                if tries == _TRIES - 1:
-                    raise
-    raise AssertionError
+        return beside_writer(partial(_pull, chain, store, replaces=replaces), name, objects.url)
 
 
 def _pull(chain: Chain, store: Store, *, replaces: bool) -> Transfer:

@@ -165,6 +165,7 @@ class _Push(RunReplica):
             raise self._refusal(reason)
         files = _StoredFiles(stored, self._files, self._store.path)
         if data is not None and not reason and self._is_copied(files.look(), data):
+            self._note_copied(data)
             return _outcome("up to date", stored, data)
         if data is not None and reason:
             self._now = replace(self._before.seeing(last, data), rewound=True)
@@ -186,6 +187,13 @@ class _Push(RunReplica):
         older = [name for name in map(FileName.parse, newer) if name]
         is_whole = len(older) == len(newer) and all(one.generation < data.base for one in older)
         return is_whole and look.generation <= data.base and not data.cut
+
+    def _note_copied(self, data: Data) -> None:
+        """Store that the replica has all: a process may have ended before it could say so."""
+        before = self._before
+        if before.behind and before.url == self._objects.url:
+            now = replace(before, behind=False, copied=data.newest, history=data.lineage)
+            write_marker(self._files, now)
 
     def _refusal(self, reason: str) -> UsageError:
         return UsageError(

@@ -19,8 +19,18 @@ from typing import Any, NamedTuple
 from trax.errors import CorruptionError
 from trax.replica.ahead import ahead
 from trax.replica.chain import Chain, Moved
-from trax.replica.entry import Claim, Data, Entry, Part, Piece, number_key, output_name
-from trax.replica.seam import Missing
+from trax.replica.entry import (
+    SMALLEST,
+    Claim,
+    Data,
+    Entry,
+    Part,
+    Piece,
+    number_key,
+    outline,
+    output_name,
+)
+from trax.replica.seam import Content, Missing
 from trax.storage.filenames import encode_run
 from trax.storage.records import DURABLE_OFFSET, encode_durable
 from trax.storage.signing import Key
@@ -108,8 +118,7 @@ class ReplicaDirectory:
     @property
     def needed(self) -> Sequence[int]:
         """The numbers of the data that the files are in."""
-        claims = {*self.head.claims}
-        return [n for n in range(self.head.since, self.head.number + 1) if n not in claims]
+        return self.head.needed
 
     @property
     def pieces(self) -> Mapping[str, Sequence[Piece]]:
@@ -126,6 +135,49 @@ class ReplicaDirectory:
         """Return the newest claim if it is newer than the data: somebody has opened the run."""
         entry = self._entry(self.claims[0]) if self.claims else None
         return entry if isinstance(entry, Claim) else None
+
+    def check_list(self) -> None:
+        """Check that all that is needed was listed, and its size as far as it is known.
+
+        At most the beginning of the image is read for that.
+
+        Raises
+        ------
+        CorruptionError
+            An object is missing, or has another size.
+        """
+        keys = [self._key_of(number) for number in self.needed]
+        for key in keys:
+            self._check_size(key, self._listed_size(key) >= SMALLEST)
+        if sum(self.head.whole.values()) > sum(self.sizes[key] for key in keys):
+            image, size = self._outline(self.head.since)  # the rest is in pieces, which it names
+            self._check_size(keys[0], self.sizes[keys[0]] == size)
+            for piece in image.pieces if isinstance(image, Data) else []:
+                self._check_size(piece.key, self._listed_size(piece.key) == piece.length)
+
+    def _listed_size(self, key: str) -> int:
+        if key not in self.sizes:
+            with self._moving():
+                self.chain.fetch(key)
+            raise FileNotFoundError(f"{key} was put while the objects were listed")
+        return self.sizes[key]
+
+    def _check_size(self, key: str, is_right: bool) -> None:
+        if not is_right:
+            raise self.chain.damaged(key, "it has another size than it was written with")
+
+    def _outline(self, number: int) -> tuple[Entry, int]:
+        """Return an object without its bytes, and its size; see `outline`."""
+        key = self._key_of(number)
+
+        def read(offset: int, length: int) -> Content:
+            try:
+                return self.chain.objects.read(key, offset, length)
+            except Missing:  # unless a writer has replaced it, this is an error
+                return self.chain.fetch(key)[offset : offset + length]
+
+        with self._moving(), self.chain.errors(key):
+            return outline(read, self.sizes[key])
 
     def load(self) -> None:
         """Get all numbered objects at once, unless they are large; damage is told later."""

@@ -60,11 +60,20 @@ class _RunFile:
 
 
 class _OutputFile:
-    """An output file that is written beside its place, until it is whole."""
+    """An output file that is written beside its place, until it is whole.
+
+    Attributes
+    ----------
+    path : str
+        Its place.
+    is_brought : bool
+        Whether it was put there, since there was none, or a shorter one, or another one.
+    """
 
     def __init__(self, path: str) -> None:
         make_private(os.path.dirname(path))
         self.path = path
+        self.is_brought = False
         self._begun = temporary(f"{path}.replica")
         with contextlib.suppress(FileNotFoundError):  # left by a process that was killed
             os.remove(self._begun)
@@ -99,6 +108,7 @@ class _OutputFile:
             elif present >= length:
                 return True
         move(self._begun, self.path)
+        self.is_brought = True
         return True
 
     def _is_same(self, length: int) -> bool:
@@ -124,10 +134,15 @@ def _free(path: str) -> str:
     return found
 
 
-def bring(chain: Chain, last: str, data: Data, store: Store, *, keeps: bool) -> None:
+def bring(chain: Chain, last: str, data: Data, store: Store, *, keeps: bool) -> dict[str, int]:
     """Replace the files of a run that is locked by those of its replica; it may be claimed or not.
 
     `last` and `data` are those of `Chain.look_back`. If `keeps`, the present files stay in aside.
+
+    Returns
+    -------
+    dict of str to int
+        The paths of output files that were brought, and their lengths.
 
     Raises
     ------
@@ -137,9 +152,10 @@ def bring(chain: Chain, last: str, data: Data, store: Store, *, keeps: bool) -> 
         Another writer has claimed the run meanwhile, or goes on.
     """
     with store.replacing(chain.name, keeps=keeps) as directory:
-        restore(chain, data, directory, store.path)
+        outputs = restore(chain, data, directory, store.path)
         marker = Marker(chain.objects.url, [chain.writer], copied=data.newest, history=data.lineage)
         write_marker(directory, marker.seeing(last, data))
+    return outputs
 
 
 def bring_output(chain: Chain, data: Data, file: str, store: str) -> str:
@@ -158,8 +174,11 @@ def bring_output(chain: Chain, data: Data, file: str, store: str) -> str:
     return output.path
 
 
-def restore(chain: Chain, data: Data, directory: Directory, store: str) -> None:
-    """Write the files that a replica has after `data` to a new directory, and its output files."""
+def restore(chain: Chain, data: Data, directory: Directory, store: str) -> dict[str, int]:
+    """Write the files that a replica has after `data` to a new directory, and its output files.
+
+    Returns the paths of output files that were brought, and their lengths.
+    """
     with contextlib.ExitStack() as closing:
         files: dict[str, _RunFile | _OutputFile] = {}
         for file in data.whole:
@@ -173,6 +192,12 @@ def restore(chain: Chain, data: Data, directory: Directory, store: str) -> None:
         for file, length in data.whole.items():
             if not files[file].finish(length):
                 raise chain.damaged(file, f"it has not {length:,} bytes")
+    outputs = ((file, files[file]) for file in data.whole)
+    return {
+        output.path: data.whole[file]
+        for file, output in outputs
+        if isinstance(output, _OutputFile) and output.is_brought
+    }
 
 
 def _write(chain: Chain, data: Data, files: Mapping[str, _RunFile | _OutputFile]) -> None:
@@ -196,9 +221,7 @@ def _write(chain: Chain, data: Data, files: Mapping[str, _RunFile | _OutputFile]
 def _contents(chain: Chain, data: Data) -> Iterator[tuple[Part, memoryview]]:
     """Yield the bytes of the files from the image on, in the order in which they were put."""
     lengths = data.whole
-    claims = {*data.claims}
-    numbers = [one for one in range(data.since, data.number + 1) if one not in claims]
-    for entry, content in ahead(chain.read, numbers):
+    for entry, content in ahead(chain.read, data.needed):
         if isinstance(entry, Data):
             pieces = [piece for piece in entry.pieces if piece.file in lengths]
             for part, body in ahead(partial(_fetched, chain), pieces):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,16 +18,16 @@ from trax.replica.copier import Copier
 from trax.replica.entry import Data, Piece, output_name
 from trax.replica.local_files import LocalFiles, contains, newest_log, output_path
 from trax.replica.marker import Marker, read_marker, write_marker
-from trax.replica.objects import Away, Objects, Refused, check, full_url, open_objects
+from trax.replica.objects import Away, Objects, Refused, check, open_objects
 from trax.replica.restore import bring, bring_output
 from trax.storage.filenames import FileName
-from trax.storage.filesystem import Directory, exists, storage_errors
+from trax.storage.filesystem import Directory, storage_errors
 from trax.storage.mutex import Mutex
 from trax.storage.process import Repeated, process
 from trax.storage.run_writer import RunWriter
 from trax.storage.store import Store
 
-__all__ = ["RunReplica", "is_behind", "replicated"]
+__all__ = ["RunReplica", "replicated"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ _PAUSE = 0.5  # seconds before the second try; each later one waits twice as lon
 _LONGEST = 60.0  # seconds between two tries
 _SHORT = 1.0  # seconds between two tries while somebody waits
 _GRACE = 20.0  # seconds without any success, after which the last round is given up
+_QUIET = 2.0  # seconds that the end takes before somebody is told
 
 
 class RunReplica:
@@ -77,6 +78,7 @@ class RunReplica:
         self._pieces: list[Piece] = []
         self._outputs: dict[str, int] = {}  # to these lengths the replica is right
         self._restored = False
+        self._brought: dict[str, int] = {}  # output files, and the lengths that they have there
         self._is_rewound = False  # and the replica has later steps
         self._copier: Copier | None = None
         self._thread: Repeated | None = None
@@ -85,6 +87,7 @@ class RunReplica:
         self._failure: LockedError | None = None
         self._fail: Callable[[LockedError], None] = lambda error: None  # noqa: ARG005
         self._ending = False
+        self._has_looked = False  # at the end, if all is there
         self._copied_at = process.monotonic()  # all that was stored then is in the replica
         self._pause = 0.0  # before the next try; 0 unless the last one failed
         self._retry_at = 0.0
@@ -154,7 +157,7 @@ class RunReplica:
             return
         marker = self._marker()
         keeps = self._has_files() and not self._restored
-        bring(self._chain, last, data, self._store, keeps=keeps)
+        self._brought |= bring(self._chain, last, data, self._store, keeps=keeps)
         self._restored = True
         if keeps:
             is_own = last in marker.writers
@@ -218,7 +221,14 @@ class RunReplica:
         write_marker(directory, marker)
 
     def bring_outputs(self, lengths: Mapping[str, int]) -> None:
-        """Bring output files that were lost here, if what the replica has of them is right."""
+        """Bring output files that were lost here, if what the replica has of them is right.
+
+        Those that came with the run have no more than these lengths then.
+        """
+        for path, length in self._brought.items():
+            with contextlib.suppress(OSError):  # whoever cuts output files back tells of it
+                if os.stat(path).st_size == length > lengths.get(path, length):
+                    os.truncate(path, lengths[path])
         if self._head is None or not self._head.run:
             return
         for file, there in self._head.whole.items():
@@ -310,7 +320,14 @@ class RunReplica:
 
     def _advance(self) -> bool:
         """Do the next thing of the last round; return whether there is more."""
-        return self._working_copier.build() or self._round()
+        return self._working_copier.build() or self._finish()
+
+    def _finish(self) -> bool:
+        """Do a round, and look once if all is there; return whether there is more to be copied."""
+        if self._round():
+            return True
+        looks, self._has_looked = not self._has_looked, True
+        return looks and self._working_copier.renew()
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """Do something with the store of objects; return False, too, if it fails."""
@@ -318,6 +335,7 @@ class RunReplica:
             with self._working:
                 more = action()
                 self._tell_again()
+                self._tell_loss()
                 self._pause = 0.0
                 return more
         except LockedError as error:
@@ -330,20 +348,34 @@ class RunReplica:
         return False
 
     def _tell(self, error: Exception) -> None:
-        said = self._chain.writer, "replica"
-        if said not in process.said:
-            process.said.add(said)
+        if self._is_first("away"):
             cause = str(error).partition("\n")[0]
-            how = "waits for" if self._waits else "goes on, but is not copied for now to"
+            waits = self._waits or self._ending
+            how = "waits for" if waits else "goes on, but is not copied for now to"
             notices.warn(f"{self._name} {how} {self._objects.url}: {cause}")
 
     def _tell_again(self) -> None:
         """Say once that copying goes on, after it was said that it does not."""
-        said = self._chain.writer, "replica again"
-        was_told = (self._chain.writer, "replica") in process.said
-        if self._pause and was_told and said not in process.said:
-            process.said.add(said)
+        was_told = (self._chain.writer, "away") in process.said
+        if self._pause and was_told and self._is_first("again"):
             notices.info(f"{self._name} is copied to {self._objects.url} again")
+
+    def _tell_loss(self) -> None:
+        """Say once that objects were gone, when all is there again: nobody else has the run."""
+        copier = self._working_copier
+        whole = copier.has_lost and copier.is_begun and not copier.is_making
+        if whole and self._is_first("loss"):
+            notices.warn(
+                f"{self._objects.url} had lost objects of {self._name!r}, as if somebody had "
+                "emptied it; all is copied there anew"
+            )
+
+    def _is_first(self, kind: str) -> bool:
+        """Return whether this is the first notice of its kind."""
+        said = self._chain.writer, kind
+        is_first = said not in process.said
+        process.said.add(said)
+        return is_first
 
     def wait(self) -> None:
         """Return once all that is forced is in the replica.
@@ -388,22 +420,43 @@ class RunReplica:
         if self._thread is None:
             return
         self._ending = True
-        self._thread.stop()
-        self._thread = None
+        with self._telling_that_it_waits():
+            self._thread.stop()
+            self._thread = None
+            try:
+                self.check()
+                if not self._copy_rest():
+                    notices.warn(
+                        f"{self._name}: {self._objects.url} lacks the newest steps, which are on "
+                        "this disk alone; they are copied when it is run again here"
+                    )
+            finally:
+                self._copier = None
+
+    @contextlib.contextmanager
+    def _telling_that_it_waits(self) -> Iterator[None]:
+        """Say so if a block takes long; a request that hangs holds this thread up."""
+        told: Repeated | None = None
+        with contextlib.suppress(RuntimeError, MemoryError):
+            told = process.repeat(_QUIET, self._tell_that_it_waits)
         try:
-            self.check()
-            if not self._copy_rest():
-                notices.warn(
-                    f"{self._name}: {self._objects.url} lacks the newest steps, which are on this "
-                    "disk alone; they are copied when it is run again here"
-                )
+            yield
         finally:
-            self._copier = None
+            if told is not None:
+                told.stop()
+
+    def _tell_that_it_waits(self) -> None:
+        if self._is_first("waiting"):
+            notices.warn(
+                f"{self._name} waits for {self._objects.url} to take its newest steps, for up to a "
+                "minute without an answer; they are on this disk, and the next call here copies "
+                "what is missing"
+            )
 
     def _copy_rest(self) -> bool:
         """Copy what is missing; return whether all is there, or the store stays away."""
         succeeded = process.monotonic()
-        action: Callable[[], bool] = self._round
+        action: Callable[[], bool] = self._finish
         while self._try(action) or self._pause:
             self.check()
             if not self._pause:
@@ -417,15 +470,6 @@ class RunReplica:
         with contextlib.suppress(OSError):
             self._mark(self._directory, behind=bool(self._pause))
         return not self._pause
-
-
-def is_behind(store: Store, name: str, url: str) -> bool:
-    """Return whether a run's directory may have what its replica at a URL lacks."""
-    if not exists(store.run_path(name)):
-        return False
-    with store.reading(name) as directory:
-        marker = read_marker(directory)
-    return marker.behind or (marker.url != full_url(url) and full_url(url) not in marker.pushed)
 
 
 def replicated(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from trax.errors import StorageError
 
-__all__ = ["MAX_PUT", "Away", "Content", "Missing", "Objects", "Refused", "check_key"]
+__all__ = ["MAX_PUT", "Away", "Content", "Missing", "Objects", "Refused", "check_key", "is_key"]
 
 # Bytes in one put, at most: an upload in several parts is not conditional in every store, and one
 # that is put at once must arrive in time on a slow line as well.
@@ -73,7 +73,12 @@ class Objects(Protocol):
         """Delete objects, of which some may be missing."""
 
 
+def is_key(key: str) -> bool:
+    """Return whether this can be a key; then no part of it leads out of a directory."""
+    return _KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> None:
-    """Raise `ValueError` if this is no key; else no part of it leads out of a directory."""
-    if not _KEY.fullmatch(key):
+    """Raise `ValueError` if this is no key."""
+    if not is_key(key):
         raise ValueError(f"{key!r} cannot be the key of an object")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
-from trax.errors import StorageError
-from trax.replica.chain import Chain, Moved
+from trax.replica.chain import Chain, beside_writer
 from trax.replica.entry import run_key
 from trax.replica.objects import Objects
 from trax.replica.reader import ReplicaDirectory
@@ -20,8 +20,6 @@ from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.run_reader import Recreate, RunReader
 
 __all__ = ["Replicas"]
-
-_TRIES = 30  # while a writer replaces objects
 
 _AT_A_TIME = 16  # runs
 
@@ -64,22 +62,16 @@ class Replicas:
 
     def open(self, name: str, sizes: _Sizes | None = None) -> ReplicaDirectory | None:
         """Return the files of a run; None if it has no data. `sizes` are its objects, if listed."""
-        for left in reversed(range(_TRIES)):
-            if sizes is None:
-                sizes = dict(self.objects.list(run_key(encode_run(name))))
-            chain = Chain(self.objects, name, self.key)
-            chain.look(sizes)
-            try:
-                _, head, claims = chain.look_back()
-            except Moved:
-                if not left:
-                    raise
-                sizes = None
-                continue
-            if head is None:
-                return None
-            return ReplicaDirectory(chain, head, claims, sizes, self.key)
-        raise AssertionError
+        listings = iter([sizes] if sizes is not None else [])
+        return beside_writer(lambda: self._open(name, next(listings, None)), name, self.path)
+
+    def _open(self, name: str, sizes: _Sizes | None) -> ReplicaDirectory | None:
+        if sizes is None:
+            sizes = dict(self.objects.list(run_key(encode_run(name))))
+        chain = Chain(self.objects, name, self.key)
+        chain.look(sizes)
+        _, head, claims = chain.look_back()
+        return ReplicaDirectory(chain, head, claims, sizes, self.key) if head is not None else None
 
     # -- a store ---------------------------------------------------------------------------
 
@@ -96,19 +88,16 @@ class Replicas:
         """
         found = self._last.get(name)
         if found is None or found.is_moved:
-            found = self._loaded(name)
+            found = beside_writer(partial(self._loaded, name), name, self.path)
         self._last = {name: found}
         yield found
 
     def _loaded(self, name: str) -> ReplicaDirectory:
-        for _ in range(_TRIES):
-            found = self.open(name)
-            if found is None:
-                raise not_stored(name, self.path)
-            with contextlib.suppress(FileNotFoundError):
-                found.load()
-                return found
-        raise StorageError(f"the replica of {name!r} in {self.path} changes while it is read")
+        found = self._open(name, None)
+        if found is None:
+            raise not_stored(name, self.path)
+        found.load()
+        return found
 
     def recover(
         self, name: str, recreate: Recreate | None = None, until: int | None = None

@@ -9,6 +9,10 @@ state, the class is built from its code.
 
 Strategy: the writer refers only to what is at hand by identity. So a class that a function makes
 anew with each call is never mistaken for another one of the same name.
+
+cloudpickle gives functions that it sends variables of their own: those of its module that its code
+names, and no others. So not all that belongs to the module is found by its name. The texts of the
+module's files, which are sent along, have the rest.
 """
 
 from __future__ import annotations
@@ -16,29 +20,40 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import itertools
 import linecache
 import pickle
 import sys
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 __all__ = [
     "Definitions",
+    "Sent",
+    "Texts",
     "at_hand",
     "by_name",
     "full_name",
     "home",
+    "is_sent",
     "present",
+    "reachable",
+    "sent_of",
     "stored_code",
 ]
 
 _SEARCHED = 10_000  # objects
 _ITEMS = 1000  # of one container
+
+_SENT = "__trax_sent__"  # among the variables of a module
+
+Texts = Mapping[str, list[tuple[str, ...]]]
+"""The lines of files by path, in each version that the other process has read."""
 
 _live: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -84,12 +99,13 @@ def _is_newer(new: Any, old: Any) -> bool:
     if isinstance(new, type) and isinstance(old, type):
         is_same_name = (new.__module__, new.__qualname__) == (old.__module__, old.__qualname__)
         is_made_of_it = any(one is old for one in (*new.__mro__, *vars(new).values()))
-        return is_same_name and not is_made_of_it
+        return is_same_name and not is_made_of_it and not is_sent_class(old)
     if type(new) is not FunctionType or type(old) is not FunctionType:
         return False
     before, after = old.__code__, new.__code__
     is_same_name = before.co_qualname == after.co_qualname == old.__qualname__
-    return is_same_name and not _is_in_source(before, after)
+    is_same_module = new.__globals__ is old.__globals__
+    return is_same_name and is_same_module and not _is_in_source(before, after)
 
 
 def _is_in_source(old: CodeType, new: CodeType) -> bool:
@@ -202,12 +218,30 @@ class Definitions:
         different = {
             id(one): one for one in found if _is_definition(one) and _place(one) == (module, name)
         }
-        return different.popitem()[1] if len(different) == 1 else None
+        if len(different) == 1:
+            return different.popitem()[1]
+        variables = self.sent(module)
+        if variables is None:
+            return None
+        same = self._found.get((module, name), [])
+        return same[0] if len(same) == 1 else variables.get(name)
+
+    def sent(self, module: str) -> dict[str, Any] | None:
+        """Return the variables of a module that came with the loop from another process."""
+        sent = map(sent_of, itertools.chain(*self._variables.values()))
+        return next((one.modules[module] for one in sent if one and module in one.modules), None)
+
+    def variables_of(self, module: str) -> dict[str, Any] | None:
+        """Return the variables of a module as the loop has them; None if they are elsewhere.
+
+        multiprocessing copies those of the script for a worker, where the loop has the former ones.
+        """
+        return self.sent(module) or next(iter(self._variables.get(module, ())), None)
 
     @functools.cached_property
     def is_shadowed(self) -> bool:
         """Whether a name of the loop's own module leads to something else in the module here."""
-        return any(
+        return any(map(self.sent, self._variables)) or any(
             _is_definition(value) and home(value.__module__) == module and here[name] is not value
             for module, several in self._variables.items()
             for here in [vars(sys.modules[module]) if module in sys.modules else {}]
@@ -230,7 +264,7 @@ class Definitions:
     @functools.cached_property
     def _found(self) -> dict[tuple[str, str], list[Any]]:
         found: dict[tuple[str, str], list[Any]] = {}
-        for one, source in _reachable([*self._roots()]):
+        for one, source in reachable([*self._roots()]):
             if not _is_definition(one) or by_name(one) is one:
                 continue
             same = found.setdefault(_place(one), [])
@@ -277,14 +311,6 @@ def full_name(definition: Any) -> str:
     return f"{home(definition.__module__)}.{definition.__qualname__}"
 
 
-def home(module: Any) -> Any:
-    """Return the name of a module, which is the same in all processes.
-
-    The script has another one in a process that multiprocessing has spawned.
-    """
-    return "__main__" if module == "__mp_main__" else module
-
-
 def _place(definition: Any) -> tuple[Any, Any]:
     return home(definition.__module__), definition.__qualname__
 
@@ -322,7 +348,7 @@ def _content(cell: CellType) -> Any:
         return cell
 
 
-def _reachable(roots: list[Any]) -> Iterator[tuple[Any, Any]]:
+def reachable(roots: list[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the objects to which the roots lead, the nearest ones first, each with its source."""
     home = {root.__module__ for root in roots if type(root) is FunctionType}
     queue = deque((root, None) for root in roots)
@@ -391,3 +417,88 @@ def _attributes(one: Any) -> Iterator[Any]:
             yield object.__getattribute__(one, name)
     with contextlib.suppress(Exception):
         yield from vars(one).values()
+
+
+# -- what came from another process ---------------------------------------------------------
+
+
+class Sent:
+    """What has come together.
+
+    Parameters
+    ----------
+    texts : dict of str to dict
+        The texts of the files of each module.
+
+    Attributes
+    ----------
+    modules : dict of str to dict
+        The variables of each module.
+    """
+
+    def __init__(self, texts: Mapping[str, Texts]) -> None:
+        self.texts = texts
+        self.modules: dict[str, dict[str, Any]] = {}
+        self._settled: list[FunctionType] = []
+
+    def add(self, function: FunctionType) -> None:
+        """Add a function: its variables are those of its module."""
+        variables = function.__globals__
+        module = home(variables.get("__name__"))
+        here = sys.modules.get(module)
+        if module in self.texts and (here is None or vars(here) is not variables):
+            self.modules.setdefault(module, variables)
+            variables[_SENT] = self
+
+    def settle(self, function: FunctionType, objects: Iterable[Any]) -> None:
+        """Add what a function leads to, once; give the classes back their qualified names."""
+        if function in self._settled:
+            return
+        self._settled.append(function)
+        for one in objects:
+            if type(one) is FunctionType:
+                self.add(one)
+            elif issubclass(type(one), type) and home(one.__module__) in self.texts:
+                _name(one)
+
+
+def sent_of(variables: Mapping[str, Any]) -> Sent | None:
+    """Return what has come with these variables; None if they are those of a module here."""
+    return variables.get(_SENT)
+
+
+def is_sent(variables: Mapping[str, Any]) -> bool:
+    """Return whether these are the variables of functions that came from another process."""
+    return _SENT in variables
+
+
+def is_sent_class(kind: type) -> bool:
+    """Return whether a class came from another process, as far as its functions tell."""
+    return any(is_sent(function.__globals__) for function in _functions(kind))
+
+
+def home(module: Any) -> Any:
+    """Return the name of a module, which is the same in all processes.
+
+    The script has another one in a process that multiprocessing has spawned.
+    """
+    return "__main__" if module == "__mp_main__" else module
+
+
+def _functions(kind: type) -> Iterator[FunctionType]:
+    for value in vars(kind).values():
+        function = getattr(value, "__func__", getattr(value, "fget", value))
+        if type(function) is FunctionType:
+            yield function
+
+
+def _name(kind: type) -> None:
+    """Give a class, and those in it, the qualified names that cloudpickle leaves out."""
+    if kind.__qualname__ == kind.__name__:
+        owners = {each.__qualname__.rpartition(".")[0] for each in _functions(kind)}
+        ends = f".{kind.__name__}"
+        kind.__qualname__ = next((one for one in owners if one.endswith(ends)), kind.__qualname__)
+    for name, inner in [*vars(kind).items()]:
+        is_inside = issubclass(type(inner), type) and inner.__module__ == kind.__module__
+        if is_inside and inner.__qualname__ == name and not any(_functions(inner)):
+            inner.__qualname__ = f"{kind.__qualname__}.{name}"

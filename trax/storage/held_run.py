@@ -33,7 +33,10 @@ class Copying(Protocol):
         """Bring the files from there, if they are not here; the run is locked."""
 
     def bring_outputs(self, lengths: Mapping[str, int]) -> None:
-        """Bring output files that are missing here, or shorter than these lengths."""
+        """Bring output files that are missing here, or shorter than these lengths.
+
+        Cut off those that were brought what comes after.
+        """
 
     def begin(self, writer: RunWriter, directory: Directory, step: int) -> None:
         """Begin to copy, at a step; all that recovery changes in the files was done."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trax.display import show
-from trax.errors import CorruptionError, NotFoundError, UsageError
+from trax.errors import CorruptionError, NotFoundError
 from trax.storage.checkpoint import read_meta
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory
@@ -19,26 +17,9 @@ from trax.storage.schema import check_log
 if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
 
-__all__ = ["check_step", "describe_steps", "no_state", "stored_steps"]
+__all__ = ["describe_steps", "no_state", "stored_steps"]
 
 _SHOWN = 5  # ranges in a message
-
-
-def check_step(step: Any, name: str = "step") -> int:
-    """Return the number of a step.
-
-    Raises
-    ------
-    UsageError
-        It is no whole number, or negative.
-    """
-    try:
-        number = -1 if isinstance(step, bool) else operator.index(step)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise UsageError(f"{name} must be a whole number of at least 0, not {show(step)}")
-    return number
 
 
 def stored_steps(directory: Directory, reader: RunReader) -> list[range]:

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import cloudpickle
@@ -19,9 +18,15 @@ from trax.errors import ArgumentsChangedError
 from trax.storage.definitions import Definitions, home, stored_code
 from trax.storage.former_names import FORMER_NAMES
 
-__all__ = ["Finder", "Finding", "Names", "present_name", "present_place", "ways_to_find"]
-
-_renames: ContextVar[Mapping[str, str]] = ContextVar("renames", default=MappingProxyType({}))
+__all__ = [
+    "Finder",
+    "Finding",
+    "Names",
+    "present_name",
+    "present_place",
+    "present_variables",
+    "ways_to_find",
+]
 
 _AT_HAND = ("trax.storage.definitions", "at_hand")
 
@@ -54,6 +59,9 @@ class Names:
         return replace(self, is_copy=True)
 
 
+_present: ContextVar[Names | None] = ContextVar("names", default=None)
+
+
 def present_name(name: str, renames: Mapping[str, str]) -> str:
     """Return the present name of something.
 
@@ -84,11 +92,26 @@ def present_name(name: str, renames: Mapping[str, str]) -> str:
 def present_place(module: str, name: str) -> tuple[str, str]:
     """Return the module and the name that a function has now, in a pickle that is being loaded."""
     old = f"{module}.{name}"
-    new = present_name(old, _renames.get())
+    names = _present.get()
+    new = old if names is None else present_name(old, names.renames)
     if new == old:
         return module, name
     found, attributes = _imported(new)
     return found.__name__, ".".join(attributes)
+
+
+def present_variables(module: str) -> dict[str, Any] | None:
+    """Return the variables of a module, for the loop whose pickle is being loaded.
+
+    None stands for no such module.
+    """
+    names = _present.get()
+    own = None if names is None else names.definitions.variables_of(module)
+    if own is not None:
+        return own
+    with contextlib.suppress(ImportError):
+        return vars(importlib.import_module(module))
+    return None
 
 
 def ways_to_find(old: str) -> str:
@@ -143,11 +166,11 @@ class Finding:
     @contextlib.contextmanager
     def renaming(self) -> Iterator[None]:
         """Let functions of the pickle find others by their present names; see `present_place`."""
-        token = _renames.set(self._names.renames)
+        token = _present.set(self._names)
         try:
             yield
         finally:
-            _renames.reset(token)
+            _present.reset(token)
 
     def persistent_load(self, path: str) -> Any:
         """Return an object that stayed outside of the pickle."""

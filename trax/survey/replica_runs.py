@@ -11,6 +11,7 @@ from trax.errors import CorruptionError, FormatVersionError, UntrustedError
 from trax.fsck.prune import Pruned
 from trax.fsck.replica_objects import prune_replicas, remove_replica, verify_replica
 from trax.fsck.verify import Verification
+from trax.replica.chain import Moved, beside_writer
 from trax.replica.objects import open_objects
 from trax.replica.reader import ReplicaDirectory
 from trax.replica.stored_replicas import Replicas
@@ -25,7 +26,6 @@ from trax.survey.steps import Counted, count_on, count_steps
 __all__ = ["ReplicaSurvey"]
 
 _SOON = 60.0  # seconds without a copy, after which nobody knows if a run goes on
-_TRIES = 30  # while a writer replaces objects
 
 
 class ReplicaSurvey(Survey):
@@ -82,21 +82,27 @@ class ReplicaSurvey(Survey):
         return []
 
     def _read_replica(self, name: str, sizes: Mapping[str, int] | None = None) -> RunInfo | None:
-        for _ in range(_TRIES):
-            info = partial(RunInfo, name, self.path_of(name))
-            try:
-                directory = self._replicas.open(name, sizes)
-                if directory is None:
-                    return None
-                info = partial(info, size=sum(directory.sizes.values()))
-                return _described(info, directory)
-            except FileNotFoundError:  # a writer has replaced what was to be read
-                sizes = None
-            except (
-                Damage, Forged, NewerVersion, CorruptionError, UntrustedError, FormatVersionError
-            ) as error:  # fmt: skip
-                return unread(info, error)
-        return info("damaged", problem="its objects come and go")
+        listings = iter([sizes])  # it is listed anew after the first try
+        try:
+            return beside_writer(
+                lambda: self._read_once(name, next(listings, None)), name, self.path
+            )
+        except Moved:
+            return RunInfo(name, self.path_of(name), "damaged", problem="its objects come and go")
+
+    def _read_once(self, name: str, sizes: Mapping[str, int] | None) -> RunInfo | None:
+        info = partial(RunInfo, name, self.path_of(name))
+        try:
+            directory = self._replicas.open(name, sizes)
+            if directory is None:
+                return None
+            info = partial(info, size=sum(directory.sizes.values()))
+            directory.check_list()
+            return _described(info, directory)
+        except (
+            Damage, Forged, NewerVersion, CorruptionError, UntrustedError, FormatVersionError
+        ) as error:  # fmt: skip
+            return unread(info, error)
 
 
 def _described(info: partial[RunInfo], directory: ReplicaDirectory) -> RunInfo:

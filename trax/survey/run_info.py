@@ -92,7 +92,8 @@ class RunInfo:
     replica : str or None
         The URL of the store to which it is copied as it goes on.
     lag : float or None
-        The seconds since all that was stored then is in the replica.
+        The seconds since all that was stored then is in the replica; 0 if it has ended, and all of
+        it is there.
     """
 
     name: str

@@ -207,6 +207,8 @@ class Survey:
             again = _list(path)
             if not (holder or is_last) and (again, _journal(path, again)) != (files, data):
                 raise FileNotFoundError(path)  # so that it is read again
+        if status.get("lag") and not (holder or self._is_behind(path, status)):
+            status["lag"] = 0.0  # it was copied after it had ended
         size, prunable = _sizes(files)
         info = partial(RunInfo, name, path, size=size, prunable=prunable)
         try:
@@ -216,6 +218,11 @@ class Survey:
             return told(info, files, status, since, step, counted, holder)
         except (Damage, Forged, NewerVersion, TraxError) as error:
             return unread(info, error)
+
+    def _is_behind(self, path: str, status: dict[str, Any]) -> bool:
+        from trax.replica.marker import is_behind  # seldom needed
+
+        return is_behind(LocalDirectory(path, self.key), status.get("replica", ""))
 
     def _holder(self, name: str) -> str:
         return holder_state(os.path.join(self.path, "locks", encode_run(name)))

@@ -14,10 +14,11 @@ from trax.display import show
 from trax.engine.driver import Driver
 from trax.errors import UsageError
 from trax.hooks import Display
-from trax.mapping.executors import check_executor, check_in_flight, default_in_flight
+from trax.mapping.executors import check_executor, default_in_flight
 from trax.storage.store import Store
 from trax.sweeping.cases import Grid, check_names
 from trax.sweeping.sweep_driver import Plan, Replaced, Sweep
+from trax.whole_numbers import check_whole
 from trax.wrapper import call_of, is_decorated
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def sweep(
             name=call.function.__name__,
             grid=checked,
             executor=executor,
-            in_flight=check_in_flight(in_flight),
+            in_flight=check_whole(in_flight, "in_flight"),
             store=store,
             progress=_display(options.progress if progress is None else progress),
             signals=options.signals,

@@ -6,7 +6,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from signal import Signals
@@ -278,11 +278,16 @@ class _Pass:
                 return Case(call.name, arguments, result_of(call, plan.store.path, replaced))
             path, key = plan.store.path, uuid.uuid4().hex
             task = Task(plan.function, arguments, path, replaced, os.getpid(), key)
-            future = plan.executor.submit(run_case, task)
+            future = self._submit(task)
         except Exception as error:  # noqa: BLE001  # it is that of the case
             return self._failure(call.name, arguments, error)
         self._flights.add(future, arguments)
         return None
+
+    def _submit(self, task: Task) -> Any:
+        if isinstance(self._plan.executor, ThreadPoolExecutor):
+            return self._plan.executor.submit(self.stop_request.lead, run_case, task)
+        return self._plan.executor.submit(run_case, task)
 
     def _finished(self, call: Call, arguments: dict[str, Any], finished: Opened) -> Case[Any]:
         self._stored += 1

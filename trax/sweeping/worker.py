@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trax.mapping.remote import check_stopped, note_stop, portable
+from trax.mapping.remote import portable, working
 from trax.storage.codec import Encoded, Names, decode, encode
 from trax.storage.store import Store
 from trax.wrapper import call_of
@@ -73,11 +73,10 @@ def run_case(task: Task) -> Sent:
     """Run a case in a worker, unless that was asked to stop."""
     call = call_of(task.function, task.arguments)
     try:
-        check_stopped(call.name, task.maker)
-        result = result_of(call, task.traxdir, task.replaced)
-        return Sent(encode(result, f"the result of {call.name!r}", call.names).copied(), "")
+        with working(call.name, task.maker):
+            result = result_of(call, task.traxdir, task.replaced)
+            return Sent(encode(result, f"the result of {call.name!r}", call.names).copied(), "")
     except BaseException as error:  # noqa: BLE001  # the worker belongs to an engine, and goes on
-        note_stop(error)
         where = f"process {os.getpid()} on {socket.gethostname()}"
         trace = "".join(traceback.format_exception(error))
         return Sent(_encode_error(error, call.names), f"in {where}:\n{trace.rstrip()}")

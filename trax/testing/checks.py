@@ -10,8 +10,10 @@ from typing import Any
 from trax.engine.async_driver import AsyncRun
 from trax.engine.sync_driver import Run
 from trax.testing.fresh import FreshProcesses
+from trax.testing.moments import Crash, crashes, kills
+from trax.testing.outcome import Outcome
 from trax.testing.recording import Recorder
-from trax.testing.trials import Checked, Crash, Outcome, Story, Trials, crashes, kills, trials_of
+from trax.testing.trials import Checked, Story, Trials, trials_of
 
 __all__ = ["Checked", "check_power_cut", "check_resume"]
 

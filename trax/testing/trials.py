@@ -20,12 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from trax.calls.call import Call
-from trax.comparing import freeze, frozen_difference
+from trax.comparing import freeze
+from trax.display import show
 from trax.engine.async_driver import AsyncRun
 from trax.engine.deferral import AtOnce, Deferred
 from trax.engine.lifecycle import Lifecycle
@@ -33,32 +34,22 @@ from trax.engine.sync_driver import Run
 from trax.errors import UsageError
 from trax.storage.mutex import Mutex
 from trax.storage.process import process
-from trax.testing.causes import (
-    ELSEWHERE,
-    LATER,
-    LOST,
-    NOT_THE_SAME_TWICE,
-    OUTPUT,
-    RANDOM,
-    STATE,
-    causes_of,
-)
-from trax.testing.crashes import Disk, Image, Operation
+from trax.testing.causes import ELSEWHERE, LOST, NOT_THE_SAME_TWICE, causes_of
+from trax.testing.crashes import Image, Operation
 from trax.testing.item_order import kept_order
-from trax.testing.recording import Recorder, common, replaced, snapshot, write_image
+from trax.testing.moments import Crash, Promise
+from trax.testing.outcome import Differs, Outcome, compare_ends, compare_step
+from trax.testing.recording import Recorder, replaced, snapshot, write_image
 from trax.tracking.rng_discovery import OuterRngs, import_for, outer_key
 from trax.tracking.rng_state import TrackedRng, track
+from trax.whole_numbers import as_whole
 
 __all__ = [
     "END",
     "Checked",
-    "Crash",
     "Driver",
-    "Outcome",
     "Story",
     "Trials",
-    "crashes",
-    "kills",
     "outer_rngs",
     "temporary_directory",
     "trials_of",
@@ -75,15 +66,6 @@ _NEVER = 1 << 62  # a step that no run reaches
 _SYNC_EVERY = 3  # steps between two syncs of the log, and other work that threads do otherwise
 
 
-class Differs(Exception):  # noqa: N818  # it becomes an AssertionError
-    """A difference from the uninterrupted run, with advice about its cause, and a yield's line."""
-
-    def __init__(self, difference: str, advice: str, line: int = 0) -> None:
-        super().__init__(difference)
-        self.advice = advice
-        self.line = line
-
-
 @dataclass(frozen=True, slots=True)
 class Checked:
     """The extent of a check that found no difference.
@@ -98,42 +80,6 @@ class Checked:
 
     steps: int
     crashes: int
-
-
-@dataclass
-class Outcome:
-    """The increments and states of a run by step, its first and last step, and its end.
-
-    Of a plain loop that is broken off for good, the variables are there instead of a result. Of the
-    reference also the order of items with keys, the warnings of trax, and the time that it took.
-    """
-
-    begun: int = 0
-    last: int = 0
-    increments: dict[int, bytes] = field(default_factory=dict)
-    states: dict[int, bytes] = field(default_factory=dict)
-    result: bytes = b""
-    variables: dict[str, bytes] = field(default_factory=dict)
-    files: Image = field(default_factory=dict)
-    positions: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
-    order: list[bytes] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-class Promise(NamedTuple):
-    """The number of increments handed out, and the number of those that survive a power cut."""
-
-    handed_out: int
-    durable: int
-
-
-class Crash(NamedTuple):
-    """The files that a crash leaves, the number of operations before it, and the promise then."""
-
-    image: Image
-    operations: int
-    promise: Promise
 
 
 class Story(NamedTuple):
@@ -347,7 +293,9 @@ class Trials:
         outcome.files = self._files()
         followed = outer_rngs(lifecycle._call)  # noqa: SLF001
         outcome.positions = {name: watched.parts() for name, watched in followed.items()}
-        self._compare_ends(outcome)
+        if self.expected is not None:
+            has_rngs = self.call.options.rng is not None
+            compare_ends(self.expected, outcome, has_rngs=has_rngs, is_again=self._is_again)
 
     def new_run(self, *, keeps_first_state: bool = False, **options: Any) -> AnyRun:
         """Return a run of the call, with arguments of its own, in the present directory.
@@ -439,58 +387,10 @@ class Trials:
             and not any(fnmatch.fnmatch(name, pattern) for pattern in self._ignore)
         }
 
-    # -- comparisons -----------------------------------------------------------------------
-
     def _compare(self, outcome: Outcome, step: int, line: int = 0) -> None:
         """Compare a step with that of the reference; it ends at a yield in this line."""
-        expected = self.expected
-        if expected is None:
-            return
-        if step not in expected.states:
-            raise Differs(f"step {step} exists only in the resumed run", LATER)
-        for place, now, then, advice in (
-            (f"increment {step}", outcome.increments, expected.increments, LATER),
-            (f"the state at step {step}", outcome.states, expected.states, STATE),
-        ):
-            found = frozen_difference(then[step], now[step], place) if step in now else ""
-            if found:
-                raise Differs(found, advice if self.is_logged else LATER, line)
-
-    def _compare_ends(self, outcome: Outcome) -> None:
-        expected = self.expected
-        if expected is None:
-            return
-        if outcome.last != expected.last:
-            ends = f"live after step {expected.last}, resumed after step {outcome.last}"
-            raise Differs(f"the end: {ends}", LATER)
-        found = frozen_difference(expected.result, outcome.result, "the result")
-        if found:
-            raise Differs(found, LATER)
-        self._compare_variables(expected.variables, outcome.variables)
-        for name in sorted(expected.files.keys() | outcome.files.keys()):
-            then, now = expected.files.get(name), outcome.files.get(name)
-            if then != now:
-                raise Differs(_describe_file(name, then, now), OUTPUT)
-        for name, parts in expected.positions.items():
-            if self.call.options.rng is not None and outcome.positions.get(name) != parts:
-                raise Differs(f"the RNG {name!r} has another position at the end", RANDOM)
-
-    def _compare_variables(self, then: dict[str, bytes], now: dict[str, bytes]) -> None:
-        """Compare the variables with which plain loops are broken off for good.
-
-        Those that differ from one uninterrupted run to the next, such as the time at which the loop
-        was begun, need not be the same.
-        """
-        for name in sorted(then):
-            found = ""
-            if then[name] != now.get(name, then[name]):
-                found = frozen_difference(
-                    then[name], now[name], f"the variable {name!r} at the end"
-                )
-            if found and not self._is_again:
-                raise Differs(found, LATER)
-            if found or name not in now:
-                del then[name]
+        if self.expected is not None:
+            compare_step(self.expected, outcome, step, line, is_logged=self.is_logged)
 
     def _explain(self, story: Story, image: Image | None, play: Callable[[], object]) -> None:
         """Play; raise any difference with its history, its causes, and a way to repeat it."""
@@ -529,9 +429,9 @@ def trials_of(
 ) -> Iterator[Trials]:
     """Prepare the trials of a call for the length of a block; other checks wait meanwhile."""
     for name, number in (("steps", steps), ("limit", limit)):
-        if number is not None and (not isinstance(number, int) or number < 1):
+        if number is not None and as_whole(number, 1) is None:
             raise UsageError(
-                f"{name} must be a positive whole number, or None for all, not {number!r}"
+                f"{name} must be a whole number of at least 1, or None for all, not {show(number)}"
             )
     patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     with _in_turn:
@@ -610,46 +510,6 @@ async def _next(run: AsyncRun[Any, Any]) -> Any:
     return await anext(run, END)
 
 
-def kills(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
-    """Yield the crashes by a kill of the process, after every operation or a sample of these."""
-    for disk, count, _ in _moments(recorder, limit, rng):
-        yield Crash(disk.live.image(), count, _promised(recorder, count))
-
-
-def crashes(recorder: Recorder, limit: int | None, rng: random.Random) -> Iterator[Crash]:
-    """Yield the crashes by a power cut, no image twice, at most `limit` of them."""
-    seen: set[int] = set()
-    for disk, count, share in _moments(recorder, limit, rng):
-        promise = _promised(recorder, count)
-        for image in disk.images(share, rng):
-            key = hash((tuple(sorted(image.items())), promise.durable))
-            if key not in seen:
-                seen.add(key)
-                yield Crash(image, count, promise)
-
-
-def _moments(
-    recorder: Recorder, limit: int | None, rng: random.Random
-) -> Iterator[tuple[Disk, int, int | None]]:
-    """Yield the disk after each operation or a sample, its number, and how many images to take."""
-    moments = range(recorder.begun, len(recorder.operations) + 1)
-    chosen, share = set(moments), None
-    if limit is not None:
-        chosen = set(rng.sample(moments, min(limit, len(moments))))
-        share = -(-limit // len(moments))
-    disk = Disk()
-    for count, operation in enumerate([None, *recorder.operations]):
-        if operation is not None:
-            disk.apply(operation)
-        if count in chosen:
-            yield disk, count, share
-
-
-def _promised(recorder: Recorder, count: int) -> Promise:
-    promises = [promise for mark, promise in recorder.marks if mark <= count]
-    return promises[-1] if promises else Promise(0, 0)
-
-
 def _freeze_variables(variables: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the variables of a loop as bytes, those that can be stored as such."""
     frozen = {}
@@ -694,14 +554,6 @@ def _check_inside(path: str | os.PathLike[str]) -> None:
             f"the loop writes to {os.fspath(path)}, so all trials would share that file.\n"
             "Give it a relative path, which leads into the directory of each trial."
         )
-
-
-def _describe_file(name: str, then: bytes | None, now: bytes | None) -> str:
-    if then is None or now is None:
-        return f"the file {name} exists only in the {'live' if now is None else 'resumed'} run"
-    place = common(then, now)
-    pieces = [repr(content[place : place + 20]) for content in (then, now)]
-    return f"the file {name} at byte {place:,}: live {pieces[0]}, resumed {pieces[1]}"
 
 
 def _nothing(*args: Any) -> None: ...

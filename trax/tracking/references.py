@@ -17,6 +17,7 @@ from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from trax.storage.definitions import home
 from trax.storage.members import closure
 
 __all__ = ["References", "is_of_trax", "is_own", "is_own_file", "references"]
@@ -150,9 +151,11 @@ def is_own(module: str | None) -> bool:
     """Return whether a module is the user's, and not trax's or an installed one."""
     if not module or module.partition(".")[0] == "trax":
         return False
-    file = getattr(sys.modules.get(module), "__file__", None)
+    if home(module) == "__main__" or module not in sys.modules:  # it came from another process
+        return True
+    file = getattr(sys.modules[module], "__file__", None)
     if file is None:
-        return module == "__main__"
+        return False
     return not _is_installed(file)
 
 

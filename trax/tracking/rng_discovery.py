@@ -15,18 +15,16 @@ from typing import Any
 from trax.storage.context import Key, Kind
 from trax.storage.members import attributes, closure, is_routine
 from trax.tracking.references import References, references
-from trax.tracking.rng_state import (
-    TrackedRng,
+from trax.tracking.rng_state import TrackedRng, put_back, track
+from trax.tracking.rngs import (
     bits_of,
     canonical,
     default_of,
     defaults,
     has_numba,
     is_rng,
-    put_back,
     rng_types,
     seed_of,
-    track,
 )
 from trax.tracking.tracker import Parts
 

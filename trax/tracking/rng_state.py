@@ -9,9 +9,6 @@ own memory, or the attribute beside it in which `random` saves a normal number. 
 these, and reads the parts only if they have changed. The words are located when the RNG is first
 seen, by searching its memory for its public state. If they are not found, or if a number is saved
 for later that they do not show, the parts themselves are compared.
-
-The RNGs are those of the standard library's `random`, of NumPy and of PyTorch; a library that the
-program has not imported is left alone.
 """
 
 from __future__ import annotations
@@ -22,36 +19,16 @@ import pickle
 import random
 import struct
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from trax.display import show
-from trax.errors import CodecError, UsageError
+from trax.errors import CodecError
+from trax.tracking.rngs import NUMBA_STATE, WORDS, NumbaRng, bits_of, canonical, numpy_random
 
-__all__ = [
-    "TrackedRng",
-    "bits_of",
-    "canonical",
-    "check_rng",
-    "default_of",
-    "defaults",
-    "has_numba",
-    "importing",
-    "is_rng",
-    "numpy_random",
-    "put_back",
-    "rng_types",
-    "seed_of",
-    "track",
-]
+__all__ = ["TrackedRng", "put_back", "track"]
 
 _UNSEEN = ()  # never equal to None, so the parts are always compared
-_LIBRARIES = ("numpy", "torch", "numba")
-
-_WORDS = 624
-_BYTES = 4 * _WORDS
+_BYTES = 4 * WORDS
 _PLACE = struct.Struct("<Ii?d")  # times regenerated, index, a normal number saved for later
 _TIMES = struct.Struct("<I")
 _INDEX = struct.Struct("<i")
@@ -59,7 +36,7 @@ _SAVED = struct.Struct("<?d")
 _NONE_SAVED = _SAVED.pack(False, 0.0)
 _UNKNOWN = b""  # shorter than any words, so it is equal to none
 _MOST = 4096  # times that words are regenerated before they are stored again
-_SEEDED = struct.pack("<iI", _WORDS, 0x80000000)  # the index and the first word after each seed
+_SEEDED = struct.pack("<iI", WORDS, 0x80000000)  # the index and the first word after each seed
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
 _PCG = struct.Struct("<16s?I")  # state, whether half a number is saved for later, it
 _PCG_HALF = struct.Struct("<?I")
@@ -67,12 +44,8 @@ _NO_GAUSS_NEXT = {"gauss_next": None}  # all attributes of a `random.Random`
 _OTHER = b"other"  # instead of a place: a `RandomState` has a bit generator of another kind
 _GAUSS = struct.Struct("<ixxxxd")  # in memory: whether a normal number is saved, it
 _NO_GAUSS = bytes(_GAUSS.size)
-_NUMBA = struct.Struct(f"<i{_BYTES}sid")  # index, words, whether a normal number is saved, it
-_TORCH_WORDS = slice(24, 24 + 8 * _WORDS)
+_TORCH_WORDS = slice(24, 24 + 8 * WORDS)
 _TORCH_SIZE = 5056  # of the CPU's RNG; that of a GPU is a seed and an offset
-
-
-_numba: dict[str, NumbaRng] = {}
 
 
 class TrackedRng(Protocol):
@@ -131,17 +104,17 @@ class _Words:
 
     def recall(self, before: bytes, times: int) -> tuple[int, ...]:
         """Record stored words, and return the words after `times` regenerations."""
-        words = struct.unpack(f"<{_WORDS}I", before)
+        words = struct.unpack(f"<{WORDS}I", before)
         if times > _MOST:
             raise ValueError(f"the words were regenerated {times} times, and {_MOST} is the most")
         if times:
             twister = random.Random()  # noqa: S311  # it repeats the user's RNG
-            twister.setstate((3, (*words, _WORDS), None))
+            twister.setstate((3, (*words, WORDS), None))
             for _ in range(times):
-                twister.getrandbits(32 * _WORDS)
+                twister.getrandbits(32 * WORDS)
             words = twister.getstate()[1][:-1]
         self.before, self.times = before, _TIMES.pack(times)
-        self.present = struct.pack(f"<{_WORDS}I", *words)
+        self.present = struct.pack(f"<{WORDS}I", *words)
         return words
 
 
@@ -170,7 +143,7 @@ class _Python:
         self._rng = rng
         self._words = _Words()
         state = rng.getstate()[1]
-        found = _find(rng, struct.pack(f"<{_WORDS + 1}I", state[-1], *state[:-1]))
+        found = _find(rng, struct.pack(f"<{WORDS + 1}I", state[-1], *state[:-1]))
         self._memory = found
         self._key = b"" if found is None else found[4:]
         self._first = None if found is None else found[:8]
@@ -184,7 +157,7 @@ class _Python:
         self.known = None
         if self._memory is None or self._first is None or self._last is None:
             _, numbers, gauss = self._rng.getstate()
-            words.update(struct.pack(f"<{_WORDS}I", *numbers[:-1]))
+            words.update(struct.pack(f"<{WORDS}I", *numbers[:-1]))
             index = _INDEX.pack(numbers[-1])
         else:
             gauss = self._rng.gauss_next  # type: ignore[attr-defined]  # typeshed hides it
@@ -261,8 +234,8 @@ class _Twister:
             _set_state(self._owner, pickle.loads(parts[0]))
             return
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
-        if not 0 <= index <= _WORDS:  # NumPy would read beyond the words in memory
-            raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
+        if not 0 <= index <= WORDS:  # NumPy would read beyond the words in memory
+            raise ValueError(f"word {index} of {WORDS} cannot be the next one")
         words = np.array(self._words.recall(parts[0], times), np.uint32)
         state = {"bit_generator": "MT19937", "state": {"key": words, "pos": index}}
         if self._owner is None:
@@ -352,19 +325,6 @@ class _Pcg:
         }
 
 
-class NumbaRng:
-    """One of the two RNGs of the functions that numba compiles, in the main thread.
-
-    Parameters
-    ----------
-    memory : memoryview
-        Its memory: index, words, whether a normal number is saved, that number.
-    """
-
-    def __init__(self, memory: memoryview) -> None:
-        self.memory = memory
-
-
 class _Numba:
     """The position of a `NumbaRng`, a Mersenne Twister."""
 
@@ -380,16 +340,16 @@ class _Numba:
         words = self._words
         self.known = tuple(map(bytes, self.seen))  # before the words, as above
         state = self._memory.tobytes()
-        _, present, has_gauss, gauss = _NUMBA.unpack(state)
+        _, present, has_gauss, gauss = NUMBA_STATE.unpack(state)
         words.update(present)
         return words.before, words.times + state[:4] + _saved(has_gauss, gauss)
 
     def restore(self, parts: tuple[bytes, ...]) -> None:
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
-        if not 0 <= index <= _WORDS:  # numba would read beyond the words in memory
-            raise ValueError(f"word {index} of {_WORDS} cannot be the next one")
-        words = struct.pack(f"<{_WORDS}I", *self._words.recall(parts[0], times))
-        self._memory[:] = _NUMBA.pack(index, words, is_saved, gauss)
+        if not 0 <= index <= WORDS:  # numba would read beyond the words in memory
+            raise ValueError(f"word {index} of {WORDS} cannot be the next one")
+        words = struct.pack(f"<{WORDS}I", *self._words.recall(parts[0], times))
+        self._memory[:] = NUMBA_STATE.pack(index, words, is_saved, gauss)
 
 
 class _Torch:
@@ -526,92 +486,6 @@ def _set_state(owner: Any, state: dict[str, Any]) -> None:
     owner.set_state(state)
 
 
-def _imported(name: str) -> Any:
-    """Return the module of a library; None if it is not imported, or not yet completely.
-
-    In a library that another thread is importing, functions are missing, or crash the process.
-    """
-    for each in (name.partition(".")[0], name):
-        module: Any = sys.modules.get(each)
-        if module is None or _is_importing(module):
-            return None
-    return module
-
-
-def importing() -> bool:
-    """Return whether another thread is importing a library that has RNGs."""
-    return any(_is_importing(sys.modules.get(name)) for name in _LIBRARIES)
-
-
-def _is_importing(module: Any) -> bool:
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
-
-
-def numpy_random() -> Any:
-    """Return `numpy.random`; None if it is not imported, or is something else of that name."""
-    numpy = _imported("numpy.random")
-    return numpy if hasattr(numpy, "Generator") else None
-
-
-def canonical(rng: Any) -> Any:
-    """Return the object that has the position: for NumPy's `Generator`, its bit generator."""
-    numpy = numpy_random()
-    if numpy is not None and isinstance(rng, numpy.Generator):
-        return rng.bit_generator
-    return rng
-
-
-def bits_of(rng: Any) -> Any:
-    """Return the bit generator that NumPy's `RandomState` contains; None for any other RNG."""
-    numpy = numpy_random()
-    if numpy is not None and isinstance(rng, numpy.RandomState):
-        return rng._bit_generator  # noqa: SLF001  # there is no public attribute for it
-    return None
-
-
-def seed_of(rng: Any) -> Any:
-    """Return the `SeedSequence` that an RNG of NumPy was seeded from and spawns from, or None.
-
-    It counts as an RNG: it generates the seeds of further ones.
-    """
-    rng = canonical(rng)
-    seed = rng.seed_seq if hasattr(type(rng), "seed_seq") else None
-    return seed if is_rng(seed) else None
-
-
-def rng_types() -> tuple[type, ...]:
-    """Return the types of RNGs in the imported libraries."""
-    found: list[type] = [random.Random, NumbaRng]
-    numpy = numpy_random()
-    if numpy is not None:
-        found += (numpy.Generator, numpy.RandomState, numpy.BitGenerator, numpy.SeedSequence)
-    torch = _imported("torch")
-    if hasattr(torch, "Generator"):
-        found.append(torch.Generator)
-    return tuple(found)
-
-
-def is_rng(value: Any) -> bool:
-    """Return whether a value is an RNG with a state."""
-    return isinstance(value, rng_types()) and not isinstance(value, random.SystemRandom)
-
-
-def check_rng(rng: Any) -> tuple[Any, ...] | None:
-    """Return the RNGs of the option ``rng=`` as a tuple; None turns all tracking off."""
-    if rng is None:
-        return None
-    named = tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
-    for each in named:
-        if not is_rng(default_of(each)):
-            raise UsageError(
-                f"rng takes RNGs that have a state, a list of them, or None; not {show(each)}.\n"
-                "Such RNGs are random.Random, numpy.random.Generator or RandomState, and "
-                "torch.Generator; or the modules that have one, as in rng=random.\n"
-                "Give None to leave random numbers alone."
-            )
-    return named
-
-
 def track(rng: Any) -> TrackedRng:
     """Return an object that reads and restores the position of an RNG."""
     rng = canonical(rng)
@@ -658,43 +532,3 @@ def put_back(name: str, tracked: TrackedRng, parts: tuple[bytes, ...]) -> None:
             "that one.\n"
             "Or leave random numbers alone with rng=None."
         ) from error
-
-
-def defaults() -> Iterator[tuple[str, Any]]:
-    """Yield the default RNGs of the imported libraries, with the names they are stored under."""
-    yield "random", random._inst  # noqa: SLF001
-    numpy = numpy_random()
-    if numpy is not None:
-        yield "numpy.random", numpy.mtrand._rand  # noqa: SLF001
-    torch = _imported("torch")
-    if hasattr(torch, "default_generator"):
-        yield "torch", torch.default_generator
-        for number, rng in enumerate(torch.cuda.default_generators):
-            yield f"torch.cuda {number}", rng
-    if threading.current_thread() is threading.main_thread():  # numba has others in each thread
-        yield from _numba_rngs()
-
-
-def default_of(rng: Any) -> Any:
-    """Return the default RNG of a module; anything else, and a module without one, as it is."""
-    name = rng.__name__ if isinstance(rng, ModuleType) else ""
-    return next((default for place, default in defaults() if name and place == name), rng)
-
-
-def has_numba() -> bool:
-    """Return whether the RNGs of numba can be read in this thread."""
-    return any(isinstance(rng, NumbaRng) for _, rng in defaults())
-
-
-def _numba_rngs() -> Iterator[tuple[str, Any]]:
-    helper = _imported("numba._helperlib")
-    for name, part in (("numba numpy.random", "np"), ("numba random", "py")):
-        if name not in _numba and hasattr(helper, f"rnd_get_{part}_state_ptr"):
-            address = getattr(helper, f"rnd_get_{part}_state_ptr")()
-            memory = memoryview((ctypes.c_char * _NUMBA.size).from_address(address)).cast("B")
-            index, words, *_ = _NUMBA.unpack(memory)
-            public = helper.rnd_get_state(address)
-            if public == (index, list(struct.unpack(f"<{_WORDS}I", words))):
-                _numba[name] = NumbaRng(memory)
-        if name in _numba:
-            yield name, _numba[name]

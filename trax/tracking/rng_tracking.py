@@ -34,7 +34,8 @@ from trax.tracking.rng_discovery import (
     outer_key,
     tracked_below,
 )
-from trax.tracking.rng_state import canonical, defaults, importing, put_back, rng_types, track
+from trax.tracking.rng_state import put_back, track
+from trax.tracking.rngs import canonical, defaults, importing, rng_types
 from trax.tracking.shared_rngs import reductions
 from trax.tracking.tracker import Item, Parts, Tracked, Tracker
 

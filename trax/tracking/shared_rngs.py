@@ -13,7 +13,8 @@ from typing import Any
 
 from trax.storage.context import Key
 from trax.tracking.rng_discovery import outer_key
-from trax.tracking.rng_state import canonical, numpy_random, track
+from trax.tracking.rng_state import track
+from trax.tracking.rngs import canonical, numpy_random
 
 __all__ = ["at_hand", "outer_rng", "reductions"]
 
