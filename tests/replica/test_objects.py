@@ -91,15 +91,15 @@ def test_no_other_key_is_taken(objects: Objects, key: str) -> None:
         objects.put(key, [b""])
 
 
-def test_2500_keys_are_listed_in_order(objects: Objects) -> None:
-    """More than a page of any store has; parts are compared as texts, the slash with the rest."""
-    keys = [f"n/{number}" for number in range(2490)]
+def test_1100_keys_are_listed_in_order(objects: Objects) -> None:
+    """More than a page of S3 has; parts are compared as texts, the slash with the rest."""
+    keys = [f"n/{number}" for number in range(1090)]
     keys += ["a~b", "a-b/c", "a/b/c", "a/b-c", "a/b/d/e", "a0", "aa/b", "n-1", "n0/1", "Z"]
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(lambda key: objects.put(key, [b"x" * (len(key) % 7)]), keys[:2490]))
-        assert all(pool.map(lambda key: objects.put(key, [b"x"]), keys[2490:]))
+        assert all(pool.map(lambda key: objects.put(key, [b"x" * (len(key) % 7)]), keys[:1090]))
+        assert all(pool.map(lambda key: objects.put(key, [b"x"]), keys[1090:]))
     assert [key for key, _ in objects.list("")] == sorted(keys)
-    assert dict(objects.list("n")) == {key: len(key) % 7 for key in keys[:2490]}
+    assert dict(objects.list("n")) == {key: len(key) % 7 for key in keys[:1090]}
     behind = sorted(key for key in keys if key.startswith("n/") and key > "n/2")
     assert [key for key, _ in objects.list("n", after="n/2")] == behind
     assert [key for key, _ in objects.list("a")] == ["a/b-c", "a/b/c", "a/b/d/e"]
@@ -122,13 +122,13 @@ def test_what_is_not_there_is_missing(objects: Objects) -> None:
 
 
 def test_deleting_takes_some_that_are_missing(objects: Objects) -> None:
-    keys = [f"a/{number}" for number in range(1200)]
+    keys = [f"a/{number}" for number in range(1020)]
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda key: objects.put(key, [b"x"]), keys))
-    objects.delete(["b/none", "a/none", *keys[:1100], "z"])
-    assert [key for key, _ in objects.list("")] == sorted(keys[1100:])
+    objects.delete(["b/none", "a/none", *keys[:1010], "z"])
+    assert [key for key, _ in objects.list("")] == sorted(keys[1010:])
     objects.delete([])
-    objects.delete(keys[1100:])
+    objects.delete(keys[1010:])
     objects.delete(["a/1"])
     assert list(objects.list("")) == []
     assert objects.put("a/1", [b"again"])

@@ -41,6 +41,17 @@ def helper(start: int = 7) -> int:
 helper.calls = 0  # type: ignore[attr-defined]
 
 
+class Counter:
+    ticks = 0
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+
+def inner_of(number: int) -> int:
+    return number + limits["a"]
+
+
 def loop(orders: list[Any]) -> int:
     orders.append(Order())
     return count + itertools.count().__next__()
@@ -93,7 +104,29 @@ found = references([loop])
 assert found.variables == {"settings.count": 1}, found
 assert found.libraries >= {"collections", "numpy"}
 assert {"settings", "bump", "pi"} <= found.names
+def imports():
+    import settings
+    settings.bump()
+assert references([imports]).variables == {"settings.count": 1}
 """)
+
+
+def test_what_objects_refer_to_is_searched() -> None:
+    """Their classes, the objects of methods, and the functions in them."""
+    counter: Any = {"row": [Counter().tick, partial(inner_of, 1)]}
+
+    def inner() -> Any:
+        return counter["row"][0]()
+
+    found = references([inner]).variables
+    assert found == {"counter": counter, "Counter.ticks": 0, "limits": limits}
+    assert references([inner, Counter()]).variables == found
+    method: Any = Counter().tick
+
+    def bound() -> Any:
+        return method()
+
+    assert references([bound]).variables["method.__self__"] is method.__self__
 
 
 def test_functions_that_lead_to_each_other_end() -> None:

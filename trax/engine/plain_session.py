@@ -88,7 +88,7 @@ class PlainSession(Session):
         self._frame_bytes = 0  # since the last checkpoint
         self._frame_time = process.monotonic()
         self._has_warned = False
-        self._proofs = FrameProofs(call, self.run_id, self._copy)
+        self._proofs = FrameProofs(call, self.run_id, self._tracking, self._copy)
         self._preflight.checks_left = 0
         self._fold = self._remember
         self._tracking.reduce_also(self._outputs.reductions(reductions()))

@@ -124,7 +124,7 @@ class Preflight:
         self._proofs.compare(state)
         self._proofs.report_found("forgotten", partial(self._receipt.forgotten, self.frame))
         self.checks_left -= 1
-        self._tracking.check_strays(self.frame, state)
+        self._tracking.check_strays(self.frame, partial(self._tracking.rngs_in, state))
         self._surroundings.check(self.frame, state)
         if not self.checks_left:
             self.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -139,9 +140,12 @@ class CloudObjects:
             try:
                 self._obstore.delete(self._store, keys)
             except FileNotFoundError:  # which has left others undone
-                for key in keys:
-                    with contextlib.suppress(FileNotFoundError):
-                        self._obstore.delete(self._store, key)
+                above = posixpath.dirname(posixpath.commonprefix(keys))
+                present = {key for key, _ in self.list(above)}
+                left = [key for key in keys if key in present]
+                if len(left) == len(keys):
+                    raise
+                self.delete(left)
 
     def _store_for(self, size: int) -> Any:
         return self._store if size <= _SMALL else self._slow_store

@@ -2,27 +2,30 @@
 
 Strategy: the code of a function names the variables of its module that it uses, so these can be
 listed without running it. Functions and classes among them that are the user's own are searched as
-well; those of the standard library and of installed packages are not.
+well, and those that objects among them refer to; those of the standard library and of installed
+packages are not.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import inspect
 import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import partial
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from trax.storage.definitions import home
 from trax.storage.members import closure
+from trax.tracking.object_parts import parts
 
 __all__ = ["References", "is_of_trax", "is_own", "is_own_file", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
+_OBJECTS = 1_000  # in which functions and classes are searched for at most
+_WRAPPERS = (functools.partial, type(functools.cache(len)))
 _TRAX = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
 
@@ -70,37 +73,47 @@ def references(roots: Iterable[Any]) -> References:
 
 
 class _Search:
-    """One search: the functions and classes that are left, those that were met, the variables."""
+    """One search: what is left, what was met, and the variables."""
 
     def __init__(self, roots: list[Any]) -> None:
         self._left = roots
+        self._objects: list[Any] = []  # which are searched when no function or class is left
         self._met: dict[int, Any] = {}
         self._found = References({}, set(), set(), [])
         plain = (inspect.unwrap(root) for root in roots if callable(root))
         self._home = next((f.__module__ for f in plain if isinstance(f, FunctionType)), "")
 
     def run(self) -> References:
-        while self._left and len(self._met) < _FUNCTIONS:
-            root = self._left.pop(0)
-            with contextlib.suppress(ValueError):  # it wraps itself
-                root = inspect.unwrap(getattr(root, "__func__", root))
+        while len(self._found.searched) < _FUNCTIONS and len(self._met) < _OBJECTS:
+            if not self._left and not self._objects:
+                break
+            root = (self._left or self._objects).pop(0)
             if id(root) in self._met:
                 continue
             self._met[id(root)] = root
             if isinstance(root, FunctionType):
-                self._found.searched.append(root)
                 self._search_function(root)
-            elif isinstance(root, type) and is_own(root.__module__):
-                self._found.searched.append(root)
-                self._search_class(root)
+            elif isinstance(root, type):
+                if is_own(root.__module__):
+                    self._search_class(root)
+            elif not _is_of_trax(root):
+                self._search_object(root)
         return self._found
 
     def _search_function(self, function: FunctionType) -> None:
+        wrapped = vars(function).get("__wrapped__")
+        if wrapped is not None:
+            self._left.append(wrapped)
+            if not is_own_file(function.__code__.co_filename):
+                return  # it is of the library that has the decorator
+        self._found.searched.append(function)
         variables, names = function.__globals__, set(_names(function.__code__))
         self._found.names.update(names)
         prefix = self._prefix(function.__module__)
         for name in sorted(names & variables.keys()):
             self._add(f"{prefix}{name}", variables[name], names)
+        for name in sorted(names & sys.modules.keys() - variables.keys()):  # imported in it
+            self._add(name, sys.modules[name], names)
         for name, value in closure(function).items():
             self._add(name, value, names)
         for name, value in vars(function).items():
@@ -110,17 +123,28 @@ class _Search:
             self._add(f"a default of {function.__qualname__}", value, names)
 
     def _search_class(self, kind: type) -> None:
+        self._found.searched.append(kind)
         prefix = f"{self._prefix(kind.__module__)}{kind.__qualname__}"
         for name, value in list(vars(kind).items()):
             if isinstance(value, property):
                 self._left += filter(None, (value.fget, value.fset))
             elif not (name.startswith("__") and name.endswith("__")) or callable(value):
                 self._add(f"{prefix}.{name}", value, ())
-        self._left += kind.__bases__
+        self._left += (type(kind), *kind.__bases__)
+
+    def _search_object(self, value: Any) -> None:
+        """Search its class, and the functions, classes and objects that it refers to."""
+        self._left.append(type(value))
+        for _, part in parts("", value):
+            if isinstance(part, FunctionType):
+                self._left += [part] * is_own(part.__module__)
+            else:
+                (self._left if isinstance(part, type) else self._objects).append(part)
 
     def _add(self, place: str, value: Any, names: Iterable[str]) -> None:
         """Add a variable, or search it if it is a function, a class or a module."""
-        value = value if isinstance(value, type) else getattr(value, "__func__", value)
+        if isinstance(value, (classmethod, staticmethod)):
+            value = value.__func__
         home = value.__name__ if isinstance(value, ModuleType) else _home(value)
         if isinstance(value, (ModuleType, FunctionType, type)) and not is_own(home):
             self._found.libraries.add(home.partition(".")[0])
@@ -131,9 +155,12 @@ class _Search:
             self._left.append(value)
         elif not _is_of_trax(value):
             self._found.libraries.add(_home(type(value)).partition(".")[0])
-            # Not a property, nor a bound or a built-in method. Since Python 3.14 a partial function
-            # is a descriptor, too.
-            if isinstance(value, partial) or not hasattr(type(value), "__get__"):
+            self._objects.append(value)
+            if isinstance(value, MethodType):
+                place, value = f"{place}.__self__", value.__self__
+            # Not a property, nor a built-in method. Since Python 3.14 a partial function is a
+            # descriptor, too.
+            if isinstance(value, _WRAPPERS) or not hasattr(type(value), "__get__"):
                 self._found.variables.setdefault(place, value)
 
     def _prefix(self, module: str) -> str:

@@ -9,11 +9,12 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from trax.storage.context import Key, Kind
-from trax.storage.members import attributes, closure, is_routine
+from trax.storage.members import attributes, closure
+from trax.tracking.object_parts import items, parts
 from trax.tracking.references import References, references
 from trax.tracking.rng_state import TrackedRng, put_back, track
 from trax.tracking.rngs import (
@@ -35,11 +36,11 @@ __all__ = [
     "import_for",
     "kept",
     "outer_key",
+    "rngs_below",
     "tracked_below",
 ]
 
 _CONTAINERS = (list, tuple, dict)
-_SMALL = 100  # items; containers with more are not searched
 _LEVELS = 7  # of attributes and items below an argument or a variable that are searched
 _OBJECTS = 2_000  # that are searched there at most
 # Libraries whose RNGs cannot be read, and the names by which they are drawn from.
@@ -49,7 +50,6 @@ _UNREADABLE = {
     "tensorflow": {"random"},
 }
 _MAKERS = {"Random", "RandomState", "default_rng"}  # which are attributes of a module `random`
-_PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 
 class OuterRngs:
@@ -58,7 +58,7 @@ class OuterRngs:
     They are the default RNGs of the libraries, those that were `named`, and those found in the
     arguments, and in the variables of the function's module and closure, also in small lists,
     tuples and dictionaries. In arguments, and in variables that the function and the `others` refer
-    to, the attributes of objects are searched as well, some levels deep. Each iteration searches
+    to, the `parts` of objects are searched as well, some levels deep. Each iteration searches
     again: loading, migrating or replaying a state can import a library, make an RNG or replace one.
 
     Attributes
@@ -103,7 +103,7 @@ class OuterRngs:
     def left_alone(self) -> Iterator[tuple[str, Any]]:
         """Yield the others."""
         others = self._left_alone()
-        return ((place, rng) for place, rng in self if id(rng) in others)
+        return ((place, rng) for place, rng in self if id(rng) in others) if others else iter(())
 
     def seems_to_draw(self, library: str) -> bool:
         """Return whether the loop has the name of a function of a library with a default RNG."""
@@ -134,7 +134,7 @@ class OuterRngs:
         return found + _rngs_below(places)
 
     def _references(self) -> References:
-        return references([self._function, *self._others, *map(type, self._arguments.values())])
+        return references([self._function, *self._others, *self._arguments.values()])
 
     def libraries(self) -> list[str]:
         """Return the libraries that the loop may draw from, and whose RNGs cannot be read."""
@@ -154,10 +154,9 @@ def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[st
     for name, value in values:
         if isinstance(value, types):
             found.append((f"{prefix}{name}", value))
-        elif type(value) in _CONTAINERS and len(value) <= _SMALL:
-            for key, item in value.items() if type(value) is dict else enumerate(value):
-                if isinstance(item, types):
-                    found.append((f"{prefix}{name}[{key!r}]", item))
+        elif type(value) in _CONTAINERS:
+            inside = [(key, item) for key, item in items(value) if isinstance(item, types)]
+            found += [(f"{prefix}{name}[{key!r}]", item) for key, item in inside]
     return _without_system(found)
 
 
@@ -170,6 +169,11 @@ def tracked_below(variables: Mapping[str, Any]) -> list[tuple[str, TrackedRng]]:
     return [(name, track(rng)) for name, rng in _rngs_below(variables)]
 
 
+def rngs_below(variables: Mapping[str, Any]) -> list[Any]:
+    """Return the RNGs in variables, in their attributes and items."""
+    return [rng for _, rng in _rngs_below(variables)]
+
+
 @contextlib.contextmanager
 def kept(rngs: Iterable[tuple[str, TrackedRng]]) -> Iterator[list[str]]:
     """Put RNGs back at the end of a block.
@@ -179,9 +183,9 @@ def kept(rngs: Iterable[tuple[str, TrackedRng]]) -> Iterator[list[str]]:
     before = [(name, rng, rng.parts()) for name, rng in rngs]
     drawn: list[str] = []
     yield drawn
-    for name, rng, parts in before:
-        if rng.parts() != parts:
-            put_back(name, rng, parts)
+    for name, rng, position in before:
+        if rng.parts() != position:
+            put_back(name, rng, position)
             drawn.append(name)
 
 
@@ -203,20 +207,8 @@ def _by_level(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             if issubclass(type(value), types):
                 yield place, value
             else:
-                with contextlib.suppress(Exception):  # an object may raise anything when it is read
-                    below += _inside(place, value)
+                below += parts(place, value)
         level = below
-
-
-def _inside(place: str, value: Any) -> list[tuple[str, Any]]:
-    """Return the attributes and items of an object that can lead to an RNG."""
-    found = []
-    if type(value) in _CONTAINERS and len(value) <= _SMALL:
-        pairs = value.items() if type(value) is dict else enumerate(value)
-        found = [(f"{place}[{key!r}]", item) for key, item in list(pairs)]
-    elif not isinstance(value, (type, ModuleType)) and not is_routine(value):
-        found = [(f"{place}.{name}", item) for name, item in attributes(value)]
-    return [(name, item) for name, item in found if type(item) not in _PLAIN]
 
 
 def outer_key(place: str, tracked: TrackedRng) -> Key:
@@ -294,8 +286,8 @@ class InnerRngs:
 
     def restore(self, context: Mapping[Key, bytes]) -> None:
         """Set the RNGs that the loaded state had to their positions in a context."""
-        for key, parts in self.stored(context).items():
-            put_back(str(key), self.tracked[key], parts)
+        for key, stored in self.stored(context).items():
+            put_back(str(key), self.tracked[key], stored)
 
 
 def _inner_key(number: int) -> Key:

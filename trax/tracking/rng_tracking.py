@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -302,21 +302,27 @@ class RngTracking:
             )
         return self.newborn
 
-    def check_strays(self, frame: FrameType | None, state: Any) -> None:
-        """Warn of RNGs that the loop has made, and that a resumed loop would make again."""
+    def check_strays(self, frame: FrameType | None, inner: Callable[[], Iterable[Any]]) -> None:
+        """Warn of RNGs that the loop has made, and that a resumed loop would make again.
+
+        `inner` returns the RNGs in the state.
+        """
         if self._outer is None:
             return
         found = self._strays.find(frame, self._outer, self._inner.known | self._known.keys())
         if found:
-            contained = encode_finding(state, "state", rng_types(), self._names)[1].values()
-            inner = {id(canonical(rng)) for rng in contained}
-            found = {place: value for place, value in found.items() if id(value) not in inner}
+            stored = {id(canonical(rng)) for rng in inner()}
+            found = {place: value for place, value in found.items() if id(value) not in stored}
         if found:
             notices.warn(
                 f"{self.run} draws from an RNG that it has made and that is not stored, "
                 f"{', '.join(found)}: a resumed loop makes it again and draws the same numbers "
-                "again. Keep it in the state, pass it as an argument, or name it with rng="
+                "again. Keep it in the state, or make it before the run and pass it as an argument"
             )
+
+    def rngs_in(self, state: Any) -> Iterable[Any]:
+        """Return the RNGs in a state that is pickled."""
+        return encode_finding(state, "state", rng_types(), self._names)[1].values()
 
     # -- the source of items ---------------------------------------------------------------
 
