@@ -206,7 +206,7 @@ class Preempted(SystemExit):
     run : str
         The run's name.
     step : int
-        The step at which it has stopped.
+        The step at which it has stopped; 0 if it was not opened, whatever is stored.
     reason : str
         The cause: the name of a signal, ``"the time limit"`` or ``"trax.stop()"``.
 
@@ -233,8 +233,9 @@ class Preempted(SystemExit):
     def __str__(self) -> str:
         from trax.display import same_code
 
+        moment = f"at step {self.step:,}" if self.step else "before its first step here"
         return one_line(
-            f"{self.run} was stopped at step {self.step:,} by {self.reason}; "
+            f"{self.run} was stopped {moment} by {self.reason}; "
             f"run {same_code()} again and it resumes"
         )
 

@@ -128,6 +128,10 @@ def test_an_empty_store_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     Path(".trax").mkdir(mode=0o700)
     assert main([]) == 0
     assert capsys.readouterr().out == "no runs in ./.trax\n"
+    assert main(["--dir", "."]) == 0
+    assert capsys.readouterr().out == "no runs in .: did you mean --dir ./.trax?\n"
+    assert main(["show", "fit", "--dir", "."]) == 1
+    assert ": did you mean --dir ./.trax?\n" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_read_has_the_exit_status_1(
@@ -202,6 +206,7 @@ def test_help_has_examples_and_fits(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 0
     assert "Examples:\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not any(line.endswith("...") for line in done.stdout.splitlines()[1:])  # cut off
     assert ("[URL]" in done.stdout.splitlines()[0]) == bool({*arguments} & {*_ON_REPLICAS})
 
 

@@ -125,7 +125,7 @@ def test_rm_fences_the_writer_and_refuses_one_that_goes_on(url: str) -> None:
         done = in_pipe("rm", url, "fit-*", "--yes")
         assert done.returncode == 1
         assert "fit-3 is running on " in done.stderr
-        assert f"process {live.pid}: stop it first" in done.stderr
+        assert f"process {live.pid}: end it first" in done.stderr
     done = in_pipe("rm", url, "fit-1", "fit-2", "--yes")
     assert (done.returncode, done.stdout.split(",")[0]) == (0, "2 runs removed")
     assert "fit-1" not in in_pipe("ls", url).stdout

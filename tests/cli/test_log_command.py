@@ -56,7 +56,10 @@ def test_since_a_time() -> None:
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + seconds))
 
     assert len(lines("fit-0", "--since", "2h")) == len(lines("fit-0", "--since", local(-99))) == 100
-    assert lines("fit-0", "--since", local(99)) == []
+    later = local(99)
+    none = in_pipe("log", "fit-0", "--since", later)
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == f"trax: fit-0: no step since {later}\n"
     assert lines("fit-0", "--since", "2020-01-01", "-n", "1") == lines("fit-0", "-n", "1")
     done = in_pipe("log", "fit-0", "--since", "yesterday")
     assert (done.returncode, done.stdout) == (2, "")

@@ -110,7 +110,7 @@ def test_misuse(arguments: tuple[str, ...]) -> None:
 def test_steps_that_are_not_kept_are_told() -> None:
     """By all that shows numbers: a curve that begins late looks like a whole one."""
     run_script(FITS.replace('keep="all"', "keep=1") + "run = fit(0)\nfor _ in range(95): next(run)")
-    note = re.compile(r"fit-0: steps 1 to (8|9)\d are not kept \(keep= says how many are\)\n")
+    note = re.compile(r"fit-0: steps 1 to (8|9)\d are not kept \(keep='all' keeps all\)\n")
     for command in (("plot", "fit-0"), ("export", "fit-0")):
         done = in_pipe(*command)
         assert done.returncode == 0

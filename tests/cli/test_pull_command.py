@@ -154,7 +154,7 @@ def test_steps_that_the_replica_lacks_are_never_lost() -> None:
     run_script(FIT + "run(0, 60)")
     done = elsewhere("pull")
     assert done.returncode == 2
-    assert "fit-0 has something else here than there" in done.stderr
+    assert "fit-0 here has steps that are not there, or is another run" in done.stderr
     assert "nothing was done: give --yes" in done.stderr
     assert trax.load("fit-0", traxdir="other/.trax") == list(range(95))
     done = elsewhere("pull", "--yes")

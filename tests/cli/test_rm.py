@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from commands import FITS, at_terminal, in_pipe
@@ -46,7 +48,12 @@ def test_a_run_that_is_running_stays_and_all_others_with_it() -> None:
         for command in (("rm", "fit-*"), ("repair", "fit-0"), ("rewind", "fit-0", "--step", "0")):
             done = in_pipe(*command, "--yes")
             assert done.returncode == 1
-            assert "fit-0 is running: stop it first. Nothing was done." in done.stderr
+            assert "fit-0 is running on " in done.stderr
+            assert f", process {process.pid}: end it first. Nothing was done." in done.stderr
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert "fit-0 is paused on " in in_pipe("rm", "fit-0", "--yes").stderr
+        process.send_signal(signal.SIGCONT)
         assert names() == ["fit-0", "fit-1"]
     assert in_pipe("rm", "fit-0", "--yes").returncode == 0
 

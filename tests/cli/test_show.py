@@ -47,7 +47,7 @@ def test_a_run_that_was_killed_and_then_failed(capsys: pytest.CaptureFixture[str
     assert re.fullmatch(
         rf"  history  {clock} began, {clock} killed, {clock} resumed at step 17, failed", lines[4]
     )
-    note = "; steps 1 to 30 are not kept (keep= says how many are)"
+    note = "; steps 1 to 30 are not kept (keep='all' keeps all)"
     assert re.fullmatch(r"  values   31 ▁[▁-█]*█ 41" + re.escape(note), lines[5])
     assert lines[6] == "  restore  checkpoint 40, 1 increment replayed"
     assert re.fullmatch(r"  disk     \d+ kB, verified", lines[7])

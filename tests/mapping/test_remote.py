@@ -82,7 +82,7 @@ def test_a_worker_that_was_asked_to_stop_computes_no_other_item(stopped: list[st
         in_worker(press_ctrl_c)(1)
     assert stopped == ["SIGINT"]
     assert received(Remote(str, "map")(3)) == "3"
-    with pytest.raises(trax.Preempted, match="map was stopped at step 0 by SIGINT"):
+    with pytest.raises(trax.Preempted, match="map was stopped before its first step here"):
         in_worker(str)(3)
 
 

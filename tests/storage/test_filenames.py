@@ -85,7 +85,7 @@ def test_no_name_leaves_the_store(name: str) -> None:
         ("\ud800", "not valid Unicode"),
         ("x" * 201, "too long"),
         ("é" * 40, "too long"),
-        (7, "must be a str"),
+        (7, "must be a str, not 7\nGive the name that `trax ls` shows"),
     ],
     ids=repr,
 )

@@ -16,6 +16,7 @@ from trax.keep import ALL, Keep, keep_bytes, keep_every
 from trax.storage.codec import decode
 from trax.storage.context import TIME, encode_context
 from trax.storage.history_reader import HistoryReader, Past
+from trax.storage.process import process
 from trax.storage.signing import Key
 from trax.testing.memory import MemoryDirectory
 
@@ -31,9 +32,8 @@ def steps(
     """Return the steps of a history, having checked that each has its increment."""
     reader = HistoryReader(directory, NAME)
     found = []
-    for step, time, encoded in each(reader, reader.first if start is None else start, stop):
+    for step, _, encoded in each(reader, reader.first if start is None else start, stop):
         assert decode(encoded, "increment") == step - 1
-        assert time is None
         found.append(step)
     return found
 
@@ -162,8 +162,9 @@ def times(directory: MemoryDirectory, start: int = 1) -> list[Any]:
     return [past.time for past in each(HistoryReader(directory, NAME), start)]
 
 
-def test_times_lie_between_those_that_are_noted() -> None:
+def test_times_lie_between_those_that_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most a second after the one before: later, it would have been noted again."""
+    monkeypatch.setattr(process, "time", lambda: 101.5)  # at which the second log is begun
     directory = MemoryDirectory()
     writer = Writer(directory, keep=ALL)
     writer.play("ca")
@@ -173,11 +174,18 @@ def test_times_lie_between_those_that_are_noted() -> None:
     writer.play("acaa")
     note(writer, 5000.0)
     writer.play("aa")
-    expected = [None, 100, 100.25, 100.5, 100.75, 101, 101 + 1 / 3, 101 + 2 / 3, 5000, 5000]
+    expected = [None, 100, 100.25, 100.5, 100.75, 101, 101.5, 102, 5000, 5000]
     assert times(directory) == [one if one is None else pytest.approx(one) for one in expected]
-    assert times(directory, 4) == pytest.approx(
-        [100.0, 100.5, 101, 101 + 1 / 3, 101 + 2 / 3, 5000, 5000]
-    )
+    assert times(directory, 4) == pytest.approx([100, 100.5, 101, 101.5, 102, 5000, 5000])
+
+
+def test_a_log_that_goes_on_tells_when_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a short one has times, too; the first does not, since a fork writes that one later."""
+    monkeypatch.setattr(process, "time", lambda: 300.0)
+    directory = MemoryDirectory()
+    write(directory, "caacaa", keep=ALL)
+    assert times(directory) == [None, None, 300, 300]
+    assert times(directory, 4) == [300]
 
 
 def test_times_never_go_back_even_if_the_clock_does() -> None:

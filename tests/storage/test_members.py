@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import dis
+import inspect
 from functools import partial, update_wrapper
+from types import CodeType
 from typing import Any
 
 from trax.storage.culprit import find_part
-from trax.storage.members import attributes, closure, is_routine, slots
+from trax.storage.members import attributes, closure, global_names, is_routine, slots
 
 
 def test_attributes_are_read_without_calling_code() -> None:
@@ -82,3 +86,22 @@ def test_a_partial_function_is_no_routine() -> None:
     assert not any(
         map(is_routine, (partial(print), update_wrapper(partial(closure, 1), closure), 3))
     )
+
+
+def _names_by_dis(code: CodeType) -> set[tuple[str, str]]:
+    found = {(one.opname, one.argval) for one in dis.get_instructions(code)}
+    return found.union(*(_names_by_dis(c) for c in code.co_consts if isinstance(c, CodeType)))
+
+
+def test_variables_of_the_module_are_those_that_dis_shows() -> None:
+    """In each version of Python, also where a code has more than 256 names."""
+    text = "".join(f"    name_{number}\n" for number in range(700))
+    many = compile(f"def f():\n    global last\n{text}    last = last.attribute", "f", "exec")
+    classes = compile("import a.b\nclass A:\n    b = c\n    del d", "c", "exec")
+    members = inspect.getmembers(argparse, inspect.isfunction)
+    for code in (many, classes, *(function.__code__ for _, function in members)):
+        used = global_names(code)
+        shown = {(name, one) for name, one in _names_by_dis(code) if name in used}
+        assert {(name, one) for name in used for one in used[name]} == shown
+    assert "attribute" not in global_names(many)["LOAD_GLOBAL"]
+    assert global_names(many)["STORE_GLOBAL"] == {"last"}

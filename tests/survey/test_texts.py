@@ -47,5 +47,6 @@ def test_times() -> None:
 
 def test_places() -> None:
     assert place(os.path.abspath(".trax")) == "./.trax"
+    assert place(os.path.abspath(".")) == "."
     assert place("/somewhere/else") == "/somewhere/else"
     assert place(str(Path.cwd().parent)) == str(Path.cwd().parent)

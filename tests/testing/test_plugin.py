@@ -229,7 +229,7 @@ def test_that_fails():
     work(3).result()
     raise AssertionError
 """)
-    assert "its stored result is returned" in done.stdout
+    assert "result() has its result" in done.stdout
 
 
 def test_two_modules_do_not_share_the_stores_of_their_fixtures() -> None:

@@ -107,8 +107,8 @@ def test_plain_values_modules_and_classes_have_no_parts() -> None:
 def test_large_containers_and_sets_of_several_are_left_out() -> None:
     """A set has another order in each process, and so no places."""
     inside = object()
-    assert list(items([inside] * 1000)) == list(enumerate([inside] * 1000))
-    assert [*items([inside] * 1001), *items({inside, object()}), *items(3)] == []
+    assert list(items([inside] * 5000)) == list(enumerate([inside] * 5000))
+    assert [*items([inside] * 5001), *items({inside, object()}), *items(3)] == []
     assert list(items({inside})) == [(0, inside)]
 
 
@@ -169,6 +169,25 @@ def logged(function):
 @logged
 def wrapped():
     return 0.0
+
+@wrapt.decorator
+def adding(function, instance, arguments, named):
+    return function() + one_more.draw()
+
+one_more = Own()
+
+@adding
+def proxied():
+    return 0.0
+
+class Number:
+    def __init__(self):
+        self.rng = random.Random(5)
+    def __get__(self, instance, owner):
+        return self.rng.random()
+
+class Numbered:
+    number = Number()
 """
 KINDS = {
     "a class by an object": "one = Sampler()\ndef draw(): return one.draw()",
@@ -190,6 +209,10 @@ KINDS = {
     "a function in an object": "one = Holder(closed())\ndef draw(): return one.part()",
     "an object in an object": "one = Holder(Holder(Sampler()))\ndef draw(): return one.part.part()",
     "a decorator": "draw = wrapped",
+    "an object around a function": "draw = proxied",
+    "a descriptor": "one = Numbered()\ndef draw(): return one.number",
+    "an array": "row = numpy.array([Own()])\ndef draw(): return row[0].draw()",
+    "one of many": "row = [Own() for _ in range(2000)]\ndef draw(): return row[1999].draw()",
     "an iterator": "row = iter(random.Random(5).random, None)\ndef draw(): return next(row)",
     "a context": "kept = ContextVar('kept', default=Own())\ndef draw(): return kept.get().draw()",
     "a weak reference": "own = Own()\nweak = weakref.ref(own)\ndef draw(): return weak().draw()",
@@ -209,7 +232,7 @@ IMPORTS = """
 import functools, random, weakref
 from collections import deque
 from contextvars import ContextVar
-import numpy
+import numpy, wrapt
 import trax
 """
 

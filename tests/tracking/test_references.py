@@ -70,6 +70,23 @@ def test_variables_of_the_module_its_classes_and_functions_are_found() -> None:
     }
 
 
+x = 5
+
+
+class Walker:
+    def __init__(self) -> None:
+        self.x = 0
+
+
+def test_an_attribute_is_no_variable_of_its_name() -> None:
+    """A script often has both."""
+
+    def inner() -> int:
+        return Walker().x
+
+    assert references([inner]).variables == {}
+
+
 def test_a_closure_and_what_it_calls_are_searched() -> None:
     """Functions in functions, too."""
     kept: list[int] = []

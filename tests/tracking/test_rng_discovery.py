@@ -223,7 +223,7 @@ def test_each_is_found_once_under_the_first_of_its_names() -> None:
         "third": Slotted(slotted),
         "fourth": SimpleNamespace(rngs={"a#b": held}, same=enclosed),
         "fifth": generator,
-        "many": [random.Random(n) for n in range(1001)],
+        "many": [random.Random(n) for n in range(5001)],
     }
     found = dict(OuterRngs((named,), arguments, loop))
     assert list(found)[:2] == ["random", "numpy.random"]

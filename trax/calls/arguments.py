@@ -240,6 +240,6 @@ def changed_error(
     elif can_go_on:
         lines.append(f"To allow the change, give {varying}.")
     else:
-        lines.append("It has ended: only a loop with create= can then be made longer.")
+        lines.append("It has ended, and without create= it cannot be made longer.")
     lines.append(f"To start over, call {function}.fresh(...).")
     return ArgumentsChangedError("\n".join(lines))

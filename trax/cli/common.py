@@ -17,6 +17,7 @@ from trax.errors import TraxError, one_line
 from trax.storage.filenames import temporary
 from trax.storage.filesystem import move
 from trax.survey.runs import Survey
+from trax.survey.texts import place
 
 __all__ = [
     "common",
@@ -29,6 +30,7 @@ __all__ = [
     "name",
     "names",
     "one",
+    "rather",
     "refuse_live",
     "replacing",
     "store_url",
@@ -127,10 +129,16 @@ def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
     if not store.is_there:
         return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
     close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
-    hint = f": did you mean {close[0]}?" if close else ""
+    hint = f": did you mean {close[0]}?" if close else rather(store.path)
     if os.path.isabs(pattern):  # no name of a run has a slash
         hint = f": write file://{one_line(pattern)} for replicas, or --dir for a store"
     return f"no run {one_line(repr(pattern))} in {path}{hint}"
+
+
+def rather(path: str) -> str:
+    """Return a hint if a directory is not a store, and has one in it."""
+    inner = os.path.join(path, ".trax")
+    return f": did you mean --dir {one_line(place(inner))}?" if os.path.isdir(inner) else ""
 
 
 def one(store: Survey, name: str) -> str:
@@ -264,7 +272,8 @@ def refuse_live(store: Survey, names: Iterable[str]) -> None:
         if info is not None and info.state == "untrusted":
             raise click.ClickException(f"{one_line(name)}: {info.problem}\nNothing was done.")
         if store.is_held(name):
-            where = f" on {info.host}, process {info.pid}" if info and is_url(store.path) else ""
+            state = "paused" if info and info.state == "paused" else "running"
+            where = f" on {info.host}, process {info.pid}" if info and info.pid else ""
             raise click.ClickException(
-                f"{one_line(name)} is running{where}: stop it first. Nothing was done."
+                f"{one_line(name)} is {state}{where}: end it first. Nothing was done."
             )

@@ -15,6 +15,7 @@ import click
 
 from trax.cli.common import common, is_json, name, one, survey
 from trax.cli.screen import cut, width, write, write_error
+from trax.errors import one_line
 from trax.plain.data import numbers, shown
 from trax.storage.history_reader import Past
 from trax.survey.columns import plain
@@ -64,8 +65,9 @@ def log(
     else:
         pasts = _since(store, name, since)
         pasts = pasts if most is None else deque(pasts, most)
-    if not write_steps(pasts, as_json=is_json(context)) and since is None:
-        write_error(f"{name}: no increments are stored; keep= says how many are kept")
+    if not write_steps(pasts, as_json=is_json(context)):
+        why = "no increments are stored; keep= says how many are kept"
+        write_error(f"{name}: " + (why if since is None else f"no step since {one_line(since)}"))
     return 0
 
 

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from trax.cli.common import common, is_json, matching, names, survey
+from trax.cli.common import common, is_json, matching, names, rather, survey
 from trax.cli.screen import Cell, table, write, write_json
 from trax.display import count
 from trax.errors import one_line
@@ -75,7 +75,7 @@ def _why_none(path: str) -> str:
     if "://" in path or os.path.exists(os.path.join(path, "runs")):
         is_replica = os.path.exists(os.path.join(path, PROBE))
         return f": it has replicas, see trax ls file://{path}" if is_replica else ""
-    return "" if os.path.isdir(path) else ", which does not exist"
+    return rather(path) if os.path.isdir(path) else ", which does not exist"
 
 
 def summary(store: Survey, infos: list[RunInfo], aside: int) -> str:

@@ -57,7 +57,10 @@ def pull(context: click.Context, /, words: tuple[str, ...], yes: bool, **_: obje
     names = [name for name in names if patterns or found[name]]  # of removed runs claims are left
     different = [name for name in names if found[name] == "other"]
     if different:
-        lines = [f"{one_line(name)} has something else here than there" for name in different]
+        lines = [
+            f"{one_line(name)} here has steps that are not there, or is another run"
+            for name in different
+        ]
         confirm([*lines, f"to be replaced, and kept in {one_line(store.path)}/aside"], yes=yes)
     return transfer(
         context,

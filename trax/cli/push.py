@@ -27,7 +27,7 @@ The exit status is 1 if one of them could not be copied, or none has the name.
 @common
 @click.pass_context
 def push(context: click.Context, /, words: tuple[str, ...], yes: bool, **_: object) -> int:
-    """Copy runs to a replica, from which any machine can go on with them.
+    """Copy runs to a replica, so that any machine can go on.
 
     Runs that are running are refused. One that has something else in the replica, or that another
     machine wrote there last, is replaced after a question.

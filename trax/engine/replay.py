@@ -231,14 +231,13 @@ def stored_version(meta: dict[str, Any]) -> int:
 def tell_changed_code(
     name: str, meta: dict[str, Any], code: dict[str, str], consequence: str
 ) -> None:
-    """Give a notice of each function whose code has changed since the checkpoint was stored.
+    """Give a notice of each function whose code has changed since the run was stored.
 
     `code` has the digests of the present code, and `consequence` is the end of the notice.
     """
     for changed in changed_names(meta.get("code", {}), code):
         notices.info(
-            f"{name}: the code of {changed} has changed since the checkpoint was stored; "
-            f"{consequence}"
+            f"{name}: the code of {changed} has changed since the run was stored; {consequence}"
         )
 
 

@@ -329,8 +329,8 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
 
 def _tell_finished(call: Call, store: Store, replayed: Replayed[Any]) -> None:
     notices.info(
-        f"{call.name} is done, at step {replayed.step:,}; its stored result is returned "
-        f"({store.path})"
+        f"{call.name} is done, at step {replayed.step:,}; result() has its result, and no step "
+        f"runs again ({store.path})"
     )
     _tell_migrated(call, replayed)
     stays = f"the result is that of the old code; {call.function.__name__}.fresh(...) starts over"

@@ -6,10 +6,9 @@ its closure, and to the defaults of a lambda. Another name or other values make 
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from trax.calls.arguments import describe_where_possible
@@ -17,7 +16,7 @@ from trax.calls.content import PLAIN
 from trax.calls.fingerprint import fingerprint
 from trax.calls.script import script_of
 from trax.calls.shape import is_data
-from trax.storage.members import attributes, closure, is_routine
+from trax.storage.members import attributes, closure, global_names, is_routine
 from trax.tracking.references import is_own
 
 __all__ = ["Identity"]
@@ -81,8 +80,8 @@ class Identity:
         """The stored descriptions of numbers and texts that it reads from its module."""
         found = {}
         for function in filter(lambda one: is_own(one.__module__), self._functions.values()):
-            read, written = _globals_of(function.__code__)
-            for name in (read - written) & function.__globals__.keys():
+            used = global_names(function.__code__)
+            for name in (used["LOAD_GLOBAL"] - used["STORE_GLOBAL"]) & function.__globals__.keys():
                 value = function.__globals__[name]
                 if type(value) in PLAIN:
                     found[name] = value
@@ -138,21 +137,6 @@ class Identity:
         if isinstance(value, partial) or is_routine(value):
             inner = value if id(value) in self._met else self._take(value)
             self._bound[name] = f"{script_of(inner)}.{_name_of(inner)}".lstrip(".")
-
-
-def _globals_of(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return the names of the variables of its module that code reads, and of those it binds."""
-    read, written = set[str](), set[str]()
-    for one in dis.get_instructions(code):
-        if one.opname == "LOAD_GLOBAL":
-            read.add(one.argval)
-        elif one.opname == "STORE_GLOBAL":
-            written.add(one.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            inner = _globals_of(constant)
-            read, written = read | inner[0], written | inner[1]
-    return read, written
 
 
 def _name_of(function: Any) -> str:

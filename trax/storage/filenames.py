@@ -151,7 +151,10 @@ def encode_run(name: str) -> str:
         not valid Unicode.
     """
     if not isinstance(name, str):
-        raise UsageError(f"a run's name must be a str, not {name!r}")
+        raise UsageError(
+            f"a run's name must be a str, not {name!r}\n"
+            "Give the name that `trax ls` shows, or call load(...) of the decorated function."
+        )
     return _encode(name)
 
 

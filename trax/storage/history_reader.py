@@ -37,7 +37,7 @@ _Increments = Sequence[bytes | Encoded]
 
 
 class Past(NamedTuple):
-    """One increment as it is stored, with its step and its time; None if no time was noted."""
+    """One increment as it is stored, with its step and its time; None if it is not known."""
 
     step: int
     time: float | None
@@ -80,7 +80,8 @@ class _Piece(NamedTuple):
 class _Head(NamedTuple):
     """The beginning of a log, and the log before it.
 
-    If it does not derive from that one, only the number of increments before it is known.
+    If it does not derive from that one, only the number of increments before it is known. `begun`
+    is the time of its beginning; None in the first log, which a fork writes later than its steps.
     """
 
     generation: int
@@ -89,6 +90,7 @@ class _Head(NamedTuple):
     position: LogPosition
     is_derived: bool
     header: int  # its checksum, which is that of no other log
+    begun: float | None
 
 
 def read_history(store: Store, name: str, start: int | None, stop: int | None) -> Iterator[Past]:
@@ -276,8 +278,9 @@ class HistoryReader:
         if owner:
             raise misplaced(f"{self._directory.path}/{name}", owner, "read the run again")
         after, *place = fields["after"]
+        begun = fields.get("written") if after else None
         return _Head(
-            number, fields["run"], after, LogPosition.of(*place), fields["derived"], header
+            number, fields["run"], after, LogPosition.of(*place), fields["derived"], header, begun
         )
 
     def _size(self, name: FileName) -> int:
@@ -297,7 +300,7 @@ class HistoryReader:
     # -- the increments --------------------------------------------------------------------
 
     def _pieces(self, newest: LogReader, start: int, stop: int) -> Iterator[float | _Piece]:
-        """Yield increments with their steps, and between them the times that were noted."""
+        """Yield increments with their steps, and between them the times that are known."""
         shift = self._shift
         for head, following in zip_longest(self._chain, self._chain[1:]):
             found = self._find_shift(head)
@@ -311,6 +314,8 @@ class HistoryReader:
                     reader = stack.enter_context(open_log(self._directory, str(name)))
                 if reader.chain != head.header:  # of a run that was rewound and goes on
                     raise FileNotFoundError(f"{self._directory.path}/{name} is another one now")
+                if head.begun is not None:
+                    yield head.begun
                 for item in self._read_log(reader, head, following):
                     if isinstance(item, float):
                         yield item
@@ -398,7 +403,7 @@ def _missing(name: str, step: int, following: int) -> NotFoundError:
 
 
 def _timed(items: Iterator[float | _Piece]) -> Iterator[Batch]:
-    """Yield increments with times between the one that was noted before them and the one after.
+    """Yield increments with times between the one that is known before them and the one after.
 
     An increment without a time before it has none.
     """

@@ -1,15 +1,31 @@
-"""Reads the attributes of objects and the variables of closures, without properties and calls."""
+"""Reads attributes, and the variables that functions use, without properties and calls."""
 
 from __future__ import annotations
 
 import contextlib
+import dis
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from types import CellType, MemberDescriptorType
+from types import CellType, CodeType, MemberDescriptorType
 from typing import Any
 
-__all__ = ["attributes", "closure", "contents", "is_routine", "slots"]
+__all__ = ["attributes", "closure", "contents", "global_names", "is_routine", "slots"]
+
+_EXTENDED = dis.opmap["EXTENDED_ARG"]
+# Not all of these are in each version of Python.
+_GLOBAL = {
+    dis.opmap[name]: name
+    for name in (
+        "LOAD_GLOBAL",
+        "STORE_GLOBAL",
+        "DELETE_GLOBAL",
+        "LOAD_NAME",
+        "LOAD_FROM_DICT_OR_GLOBALS",
+        "IMPORT_NAME",
+    )
+    if name in dis.opmap
+}
 
 
 def attributes(value: Any, *, builtin: bool = True) -> list[tuple[str, Any]]:
@@ -53,6 +69,25 @@ def contents(cells: Mapping[str, CellType]) -> dict[str, Any]:
     for name, cell in cells.items():
         with contextlib.suppress(ValueError):  # not set
             found[name] = cell.cell_contents
+    return found
+
+
+def global_names(code: CodeType) -> dict[str, set[str]]:
+    """Return the variables of its module that code and the code in it use, by the instruction.
+
+    `dis` would take 100 times as long.
+    """
+    found: dict[str, set[str]] = {name: set() for name in _GLOBAL.values()}
+    waiting = [code]
+    while waiting:
+        one = waiting.pop()
+        waiting += (constant for constant in one.co_consts if isinstance(constant, CodeType))
+        extended = 0
+        for operation, low in zip(one.co_code[::2], one.co_code[1::2], strict=True):
+            argument = extended | low
+            extended = argument << 8 if operation == _EXTENDED else 0
+            if name := _GLOBAL.get(operation):
+                found[name].add(one.co_names[argument >> (name == "LOAD_GLOBAL")])
     return found
 
 

@@ -235,7 +235,7 @@ def not_kept(first: int | None) -> str:
     """
     if first is None or first <= _FIRST:
         return ""
-    return f"steps 1 to {first - 1:,} are not kept (keep= says how many are)"
+    return f"steps 1 to {first - 1:,} are not kept (keep='all' keeps all)"
 
 
 class _Reading:

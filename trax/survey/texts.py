@@ -100,6 +100,8 @@ def place(path: str) -> str:
     if "://" in path:
         return path
     here = os.path.relpath(path)
+    if here == os.curdir:
+        return here
     return path if here.startswith("..") else os.path.join(".", here)
 
 

@@ -1,7 +1,8 @@
 """Reads what an object refers to, as far as an RNG or a function can be reached by it.
 
-Strategy: attributes and items are read without running code of the user's, and what types written
-in C refer to, such as bound methods, iterators and caches, is asked of the garbage collector.
+Strategy: attributes and items are read without running code of the user's, and have the names of
+these. What types written in C keep to themselves, such as iterators and caches, is asked of the
+garbage collector, and has a number.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import gc
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -19,11 +21,9 @@ from trax.storage.members import attributes, closure
 
 __all__ = ["items", "parts"]
 
-_MOST: Final = 1_000  # items; containers with more are not searched
+_MOST: Final = 5_000  # items; containers with more are not searched
 _PLAIN: Final = (int, float, complex, str, bytes, bool, type(None), CodeType, ModuleType)
 _CONTAINERS: Final[tuple[Any, ...]] = (dict, list, tuple, deque, set, frozenset)
-# The modules of types written in C that keep to themselves what they refer to.
-_BUILT_IN: Final = {"builtins", "collections", "functools", "itertools"}
 _Parts = list[tuple[str, Any]]
 _NAMED: Final[dict[type, Callable[[Any], _Parts]]] = {
     BuiltinMethodType: lambda method: [(".__self__", method.__self__)],
@@ -36,7 +36,7 @@ _NAMED: Final[dict[type, Callable[[Any], _Parts]]] = {
 def parts(place: str, value: Any) -> _Parts:
     """Return what an object refers to, with its places below that of the object.
 
-    Modules, and the attributes of classes, are left out; so are containers of over 1,000 items, and
+    Modules, and the attributes of classes, are left out; so are containers of over 5,000 items, and
     sets of several, whose order is another in each process.
 
     Examples
@@ -62,6 +62,9 @@ def items(value: Any) -> Iterable[tuple[Any, Any]]:
 
     The methods that a subclass may have changed are not called.
     """
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        value = value.ravel().tolist() if value.dtype == object else ()
     base: Any = next((one for one in _CONTAINERS if issubclass(type(value), one)), None)
     if base is None or base.__len__(value) > (1 if base in (set, frozenset) else _MOST):
         return ()
@@ -75,8 +78,9 @@ def _attributes(kind: type, value: Any) -> _Parts:
     found = _dotted(dict(attributes(value)))
     if kind in _NAMED:
         found += _NAMED[kind](value)
-    if kind.__module__ in _BUILT_IN and kind not in _CONTAINERS:
-        found += _numbered(gc.get_referents(value))
+    if not issubclass(kind, _CONTAINERS):
+        own = getattr(value, "__dict__", None)
+        found += _numbered(one for one in gc.get_referents(value) if one is not own)
     return found
 
 

@@ -18,13 +18,14 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from trax.storage.definitions import home
-from trax.storage.members import closure
+from trax.storage.members import closure, global_names
 from trax.tracking.object_parts import parts
 
 __all__ = ["References", "is_of_trax", "is_own", "is_own_file", "references"]
 
 _FUNCTIONS = 300  # functions and classes that are searched at most
-_OBJECTS = 1_000  # in which functions and classes are searched for at most
+_OBJECTS = 5_000  # in which functions and classes are searched for at most
+# Since Python 3.14 a partial function is a descriptor, too.
 _WRAPPERS = (functools.partial, type(functools.cache(len)))
 _TRAX = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib")})
@@ -91,13 +92,16 @@ class _Search:
             if id(root) in self._met:
                 continue
             self._met[id(root)] = root
-            if isinstance(root, FunctionType):
+            if type(root) is FunctionType:
                 self._search_function(root)
-            elif isinstance(root, type):
+            elif issubclass(type(root), type):
                 if is_own(root.__module__):
                     self._search_class(root)
-            elif not _is_of_trax(root):
-                self._search_object(root)
+            else:
+                if isinstance(root, FunctionType):  # a decorator has put an object around it
+                    self._left.append(inspect.unwrap(root))
+                if not _is_of_trax(root):
+                    self._search_object(root)
         return self._found
 
     def _search_function(self, function: FunctionType) -> None:
@@ -110,9 +114,11 @@ class _Search:
         variables, names = function.__globals__, set(_names(function.__code__))
         self._found.names.update(names)
         prefix = self._prefix(function.__module__)
-        for name in sorted(names & variables.keys()):
+        used = global_names(function.__code__)
+        imported = used.pop("IMPORT_NAME")
+        for name in sorted(set().union(*used.values()) & variables.keys()):
             self._add(f"{prefix}{name}", variables[name], names)
-        for name in sorted(names & sys.modules.keys() - variables.keys()):  # imported in it
+        for name in sorted(imported & sys.modules.keys()):
             self._add(name, sys.modules[name], names)
         for name, value in closure(function).items():
             self._add(name, value, names)
@@ -158,9 +164,9 @@ class _Search:
             self._objects.append(value)
             if isinstance(value, MethodType):
                 place, value = f"{place}.__self__", value.__self__
-            # Not a property, nor a built-in method. Since Python 3.14 a partial function is a
-            # descriptor, too.
-            if isinstance(value, _WRAPPERS) or not hasattr(type(value), "__get__"):
+            # Not a property, nor a built-in method.
+            kind = type(value)
+            if kind in _WRAPPERS or is_own(kind.__module__) or not hasattr(kind, "__get__"):
                 self._found.variables.setdefault(place, value)
 
     def _prefix(self, module: str) -> str:

@@ -41,8 +41,8 @@ __all__ = [
 ]
 
 _CONTAINERS = (list, tuple, dict)
-_LEVELS = 7  # of attributes and items below an argument or a variable that are searched
-_OBJECTS = 2_000  # that are searched there at most
+_LEVELS = 20  # of attributes and items below an argument or a variable that are searched
+_OBJECTS = 5_000  # that are searched there at most
 # Libraries whose RNGs cannot be read, and the names by which they are drawn from.
 _UNREADABLE = {
     "cupy": {"random"},
