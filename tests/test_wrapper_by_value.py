@@ -381,6 +381,11 @@ class Outer:
         def __items(self):
             yield from range(self.__n)
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    n: int
+    unset: int = dataclasses.field(init=False)
+
 class Table:
     def items(self, n):
         yield from range(n)
@@ -404,8 +409,8 @@ def of_functions(n):
 
 @trax.resumable(every_steps=1)
 def of_classes(n):
-    all = [Local(n), Outer.Inner(n), Outer.Empty(), TABLE["class"]()]
-    kinds = [Local, Outer.Inner, Outer.Empty, TABLE["class"]]
+    all = [Local(n), Outer.Inner(n), Outer.Empty(), TABLE["class"](), Slotted(n)]
+    kinds = [Local, Outer.Inner, Outer.Empty, TABLE["class"], Slotted]
     for items in zip(all[0].items(), all[1].items(), all[3].items(n), THING.items(n)):
         yield items, [type(one) is kind for one, kind in zip(all, kinds)]
 

@@ -120,6 +120,27 @@ def test_a_signal_ends_the_wait(script: str, sent: signal.Signals, status: int) 
         assert first.poll() is None
 
 
+STOPS = """
+def pause(self, error, pause=Patience.pause):
+    trax.stop()
+    return pause(self, error)
+
+Patience.pause = pause
+try:
+    {script}
+except trax.Preempted as stopped:
+    print("stopped by", stopped.reason, flush=True)
+"""
+
+
+@pytest.mark.parametrize("script", ["loop(6).result()", "asyncio.run(async_loop(6).result())"])
+def test_a_stop_by_hand_ends_the_wait(script: str) -> None:
+    """As a stop, and not as a lock that was waited for in vain."""
+    with holder(), process(STOPS.replace("{script}", script), "inf", "") as second:
+        assert results(second) == ["stopped by trax.stop()"]
+        assert second.wait() == 0
+
+
 def test_a_stopped_holder_keeps_its_run_and_is_told_to_be_stopped() -> None:
     """It may continue at any time. When it is gone, the next call has all that it has stored."""
     again = trax.resumable(create=list, replay_log="append", wait=0.2, name="loop")(rest)

@@ -218,6 +218,30 @@ def test_a_rank_is_told_to_have_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch
             take()
 
 
+WITHOUT_GUARD = """
+from multiprocessing import get_context
+import trax
+
+@trax.resumable
+def loop(n):
+    for i in range(n):
+        process = get_context("spawn").Process(target=print)
+        process.start()
+        process.join()
+        yield process.exitcode
+
+print([*loop(1)])
+"""
+
+
+def test_a_spawned_process_that_runs_the_script_again_is_told_of_the_guard() -> None:
+    """It does not wait for its parent, which waits for it."""
+    done = run_script(WITHOUT_GUARD)
+    assert done.stdout == "[1]\n"
+    assert "runs the script in it once more.\nPut the code that begins the run under" in done.stderr
+    assert "waits for" not in done.stderr
+
+
 def test_a_lock_that_could_not_be_noted_is_not_held() -> None:
     """On a full disk there is an error; with room again, the same process gets the lock."""
     script = """

@@ -22,6 +22,7 @@ from support import stored
 from trax.errors import CodecError
 from trax.storage.codec import decode_finding, encode, encode_finding
 from trax.storage.records import CLOUDPICKLE, PICKLE
+from trax.storage.reductions import Reductions
 from trax.tracking.rngs import rng_types
 
 EMPTY = object()
@@ -295,6 +296,17 @@ def test_a_cached_property_of_a_class_without_a_name_is_stored() -> None:
     (copied,) = stored([report])
     assert (copied.summary, copied.other, copied.made) == ([1, 5], [1, 5, 2], 1)
     assert type(copied).other.__doc__ == "Return the summary again."
+
+
+def test_an_object_that_lost_its_slots_is_stored_as_one_that_has_them() -> None:
+    """cloudpickle makes such copies of classes; the script has the class with slots."""
+    copy: Any = type("Copy", (), {})
+    copy.__slots__ = ("given", "unset")
+    objects = [copy() for _ in range(3)]
+    vars(objects[1]).update(given=[1])
+    vars(objects[2]).update(given=2, other=3)
+    states = [Reductions({})[copy](each)[2] for each in objects]
+    assert states == [None, (None, {"given": [1]}), ({"other": 3}, {"given": 2})]
 
 
 def test_an_rng_of_a_subclass_keeps_its_attributes() -> None:

@@ -20,6 +20,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from concurrent.futures.process import _RemoteTraceback
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar
@@ -433,11 +434,41 @@ def test_a_broken_executor_is_told_of_once(caplog: pytest.LogCaptureFixture) -> 
     assert {type(case.error) for case in cases if case.error} == {BrokenExecutor}
     broken, done = told(caplog)
     assert broken == (
-        "the sweep of walk: a worker has died, and that has broken the executor "
-        "(BrokenExecutor); run the same script again, and it goes on with a new one"
+        "the sweep of walk: the executor is broken (BrokenExecutor: no worker is left); "
+        "run the same script again, and it goes on with a new one"
     )
     assert "1 of 5 runs were done before" in done
     assert [case.error for case in trax.sweep(walk, {"seed": [0, 1], "n": [2]})] == [None, None]
+
+
+class Distant:
+    """An executor whose workers are given nothing that they can load, as joblib tells it."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self._kind = kind
+
+    def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+        future = Future[Any]()
+        error = self._kind("A task has failed to un-serialize.")
+        trace: Any = "Traceback:\n  File\nAttributeError: no attribute 'x'\n"
+        error.__cause__ = _RemoteTraceback(trace)
+        future.set_exception(error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (BrokenExecutor, "executor is broken (AttributeError: no attribute 'x'); run"),
+        (ValueError, "1 run failed (first walk-0: AttributeError: no attribute 'x'); the"),
+    ],
+)
+def test_the_error_in_another_process_is_told_and_not_only_that_there_was_one(
+    kind: type[Exception], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (case,) = trax.sweep(walk, {"seed": [0], "n": [2]}, executor=Distant(kind))
+    assert type(case.error) is kind
+    assert any(said in line for line in told(caplog))
 
 
 def test_what_cannot_be_submitted_is_the_error_of_the_case() -> None:

@@ -38,6 +38,7 @@ from trax.errors import (
     ArgumentsChangedError,
     CodecError,
     LockedError,
+    Preempted,
     StorageError,
     TraxError,
     UsageError,
@@ -229,6 +230,11 @@ class Lifecycle:
         -------
         float
             The seconds after which to try again, since it is held elsewhere; 0 if it is open.
+
+        Raises
+        ------
+        Preempted
+            It is held elsewhere, and was asked to stop meanwhile.
         """
         self.stop_request.begin(process.monotonic())
         pause = 0.0
@@ -241,11 +247,19 @@ class Lifecycle:
                 self._track(finished, finished.run_id)
                 self._set_result(finished)
         except LockedError as error:
-            pause = self._patience.pause(error)
+            pause = self._pause(error)
         finally:
             if self.status != "open" and not pause:
                 self.stop_request.end_watch()
         return pause
+
+    def _pause(self, error: LockedError) -> float:
+        try:
+            return self._patience.pause(error)
+        except LockedError:
+            if self.stop_request.reason and not self.stop_request.is_pending:
+                raise Preempted(self.name, 0, self.stop_request.reason) from None
+            raise  # a signal that has come ends the program later
 
     def _hold(self) -> None:
         options = self._call.options

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from trax.display import show
 from trax.errors import UsageError
+from trax.storage.process import is_being_spawned
 
 __all__ = ["check_executor", "default_in_flight"]
 
@@ -21,6 +23,12 @@ def check_executor(executor: Any, who: str) -> None:
         raise UsageError(
             "executor must have a method submit, as those of concurrent.futures have, and not be "
             f"{show(executor)}"
+        )
+    if executor is not None and is_being_spawned() and type(executor) is not ThreadPoolExecutor:
+        raise UsageError(
+            f"trax.{who}() was called in a worker that is just being started.\n"
+            "multiprocessing runs the script in each: put the code that uses the executor under\n"
+            "if __name__ == '__main__':"
         )
 
 

@@ -31,7 +31,7 @@ from trax import notices
 from trax.errors import LockedError, UntrustedError, one_line
 from trax.ranks import find_rank
 from trax.storage.filesystem import check_alone, leads_to, open_trusted
-from trax.storage.process import in_child, process
+from trax.storage.process import in_child, is_being_spawned, process
 
 __all__ = ["ALIVE", "SUSPENDED", "Lock", "Patience", "holder_state"]
 
@@ -96,8 +96,9 @@ class Lock:
 
     def _error(self, subject: str) -> LockedError:
         holder = _read_note(self.fd)
-        is_own = _users.get(self.path) == self._thread  # it would wait for itself
-        return LockedError(_describe(subject, holder), "" if is_own else _name(holder))
+        # It would wait for itself, or for a process that waits for it.
+        is_in_vain = _users.get(self.path) == self._thread or is_being_spawned()
+        return LockedError(_describe(subject, holder), "" if is_in_vain else _name(holder))
 
     def _close(self) -> None:
         _open.discard(self)
@@ -259,6 +260,11 @@ def _describe(subject: str, holder: dict[str, Any]) -> str:
         advice = (
             "Close the other one first; another task or thread may be driving it.\n"
             "Or give each a name of its own, as in name='run-{seed}'"
+        )
+    elif is_being_spawned():
+        advice = (
+            "multiprocessing is starting this process, and runs the script in it once more.\n"
+            "Put the code that begins the run under if __name__ == '__main__'"
         )
     elif _is_here(holder) and _process_stat(holder["pid"])[0] == "T":
         pid = holder["pid"]

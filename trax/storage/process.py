@@ -22,7 +22,15 @@ from typing import Any, Literal, Protocol
 from trax.errors import LockedError
 from trax.storage.sync_thread import Ticker, begin
 
-__all__ = ["Process", "Repeated", "Sync", "forked_error", "in_child", "process"]
+__all__ = [
+    "Process",
+    "Repeated",
+    "Sync",
+    "forked_error",
+    "in_child",
+    "is_being_spawned",
+    "process",
+]
 
 Sync = Literal["always", "interval", "os"]  # when increments are forced to the disk
 
@@ -110,6 +118,13 @@ class Process:
 
 
 process = Process()
+
+
+def is_being_spawned() -> bool:
+    """Return whether multiprocessing is starting this process, and runs the script in it again."""
+    module: Any = sys.modules.get("multiprocessing.process")
+    return bool(module and getattr(module.current_process(), "_inheriting", False))
+
 
 _in_child: list[Callable[[], None]] = []
 

@@ -107,7 +107,9 @@ class Reductions(dict[type, _Reduction]):
         if kind in self.others:
             return self.others[kind]
         names = _singletons(kind)
-        return partial(_singleton, names) if names else _as_ever
+        if names:
+            return partial(_singleton, names)
+        return _as_with_slots if _has_lost_slots(kind) else _as_ever
 
 
 def _is_pickled_alike(kind: type, base: type) -> bool:
@@ -291,6 +293,25 @@ def _singleton(names: dict[int, str], obj: Any) -> Any:
         return names[id(obj)] if getattr(obj, "__dict__", None) else reduced
     is_bare = reduced == (copyreg.__newobj__, (type(obj),), None, None, None)  # type: ignore[attr-defined]
     return names[id(obj)] if is_bare else reduced
+
+
+# -- slots ---------------------------------------------------------------------------------
+
+
+def _has_lost_slots(kind: type) -> bool:
+    """Return whether a class has the names of slots without the slots, as copies by cloudpickle."""
+    slots = copyreg._slotnames(kind) if _is_pickled_alike(kind, object) else ()  # type: ignore[attr-defined]  # noqa: SLF001
+    return not all(hasattr(kind, name) for name in slots)
+
+
+def _as_with_slots(obj: Any) -> Any:
+    """Reduce an object without its slots as one that has them: each value is stored once."""
+    make, arguments, state, *others = obj.__reduce_ex__(_PROTOCOL)
+    if type(state) is tuple:
+        attributes, slots = state
+        own = {name: value for name, value in attributes.items() if name not in slots}
+        state = own or None, slots
+    return make, arguments, state or None, *others
 
 
 # -- weak references -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, Support
 from trax import notices
 from trax._public import public
 from trax.calls.fingerprint import changed_names
-from trax.display import count, same_code, short_error
+from trax.display import count, same_code, short_error, shorten, text_of
 from trax.engine.resume import load_finished
 from trax.engine.undriven import Undriven
 from trax.errors import UsageError
@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 _Loop = Generator[Case[Any], None, None]
 
-_SHOWN = 60  # characters of an error
+_SHOWN = 100  # characters of an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,8 +310,8 @@ class _Pass:
         if isinstance(error, BrokenExecutor) and not self._is_broken:
             self._is_broken = True
             notices.warn(
-                f"{self._subject}: a worker has died, and that has broken the executor "
-                f"({type(error).__name__}); run {same_code()} again, and it goes on with a new one"
+                f"{self._subject}: the executor is broken ({_reason(error)}); "
+                f"run {same_code()} again, and it goes on with a new one"
             )
         return Case(name, arguments, None, error)
 
@@ -322,9 +322,7 @@ class _Pass:
         if case.error is not None:
             self._failed += 1
         if case.error is not None and not isinstance(case.error, BrokenExecutor):
-            self._first_failure = (
-                self._first_failure or f"{case.name}: {short_error(case.error, _SHOWN)}"
-            )
+            self._first_failure = self._first_failure or f"{case.name}: {_reason(case.error)}"
         if self._display is not None:
             note_failed = getattr(self._display, "note_failed", None)
             if case.error is not None and note_failed is not None:
@@ -373,3 +371,14 @@ class _Pass:
             self.stop_request.end_program(self.ended)
         except KeyboardInterrupt as error:
             raise error.with_traceback(None) from None
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in short: the one in another process, if an executor tells that as its cause.
+
+    Its own text is then as general as "a task could not be pickled".
+    """
+    cause = error.__cause__
+    if cause is not None and type(cause).__name__ == "_RemoteTraceback":  # also joblib's
+        return shorten(text_of(cause).strip('"\n').rpartition("\n")[2], _SHOWN)
+    return short_error(error, _SHOWN)
