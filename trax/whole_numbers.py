@@ -13,11 +13,13 @@ __all__ = ["as_whole", "check_whole"]
 
 def as_whole(value: Any, least: int) -> int | None:
     """Return a whole number of at least `least`; None if the value is no such number."""
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, and NumPy's by either of its names
+        return None
     try:
         number = operator.index(value)
     except TypeError:
         return None
-    return None if isinstance(value, bool) or number < least else number
+    return None if number < least else number
 
 
 def check_whole(value: Any, name: str, least: int = 1) -> int:

@@ -54,6 +54,7 @@ DIFFERENT: list[Any] = [
     *(np.int64(1), np.int32(1), np.float64(1), np.zeros(2), np.ones(2), np.ones((1, 2))),
     *(np.ones(2, np.float32), np.datetime64("2020-01-01"), {"x": np.ones(1)}, {"x": np.ones(2)}),
     *(Job("a", {1}), Job("b", {1}), Job("a", {2}), datetime.date(2020, 1, 1), frozenset("ab")),
+    *(np.array(1), np.ma.array([1, 999999]), np.ma.array([1, 2], mask=[False, True])),
     *(*rows(), Unpicklable(), Address()),
 ]
 

@@ -29,6 +29,12 @@ def test_a_map_tells_its_name_and_how_far_it_is() -> None:
     assert repr(results) == "<Map 'double', done, 3 results>"
 
 
+def test_a_map_shows_how_many_items_failed() -> None:
+    results = trax.map(lambda n: 1 // n, [0, 1, 2], name="divide")
+    assert len(list(results)) == 3
+    assert repr(results) == "<Map 'divide', done, 2 results, 1 failed>"
+
+
 def test_a_notebook_shows_how_far_a_map_is() -> None:
     results = trax.map(double, range(3))
     assert "<th>state</th><td>new</td></tr></tbody>" in results._repr_html_()

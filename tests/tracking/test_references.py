@@ -125,6 +125,13 @@ def imports():
     import settings
     settings.bump()
 assert references([imports]).variables == {"settings.count": 1}
+pathlib.Path("package").mkdir()
+pathlib.Path("package/settings.py").write_text("count = 1")
+import package.settings
+package.settings.package = package
+def nested():
+    return package.settings.count
+assert references([nested]).variables == {"package.settings.count": 1}
 """)
 
 
@@ -144,6 +151,17 @@ def test_what_objects_refer_to_is_searched() -> None:
         return method()
 
     assert references([bound]).variables["method.__self__"] is method.__self__
+
+
+def test_a_class_whose_module_is_no_text_is_not_ones_own() -> None:
+    """As that of a proxy, which has the module of what is in it."""
+    kind = type("Proxy", (), {"__module__": property(lambda self: "json"), "count": 1})
+    proxy = kind()
+
+    def inner() -> Any:
+        return proxy, kind
+
+    assert references([inner]).variables == {"proxy": proxy}
 
 
 def test_functions_that_lead_to_each_other_end() -> None:

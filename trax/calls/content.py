@@ -179,9 +179,12 @@ def _array(item: Any) -> bytes | None:
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(item, (numpy.generic, numpy.ndarray)):
         return None
-    if item.dtype.kind not in _NUMERIC:
+    is_scalar = isinstance(item, numpy.generic)
+    has_more = not is_scalar and type(item).__reduce__ is not numpy.ndarray.__reduce__  # as a mask
+    if has_more or item.dtype.kind not in _NUMERIC:
         return None
-    return dumps(("array", item.dtype.str, item.shape, item.tobytes()), FORMAT)
+    kind = "array" if is_scalar or item.shape else "array without dimensions"  # no scalar
+    return dumps((kind, item.dtype.str, item.shape, item.tobytes()), FORMAT)
 
 
 def _tensor(item: Any) -> bytes | None:

@@ -2,8 +2,7 @@
 
 What cannot come back must be said before the crash. So the first frames are loaded into a copy, in
 which nothing is run, and the variables are compared with those of the loop. What the loop changes
-in variables of the module, the files there that it writes to, and the RNGs that it makes there are
-looked for as well.
+in variables of the module, and the files there that it writes to, are looked for as well.
 """
 
 from __future__ import annotations
@@ -12,23 +11,20 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from trax import notices
 from trax.engine.fidelity import ORDER, flaws
 from trax.engine.outer_files import OuterFiles
 from trax.engine.sharing import landmarks
-from trax.engine.surroundings import Surroundings
 from trax.frames.remade_kinds import Stateless
 from trax.frames.state import LoopState
 from trax.storage.process import process
-from trax.tracking.rng_discovery import rngs_below
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.engine.surroundings import Surroundings
     from trax.storage.codec import Encoded
-    from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["FrameProofs", "name_variable"]
 
@@ -56,10 +52,10 @@ class FrameProofs:
         The call.
     run_id : str
         The identity of the run.
-    tracking : RngTracking
-        The RNGs of the run.
     copy : callable
         Loads a state into a copy for the length of a block, in which nothing of it is used.
+    surroundings : Surroundings
+        The variables outside of it.
 
     Attributes
     ----------
@@ -71,15 +67,14 @@ class FrameProofs:
         self,
         call: Call,
         run_id: str,
-        tracking: RngTracking,
         copy: Callable[[Encoded], contextlib.AbstractContextManager[LoopState]],
+        surroundings: Surroundings,
     ) -> None:
         self.checks_left = _CHECKS
         self._call = call
         self._run_id = run_id
-        self._tracking = tracking
         self._copy = copy
-        self._surroundings = Surroundings(call)
+        self._surroundings = surroundings
         self._files = OuterFiles(call, run_id)
 
     def check(self, encoded: Encoded, live: LoopState) -> None:
@@ -93,7 +88,6 @@ class FrameProofs:
         self.checks_left -= 1
         self._surroundings.check(None, live.variables)
         self._files.check()
-        self._tracking.check_strays(None, partial(rngs_below, live.variables))
         if encoded.nbytes > _LARGE:
             return
         # An object may not be comparable.

@@ -88,7 +88,8 @@ class PlainSession(Session):
         self._frame_bytes = 0  # since the last checkpoint
         self._frame_time = process.monotonic()
         self._has_warned = False
-        self._proofs = FrameProofs(call, self.run_id, self._tracking, self._copy)
+        self._has_sought_clock = False
+        self._proofs = FrameProofs(call, self.run_id, self._copy, self._surroundings)
         self._preflight.checks_left = 0
         self._fold = self._remember
         self._tracking.reduce_also(self._outputs.reductions(reductions()))
@@ -274,6 +275,12 @@ class PlainSession(Session):
         pulse.at = min(pulse.at, self._frame_at)
         if due:
             self._do(due)
+        if begun >= self._surroundings.due:
+            self._surroundings.check(None, self._variables)
+
+    @property
+    def _variables(self) -> Any:
+        return self._loop.take(self._generator).variables
 
     def _take_frame(self, begun: float) -> bytes:
         """Return the loop's frame as a context; nothing if it is large, or cannot be stored now."""
@@ -302,7 +309,7 @@ class PlainSession(Session):
             self._frame_at = math.inf  # until a checkpoint shows another size
             self._tell_clock()
             return b""
-        if self._frames == _SETTLED and is_apart:
+        if self._frames >= _SETTLED and is_apart and not self._has_sought_clock:
             self._tell_clock()
         context = encode_context([(FRAME, pack(encoded))])
         self._frame_bytes += len(context)
@@ -313,6 +320,7 @@ class PlainSession(Session):
 
     def _tell_clock(self) -> None:
         """Say of an increment that comes from a clock that its step may be run again."""
+        self._has_sought_clock = True
         said, line = (self.run_id, "clock"), self._loop.clock_line
         if line and said not in process.said:
             process.said.add(said)

@@ -19,6 +19,7 @@ from trax.storage.process import process
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.checkpointer import Checkpointer
+    from trax.engine.surroundings import Surroundings
     from trax.storage.codec import Encoded
     from trax.tracking.rng_tracking import RngTracking
 
@@ -40,14 +41,18 @@ class Preflight:
     """
 
     def __init__(
-        self, call: Call, run_id: str, tracking: RngTracking, checkpointer: Checkpointer
+        self,
+        call: Call,
+        run_id: str,
+        tracking: RngTracking,
+        checkpointer: Checkpointer,
+        surroundings: Surroundings,
     ) -> None:
         # Importing trax is faster without these.
         from trax.engine.proofs import Proofs
         from trax.engine.receipt import Receipt
-        from trax.engine.surroundings import Surroundings
 
-        self._surroundings = Surroundings(call)
+        self._surroundings = surroundings
         self.checks_left = _CHECKS
         self._tracking = tracking
         self._checkpointer = checkpointer
@@ -124,7 +129,6 @@ class Preflight:
         self._proofs.compare(state)
         self._proofs.report_found("forgotten", partial(self._receipt.forgotten, self.frame))
         self.checks_left -= 1
-        self._tracking.check_strays(self.frame, partial(self._tracking.rngs_in, state))
         self._surroundings.check(self.frame, state)
         if not self.checks_left:
             self.end()

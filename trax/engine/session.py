@@ -8,6 +8,7 @@ is appended to the log, and only then handed to the caller.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 from collections.abc import Callable, Iterable
@@ -110,7 +111,12 @@ class Session:
         hooks.resumed_at = opened.resumed_at
         self._loaded = opened.load_seconds, self._since.checkpoint_bytes + opened.log_bytes
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof, hooks)
-        self._preflight = Preflight(call, self.run_id, tracking, self._checkpointer)
+        from trax.engine.surroundings import Surroundings  # importing trax is faster without it
+
+        self._surroundings = Surroundings(call, tracking)
+        self._preflight = Preflight(
+            call, self.run_id, tracking, self._checkpointer, self._surroundings
+        )
         # The step in the logs minus the run's: a run may count steps that no log has.
         self._log_offset = self._writer.position.step - self.step
 
@@ -317,6 +323,13 @@ class Session:
         due = self._pulse.look(begun)
         if due or self._preflight.checks_left:
             self._do(due)
+        if begun >= self._surroundings.due:
+            self._surroundings.check(None, self._variables)
+
+    @property
+    def _variables(self) -> Any:
+        """What is stored of the loop: its state, or its variables."""
+        return self.state
 
     def _encode(self, increment: Any, plain: bytes | Encoded) -> bytes | Encoded:
         """Encode an increment with objects of classes; `plain` is its plain pickle, if any.
@@ -459,6 +472,8 @@ class Session:
         A failure does not prevent the stop; it is stored in `unsaved`.
         """
         self._pulse.end_request()
+        if self._surroundings.due < math.inf:  # the last chance to tell
+            self._surroundings.check(None, self._variables)
         self._checkpointer.wait_silently()
         if self._has_uncheckpointed or self._writer.suspect:
             self.unsaved = None

@@ -2,38 +2,42 @@
 
 A resumed loop finds them as they were at the beginning: a counter on a class starts over, a list in
 a module is empty again. So the variables that the functions of a call refer to, its arguments and
-the loop's local variables are compared after its first two steps; with a plain loop only
-those that do not come back. Only what can be pickled, and is small, is compared; RNGs are left out,
-and so are caches, as in the warnings at decoration.
+the loop's local variables are compared after its first two steps; with a plain loop only those that
+do not come back. Later the former are compared again now and then, since a loop may change its
+settings in its tenth epoch. What is very large is left out, and so are caches, as in the warnings
+at decoration. RNGs that are not tracked are looked for at the same times.
 """
 
 from __future__ import annotations
 
 import gc
-import itertools
-import pickle
+import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from functools import partial
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trax import notices
-from trax.comparing import frozen_difference
+from trax.engine.frozen_values import Freezer, has_changed
 from trax.lint.words import is_cache
-from trax.storage.codec import PROTOCOL, Limited
 from trax.storage.members import closure
 from trax.storage.process import process
 from trax.tracking.references import references
-from trax.tracking.rngs import is_rng
+from trax.tracking.rng_discovery import rngs_below
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.tracking.rng_tracking import RngTracking
 
 __all__ = ["Surroundings"]
 
-_SIZE = 1 << 16  # bytes of a pickle; larger values are not compared
-_SECONDS = 0.02  # that one look may take
+_SMALL, _LARGE = 1 << 16, 1 << 20  # bytes of a frozen value; larger ones are not compared
+_MOST = 8 << 20  # bytes of all of them
+_SECONDS = 0.05  # that one look may take
+_SHARE = 0.001  # of the time, which the looks after the first steps may take
 _OBJECTS = 50_000  # of the state that are searched; nothing is said of larger ones
 _SHOWN = 3
 _NAME = re.compile(r"\w+")
@@ -41,24 +45,62 @@ _REBOUND = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SCRATCH = (bytearray, memoryview)
 
 
-class Surroundings:
-    """The variables outside of a call's state, as they were after the step before."""
+_Variable = tuple[str, Any, bool]  # the place, the value, and whether it is a local one
 
-    def __init__(self, call: Call) -> None:
+
+class _Seen(NamedTuple):
+    """A variable at one look: its value, how it was frozen, and whether it is a local one."""
+
+    value: Any
+    frozen: bytes
+    is_local: bool
+
+
+class Surroundings:
+    """The variables outside of a call's state, as they were after the step before.
+
+    Attributes
+    ----------
+    due : float
+        The time on the monotonic clock at which to look again; never before the first two looks.
+    """
+
+    def __init__(self, call: Call, tracking: RngTracking) -> None:
+        self.due = math.inf
         self._call = call
-        self._before: dict[str, tuple[Any, bytes]] = {}
+        self._tracking = tracking
+        self._before: dict[str, _Seen] | None = None
+        self._judged: set[str] = set()  # the places of which it was told, or nothing is to be told
         self._found_again: set[str] | None = None
 
     def check(self, frame: FrameType | None, state: Any) -> None:
-        """Tell of the variables that have changed since the call before, in one line."""
-        before, self._before = self._before, self._look(frame, state)
-        changed = {
-            place: value
-            for place, (value, frozen) in self._before.items()
-            if place in before and _differs(before[place], value, frozen)
-        }
-        if not changed:
+        """Tell of the variables that have changed since the call before, in one line.
+
+        Of the RNGs among them that the loop has made, which begin anew, another line tells.
+        """
+        begun = process.monotonic()
+        find = rngs_below if self._call.is_plain else self._tracking.rngs_in
+        self._tracking.check_strays(frame, partial(find, state))
+        before, now = self._before, self._look(frame, state)
+        if before is None:
+            self._before = now
             return
+        # Local variables are only compared once: their objects should live no longer for this.
+        self._before = {
+            place: seen._replace(value=None) for place, seen in now.items() if not seen.is_local
+        }
+        changed = {
+            place: seen.value
+            for place, seen in now.items()
+            if place in before and place not in self._judged and _differs(before[place], seen)
+        }
+        if changed:
+            self._judged.update(changed)
+            self._tell(changed, frame, state)
+        spent = process.monotonic() - begun
+        self.due = begun + spent + spent / _SHARE
+
+    def _tell(self, changed: dict[str, Any], frame: FrameType | None, state: Any) -> None:
         variables = frame.f_locals if frame is not None else {}
         # A loop that yields copies may go on with the object that it was given as its state.
         contained = _contained([state, variables.get(self._call.state_parameter)])
@@ -90,36 +132,70 @@ class Surroundings:
             self._found_again = made_again(function, self._call.options) if is_read else set()
         return is_cache(name) or name in (self._found_again or ())
 
-    def _look(self, frame: FrameType | None, state: Any) -> dict[str, tuple[Any, bytes]]:
-        """Return the values of the variables, and pickles of them, by place."""
-        until = process.monotonic() + _SECONDS
-        seen = {}
-        met: set[int] = set()
-        for place, value in self._variables(frame, state):
-            if process.monotonic() > until:
-                break
-            if id(value) in met and type(value) not in _REBOUND:
-                continue
-            met.add(id(value))
-            frozen = _freeze(value)
-            if frozen is not None:
-                seen[place] = value, frozen
-        return seen
-
-    def _variables(self, frame: FrameType | None, state: Any) -> Iterator[tuple[str, Any]]:
+    def _look(self, frame: FrameType | None, state: Any) -> dict[str, _Seen]:
+        """Return the variables as they are, by place."""
         call = self._call
-        given = [state, *call.arguments.values()]
-        kinds = [one if isinstance(one, type) else type(one) for one in given]
-        stored = _enclosed(call.function) if call.is_plain else {}
-        for name, value in references([call.function, *call.helpers, *kinds]).variables.items():
-            if name not in stored or stored[name] is not value:
-                yield name, value
-        for name, value in call.arguments.items() if not call.is_plain else ():
-            yield f"the argument {name!r}", value
+        kind = state if isinstance(state, type) else type(state)
+        outer = references([call.function, *call.helpers, kind, *call.arguments.values()])
+        found = _Found(Freezer(process.monotonic() + _SECONDS))
+        found.add(self._given(frame, state))
+        found.add(self._outer(outer.variables))
+        return found.all()
+
+    def _given(self, frame: FrameType | None, state: Any) -> Iterator[_Variable]:
+        """Yield the arguments and the local variables, which a plain loop has stored."""
+        for name, value in self._call.arguments.items() if not self._call.is_plain else ():
+            yield f"the argument {name!r}", value, False
         for name, value in frame.f_locals.items() if frame is not None else ():
             # Other local variables are bound anew in each step.
             if value is not state and type(value) not in _REBOUND and not _is_scratch(value):
-                yield f"the local variable {name!r}", value
+                yield f"the local variable {name!r}", value, True
+
+    def _outer(self, variables: dict[str, Any]) -> Iterator[_Variable]:
+        """Yield the variables outside of the call that are not stored."""
+        is_plain = self._call.is_plain
+        stored = _enclosed(self._call.function) if is_plain else {}
+        for name, value in variables.items():
+            is_stored = name in stored and stored[name] is value
+            if is_plain and isinstance(value, ContextVar):  # it is set again, to the same object
+                is_stored = type(value.get(None)) in _REBOUND
+            if not is_stored:
+                yield name, value, False
+
+
+class _Found:
+    """The variables that one look has found; each object only once."""
+
+    def __init__(self, freezer: Freezer) -> None:
+        self._freezer = freezer
+        self._met: dict[int, Any] = {}
+        self._places: set[str] = set()
+        self._larger: list[_Variable] = []
+        self._seen: dict[str, _Seen] = {}
+        self._room = _MOST
+
+    def add(self, variables: Iterable[_Variable]) -> None:
+        """Freeze the small ones; the others come last, since they take long."""
+        for place, value, is_local in variables:
+            is_new = place not in self._places and id(value) not in self._met
+            self._places.add(place)
+            if is_new and not self._freeze(place, value, is_local, _SMALL):
+                self._larger.append((place, value, is_local))
+            if type(value) not in _REBOUND:
+                self._met[id(value)] = value
+
+    def all(self) -> dict[str, _Seen]:
+        """Freeze those that are left, and return all by place."""
+        for one in self._larger:
+            self._freeze(*one, _LARGE)
+        return self._seen
+
+    def _freeze(self, place: str, value: Any, is_local: bool, size: int) -> bool:
+        frozen = self._freezer.freeze(value, min(size, self._room))
+        if frozen is not None:
+            self._room -= len(frozen)
+            self._seen[place] = _Seen(value, frozen, is_local)
+        return frozen is not None
 
 
 def _enclosed(function: Any) -> dict[str, Any]:
@@ -133,35 +209,9 @@ def _enclosed(function: Any) -> dict[str, Any]:
     return found
 
 
-class _Freezer(pickle.Pickler):
-    """Pickles values without their RNGs: `RngTracking` tells of those that are not stored."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if is_rng(obj):
-            return str, ("RNG",)
-        return (str, (repr(obj),)) if type(obj) is itertools.count else NotImplemented
-
-
-def _freeze(value: Any) -> bytes | None:
-    """Return a pickle of a value without its RNGs; None if there is none, or it is large."""
-    if type(value).__module__.partition(".")[0] == "trax":
-        return None
-    file = Limited(_SIZE)
-    try:
-        _Freezer(file, PROTOCOL).dump(value)
-    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        return None
-    return file.getvalue()
-
-
-def _differs(before: tuple[Any, bytes], value: Any, frozen: bytes) -> bool:
-    was, content = before
-    if content == frozen or (was is not value and type(value) not in _REBOUND):
-        return False
-    try:
-        return bool(frozen_difference(content, frozen, ""))
-    except Exception:  # noqa: BLE001  # a __setstate__ may raise anything
-        return False
+def _differs(before: _Seen, now: _Seen) -> bool:
+    is_other = before.is_local and before.value is not now.value
+    return not is_other and has_changed(before.frozen, now.frozen)
 
 
 def _is_scratch(value: Any) -> bool:

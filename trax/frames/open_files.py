@@ -38,6 +38,7 @@ __all__ = [
     "csv_reader",
     "open_bytes",
     "open_text",
+    "progress",
     "reduce_compressed",
     "text_over",
 ]
@@ -233,6 +234,28 @@ def _text(file: Any) -> Any:
     if isinstance(raw, io.FileIO):
         return open_text, (_describe(file, raw, position), *how)
     return text_over, (file.buffer, position, *how)
+
+
+def progress(file: Any) -> Any:
+    r"""Return what changes whenever something is read from a file; None if it tells nothing.
+
+    Examples
+    --------
+    >>> text = io.TextIOWrapper(io.BytesIO(b"one\ntwo\n"))
+    >>> before = progress(text)
+    >>> next(text)
+    'one\n'
+    >>> progress(text) == before
+    False
+    """
+    try:
+        if not isinstance(file, io.TextIOWrapper):
+            return file.tell()
+        memory, (place, _) = Memory(file), _layout()
+        handed_out = memory.words[place + 1] if memory.has(place) else 0
+        return file.buffer.tell(), handed_out
+    except (OSError, ValueError, RefusedError):
+        return None
 
 
 def _position(file: Any, pending: str, newline: str | None) -> int:

@@ -57,7 +57,8 @@ class MapDriver(Generic[K, V]):
     def __repr__(self) -> str:
         kind, status = type(self).__name__, self._pass.status
         done = f", {count(self.step, 'result')}" * (status != "new")
-        return f"<{kind} {self.name!r}, {status}{done}>"
+        failed = f", {self._pass.failed:,} failed" * bool(self._pass.failed)
+        return f"<{kind} {self.name!r}, {status}{done}{failed}>"
 
     def _repr_html_(self) -> str:
         facts = {"state": self._pass.status}

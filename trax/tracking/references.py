@@ -156,7 +156,9 @@ class _Search:
             self._found.libraries.add(home.partition(".")[0])
         elif isinstance(value, ModuleType):
             for name in sorted({*names} & vars(value).keys()):
-                self._add(f"{home}.{name}", vars(value)[name], ())
+                part = vars(value)[name]
+                is_below = isinstance(part, ModuleType) and part.__name__ == f"{home}.{name}"
+                self._add(f"{home}.{name}", part, names if is_below else ())
         elif isinstance(value, (FunctionType, type)):
             self._left.append(value)
         elif not _is_of_trax(value):
@@ -182,14 +184,14 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def is_own(module: str | None) -> bool:
     """Return whether a module is the user's, and not trax's or an installed one."""
-    if not module or module.partition(".")[0] == "trax":
+    if not isinstance(module, str) or module.partition(".")[0] in ("", "trax"):
         return False
     if home(module) == "__main__" or module not in sys.modules:  # it came from another process
         return True
-    file = getattr(sys.modules[module], "__file__", None)
-    if file is None:
-        return False
-    return not _is_installed(file)
+    here = sys.modules[module]
+    # A package without __init__.py has no file.
+    file = getattr(here, "__file__", None) or next(iter(getattr(here, "__path__", ())), None)
+    return file is not None and not _is_installed(file)
 
 
 def is_own_file(path: str) -> bool:
@@ -207,8 +209,10 @@ def _is_installed(path: str) -> bool:
 
 
 def _home(value: Any) -> str:
-    return getattr(value, "__module__", None) or ""
+    """Return the name of an object's module; empty if it has none, or says something else."""
+    module = getattr(value, "__module__", None)
+    return module if isinstance(module, str) else ""
 
 
 def _is_of_trax(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "trax"
+    return _home(type(value)).partition(".")[0] == "trax"

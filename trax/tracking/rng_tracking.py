@@ -113,6 +113,7 @@ class RngTracking:
         self._shared: dict[type, Any] = {}
         self._left_alone: list[Item] = []
         self._strays = Strays()
+        self._told: set[str] = set()  # the places of strays
         self._modules = 0
 
     def begin(self, identity: str, *, done: bool) -> None:
@@ -303,17 +304,19 @@ class RngTracking:
         return self.newborn
 
     def check_strays(self, frame: FrameType | None, inner: Callable[[], Iterable[Any]]) -> None:
-        """Warn of RNGs that the loop has made, and that a resumed loop would make again.
+        """Warn once of RNGs that the loop has made, and that a resumed loop would make again.
 
         `inner` returns the RNGs in the state.
         """
         if self._outer is None:
             return
         found = self._strays.find(frame, self._outer, self._inner.known | self._known.keys())
+        found = {place: value for place, value in found.items() if place not in self._told}
         if found:
             stored = {id(canonical(rng)) for rng in inner()}
             found = {place: value for place, value in found.items() if id(value) not in stored}
         if found:
+            self._told.update(found)
             notices.warn(
                 f"{self.run} draws from an RNG that it has made and that is not stored, "
                 f"{', '.join(found)}: a resumed loop makes it again and draws the same numbers "
