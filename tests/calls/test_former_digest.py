@@ -38,6 +38,12 @@ def test_a_digest_is_what_it_was(value: Any, digest: str) -> None:
     assert describe({"a": value}, version=FORMER_VERSION)["a"]["digest"] == digest
 
 
+def test_a_partial_function_stays_the_same_when_its_attributes_are_read() -> None:
+    value, digest = partial(int, base=2), DIGESTS[-1][1]
+    assert vars(value) == {}
+    assert describe({"a": value}, version=FORMER_VERSION)["a"]["digest"] == digest
+
+
 def test_a_run_that_was_stored_with_them_is_compared_by_them() -> None:
     """Old runs resume, and arguments that have changed since are noticed."""
     data = Path(__file__).parents[1] / "data" / "format-1" / "public" / "store"

@@ -11,6 +11,7 @@ import copyreg
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any
@@ -98,6 +99,8 @@ def _feed(
         else:
             function, args, *rest = reduced
             state, items, pairs = [*rest, None, None, None][:3]
+            if kind is partial:  # whoever looks at its attributes gives it an empty dictionary
+                state = (*state[:3], state[3] or None)
             each([function, args, state, list(items or ())])
             each([list(pairs)] if isinstance(value, OrderedDict) else [dict(pairs or ())])
 
