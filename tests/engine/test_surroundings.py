@@ -6,7 +6,7 @@ import itertools
 import random
 import signal
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -318,6 +318,18 @@ def test_context_variables_of_a_plain_loop_are_told_if_their_objects_change(
     assert line.startswith("told changes names, outside of its variables")
 
 
+def start(epochs: Callable[[], Iterator[Any]], *, is_plain: bool) -> Any:
+    """Return a run of a plain loop, or of one with a declared state that yields the same."""
+    if is_plain:
+        return trax.resumable(name="told", every_steps=1)(epochs)()
+
+    def declared(count: int) -> Iterator[Any]:
+        yield from epochs()
+
+    fold: dict[str, Any] = {"create": int, "replay_log": lambda count, _: count + 1, "check": False}
+    return trax.resumable(name="told", every_steps=1, **fold)(declared)()
+
+
 @pytest.mark.parametrize("is_plain", [False, True])
 def test_a_change_in_a_later_step_is_told_once(
     is_plain: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -331,13 +343,7 @@ def test_a_change_in_a_later_step_is_told_once(
                 settings["rate"] /= 2
             yield n
 
-    def declared(count: int) -> Iterator[int]:
-        yield from epochs()
-
-    options: dict[str, Any] = {"every_steps": 1}
-    if not is_plain:
-        options |= {"create": int, "replay_log": lambda count, _: count + 1, "check": False}
-    run = trax.resumable(name="told", **options)(epochs if is_plain else declared)()
+    run = start(epochs, is_plain=is_plain)
     for n in run:
         assert len(caplog.messages) == (n >= 10)
     assert caplog.messages[0].startswith("told changes settings, outside of its ")
@@ -363,13 +369,7 @@ def test_an_rng_that_is_made_in_a_later_step_is_told_once(
         for n in range(20) if is_plain else trax.steps(20):
             yield draw() if n >= 10 else 0.0
 
-    def declared(total: float) -> Iterator[float]:
-        yield from epochs()
-
-    options: dict[str, Any] = {"every_steps": 1}
-    if not is_plain:
-        options |= {"create": float, "replay_log": lambda total, x: total + x, "check": False}
-    run = trax.resumable(name="told", **options)(epochs if is_plain else declared)()
+    run = start(epochs, is_plain=is_plain)
     for _ in run:
         assert len(caplog.messages) == (run.step > 11)  # it has drawn once more
     assert "that it has made and that is not stored, variable made" in caplog.messages[0]
@@ -388,14 +388,8 @@ def test_a_loop_that_stops_is_looked_at_once_more(
                 signal.raise_signal(signal.SIGTERM)
             yield n
 
-    def declared(count: int) -> Iterator[int]:
-        yield from epochs()
-
-    options: dict[str, Any] = {"every_steps": 1}
-    if not is_plain:
-        options |= {"create": int, "replay_log": lambda count, _: count + 1, "check": False}
     with pytest.raises(SystemExit):
-        trax.resumable(name="told", **options)(epochs if is_plain else declared)().result()
+        start(epochs, is_plain=is_plain).result()
     (line,) = [one for one in caplog.messages if " changes " in one]
     assert line.startswith("told changes settings, outside of its ")
 

@@ -687,8 +687,10 @@ def test_when_a_worker_dies_the_others_do_not_begin_what_is_left() -> None:
     assert trax.load("run-1") > 0
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_a_run_that_an_item_opens_after_a_stop_does_not_begin(workers: int) -> None:
+@pytest.mark.parametrize(("workers", "in_flight"), [(0, None), (0, 2), (1, None), (2, None)])
+def test_a_run_that_an_item_opens_after_a_stop_does_not_begin(
+    workers: int, in_flight: int | None
+) -> None:
     """The map waits for the item, and the run may be long."""
 
     @trax.resumable(name="inner-{n}")
@@ -699,22 +701,14 @@ def test_a_run_that_an_item_opens_after_a_stop_does_not_begin(workers: int) -> N
         trax.stop()
         return inner(n).result()
 
-    with ThreadPoolExecutor(max(workers, 1)) as pool, pytest.raises(trax.Preempted):
-        trax.map(stop_and_run, range(9), name="all", executor=pool if workers else None).result()
-    assert [path.name for path in Path(".trax/runs").iterdir()] == ["all"]
-
-
-def test_a_stop_while_items_are_computed_here_in_threads_reaches_their_runs() -> None:
-    """As it does in the threads of an executor."""
-
-    @trax.resumable(name="inner-{n}")
-    def inner(n: int) -> Iterator[int]:
-        yield pytest.fail("a step was run")
-
-    def stop_and_run(n: int) -> Any:
-        trax.stop()
-        return inner(n).result()
-
-    with pytest.raises(trax.Preempted):
-        trax.map(stop_and_run, range(9), name="all", in_flight=2).result()
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = trax.map(
+            stop_and_run,
+            range(9),
+            name="all",
+            executor=pool if workers else None,
+            in_flight=in_flight,
+        )
+        with pytest.raises(trax.Preempted):
+            results.result()
     assert [path.name for path in Path(".trax/runs").iterdir()] == ["all"]

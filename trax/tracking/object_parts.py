@@ -62,9 +62,10 @@ def items(value: Any) -> Iterable[tuple[Any, Any]]:
 
     The methods that a subclass may have changed are not called.
     """
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray):
-        value = value.ravel().tolist() if value.dtype == object else ()
+    # In a library that another thread is importing, names are missing.
+    arrays: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
+    if isinstance(value, arrays):
+        value = value.ravel().tolist() if value.dtype == object and value.size <= _MOST else ()
     base: Any = next((one for one in _CONTAINERS if issubclass(type(value), one)), None)
     if base is None or base.__len__(value) > (1 if base in (set, frozenset) else _MOST):
         return ()
