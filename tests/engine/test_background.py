@@ -419,14 +419,17 @@ def test_a_system_that_gives_no_memory_is_one_without_it(
 def test_pickling_that_takes_long_is_said_once_with_what_helps(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That cannot be done in the background."""
+    """That cannot be done in the background; once may be a process that was stopped meanwhile."""
     now = itertools.count(1000.0, 2.0)
-    with large()(steps=30) as run:
+    line = "at each checkpoint, while its state is pickled"
+    with large(background=False)(steps=30) as run:
         take(run, 2)
         with monkeypatch.context() as patch:
             patch.setattr(process, "monotonic", lambda: next(now))
-            take(run, 8)
-    assert caplog.text.count("at each checkpoint, while its state is pickled") == 1
+            take(run, 1)
+            assert line not in caplog.text
+            take(run, 15)
+    assert caplog.text.count(line) == 1
 
 
 # -- whoever ends it meanwhile -------------------------------------------------------------

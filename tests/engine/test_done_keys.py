@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-import tracemalloc
 from collections.abc import Iterator
 
 import pytest
+from support import peak_memory
 
 from trax.engine.done_keys import Keys
 
@@ -64,13 +64,11 @@ def test_the_end_of_one_digest_and_the_beginning_of_the_next_are_none(digest: by
 @pytest.mark.parametrize("count", [5_000, 60_000])
 def test_a_digest_takes_less_than_24_bytes(count: int) -> None:
     """Also while it grows."""
-    tracemalloc.start()
-    try:
+
+    def add_all() -> None:
         keys = Keys()
         for digest in digests(count):
             keys.add(digest, came=True)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert len(keys) == count
-    assert peak / count < 24
+        assert len(keys) == count
+
+    assert peak_memory(add_all) / count < 24

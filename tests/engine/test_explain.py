@@ -208,7 +208,7 @@ def frames_of(error: BaseException) -> list[str]:
 def test_the_traceback_of_a_refused_call_is_short() -> None:
     """The user's line, the method that it calls, and one more."""
 
-    @trax.resumable
+    @trax.resumable(wait=0)
     def count(to: int):  # type: ignore[no-untyped-def]
         yield from range(to)
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import start_script
+from support import run_script, start_script
 
 import trax
 from trax.interrupts import signals
@@ -273,3 +273,43 @@ def test_stop_stops_all_runs_by_hand() -> None:
         assert process.stdout.read() == said
         assert process.wait() == 0
     assert min(stored().values()) >= 3
+
+
+LATE = """
+import signal, threading, time
+import trax
+from trax.interrupts import main_thread, signals
+
+def nudge(nudge=main_thread.nudge):
+    nudges.append(True)
+    if len(nudges) > 1:
+        nudge()
+
+def other():
+    time.sleep(0.1)  # until the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    while signal.SIGTERM not in signals._handled:
+        time.sleep(0.001)
+    ended.release()
+
+nudges, ended = [], threading.Lock()
+main_thread.nudge = nudge
+signal.alarm(60)  # or it would wait for ever
+
+@trax.resumable(create=int)
+def loop(n):
+    while n < 5:
+        if n == 3:
+            ended.acquire()
+            threading.Thread(target=other).start()
+            ended.acquire()
+        n = yield n + 1
+
+loop().result()
+"""
+
+
+def test_a_main_thread_that_misses_a_nudge_is_nudged_again() -> None:
+    """It may have looked for signals just before, and wait by then."""
+    assert run_script(LATE, check=False).returncode == 75
+    assert trax.load("loop") == 4

@@ -276,7 +276,7 @@ ENDS: dict[str, tuple[str, int | None, str | None]] = {
     "for n in count(9):\n    if n == 3: break": ("stopped", 3, "closed"),
     "for n in count(9):\n    if n == 3: os.kill(os.getpid(), 15)": ("stopped", 3, "SIGTERM"),
     "for n in count(9):\n    if n == 3: os.kill(os.getpid(), 2)": ("stopped", 3, "SIGINT"),
-    "for n in count(9):\n    if n == 3: os.kill(os.getpid(), 9)": ("running", 0, None),
+    "for n in count(9):\n    if n == 3: os.kill(os.getpid(), 9)": ("running", None, None),
     "count(9).result()": ("done", 9, None),
     "c = trax.resumable(create=int, time_limit=0.1, name='count')(count.__wrapped__)\n"
     "for n in c(9):\n    time.sleep(0.5)": ("stopped", None, "the time limit"),

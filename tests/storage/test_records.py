@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import struct
-import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import flipped, of_version
+from support import flipped, of_version, peak_memory
 from xxhash import xxh3_64_intdigest
 
 from trax.storage.records import (
@@ -425,15 +424,13 @@ def test_a_length_is_believed_only_as_far_as_the_file_goes() -> None:
     """A length of any size allocates nothing that the file does not hold."""
     for length in (1, 2, 1 << 20, 1 << 40, (1 << 56) - 1):
         content = bytes(HEADER_SIZE) + struct.pack("<Q", length << 8 | BUFFER) + bytes(8)
-        source = Bytes(content)
-        tracemalloc.start()
-        try:
+
+        def read(content: bytes = content) -> None:
+            source = Bytes(content)
             assert list(Records(source, SEED)) == []
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak < 100_000, length
-        assert source.asked <= 1 << 18, length
+            assert source.asked <= 1 << 18
+
+        assert peak_memory(read) < 100_000, length
 
 
 def test_a_large_file_is_read_a_window_at_a_time() -> None:

@@ -605,7 +605,7 @@ def test_reading_alone_holds_no_file_open(tmp_path: Path) -> None:
     """Also where it is given up in the middle, or ends with an error."""
     directory = LocalDirectory(str(tmp_path))
     write(directory, TEXT).generations.close()
-    before = len(os.listdir("/dev/fd"))
+    before = {*os.listdir("/dev/fd")}
     increments = RunReader(directory, NAME).increments()
     next(increments)
     increments.close()  # type: ignore[attr-defined]
@@ -615,7 +615,7 @@ def test_reading_alone_holds_no_file_open(tmp_path: Path) -> None:
     (tmp_path / NEW_CHECKPOINT).write_bytes(bytes(2000))
     with pytest.raises(CorruptionError):
         read(directory)
-    assert len(os.listdir("/dev/fd")) == before
+    assert {*os.listdir("/dev/fd")} <= before
 
 
 def test_damage_is_a_finding_and_never_reaches_the_user() -> None:

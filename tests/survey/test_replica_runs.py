@@ -75,14 +75,11 @@ def test_a_killed_one_was_copied_lately_and_is_silent_then(monkeypatch: pytest.M
     """Only its last copy is known: nobody knows if it goes on."""
     run_script(
         FIT
-        + "import time\nfor step, _ in enumerate(fit(100, 1), 1):\n"
+        + "from trax.survey.replica_runs import ReplicaSurvey\n"
+        + "for step, _ in enumerate(fit(100, 1), 1):\n"
         + "    if step == 37:\n"
-        + "        run = os.path.abspath('sweep/runs/fit-1')\n"
-        + "        end = time.monotonic() + 60\n"
-        + "        seen = lambda: sum(os.stat(f'{run}/{one}').st_size for one in os.listdir(run))\n"
-        + "        while time.monotonic() < end:\n"
-        + "            before = seen(); time.sleep(0.3)\n"
-        + "            if before == seen(): break\n"
+        + "        survey = ReplicaSurvey(f'file://{os.path.abspath(\"sweep\")}')\n"
+        + "        while not (info := survey.run('fit-1')) or info.step < 37: pass\n"
         + "        os.kill(os.getpid(), 9)\n",
         check=False,
     )

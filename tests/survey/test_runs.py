@@ -340,8 +340,8 @@ def test_a_run_that_is_written_and_pruned_is_read_all_the_time() -> None:
     loop = LOOP.replace("every_steps=50", "every_steps=1, keep=3, sync='os'")
     with start_script(loop + "fit('fit', 10**9).result()") as process:
         until(lambda: bool([*runs()]))
-        end, last, reads = time.monotonic() + 3, 0, 0
-        while time.monotonic() < end:
+        last = reads = 0
+        while reads < 100 or last < 1000:
             info = the_run()
             assert info.state == "running", info
             assert info.step is not None
@@ -350,8 +350,6 @@ def test_a_run_that_is_written_and_pruned_is_read_all_the_time() -> None:
             reads += 1
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert last > 10
-    assert reads > 10
     info = the_run()
     assert info.state == "killed"
     assert info.step == trax.load("fit")

@@ -68,6 +68,7 @@ class Checkpointer:
         self._proof = proof
         self._since = pulse.since
         self._has_warned = False
+        self._is_slow = False  # the newest one, while its state was pickled
         self._names = call.names
         self._told: set[str] = set()
         self._parts: dict[str, Encoded] = {}
@@ -220,7 +221,9 @@ class Checkpointer:
 
     def _tell_slow(self, spent: float, age: float) -> None:
         """Say that pickling takes long, at a checkpoint that comes so long after another."""
-        if spent > max(_SLOW, _SHARE * min(age, _LONGEST)):
+        was_slow = self._is_slow
+        self._is_slow = spent > max(_SLOW, _SHARE * min(age, _LONGEST))
+        if was_slow and self._is_slow:  # once may be a process that was stopped meanwhile
             self._tell_once(
                 "slow",
                 f"waits {spent:.1f} s at each checkpoint, while its state is pickled. Large NumPy "

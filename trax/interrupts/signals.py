@@ -290,8 +290,9 @@ def _first_told() -> list[Watch]:
 def _on_wakeup(number: int) -> None:
     """See that a signal has its effect; called in a thread."""
     if number != main_thread.NUDGE:
-        # The system may have given it to another thread, and then the main one goes on waiting.
-        main_thread.nudge()
+        # The system may have given it to another thread, and then the main one goes on waiting. It
+        # does so too if it had just looked when it was nudged, so that is done until it has.
+        main_thread.call(lambda: None)
         _end_if_stuck(number)
 
 
