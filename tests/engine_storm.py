@@ -271,6 +271,17 @@ class Storm:
             return True
         return False
 
+    def stop_within_a_run(self, end: float) -> int:
+        """Stop a worker that is not at the end of a run, and return its id."""
+        while time.monotonic() < end:
+            worker = int(self.steps()[-1][2])
+            if self.kill(worker, signal.SIGSTOP):
+                _, step, _ = [line for line in self.steps() if line[2] == str(worker)][-1]
+                if int(step) < self.count - 5:
+                    return worker
+                self.kill(worker, signal.SIGCONT)
+        raise AssertionError(f"no worker was within a run: {self.steps()[-5:]}")
+
     def processes(self) -> list[int]:
         """Return the ids of all processes that a driver of this storm has started."""
         mark = f"TRAX_STORM={self.directory}\0".encode()

@@ -83,6 +83,89 @@ def test_a_run_of_another_function_is_not_taken_for_ones_own() -> None:
         Two.run().result()
 
 
+@pytest.mark.parametrize("is_renamed", [True, False])
+@pytest.mark.parametrize("done", [True, False])
+def test_another_function_that_is_given_the_same_name_is_told(
+    done: bool, is_renamed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless its code is the same: then it was renamed."""
+    caplog.set_level(logging.INFO, "trax")
+
+    def first(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def renamed(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    def other(n: int) -> Iterator[int]:
+        yield from range(0, 2 * n, 2)
+
+    def call(function: Any) -> trax.Run[Any, Any, Any]:
+        return trax.resumable(name="same")(function)(4)
+
+    with call(first) as run:
+        next(run)
+        if done:
+            run.result()
+    caplog.clear()
+    with call(renamed if is_renamed else other) as run:
+        next(run, None)
+    told = "same was written by first, and this is other, whose code is not the same"
+    assert (told in caplog.text) is not is_renamed
+    assert ("give it a name= of its own" in caplog.text) is not is_renamed
+
+
+def test_a_run_that_is_done_is_not_read_as_one_of_another_kind() -> None:
+    """The result of a plain loop is no state of a declared one."""
+
+    def plain(n: int) -> Iterator[int]:
+        yield n
+
+    def declared(state: int, n: int) -> Iterator[int]:
+        yield n + 1
+
+    trax.resumable(name="same")(plain)(1).result()
+    with pytest.raises(trax.UsageError, match="was written with replay_log and create left out"):
+        trax.resumable(name="same", create=int)(declared)(1).result()
+
+
+@pytest.mark.parametrize("create", [None, int])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_constant_that_has_changed_is_told(
+    done: bool, create: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Functions that the same lines make have one name, and so have their runs."""
+    caplog.set_level(logging.INFO, "trax")
+
+    def make(power: int) -> trax.Run[Any, Any, Any]:
+        if create is None:
+
+            @trax.resumable
+            def loop() -> Iterator[int]:
+                for n in trax.steps(4):
+                    yield n**power
+
+            return loop()
+
+        @trax.resumable(create=int)
+        def declared(state: int) -> Iterator[int]:
+            for n in trax.steps(4):
+                state = yield state + n**power
+
+        return declared()
+
+    with make(2) as run:
+        next(run)
+        if done:
+            run.result()
+    for power, is_told in ((2, False), (3, True)):
+        caplog.clear()
+        with make(power) as run:
+            next(run, None)
+            assert ("power: 2 -> 3 since the run was stored" in caplog.text) is is_told
+    assert ("the result is the old one" if done else "the present code runs") in caplog.text
+
+
 def test_an_unreadable_store_is_never_begun_afresh(store_here: Path) -> None:
     """A damaged run is refused by name and file, and every byte of it stays."""
     with add_up(n=10) as run:

@@ -17,6 +17,7 @@ from support import change_status, run_script, start_script
 import trax
 from trax.cli import main
 from trax.storage.filesystem import LocalDirectory
+from trax.survey import runs as runs_module
 from trax.survey.run_info import RunInfo
 from trax.survey.runs import Survey, runs
 
@@ -353,6 +354,20 @@ def test_a_run_that_is_written_and_pruned_is_read_all_the_time() -> None:
     info = the_run()
     assert info.state == "killed"
     assert info.step == trax.load("fit")
+
+
+def test_a_listing_that_missed_a_file_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that come while a directory is listed may be in the list or not, in any order."""
+    with fit(100) as run:
+        next(run)
+        complete = runs_module._list(the_run().path)
+        incomplete = {name: size for name, size in complete.items() if name != max(complete)}
+        listings = [incomplete]
+        monkeypatch.setattr(
+            runs_module, "_list", lambda _: listings.pop() if listings else complete
+        )
+        assert (the_run().step, the_run().problem) == (1, None)
+        assert not listings
 
 
 def test_runs_that_vanish_meanwhile_are_left_out() -> None:

@@ -87,6 +87,59 @@ def test_a_variable_of_the_module_that_is_in_the_state_stays_one_rng(rng: str, s
     assert "RNG" not in done.stderr
 
 
+PLAIN = """
+import os, random, sys
+import numpy
+import trax
+
+class Sampler:
+    def __init__(self, rng):
+        self.rng = rng
+
+rng = {rng}
+
+def noise():
+    return float(rng.uniform(0, 1))
+
+def walk(n):
+    {local}
+    for _ in range(n):
+        yield noise() - float(draw(0, 1))
+
+def start(name, stop=0):
+    if not os.fork():
+        numbers = []
+        run = trax.resumable(name=name, every_steps=2)(walk)(n=12)
+        for number in run:
+            if run.step == stop:
+                os.kill(os.getpid(), 9)
+            numbers.append(number)
+        print(*numbers[-7:], noise())
+        sys.exit()
+    os.wait()
+
+start("whole")
+start("killed", 5)
+start("killed")
+"""
+LOCALS = {
+    "alias": "here = rng; draw = lambda *ends: here.uniform(*ends)",
+    "method": "draw = rng.uniform",
+    "objects": "samplers = [Sampler(rng)]; draw = samplers[0].rng.uniform",
+}
+
+
+@pytest.mark.parametrize("local", LOCALS.values(), ids=LOCALS)
+@pytest.mark.parametrize("rng", RNGS.values(), ids=RNGS)
+def test_a_variable_of_the_module_that_a_plain_loop_has_stays_one_rng(rng: str, local: str) -> None:
+    """It is in a local variable as well, alone or in other objects."""
+    done = run_script(PLAIN.replace("{rng}", rng).replace("{local}", local))
+    assert "killed resumed at step 5" in done.stderr
+    whole, resumed = done.stdout.splitlines()
+    assert resumed == whole
+    assert "RNG" not in done.stderr
+
+
 @pytest.mark.parametrize("replay_log", [lambda state, x: [*state, x], None])
 def test_an_argument_that_is_in_the_state_stays_one_rng(replay_log: Any) -> None:
     """It is the argument of the present call that the state has after a resume."""

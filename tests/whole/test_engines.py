@@ -69,12 +69,11 @@ def test_a_worker_that_was_stopped_does_no_harm_when_it_wakes(
     engine: str, tmp_path: Path, storms: list[Storm]
 ) -> None:
     """It holds its run as long as it is there: for the next driver that is an error of the case."""
-    storm, end = Storm(tmp_path, engine, 40, wait=0.2), time.monotonic() + 200
+    storm, end = Storm(tmp_path, engine, 100, wait=0.2), time.monotonic() + 200
     storms.append(storm)
     with storm.driver() as driver:
         assert storm.wait_for_steps(10, driver, end), (tmp_path / "errors").read_text()
-        stopped = int(storm.steps()[-1][2])
-        assert storm.kill(stopped, signal.SIGSTOP)
+        stopped = storm.stop_within_a_run(end)
     with storm.driver() as driver:
         driver.wait(200)
     assert any(error.startswith("LockedError: ") for error in storm.errors), storm.errors

@@ -21,6 +21,7 @@ from trax.calls.name_template import fits_template, format_name
 from trax.calls.options import Options
 from trax.calls.script import script_of
 from trax.calls.signatures import signature
+from trax.calls.surrounding import surrounding_values
 from trax.errors import UsageError
 from trax.storage.codec import Names
 from trax.storage.definitions import Definitions
@@ -118,6 +119,11 @@ class Call:
         varying = self.options.varying
         free = {k: value for k, value in self.arguments.items() if k in varying}
         return describe_where_possible(free, by_shape=self.is_plain)
+
+    @cached_property
+    def surrounding(self) -> dict[str, dict[str, str]]:
+        """The stored descriptions of plain values that the loop's function reads from outside."""
+        return describe(surrounding_values(self.function))
 
     def describe_again(self, *, version: str, is_renamed: bool) -> dict[str, dict[str, str]]:
         """Return the descriptions of all arguments with digests of a version, where possible.

@@ -14,7 +14,7 @@ from trax.calls.in_place import InPlace
 from trax.calls.syntax import syntax_of
 from trax.storage.definitions import home
 
-__all__ = ["changed_names", "fingerprint"]
+__all__ = ["changed_names", "fingerprint", "under_name"]
 
 _UNDER = " under Python "
 
@@ -38,6 +38,12 @@ def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str,
         if syntax is not None:
             found[name] = f"2:{_digest(syntax)}"
     return found
+
+
+def under_name(digests: Mapping[str, str], old: str, new: str) -> dict[str, str]:
+    """Return digests of a function that had another name under its present one."""
+    parts = ((described.partition(_UNDER), digest) for described, digest in digests.items())
+    return {"".join((new if name == old else name, *rest)): d for (name, *rest), d in parts}
 
 
 def _name_of(function: Any) -> tuple[str, str] | None:

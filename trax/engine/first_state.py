@@ -36,7 +36,7 @@ def describe(call: Call) -> dict[str, Any]:
     return {
         "replay_log": call.log_mode.word,
         "arguments": call.described,
-        "varying": call.varying,
+        "varying": {**call.surrounding, **call.varying},
         "code": call.code,
         "function": call.function.__qualname__,
         "script": call.script,

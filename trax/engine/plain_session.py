@@ -35,6 +35,7 @@ from trax.storage.context import EDITION, FRAME, encode_context
 from trax.storage.outside import Outside
 from trax.storage.process import process
 from trax.storage.records import PICKLE
+from trax.tracking.shared_rngs import at_hand
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -70,6 +71,7 @@ class PlainSession(Session):
         self._rngs = RunRngs(self._tracking)
         self._loop = PlainLoop(call, Iterables(self._rngs), self._encode_state)
         self._stored: StoredLoop = stored
+        self._outer_rngs = call.outer_rngs or ()
         self._behind = deque(stored.behind)
         self._recovery = opened.stored.recovery if opened.stored else None
         self._varied = opened.varied
@@ -118,7 +120,11 @@ class PlainSession(Session):
 
         If `is_reentered`, it comes to that frame's yield first.
         """
-        with self._outputs.loading(), loading_into(rngs=self._rngs) as self._loading:
+        with (
+            self._outputs.loading(),
+            at_hand(self._outer_rngs),
+            loading_into(rngs=self._rngs) as self._loading,
+        ):
             state = load_frame(self._stored, self._names, self._loop.outside)
         if self._stored.last is not None:
             self._last = self._decode(self._stored.last, self.step)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trax import notices
 from trax.calls.arguments import FORMER_VERSION, changed_error, differences, renewed
 from trax.calls.digest import version_of
+from trax.calls.fingerprint import changed_names, under_name
 from trax.calls.log_mode import Frames, describe
 from trax.calls.script import path_of
 from trax.display import count, show
@@ -260,7 +261,7 @@ def _tell(call: Call, store: Store, replayed: Replayed[Any]) -> None:
     _tell_resumed(call, store, replayed)
     _tell_migrated(call, replayed)
     _tell_renewed(call, meta)
-    tell_changed_code(call.name, meta, call.code, "the present code runs")
+    _tell_changed_function(call, meta, "the present code runs")
 
 
 def _ended_error(call: Call, varied: tuple[str, ...]) -> UsageError:
@@ -333,8 +334,28 @@ def _tell_finished(call: Call, store: Store, replayed: Replayed[Any]) -> None:
         f"runs again ({store.path})"
     )
     _tell_migrated(call, replayed)
-    stays = f"the result is that of the old code; {call.function.__name__}.fresh(...) starts over"
-    tell_changed_code(call.name, replayed.meta, call.code, stays)
+    stays = f"the result is the old one; {call.function.__name__}.fresh(...) starts over"
+    _tell_changed_function(call, replayed.meta, stays)
+
+
+def _tell_changed_function(call: Call, meta: dict[str, Any], consequence: str) -> None:
+    """Tell how the function differs from the one that wrote the run: its name, code and values."""
+    mine, theirs = call.function.__name__, meta.get("function", "").rpartition(".")[2]
+    code = under_name(meta.get("code", {}), theirs, mine)
+    if theirs not in ("", mine) and changed_names(code, call.code):
+        notices.warn(
+            f"{call.name} was written by {theirs}, and this is {mine}, whose code is not the same; "
+            f"{consequence}. If it is another function, give it a name= of its own"
+        )
+    else:
+        tell_changed_code(call.name, {**meta, "code": code}, call.code, consequence)
+    stored = {k: one for k, one in meta.get("varying", {}).items() if k in call.surrounding}
+    present = {name: call.surrounding[name] for name in stored}
+    for line in (one for lines in differences(stored, present).values() for one in lines):
+        notices.info(
+            f"{call.name}: {line} since the run was stored; {consequence}. If the results depend "
+            "on it, pass it as an argument"
+        )
 
 
 def _result(call: Call, replayed: Replayed[Any]) -> Any:
@@ -350,6 +371,7 @@ def _is_same_call(call: Call, meta: dict[str, Any]) -> bool:
     _check_function(call, meta)
     _check_version(call, meta)
     _check_arguments(call, meta)
+    _check_mode(call, meta, 0)
     return not _varied(call, meta)
 
 

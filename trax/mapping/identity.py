@@ -12,11 +12,11 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from trax.calls.arguments import describe_where_possible
-from trax.calls.content import PLAIN
 from trax.calls.fingerprint import fingerprint
 from trax.calls.script import script_of
 from trax.calls.shape import is_data
-from trax.storage.members import attributes, closure, global_names, is_routine
+from trax.calls.surrounding import constants
+from trax.storage.members import attributes, closure, is_routine
 from trax.tracking.references import is_own
 
 __all__ = ["Identity"]
@@ -78,13 +78,9 @@ class Identity:
     @property
     def constants(self) -> dict[str, dict[str, str]]:
         """The stored descriptions of numbers and texts that it reads from its module."""
-        found = {}
+        found: dict[str, Any] = {}
         for function in filter(lambda one: is_own(one.__module__), self._functions.values()):
-            used = global_names(function.__code__)
-            for name in (used["LOAD_GLOBAL"] - used["STORE_GLOBAL"]) & function.__globals__.keys():
-                value = function.__globals__[name]
-                if type(value) in PLAIN:
-                    found[name] = value
+            found |= constants(function)
         return self._describe(found)
 
     @property

@@ -217,6 +217,9 @@ class Survey:
             step, counted = self._count(path, files, status, bool(holder))
             return told(info, files, status, since, step, counted, holder)
         except (Damage, Forged, NewerVersion, TraxError) as error:
+            if not is_last and _list(path).keys() != files.keys():
+                # A listing may lack a file that came while it was made, and have a later one.
+                raise FileNotFoundError(path) from error
             return unread(info, error)
 
     def _is_behind(self, path: str, status: dict[str, Any]) -> bool:
