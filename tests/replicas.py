@@ -31,7 +31,7 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 import trax
-from trax.replica import copier, run_replica
+from trax.replica import attempts, copier
 from trax.replica.run_replica import RunReplica
 from trax.replica.seam import Away, Missing
 from trax.storage.codec import Encoded, encode
@@ -163,8 +163,8 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "repeat", lambda seconds, action: _Still())
     monkeypatch.setattr(copier, "SMALL", 8 << 10)
     monkeypatch.setattr(copier, "PIECE", 16 << 10)
-    monkeypatch.setattr(run_replica, "_PAUSE", 1e-9)
-    monkeypatch.setattr(run_replica, "_GRACE", 60.0)
+    monkeypatch.setattr(attempts, "_PAUSE", 1e-9)
+    monkeypatch.setattr(attempts, "_GRACE", 60.0)
 
 
 _WITH_OUTPUT = "o"
@@ -251,7 +251,7 @@ class Machine:
 
     def tick(self) -> None:
         """Do a round of copying, as the thread does."""
-        self.replica._retry_at = 0.0
+        self.replica._attempts._retry_at = 0.0
         self.replica._tick()
 
     def _do_round(self) -> None:

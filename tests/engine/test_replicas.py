@@ -406,14 +406,14 @@ def test_what_could_not_be_copied_is_copied_later(recwarn: pytest.WarningsRecord
     run = three()
     next(run)
     REPLICA.rename("away")
-    from trax.replica import run_replica
+    from trax.replica import attempts
 
-    before = run_replica._GRACE
-    run_replica._GRACE = 0.1
+    before = attempts._GRACE
+    attempts._GRACE = 0.1
     try:
         assert run.result() == 3
     finally:
-        run_replica._GRACE = before
+        attempts._GRACE = before
     Path("away").rename(REPLICA)
     assert (lag_of("three") or 0.0) > 0.0
     assert three().result() == 3

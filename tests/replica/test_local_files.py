@@ -77,7 +77,7 @@ def test_a_disk_has_what_the_replica_has_or_not() -> None:
     machine.do("aacaat")
     shutil.copytree("one", "early")
     machine.do("at")
-    head = machine.replica._head or machine.replica._working_copier._head
+    head = machine.replica._begun.head
     assert head is not None
 
     def has(place: str) -> bool:
@@ -86,7 +86,6 @@ def test_a_disk_has_what_the_replica_has_or_not() -> None:
     assert has("one")
     assert not has("early")
     machine.do("acac")
-    machine.replica._copier = None
     machine.held.writer.may_remove = lambda name: True
     machine.held.writer.prune()
     assert has("one")

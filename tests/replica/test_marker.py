@@ -71,3 +71,17 @@ def test_another_writer_is_trusted_for_the_data_that_was_seen() -> None:
     claimed = replace(marker, writers=["ef"])
     assert claimed.trusts("ef", DATA)
     assert not claimed.trusts("ef", later)
+
+
+def test_a_marker_from_the_announcement_of_a_writer_until_all_is_copied() -> None:
+    """Another place that the run was copied to keeps its writers."""
+    marker = Marker("s3://other", ["ab"], copied=2, history="ff 1", seen={"cd": 3})
+    announced = marker.announcing("ef")
+    assert announced == replace(marker, writers=["ab", "ef"], behind=True)
+    begun = announced.begun("s3://bucket", "ef", {"output a": 5}, rewound=True)
+    pushed = {"s3://other": ["ab", "ef"]}
+    assert begun == Marker("s3://bucket", ["ef"], True, {"output a": 5}, True, pushed=pushed)
+    assert begun.begun("s3://bucket", "gh", {}, rewound=False).pushed == pushed
+    done = replace(begun, rewound=False).complete(DATA)
+    assert (done.behind, done.copied, done.history) == (False, 0, "ff 7")
+    assert done.pushing("s3://third", ["gh"]).pushed == {**pushed, "s3://third": ["gh"]}

@@ -180,6 +180,11 @@ class Copier:
         self._head = replace(self._head, run="")
         return True
 
+    def close(self) -> None:
+        """Release what was not put: the files that were kept open, and the memory of an object."""
+        self._sent = None
+        self._end_making()
+
     # -- images ----------------------------------------------------------------------------
 
     def build(self) -> bool:

@@ -62,8 +62,8 @@ class LocalFiles:
     """The files of a run that is held; paths of output files begin at `store`."""
 
     def __init__(self, writer: Source, directory: Directory, store: str) -> None:
+        self.directory = directory
         self._writer = writer
-        self._directory = directory
         self._store = store
         self._kept: dict[str, Input] = {}
 
@@ -83,7 +83,7 @@ class LocalFiles:
         outputs = sorted(self._writer.outputs)  # the log has the notes of these
         self._writer.sync()
         last, length = self._writer.forced()
-        names = sorted(filter(None, map(FileName.parse, self._directory.list())))
+        names = sorted(filter(None, map(FileName.parse, self.directory.list())))
         logs: dict[str, int] = {}
         for name in names:
             if name.kind == "log" and name.generation <= last:
@@ -100,8 +100,8 @@ class LocalFiles:
 
     def _status(self) -> dict[str, Any]:
         """Return the status in the journal; nothing if there is none, or no valid one."""
-        with contextlib.suppress(OSError), _opened(self._directory, JOURNAL) as source:
-            status = read_status(bytes(source.read_at(0, STATUS_SIZE)), self._directory.key)
+        with contextlib.suppress(OSError), _opened(self.directory, JOURNAL) as source:
+            status = read_status(bytes(source.read_at(0, STATUS_SIZE)), self.directory.key)
             if status and source.size > status["length"]:  # this process has just begun
                 status |= {"state": RUNNING, "resumes": status["resumes"] + 1}
                 status |= {"host": socket.gethostname(), "pid": os.getpid()}
@@ -138,7 +138,7 @@ class LocalFiles:
 
     def keep(self, name: FileName) -> None:
         """Keep a file open, so that it can be read even if it is pruned."""
-        self._kept[str(name)] = self._directory.open(str(name))
+        self._kept[str(name)] = self.directory.open(str(name))
 
     def release(self) -> None:
         """Release the files that were kept open."""
@@ -148,11 +148,11 @@ class LocalFiles:
     def _read(self, file: str, offset: int, length: int) -> bytearray:
         if file in self._kept:
             return self._kept[file].read_at(offset, length)
-        with _opened(self._directory, file) as source:
+        with _opened(self.directory, file) as source:
             return source.read_at(offset, length)
 
     def _size(self, file: str) -> int:
-        with _opened(self._directory, file) as source:
+        with _opened(self.directory, file) as source:
             return source.size
 
     def _output_size(self, name: str) -> int:

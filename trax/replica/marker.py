@@ -25,12 +25,16 @@ _TYPES = {"writers": list, "outputs": dict, "seen": dict, "pushed": dict}
 class Marker:
     """What a directory knows of its replica.
 
+    `writers`, `seen` and `pushed` tell if the files here may go on, as nobody else has written
+    there; `behind`, `copied` and `history`, if all of them is there; `outputs` and `rewound`, what
+    is there and not part of the run.
+
     Attributes
     ----------
     url : str
         The store of objects.
     writers : list of str
-        The identities of the newest writers from this directory.
+        The last writer from this directory, and those announced since: they may have claimed it.
     behind : bool
         Whether the replica may lack something that is stored here.
     outputs : dict of str to int
@@ -67,6 +71,24 @@ class Marker:
     def seeing(self, last: str, data: Data) -> Marker:
         """Return the marker of a directory that has the newest data, whoever wrote it."""
         return replace(self, seen={last: data.number, data.writer: data.number})
+
+    def announcing(self, writer: str) -> Marker:
+        """Return the marker once a writer is about to claim the run."""
+        return replace(self, writers=[*self.writers, writer], behind=True)
+
+    def pushing(self, url: str, writers: list[str]) -> Marker:
+        """Return the marker once writers may have copied the run to another store of objects."""
+        return replace(self, pushed={**self.pushed, url: writers})
+
+    def begun(self, url: str, writer: str, outputs: dict[str, int], *, rewound: bool) -> Marker:
+        """Return the marker once a writer goes on from here: it has the run alone."""
+        other = {self.url: self.writers} if self.url not in ("", url) else {}
+        return Marker(url, [writer], True, outputs, rewound, pushed=self.pushed | other)
+
+    def complete(self, head: Data | None) -> Marker:
+        """Return the marker once the replica, whose newest data is given, has all that is here."""
+        copied, history = (head.newest, head.lineage) if head else (0, "")
+        return replace(self, behind=False, copied=copied, history=history)
 
 
 def read_marker(directory: Directory) -> Marker:

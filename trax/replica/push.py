@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import replace
 
 from trax.errors import CorruptionError, StorageError, UsageError
+from trax.replica.attempts import Attempts, Notices
 from trax.replica.chain import Chain
 from trax.replica.entry import Claim, Data
 from trax.replica.local_files import LocalFiles, Look, output_path
 from trax.replica.marker import Marker, read_marker, write_marker
 from trax.replica.pull import Transfer, compare
-from trax.replica.run_replica import RunReplica
+from trax.replica.rounds import Rounds
 from trax.replica.seam import Objects
+from trax.replica.takeover import Takeover
 from trax.storage.context import Kind
 from trax.storage.filenames import FileName
 from trax.storage.filesystem import Directory
@@ -147,15 +150,15 @@ class _StoredFiles(LocalFiles):
         return min(super()._output_size(name), self._lengths.get(name, 0))
 
 
-class _Push(RunReplica):
-    """A replica that gets all of a run at once; if the run has another one, that stays its own."""
+class _Push(Takeover):
+    """Copies all of a run at once; if the run has another replica, that stays its own."""
 
     def __init__(self, objects: Objects, store: Store, name: str, directory: Directory) -> None:
-        super().__init__(objects, store, name, 0)
-        self._cause = ""
-        self._files = directory
+        super().__init__(Chain(objects, name, store.key), store, admit=lambda: None)
+        self._directory = directory
         self._before = read_marker(directory)
         self._now = self._before
+        self._is_own = self._before.url in ("", objects.url)
 
     def push(self, stored: _Stored, *, replaces: bool) -> Transfer:
         """Copy what is missing."""
@@ -163,41 +166,37 @@ class _Push(RunReplica):
         reason = _objection(self._chain, self._store, last, data)
         if reason and not replaces:
             raise self._refusal(reason)
-        files = _StoredFiles(stored, self._files, self._store.path)
-        if data is not None and not reason and self._is_copied(files.look(), data):
+        files = _StoredFiles(stored, self._directory, self._store.path)
+        if data is not None and not reason and _is_copied(files.look(), data):
             self._note_copied(data)
             return _outcome("up to date", stored, data)
         if data is not None and reason:
             self._now = replace(self._before.seeing(last, data), rewound=True)
-        self.bring()
-        self._begin(files, self._files)
-        self._ending = True
-        if not self._copy_rest():
+        return _outcome("pushed", stored, self._copy(files))
+
+    def _copy(self, files: LocalFiles) -> Data:
+        name, url = self._chain.name, self._chain.objects.url
+        attempts = Attempts(Notices(name, url, how=""))
+        rounds = Rounds(self.run(), files, attempts, is_own=self._is_own)
+        if not rounds.complete():
             raise StorageError(
-                f"{self._name!r} was not copied to {self._objects.url}: {self._cause}\n"
+                f"{name!r} was not copied to {url}: {attempts.cause}\n"
                 "Try again: it goes on from there."
             )
-        head = self._working_copier.head
-        assert head is not None
-        return _outcome("pushed", stored, head)
-
-    def _is_copied(self, look: Look, data: Data) -> bool:
-        known = data.whole
-        newer = {file: length for file, length in look.files.items() if known.get(file, 0) < length}
-        older = [name for name in map(FileName.parse, newer) if name]
-        is_whole = len(older) == len(newer) and all(one.generation < data.base for one in older)
-        return is_whole and look.generation <= data.base and not data.cut
+        if not self._is_own:
+            with contextlib.suppress(OSError):
+                write_marker(self._directory, self._before.pushing(url, [self._chain.writer]))
+        assert rounds.head is not None
+        return rounds.head
 
     def _note_copied(self, data: Data) -> None:
         """Store that the replica has all: a process may have ended before it could say so."""
-        before = self._before
-        if before.behind and before.url == self._objects.url:
-            now = replace(before, behind=False, copied=data.newest, history=data.lineage)
-            write_marker(self._files, now)
+        if self._before.behind and self._before.url == self._chain.objects.url:
+            write_marker(self._directory, self._before.complete(data))
 
     def _refusal(self, reason: str) -> UsageError:
         return UsageError(
-            f"{self._name!r} was not copied to {self._objects.url}: {reason}\n"
+            f"{self._chain.name!r} was not copied to {self._chain.objects.url}: {reason}\n"
             "To have its steps here, call trax pull.\n"
             "To replace it by the run that is here, give --yes."
         )
@@ -208,29 +207,24 @@ class _Push(RunReplica):
     def _check_place(self) -> None:
         """Begin a replica that is gone anew: that is what a person calls for."""
 
-    def _update(self, last: str, data: Data) -> None:
-        if not self._goes_on(last, data):
-            raise self._refusal("another process has written it just now")
+    def _bring(self, last: str, data: Data) -> None:  # noqa: ARG002  # nothing is brought
+        raise self._refusal("another process has written it just now")
 
     def _announce(self) -> None:
-        before, url, writer = self._before, self._objects.url, self._chain.writer
-        if before.url in ("", url):
-            marker = replace(before, writers=[*before.writers, writer], behind=True)
+        before, url, writer = self._before, self._chain.objects.url, self._chain.writer
+        if self._is_own:
+            marker = before.announcing(writer)
         else:
-            writers = [*before.pushed.get(url, []), writer]
-            marker = replace(before, pushed={**before.pushed, url: writers})
-        write_marker(self._files, marker)
+            marker = before.pushing(url, [*before.pushed.get(url, []), writer])
+        write_marker(self._directory, marker)
 
-    def _mark(self, directory: Directory, *, behind: bool = True) -> None:
-        before, url = self._before, self._objects.url
-        if before.url in ("", url):
-            super()._mark(directory, behind=behind)
-        elif not behind:
-            pushed = {**before.pushed, url: [self._chain.writer]}
-            write_marker(directory, replace(before, pushed=pushed))
 
-    def _tell(self, error: Exception) -> None:
-        self._cause = str(error).partition("\n")[0]
+def _is_copied(look: Look, data: Data) -> bool:
+    known = data.whole
+    newer = {file: length for file, length in look.files.items() if known.get(file, 0) < length}
+    older = [name for name in map(FileName.parse, newer) if name]
+    is_whole = len(older) == len(newer) and all(one.generation < data.base for one in older)
+    return is_whole and look.generation <= data.base and not data.cut
 
 
 def _outcome(status: str, stored: _Stored, data: Data) -> Transfer:
