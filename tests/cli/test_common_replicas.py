@@ -184,10 +184,17 @@ def test_the_lag_of_a_live_run_is_shown() -> None:
 def test_the_path_of_replicas_is_told_from_names_and_stores() -> None:
     run_script(FIT + "fit(1).result()")
     there = str(Path("sweep").resolve())
-    for command in ("ls", "verify", "show"):
-        done = in_pipe(command, there)
-        assert done.returncode == 1
-        assert f"write file://{there} for replicas" in done.stderr
+    for path in (there, "./sweep", "sweep/"):
+        for command in ("ls", "verify", "show"):
+            done = in_pipe(command, path, "fit-1")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert "fit-1" in done.stdout
+        assert in_pipe("ls", path).stdout.endswith(f", in file://{there}\n")
+        assert in_pipe("prune", path, "--yes").returncode == 0
+    for command in ("ls", "verify", "show", "prune"):
+        done = in_pipe(command, "./.trax")
+        assert done.returncode == 2
+        assert "no replicas are in ./.trax: if it is a store, give --dir ./.trax" in done.stderr
     done = in_pipe("show", "fit-1", "--dir", there)
     assert done.returncode == 1
-    assert "for replicas in a directory give --dir file://" in done.stderr
+    assert "for replicas in a directory write trax show PATH NAME" in done.stderr

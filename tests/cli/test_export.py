@@ -67,9 +67,53 @@ def test_fields_that_come_late_and_odd_names_and_numbers() -> None:
     assert found[0] == ["step", "time", "value", "value.step", "value.time", "a,\\n", "value.value"]
     assert [row[:1] + row[2:] for row in found[1:]] == [
         ["1", "1.5", "", "", "", ""],
-        ["2", "", "1.0", "2.0", "nan", "-inf"],
+        ["2", "", "1", "2", "nan", "-inf"],
         ["3", "", "", "", "", ""],
     ]
+
+
+EXACT: dict[str, list[float | None]] = {
+    "seed": [2**53 + 1, -(2**63) + 1, 0],
+    "id": [2**63, None, 2**90 + 1],
+    "won": [True, False, True],
+    "sum": [0, 0.5, None],
+    "odd": [2**53 + 1, 0.5, True],
+}
+
+
+@pytest.fixture
+def exact() -> None:
+    with trax.Trax() as store:
+        for row in zip(*EXACT.values(), strict=True):
+            store.log(word=dict(zip(EXACT, row, strict=True)))
+
+
+@pytest.mark.usefixtures("exact")
+def test_whole_numbers_and_truth_values_are_as_they_were() -> None:
+    """A seed that is rounded is another seed."""
+    found = [*csv.reader(in_pipe("export", "word").stdout.splitlines())]
+    shown = [["" if one is None else str(one) for one in values] for values in EXACT.values()]
+    rows = map(list, zip(*shown, strict=True))
+    assert [row[2:] for row in found] == [[*EXACT], *rows]
+    lines = in_pipe("export", "word", "--json").stdout.splitlines()
+    for row, line in zip(zip(*EXACT.values(), strict=True), lines, strict=True):
+        assert repr([json.loads(line)["values"].get(name) for name in EXACT]) == repr([*row])
+
+
+@pytest.mark.usefixtures("exact")
+def test_parquet_has_types_that_lose_nothing() -> None:
+    """Numbers that no type of it holds are texts."""
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    in_pipe("export", "word", "-o", "word.parquet")
+    found = parquet.read_table("word.parquet").drop(["step", "time"])
+    kinds = {one.name: str(one.type) for one in found.schema}
+    assert kinds == dict(zip(EXACT, ["int64", "string", "bool", "double", "string"], strict=True))
+    texts = {"id", "odd"}
+    for name, values in EXACT.items():
+        as_texts = [value and str(value) for value in values]
+        assert found[name].to_pylist() == (as_texts if name in texts else values)
 
 
 @pytest.mark.usefixtures("fits")

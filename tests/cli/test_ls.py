@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import trax
 from trax.cli import ls as module
 from trax.survey.run_info import Failure, RunInfo
 
@@ -37,6 +38,14 @@ NOW = 1_000_000.0
 )
 def test_a_row(info: RunInfo, cells: list[str]) -> None:
     assert [text for text, _ in module.row(info, NOW)] == cells
+
+
+def test_runs_are_in_the_order_of_the_numbers_in_their_names() -> None:
+    with trax.Trax() as store:
+        for name in ("lr-16.0", "lr-8.0", "lr-0.25", "lr-0.5", "lr-1e-05", "b-2", "b-10"):
+            store.log(**{name: 1})
+    names = ["b-2", "b-10", "lr-1e-05", "lr-0.25", "lr-0.5", "lr-8.0", "lr-16.0"]
+    assert [info.name for info in trax.runs()] == names
 
 
 def test_each_state_that_needs_attention_has_a_style() -> None:

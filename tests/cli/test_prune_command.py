@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,13 @@ def test_what_was_set_aside() -> None:
         "runs/fit-0/log-00000001.torn-500",
     ]
     assert Survey().aside_bytes() > 0
+    plan = in_pipe("prune", "--dry-run").stdout
+    planned = re.search(r"([\d,]+) bytes to be removed, ([\d,]+) bytes stay", plan)
     done = in_pipe("prune", "--yes")
     assert done.returncode == 0
-    assert "bytes freed" in done.stdout
+    assert planned is not None
+    assert f"{planned[1]} bytes freed" in done.stdout
+    assert f"{planned[2]} bytes left" in done.stdout
     assert Survey().aside_bytes() == 0
     assert "prunable" not in in_pipe().stdout
     assert trax.verify("fit-0").good

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,25 @@ def test_names_and_patterns_choose_and_the_url_comes_first() -> None:
     assert f"no run 'fat' in {url}" in missing.stderr
     none = in_pipe("pull", TRAX_REPLICA="")
     assert none.returncode == 2
-    assert "which replica? Give its URL first, or set $TRAX_REPLICA" in none.stderr
+    assert "which replica? Give its URL or path first, or set $TRAX_REPLICA" in none.stderr
+
+
+def test_a_path_has_a_slash_and_a_name_has_none() -> None:
+    """As `replica=` takes it."""
+    run_script(FIT + "run(0, 3)")
+    assert elsewhere("pull", f"../{HERE}", "fit-0").returncode == 0
+    assert os.listdir("other/.trax/runs") == ["fit-0"]
+    assert elsewhere("push", "./new", "fit-0").returncode == 0
+    assert in_pipe("ls", "./other/new").stdout.splitlines()[1].split()[:3] == ["fit-0", "done", "3"]
+
+
+def test_a_run_that_was_pulled_and_pushed_was_copied_just_now() -> None:
+    """It has no journal, which would say when it was done."""
+    run_script(FIT + "run(0, 3)")
+    assert elsewhere("pull", "fit-0").returncode == 0
+    assert elsewhere("push", "./new", "fit-0").returncode == 0
+    (found,) = json.loads(in_pipe("ls", "./other/new", "--json").stdout)["runs"]
+    assert abs(found["last"] - time.time()) < 3600
 
 
 def test_a_machine_that_writes_the_run_goes_on() -> None:

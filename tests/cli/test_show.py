@@ -44,13 +44,13 @@ def test_a_run_that_was_killed_and_then_failed(capsys: pytest.CaptureFixture[str
     )
     assert lines[1] == "  ValueError: loss is nan  script.py:7"
     assert lines[2] == "  args     epochs=100 lr=0.1"
-    assert lines[3] == "  code     not edited since"
+    assert lines[3] == "  code     script.py: not edited since"
     clock = r"(\w{3} )?\d\d:\d\d"
     assert re.fullmatch(
         rf"  history  {clock} began, {clock} killed, {clock} resumed at step 17, failed", lines[4]
     )
     note = "; steps 1 to 30 are not kept (keep='all' keeps all)"
-    assert re.fullmatch(r"  values   31 ▁[▁-█]*█ 41" + re.escape(note), lines[5])
+    assert re.fullmatch(r"  values   from 31 ▁[▁-█]*█ to 41" + re.escape(note), lines[5])
     assert lines[6] == "  restore  checkpoint 40, 1 increment replayed"
     assert re.fullmatch(r"  disk     \d+ kB, verified", lines[7])
 
@@ -114,7 +114,7 @@ def test_code_that_was_edited_since(capsys: pytest.CaptureFixture[str]) -> None:
     run_script(SCRIPT, "-1", check=False)
     (script,) = Path().glob("script-*/script.py")
     os.utime(script, (time.time() + 5, time.time() + 5))
-    assert "  code     edited since" in shown(capsys, "fit")
+    assert "  code     script.py: edited since" in shown(capsys, "fit")
     script.unlink()
     assert not any("code" in line for line in shown(capsys, "fit"))
 

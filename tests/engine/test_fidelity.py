@@ -142,6 +142,7 @@ LESS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Kept("_es", _es=iter([1])), "state._es does not come back"),
     (lambda: [1, {"a": Kept("best", best=[1])}], "state[1]['a'].best does not come back"),
     (lambda: Kept(inner=Kept("best", best={1: 2})), "state.inner.best does not come back"),
+    (lambda: Kept("memory", memory=[1]), "state.memory does not come back (live [1]"),
     (Slots, "state.best does not come back (live [2.5], loaded nothing)"),
     (metres, "state.unit does not come back (live 'm', loaded None)"),
     (counted, "state.calls does not come back (live 3, loaded 0)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -216,3 +217,43 @@ def test_the_copy_of_a_class_leaves_the_class_as_it_is() -> None:
             yield log[:], len(made)
 
     assert list(loop(3)) == [([0], 1), ([0, 1], 2), ([0, 1, 2], 3)]
+
+
+class Walker:
+    """Draws a number when it is made, also from its pickle."""
+
+    def __init__(self) -> None:
+        self.place = random.random()
+
+    def __reduce__(self) -> Any:
+        return Walker, (), self.__dict__
+
+
+def test_a_copy_that_draws_leaves_the_random_numbers_of_the_loop() -> None:
+    def walk() -> Iterator[float]:
+        walker = Walker()
+        for _ in range(5):
+            walker.place += random.random()
+            yield walker.place
+
+    random.seed(1)
+    expected = list(walk())
+    random.seed(1)
+    assert list(trax.resumable(walk)()) == expected
+
+
+class Exploding(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+exploding = Exploding(a=1)
+
+
+def test_a_variable_that_cannot_be_read_does_not_end_the_loop() -> None:
+    @trax.resumable
+    def loop(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i + len(exploding)
+
+    assert list(loop(3)) == [1, 2, 3]

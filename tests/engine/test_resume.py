@@ -100,7 +100,7 @@ def test_another_function_that_is_given_the_same_name_is_told(
     def other(n: int) -> Iterator[int]:
         yield from range(0, 2 * n, 2)
 
-    def call(function: Any) -> trax.Run[Any, Any, Any]:
+    def call(function: Any) -> Any:
         return trax.resumable(name="same")(function)(4)
 
     with call(first) as run:
@@ -137,22 +137,18 @@ def test_a_constant_that_has_changed_is_told(
     """Functions that the same lines make have one name, and so have their runs."""
     caplog.set_level(logging.INFO, "trax")
 
-    def make(power: int) -> trax.Run[Any, Any, Any]:
-        if create is None:
+    def make(power: int) -> Any:
+        def plain() -> Iterator[int]:
+            for n in trax.steps(4):
+                yield n**power
 
-            @trax.resumable
-            def loop() -> Iterator[int]:
-                for n in trax.steps(4):
-                    yield n**power
-
-            return loop()
-
-        @trax.resumable(create=int)
-        def declared(state: int) -> Iterator[int]:
+        def declared(state: int) -> Generator[int, int, None]:
             for n in trax.steps(4):
                 state = yield state + n**power
 
-        return declared()
+        if create is None:
+            return trax.resumable(plain)()
+        return trax.resumable(create=create)(declared)()
 
     with make(2) as run:
         next(run)

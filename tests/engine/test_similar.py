@@ -76,6 +76,41 @@ def test_a_template_that_was_added_or_changed_is_a_hint() -> None:
     assert "the run 'sim-5' of this script has the same arguments" in changed
 
 
+def commands_in(hint: str) -> str:
+    """Return the commands that a hint gives, to be run without questions."""
+    assert hint.count("stop this one, and: ") == 1
+    return hint.partition("and: ")[2].replace("trax rm", f"{sys.executable} -m trax rm --yes")
+
+
+@pytest.mark.parametrize("option", ["create=int", ""])
+def test_a_template_keeps_the_run_from_before_it(option: str) -> None:
+    """Although runs of the template began first, in this process too; the hint leads to it."""
+    loop = LOOP.replace("create=int", option)
+    if not option:
+        loop = loop.replace("(x, n)", "(n)").replace("x = yield x + 1", "yield i")
+    said("script.py", loop.replace("NAME", "sim") + "with sim(n=5) as run: next(run); next(run)\n")
+    loop = loop.replace("resumable(", "resumable(name='sim-{n}', ").replace("NAME", "sim")
+    assert said("script.py", loop + "with sim(n=6) as run: next(run)\n") == ""
+    both = loop + "for n in (7, 5):\n    with sim(n=n) as run: next(run)\n"
+    hint = said("script.py", both)
+    assert hint.startswith("trax: sim-5 begins, since nothing is stored as 'sim-5'; the run 'sim'")
+    command = commands_in(hint).replace("trax fork", f"{sys.executable} -m trax fork")
+    run(command, shell=True, check=True)
+    again = said("script.py", both)
+    assert "sim-5 resumed at step 2" in again
+    assert "same arguments" not in again
+
+
+def test_files_that_were_moved_are_moved_back() -> None:
+    """They cannot be read under another name, which no advice may give."""
+    call("sim")
+    os.rename(".trax/runs/sim", ".trax/runs/other")
+    hint = call("sim")
+    assert "the run 'other' of this script has the same arguments" in hint
+    run(commands_in(hint), shell=True, check=True)
+    assert "sim resumed at step 1" in call("sim")
+
+
 def test_a_sweep_gives_no_hint() -> None:
     """Each of its runs has other arguments."""
     lines = [f"sim(n={n}).result()" for n in range(3)]

@@ -20,6 +20,8 @@ from trax.engine import surroundings
 ids = itertools.count()
 history: list[int] = []
 lookup_cache: dict[int, int] = {}
+memo_seen: set[int] = set()
+replay_memory: list[int] = []
 settings = {"rate": 1.0}
 position = [0]
 client: Any = None
@@ -177,13 +179,22 @@ def test_the_state_its_parts_and_scratch_variables_are_not_told(
 
 
 def test_caches_are_left_alone_as_by_the_warnings(caplog: pytest.LogCaptureFixture) -> None:
-    """By their names, also as local variables and arguments, and where they get what is missing."""
+    """By their names, also as local variables and arguments, and where they get what is missing.
+
+    A memory is none, and neither is a set of what was met.
+    """
 
     def named(n: int, squares_cache: dict[int, int]) -> Generator[int, int, None]:
         cache, memo = dict[int, int](), list[int]()
         while n < 3:
             cache[n] = squares_cache[n] = n
             memo.append(n)
+            n = yield n + 1
+
+    def met(n: int) -> Generator[int, int, None]:
+        while n < 3:
+            memo_seen.add(n)
+            replay_memory.append(n)
             n = yield n + 1
 
     def asked(n: int) -> Generator[int, int, None]:
@@ -202,6 +213,7 @@ def test_caches_are_left_alone_as_by_the_warnings(caplog: pytest.LogCaptureFixtu
 
     assert said(caplog, named, {}) == ""
     assert said(caplog, asked) == ""
+    assert said(caplog, met) == "memo_seen, replay_memory"
     assert said(caplog, counted) == "the local variable 'squares'"
 
 
@@ -316,6 +328,101 @@ def test_context_variables_of_a_plain_loop_are_told_if_their_objects_change(
     loop(3).result()
     (line,) = caplog.messages
     assert line.startswith("told changes names, outside of its variables")
+
+
+def test_what_create_changes_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No resumed run calls it; what nobody else refers to does not matter."""
+    monkeypatch.setitem(settings, "rate", 1.0)
+
+    def body(n: int, given: list[int]) -> Iterator[int]:
+        for _ in trax.steps(3):
+            yield int(settings["rate"] + len(given))
+
+    def sets() -> int:
+        settings["rate"] = 2.0
+        return 0
+
+    def takes(given: list[int]) -> int:
+        return given.pop()
+
+    def counts() -> int:
+        return next(ids)
+
+    assert said(caplog, body, [], create=sets) == "settings"
+    assert said(caplog, body, [1], create=takes) == "the argument 'given'"
+    assert said(caplog, body, [], create=counts) == ""
+
+
+def told(caplog: pytest.LogCaptureFixture, loop: Callable[..., Iterator[Any]], *args: Any) -> str:
+    """Run a plain loop, and return the place that is told, or nothing."""
+    caplog.clear()
+    trax.resumable(name="told", every_steps=1)(loop).fresh(*args).result()
+    (line,) = [line for line in caplog.messages if " changes " in line] or [""]
+    return line.removeprefix("told changes ").partition(", outside of its variables")[0]
+
+
+def test_what_a_plain_loop_sets_up_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its loops, or in its first turn: a resumed run does not do it again."""
+    monkeypatch.setitem(settings, "rate", 1.0)
+    monkeypatch.setitem(globals(), "made", None)
+
+    def by_prologue() -> Iterator[float]:
+        settings["rate"] = 0.5
+        for _ in range(3):
+            yield settings["rate"]
+
+    def by_class() -> Iterator[int]:
+        order = Order()
+        for n in range(3):
+            yield n + order.number
+
+    def by_turn() -> Iterator[float]:
+        for n in range(3):
+            if not n:
+                settings["rate"] = 0.25
+            yield settings["rate"]
+
+    def where_missing() -> Iterator[float]:
+        lookup_cache[1] = 2
+        for _ in range(3):
+            yield settings["rate"] + draw()
+
+    assert told(caplog, by_prologue) == "settings"
+    assert told(caplog, by_class) == "Order.made"
+    assert told(caplog, by_turn) == "settings"
+    settings["rate"] = 0.25
+    assert told(caplog, by_turn) == ""  # it was the same before
+    assert told(caplog, where_missing) == ""
+
+
+def test_a_plain_loop_that_changes_a_variable_of_the_module_in_its_own_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A resumed loop has a copy in its own; an argument is the same object in both."""
+
+    def renamed() -> Iterator[float]:
+        box = position
+        for _ in range(3):
+            box[0] += 1
+            yield position[0]
+
+    def given(box: list[int]) -> Iterator[float]:
+        for _ in range(3):
+            box[0] += 1
+            yield position[0]
+
+    def only_read() -> Iterator[float]:
+        box = position
+        for n in range(3):
+            yield box[0] + n
+
+    assert told(caplog, renamed) == "position"
+    assert told(caplog, given, position) == ""
+    assert told(caplog, only_read) == ""
 
 
 def start(epochs: Callable[[], Iterator[Any]], *, is_plain: bool) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import linecache
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,14 +94,18 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "no yield": (
         "        yield total\n        total += twice(0)\n",
         "        n += 1\n    yield -1\n",
-        "stopped at `yield total`",
+        "stopped at `yield total`, which is no longer in the function",
     ),
     "another block": (
         "        yield total",
         "        while total:\n            yield total\n            break",
-        "stopped at `yield total`",
+        "other blocks around it now.\nPut those back that it had: for.",
     ),
-    "other loop": ("    for i in range(n):", "    while total < n:", "stopped at `yield total`"),
+    "other loop": (
+        "    for i in range(n):",
+        "    while total < n:",
+        "stopped at `yield total`, which has other blocks around it now",
+    ),
 }
 
 
@@ -160,6 +165,31 @@ def test_an_edit_after_which_nothing_can_go_on_is_refused(
     assert not caplog.messages
     assert list(load(BASE).loop(n=5)) == [4, 5]
     assert caplog.messages[0].startswith("loop resumed at step 3 (")
+
+
+def test_a_renamed_variable_goes_on_with_the_line_of_the_error(
+    load: Callable[[str], ModuleType],
+) -> None:
+    """The stored variable that is gone is the one to take, if it is the only one."""
+    run = load(BASE).loop(n=5)
+    assert [next(run) for _ in range(3)] == [1, 2, 3]
+    run.close()
+    renamed = BASE.replace("total", "count")
+    with pytest.raises(trax.UsageError, match="It has total, which the code has no more") as caught:
+        next(load(renamed).loop(n=5))
+    found = re.search(r"version=2 and (migrate=.*)\.\n", str(caught.value))
+    assert found is not None
+    options = f"resumable(version=2, {found[1]})"
+    assert list(load(renamed.replace("resumable", options)).loop(n=5)) == [4, 5]
+
+
+def test_all_variables_that_are_gone_are_named(load: Callable[[str], ModuleType]) -> None:
+    run = load(BASE).loop(n=5)
+    next(run)
+    run.close()
+    both = BASE.replace("total", "count").replace("rate", "speed")
+    with pytest.raises(trax.UsageError, match=r"It has rate, total, which.*\n.*'count': \.\.\.}"):
+        next(load(both).loop(n=5))
 
 
 def test_two_edits_in_a_row(load: Callable[[str], ModuleType]) -> None:
@@ -278,6 +308,10 @@ def test_a_variable_that_is_missing_can_be_given(load: Callable[[str], ModuleTyp
     run.close()
     text = edited("total += helper(rate)", "total += helper(rate) + extra")
     given = "version=2, migrate=lambda v, version: {**v, 'extra': 10 * version, 'rate': v.step}, "
+    with pytest.raises(
+        trax.UsageError, match=r"migrate=lambda variables, version: {\*\*variables, "
+    ):
+        next(load(text.replace("resumable", "resumable(version=2)")).loop(n=5))
     migrated = load(text.replace("resumable", f"resumable({given})")).loop(n=5)
     assert list(migrated) == [16, 29]
 

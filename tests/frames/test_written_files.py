@@ -65,6 +65,13 @@ def test_others_are_left_alone() -> None:
     handler.close()
 
 
+def test_a_module_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leads to all files of the program."""
+    with open("out.txt", "w") as file:
+        monkeypatch.setattr(csv, "out", file, raising=False)
+        assert written_file({"a": csv}, "x") is None
+
+
 def test_output_files_of_trax_are_left_alone() -> None:
     """Also below objects that can only be made again."""
 

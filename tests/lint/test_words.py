@@ -38,6 +38,8 @@ from trax.lint import words
         ("tempfile.mkdtemp", "is_temporary"),
         ("json.load", "reads_file"),
         ("_memo_of_rows", "is_cache"),
+        ("memoized", "is_cache"),
+        ("lookupCache", "is_cache"),
     ],
 )
 def test_a_name_tells(name: str, asked: str) -> None:
@@ -50,7 +52,7 @@ def test_a_name_tells(name: str, asked: str) -> None:
     [
         *("copyto", "at", "().at", "().place", "nextra", "insorted", "reported", "times"),
         *("today", "event.time", "Randomness", "torch.rand.x", "model.seed", "table.rename"),
-        *("saved", "save_", "to_disk", "other.mkdtemp", "a.b"),
+        *("saved", "save_", "to_disk", "other.mkdtemp", "a.b", "replay_memory", "Memories"),
     ],
 )
 def test_a_name_that_is_only_alike_tells_nothing(name: str) -> None:

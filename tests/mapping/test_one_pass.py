@@ -144,6 +144,8 @@ def test_a_failing_item_is_a_result_and_is_tried_again_by_the_next_call(
         "run: 2 of 5 items failed and are not stored (first 2: ConnectionError: 2); the next call"
     )
     assert line in caplog.text
+    (info,) = trax.runs()
+    assert (info.state, info.reason) == ("failed", "2 failed: 2, 3")
     flaky.failing = {3}
     assert [type(one) for one in run(flaky, range(5)).result()] == 3 * [int] + [
         ConnectionError,
@@ -153,7 +155,13 @@ def test_a_failing_item_is_a_result_and_is_tried_again_by_the_next_call(
     results = run(flaky, range(5))
     assert results.result() == [0, 2, 4, 6, 8]
     assert results.done
+    assert trax.runs()[0].state == "done"
     assert flaky.calls == [0, 1, 2, 3, 4, 2, 3, 3]
+
+
+def test_a_few_of_many_failed_items_are_named() -> None:
+    run(Counted(failing=range(2, 20)), range(30)).result()
+    assert trax.runs()[0].reason == "18 failed: 2, 3, 4, 5, 6, …"
 
 
 def test_a_failing_item_ends_the_map_where_that_is_asked() -> None:

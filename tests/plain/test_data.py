@@ -94,40 +94,41 @@ def test_nothing_that_names_anything_takes_the_shortcut(value: Any, rng: random.
     ("value", "expected"),
     [
         (0.5, {"": 0.5}),
-        (3, {"": 3.0}),
-        (True, {"": 1.0}),
+        (3, {"": 3}),
+        (2**53 + 1, {"": 2**53 + 1}),
+        (True, {"": True}),
         (Decimal("0.5"), {"": 0.5}),
         (np.float32(0.5), {"": 0.5}),
-        (np.int64(-3), {"": -3.0}),
-        (np.bool_(True), {"": 1.0}),
+        (np.int64(-3), {"": -3}),
+        (np.bool_(True), {"": True}),
         (np.array(2.5), {"": 2.5}),
         ("text", {}),
         (None, {}),
         (10**400, {}),
         (3 + 4j, {"norm": 5.0}),
         ({"z": 3 + 4j}, {"|z|": 5.0}),
-        ((1, 2.5), {"0": 1.0, "1": 2.5}),
-        ([1, "a", 2.5], {"0": 1.0, "2": 2.5}),
-        (Point(1, 2), {"0": 1.0, "1": 2.0}),
-        ({"a": {"b": {"c": 1, "d": {"e": 1}}}}, {"a.b.c": 1.0}),
-        ({1: 2, ("x", 0): 3}, {"1": 2.0, "('x', 0)": 3.0}),
-        (Body(0.5, {"x": 1}), {"mass": 0.5, "velocity.x": 1.0}),
+        ((1, 2.5), {"0": 1, "1": 2.5}),
+        ([1, "a", 2.5], {"0": 1, "2": 2.5}),
+        (Point(1, 2), {"0": 1, "1": 2}),
+        ({"a": {"b": {"c": 1, "d": {"e": 1}}}}, {"a.b.c": 1}),
+        ({1: 2, ("x", 0): 3}, {"1": 2, "('x', 0)": 3}),
+        (Body(0.5, {"x": 1}), {"mass": 0.5, "velocity.x": 1}),
         (np.array([3.0, 4.0]), {"norm": 5.0}),
         ({"g": np.array([[3, 0], [0, 4]])}, {"|g|": 5.0}),
-        ({"a\x1b[31m": 1}, {"a\\x1b[31m": 1.0}),
+        ({"a\x1b[31m": 1}, {"a\\x1b[31m": 1}),
     ],
 )
 def test_numbers_have_names(value: Any, expected: dict[str, float]) -> None:
     """Scalars, fields, and norms of arrays."""
-    assert numbers(decoded(value)) == expected
-    assert numbers(decode_plain(pickle.dumps(value, 5))) == expected
+    for plain in decoded(value), decode_plain(pickle.dumps(value, 5)):
+        assert repr(numbers(plain)) == repr(expected)
 
 
 @given(st.dictionaries(st.text("abc", max_size=3), st.floats() | st.integers(-(2**70), 2**70)))
 def test_numbers_of_small_dicts_are_their_values(value: dict[str, float]) -> None:
     """They are read by a shortcut if they are small."""
     found = numbers(decode_plain(pickle.dumps(value, 5)))
-    assert repr(found) == repr({key: float(each) for key, each in value.items()})
+    assert repr(found) == repr(value)
 
 
 def test_only_so_many_numbers_are_given() -> None:

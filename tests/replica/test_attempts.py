@@ -10,6 +10,7 @@ from replicas import Machine, Objects, by_hand, no_answer, read_replica  # noqa:
 from trax import LockedError, StorageError
 from trax.replica import attempts
 from trax.replica.attempts import Attempts, Notices
+from trax.replica.seam import Away
 from trax.storage.process import process
 
 pytestmark = pytest.mark.usefixtures("by_hand")
@@ -29,6 +30,22 @@ def test_a_store_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> 
     machine.do("tat")
     assert caplog.messages.count("magnet is copied to memory://test again") == 1
     assert read_replica(objects, "other") == machine.values
+    machine.close()
+
+
+def test_the_store_that_is_away_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Although the error of the store begins with its URL as well."""
+    machine = Machine(objects := Objects(), "one")
+    machine.do("at")
+
+    def refuse(key: str) -> None:
+        raise Away(f"memory://test cannot be used: no {key[:4]}\nCheck the network.")
+
+    objects.before = refuse
+    machine.do("at")
+    said = [line for line in caplog.messages if "goes on, but is not copied" in line]
+    assert said == ["magnet goes on, but is not copied for now to memory://test: no runs"]
+    objects.before = lambda key: None
     machine.close()
 
 

@@ -49,6 +49,7 @@ def test_the_end_waits_a_while_for_a_store_that_is_away(
     machine.do("aa")
     machine.close()
     assert "lacks the newest steps, which are on this disk alone" in caplog.text
+    assert "or by trax push if nothing of the run is left there" in caplog.text
     objects.before = lambda key: None
     assert lacks_something(machine)
     machine._open()

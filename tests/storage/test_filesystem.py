@@ -714,6 +714,8 @@ def test_a_new_file_is_not_written_through_a_link(run_directory: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/x", "/proc/x/y"])
 def test_a_directory_that_takes_no_others_is_named(path: str) -> None:
     """With another place as the way on, and not only that something is not found."""
-    with pytest.raises(StorageError, match=f"{path} cannot be made there") as caught:
+    with pytest.raises(
+        StorageError, match=f"{path} cannot be made: its file system takes none"
+    ) as caught:
         filesystem.make_directory(path)
     assert "traxdir=" in str(caught.value)

@@ -318,11 +318,11 @@ def test_plain_and_async_loops_maps_and_stores_have_one_too() -> None:
         "later": ("done", 5),
         "square": ("done", 5),
         "inverse": ("failed", 2),
-        "some": ("stopped", 2),
+        "some": ("failed", 2),
         "word": ("stopped", 5),
     }
     assert found["inverse"]["error"]["line"] == 9
-    assert found["some"]["reason"] == "1 failed"
+    assert found["some"]["reason"] == "1 failed: 0"
     assert found["square"]["total"] == 5
 
 

@@ -101,7 +101,7 @@ def test_a_variable_of_the_context_leads_to_its_value() -> None:
 def test_plain_values_modules_and_classes_have_no_parts() -> None:
     for value in (1, "a", None, pytest, Sealed):
         assert parts("x", value) == []
-    assert parts("x", [1, "a", None, pytest]) == []
+    assert parts("x", [1, "a", None, Sealed, pytest]) == [("x[3]", Sealed), ("x[4]", pytest)]
 
 
 def test_large_containers_and_sets_of_several_are_left_out() -> None:
@@ -188,6 +188,23 @@ class Number:
 
 class Numbered:
     number = Number()
+
+@functools.singledispatch
+def dealt(kind):
+    return 0.0
+
+@dealt.register
+def _(kind: int):
+    return one_more.draw()
+
+class Lazy:
+    def __init__(self, find):
+        self.__dict__["find"] = find
+    def __getattr__(self, name):
+        return getattr(self.find(), name)
+    @property
+    def __class__(self):
+        return type(self.find())
 """
 KINDS = {
     "a class by an object": "one = Sampler()\ndef draw(): return one.draw()",
@@ -215,6 +232,9 @@ KINDS = {
     "one of many": "row = [Own() for _ in range(2000)]\ndef draw(): return row[1999].draw()",
     "an iterator": "row = iter(random.Random(5).random, None)\ndef draw(): return next(row)",
     "a context": "kept = ContextVar('kept', default=Own())\ndef draw(): return kept.get().draw()",
+    "an overload": "def draw(): return dealt(1)",
+    "a proxy": "draw = Lazy(lambda: one_more.rng).random",
+    "a lazy one": "one = Lazy(lambda: one_more.rng)\ndef draw(): return one.random()",
     "a weak reference": "own = Own()\nweak = weakref.ref(own)\ndef draw(): return weak().draw()",
 }
 LOOPS = """
@@ -251,6 +271,43 @@ def test_an_rng_goes_on_wherever_it_is_reached(kind: str, loop: str) -> None:
     with _start(KINDS[kind])[loop].fresh() as run:
         begun = [next(run) for _ in range(3)]
     assert [*begun, *_start(KINDS[kind])[loop]()] == whole
+
+
+UNREADABLE = """
+class Shut:
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+class Table(dict):
+    def items(self):
+        raise RuntimeError
+    __iter__ = __len__ = items
+
+class Asked(type):
+    def __getattr__(cls, name):
+        raise RuntimeError(name)
+
+class Odd(metaclass=Asked):
+    pass
+
+shut, table, odd, own = Shut(), Table(a=1), Odd(), Own()
+things = [shut, table, odd]
+def draw():
+    return one_more.draw() + len([shut, table, odd, things])
+"""
+
+
+@pytest.mark.parametrize(
+    "last", ["", "shut = weakref.proxy(own)\ndel own"], ids=["raising", "gone"]
+)
+@pytest.mark.parametrize("loop", ["declared", "plain"])
+def test_what_cannot_be_read_ends_no_run(last: str, loop: str) -> None:
+    """Nor does a reference to an object that is gone."""
+    text = UNREADABLE + last
+    whole = list(_start(text)[loop]())
+    with _start(text)[loop].fresh() as run:
+        begun = [next(run) for _ in range(3)]
+    assert [*begun, *_start(text)[loop]()] == whole
 
 
 MADE = {

@@ -135,6 +135,73 @@ assert references([nested]).variables == {"package.settings.count": 1}
 """)
 
 
+def test_modules_are_searched_however_they_are_reached() -> None:
+    """By relative imports, in objects and classes, and as attributes of each other."""
+    run_script("""
+import pathlib, sys
+sys.path.insert(0, "")
+pathlib.Path("settings.py").write_text("count, other = 1, 2")
+pathlib.Path("between.py").write_text("import settings, json")
+pathlib.Path("package/inner").mkdir(parents=True)
+pathlib.Path("package/settings.py").write_text("count = 1")
+pathlib.Path("package/inner/__init__.py").write_text('''
+def whole():
+    from .. import settings
+    return settings.count
+def part():
+    from ..settings import count
+    return count
+''')
+import between, package.inner, package.settings, settings
+from trax.tracking.references import references
+class Model:
+    backend = settings
+class Other:
+    def __init__(self):
+        self.backend = settings
+one, table = Other(), {"a": settings}
+def in_class():
+    return Model.backend.count
+def in_object():
+    return one.backend.count
+def in_table():
+    return table["a"].count
+def in_module():
+    return between.settings.count, between.json.tool
+for loop in (in_class, in_object, in_table, in_module):
+    found = references([loop])
+    assert found.variables.get("settings.count") == 1, (loop, found)
+    assert "settings.other" not in found.variables
+    assert not any(place.startswith("json") for place in found.variables)
+for loop in (package.inner.whole, package.inner.part):
+    found = references([loop]).variables
+    assert found.get("package.settings.count") == 1, (loop, found)
+""")
+
+
+class Move:
+    """One of those that are looked up below a class."""
+
+
+class Shift(Move):
+    """The only one."""
+
+    made = 0
+
+
+def test_classes_below_another_are_searched_where_the_code_asks_for_them() -> None:
+    """And nowhere else."""
+
+    def asks() -> Any:
+        return Move.__subclasses__()
+
+    def makes() -> Any:
+        return Move()
+
+    assert references([asks]).variables == {"Shift.made": 0}
+    assert references([makes]).variables == {}
+
+
 def test_what_objects_refer_to_is_searched() -> None:
     """Their classes, the objects of methods, and the functions in them."""
     counter: Any = {"row": [Counter().tick, partial(inner_of, 1)]}

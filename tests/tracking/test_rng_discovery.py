@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import runpy
 import signal
 from collections.abc import Callable, Generator
 from functools import partial, update_wrapper
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from support import run_script
 from test_rng_tracking import STEPS
 
 import trax
+from trax.tracking import rng_discovery
 from trax.tracking.rng_discovery import OuterRngs
 
 
@@ -96,6 +99,7 @@ def test_a_variable_of_a_closure_may_not_be_set() -> None:
 
 GONE = """
 import random
+import runpy
 import trax
 {name} = random.Random(1)
 
@@ -245,6 +249,7 @@ def test_a_second_look_finds_what_was_imported_or_made_meanwhile() -> None:
     """Loading a state can import a library, or make an RNG."""
     script = """
 import random, sys
+from trax.tracking import rng_discovery
 from trax.tracking.rng_discovery import OuterRngs
 
 first = random.Random(1)
@@ -473,6 +478,8 @@ def test_in_a_thread_a_variable_of_the_module_counts_if_the_loop_refers_to_it() 
     """Directly or in a helper; others may be drawn from in the main thread meanwhile."""
     text = """
 import random
+import runpy
+from trax.tracking import rng_discovery
 from trax.tracking.rng_discovery import OuterRngs
 
 mine, theirs = random.Random(1), random.Random(2)
@@ -489,3 +496,100 @@ found.follows_defaults = False
 print(*(place for place, _ in found.followed()))
 """
     assert run_script(text).stdout == "variable mine variable theirs\nvariable mine\n"
+
+
+class Agent:
+    """An agent with an RNG of its own, beside data."""
+
+    def __init__(self, rng: random.Random | None) -> None:
+        self.rng = rng
+        self.position = [[1], [2]]
+
+
+def _missed(value: Any) -> str:
+    loop, _ = looping()
+    outer = OuterRngs((), {"value": value}, loop)
+    list(outer)
+    return outer.missed
+
+
+def test_agents_with_an_rng_each_are_found_and_those_beyond_the_limits_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A table, or a crowd without RNGs, is never told."""
+    agents = [Agent(random.Random(n)) for n in range(3000)]
+    loop, _ = looping()
+    found = {id(rng) for _, rng in OuterRngs((), {"agents": agents}, loop)}
+    assert found >= {id(agent.rng) for agent in agents}
+    assert _missed(agents) == ""
+    assert _missed([random.Random(1)] * 5001) == "argument value"
+    assert _missed({n: Agent(random.Random(1)) for n in range(5001)}) == "argument value"
+    assert _missed([Agent(None)] * 5001) == ""
+    assert _missed([(n, [n]) for n in range(5001)]) == ""
+
+    rngs = [random.Random(1)] * 5001
+
+    @trax.resumable(create=float)
+    def drawing(total: float) -> Generator[float, float, None]:
+        yield total + rngs[0].random()
+
+    drawing().result()
+    (line,) = [line for line in caplog.messages if "has not reached" in line]
+    assert "in variable rngs" in line
+
+
+def test_what_is_beyond_the_limit_of_objects_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If objects of its kind have RNGs, or it is of a kind that was not met."""
+    monkeypatch.setattr(rng_discovery, "_OBJECTS", 60)
+    assert _missed([Agent(random.Random(n)) for n in range(100)]) == "argument value[0].rng"
+    assert _missed([[Agent(None)] for _ in range(100)]) == "argument value[0][0]"
+    assert _missed([Agent(None) for _ in range(100)]) == ""
+    assert _missed([[(n,), (n, [n])] for n in range(100)]) == ""
+    assert _missed([[n] for n in range(100)]) == ""
+
+
+REBOUND = {
+    "drawn": "rng = random.Random(rng.random())",
+    "swapped": "rng, other = other, rng",
+    "shuffled": "rngs.append(rngs.pop(0))",
+}
+SET_UP = """
+import random, trax
+rng, other = random.Random(1), random.Random(2)
+rngs = [random.Random(3), random.Random(4)]
+def draw(step):
+    global rng, other
+    {}
+    return rng.random() + rngs[0].random()
+@trax.resumable(every_steps=1)
+def plain():
+    for step in range(4):
+        yield draw(step)
+@trax.resumable(create=float)
+def declared(total):
+    for step in trax.steps(4):
+        total = yield total + draw(step)
+"""
+
+
+@pytest.mark.parametrize("loop", ["plain", "declared"])
+@pytest.mark.parametrize("how", REBOUND)
+def test_an_rng_in_the_place_of_another_is_told(
+    how: str, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once: a resumed run finds the RNGs where they were at the start."""
+    Path("script.py").write_text(SET_UP.format(REBOUND[how]))
+    list(runpy.run_path("script.py", run_name="script")[loop]())
+    (line,) = [line for line in caplog.messages if "puts another RNG into" in line]
+    assert ("variable rngs[0]" if how == "shuffled" else "variable rng:") in line.replace(",", ":")
+
+
+@pytest.mark.parametrize("loop", ["plain", "declared"])
+@pytest.mark.parametrize("text", ["pass", "rng = random.Random(step)"])
+def test_an_rng_that_is_made_in_each_step_is_not_told(
+    loop: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is exact."""
+    Path("script.py").write_text(SET_UP.format(text))
+    list(runpy.run_path("script.py", run_name="script")[loop]())
+    assert "another RNG" not in caplog.text

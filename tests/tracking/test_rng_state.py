@@ -308,3 +308,33 @@ def test_a_seed_that_has_spawned_very_many_is_restored_at_once() -> None:
     third = np.random.SeedSequence(5)
     track(third).restore(track(other).parts())
     assert third.spawn(1)[0].spawn_key == other.spawn(1)[0].spawn_key == (3,)
+
+
+class Buffering(random.Random):
+    """Keeps what its numbers depend on in attributes, which `getstate` leaves out."""
+
+    draws = 0
+
+    def random(self) -> float:
+        self.draws += 1
+        self.buffer = [*getattr(self, "buffer", []), super().random()]
+        return float(self.draws + sum(self.buffer))
+
+
+def test_the_attributes_of_an_rng_of_ones_own_class_are_stored() -> None:
+    """If they are plain data; others are left as they are."""
+    rng = Buffering(1)
+    rng.model = model = object()  # type: ignore[attr-defined]
+    tracked = track(rng)
+    first = tracked.parts()
+    assert tracked.parts() == first
+    numbers = [rng.random() for _ in range(3)]
+    assert tracked.seen != tracked.known
+    later = tracked.parts()
+    put_back("rng", tracked, first)
+    assert not hasattr(rng, "buffer")
+    assert [rng.random() for _ in range(3)] == numbers
+    other = Buffering(2)
+    put_back("rng", track(other), later)
+    assert other.random() == rng.random()
+    assert rng.model is model  # type: ignore[attr-defined]

@@ -163,7 +163,8 @@ class Call:
     def migration(self) -> Migration:
         """The migration of older versions of the state."""
         options = self.options
-        return Migration(self.name, self.function.__name__, options.version, options.migrate)
+        name = self.function.__name__
+        return Migration(self.name, name, options.version, options.migrate, self.is_plain)
 
     @cached_property
     def names(self) -> Names:

@@ -10,6 +10,8 @@ from trax.errors import UsageError
 
 __all__ = ["Migration", "note_new_attribute"]
 
+_EXAMPLE = ", as migrate=lambda variables, version: {**variables, 'rate': 0.1}."
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -25,12 +27,15 @@ class Migration:
         The present version.
     migrate : callable or None
         ``migrate(state, from_version) -> state``.
+    is_plain : bool
+        Whether the loop's variables are the state.
     """
 
     name: str
     function: str
     version: int
     migrate: Callable[[Any, int], Any] | None
+    is_plain: bool = False
 
     def since(self, stored: int) -> Callable[[Any], Any] | None:
         """Return the function that migrates a state of a stored version; None if it is present.
@@ -51,7 +56,8 @@ class Migration:
             raise UsageError(
                 f"{written}; this is version {self.version}, without migrate.\n"
                 f"To migrate the state, give migrate=, a function of it and its version ({stored}) "
-                f"that returns the state of version {self.version}.\n"
+                f"that returns the state of version {self.version}"
+                f"{_EXAMPLE if self.is_plain else '.'}\n"
                 f"If the state is still the same, give version={stored}.\n"
                 f"To start over, call {self.function}.fresh(...)."
             )

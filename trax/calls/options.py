@@ -328,6 +328,11 @@ class Options:
         return on_disk(self.sync)
 
     @property
+    def is_template(self) -> bool:
+        """Whether the name depends on the arguments."""
+        return "{" in self.name
+
+    @property
     def is_plain(self) -> bool:
         """Whether the loop's local variables are the state, because there is no `create`."""
         return self.create is None

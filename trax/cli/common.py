@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from trax.errors import TraxError, one_line
+from trax.replica.objects import PROBE, full_url
 from trax.storage.filenames import temporary
 from trax.storage.filesystem import move
 from trax.survey.runs import Survey
@@ -30,6 +31,7 @@ __all__ = [
     "name",
     "names",
     "one",
+    "place_of",
     "rather",
     "refuse_live",
     "replacing",
@@ -52,6 +54,29 @@ class _StorePath(click.Path):
 def is_url(value: object) -> bool:
     """Return whether an argument is the URL of replicas, and not a name or a path."""
     return isinstance(value, str) and "://" in value
+
+
+def place_of(word: str) -> str | None:
+    """Return the URL that a word is, or the path of a directory; None if it is a name."""
+    if is_url(word):
+        return word
+    return f"file://{full_url(word)}" if "/" in word else None  # no name of a run has a slash
+
+
+def _replicas_at(word: str) -> str | None:
+    """Return the same for a place that has replicas already.
+
+    Raises
+    ------
+    click.UsageError
+        It is a directory that has none, as a store.
+    """
+    url = place_of(word)
+    path = url.removeprefix("file://") if url and not is_url(word) else ""
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, PROBE)):
+        shown = one_line(word)
+        raise click.UsageError(f"no replicas are in {shown}: if it is a store, give --dir {shown}")
+    return url
 
 
 def common(command: F) -> F:
@@ -130,8 +155,6 @@ def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
         return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
     close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
     hint = f": did you mean {close[0]}?" if close else rather(store.path)
-    if os.path.isabs(pattern):  # no name of a run has a slash
-        hint = f": write file://{one_line(pattern)} for replicas, or --dir for a store"
     return f"no run {one_line(repr(pattern))} in {path}{hint}"
 
 
@@ -177,9 +200,8 @@ def names(*, required: bool, of_replicas: bool = False) -> Callable[[F], F]:
     def take(
         context: click.Context, parameter: click.Parameter, names: tuple[str, ...]
     ) -> tuple[str, ...]:
-        if names and is_url(names[0]):
-            context.meta[_URL], *others = names
-            names = tuple(others)
+        if names and (url := _replicas_at(names[0])):
+            context.meta[_URL], names = url, names[1:]
         if required and not names:
             raise click.MissingParameter(ctx=context, param=parameter, param_hint=repr(metavar))
         return names
@@ -202,13 +224,14 @@ def store_url(command: F) -> F:
     """Add the URL of replicas to a command that takes no names."""
 
     def take(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
-        if url is not None and not is_url(url):
+        found = None if url is None else _replicas_at(url)
+        if url is not None and found is None:
             raise click.BadParameter(
-                f"{one_line(repr(url))} is no URL, as s3://... and file:///... are",
+                f"{one_line(repr(url))} is no URL or path, as s3://... and ../place are",
                 context,
                 parameter,
             )
-        context.meta[_URL] = url
+        context.meta[_URL] = found
         return url
 
     return click.argument("url", metavar="[URL]", required=False, callback=take)(command)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import click
 
@@ -58,8 +58,8 @@ def export(
 ) -> int:
     """Write the numbers of a run to a file, a row for each step.
 
-    Times are seconds since 1970, and numbers have 64 bits. A line of JSON has the increment as a
-    text as well.
+    Times are seconds since 1970. Whole numbers have all their digits, others 64 bits. A line of
+    JSON has the increment as a text as well.
     """
     store = survey(context)
     name = one(store, name)
@@ -86,6 +86,13 @@ def export(
     return 0
 
 
+class _Field(NamedTuple):
+    """The column of a field, and the kinds of its numbers."""
+
+    column: str
+    kinds: set[str]
+
+
 @contextmanager
 def _opened(output: str | None) -> Iterator[TextIO]:
     if output is None or output == "-":
@@ -96,20 +103,33 @@ def _opened(output: str | None) -> Iterator[TextIO]:
         yield file
 
 
-def _columns(store: Survey, name: str, fields: Sequence[str]) -> tuple[dict[str, str], int]:
-    """Return the fields with the names of their columns, and the last step."""
-    labels: dict[str, None] = {}
+def _columns(store: Survey, name: str, fields: Sequence[str]) -> tuple[dict[str, _Field], int]:
+    """Return the fields with their columns, and the last step."""
+    kinds: dict[str, set[str]] = {}
     last = 0
     for batch, columns in numbers_of(store, name):
         last = batch.steps[-1]
-        labels |= dict.fromkeys(label for label in columns if is_wanted(label, fields))
-    names: dict[str, str] = {}
-    for label in labels:
+        for label, (_, values) in columns.items():
+            if is_wanted(label, fields):
+                kinds.setdefault(label, set()).update(_kinds(values))
+    names = {"step", "time"}
+    found = {}
+    for label, kind in kinds.items():
         column = label or "value"
-        while column in {"step", "time", *names.values()}:
+        while column in names:
             column = f"value.{column}"
-        names[label] = column
-    return names, last
+        names.add(column)
+        found[label] = _Field(column, kind)
+    return found, last
+
+
+def _kinds(values: Sequence[float]) -> Iterator[str]:
+    """Yield the kinds of numbers among some: bool, float, and int of three sizes."""
+    types = {*map(type, values)}
+    yield from (kind.__name__ for kind in types - {int})
+    if int in types:
+        most = max(abs(value) for value in values if type(value) is int)
+        yield "small" if most <= 2**53 else "int64" if most < 2**63 else "large"
 
 
 def _tables(
@@ -136,7 +156,7 @@ def _tables(
 def _write_csv(store: Survey, name: str, fields: Sequence[str], file: TextIO) -> None:
     columns, last = _columns(store, name, fields)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["step", "time", *columns.values()])
+    writer.writerow(["step", "time", *(field.column for field in columns.values())])
     for table in _tables(store, name, columns, last):
         writer.writerows(zip(*table, strict=True))
 
@@ -151,11 +171,20 @@ def _write_parquet(store: Survey, name: str, fields: Sequence[str], output: str)
             "Or write a .csv or .jsonl file, which needs nothing."
         ) from None
     columns, last = _columns(store, name, fields)
-    schema = pa.schema(
-        [("step", pa.int64()), ("time", pa.float64())]
-        + [(column, pa.float64()) for column in columns.values()]
-    )
+    heads = [("step", "int64"), ("time", "float64")]
+    heads += [(field.column, _type(field.kinds)) for field in columns.values()]
+    schema = pa.schema(heads)
     with pq.ParquetWriter(output, schema) as writer:
         for table in _tables(store, name, columns, last):
-            arrays = [pa.array(part, kind.type) for part, kind in zip(table, schema, strict=True)]
+            parts = [
+                part if kind != "string" else [None if one is None else str(one) for one in part]
+                for part, (_, kind) in zip(table, heads, strict=True)
+            ]
+            arrays = [pa.array(part, one.type) for part, one in zip(parts, schema, strict=True)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _type(kinds: set[str]) -> str:
+    """Return the type of Parquet that holds numbers of some kinds exactly; text, if none does."""
+    types = {"bool": {"bool"}, "int64": {"small", "int64"}, "float64": {"small", "float"}}
+    return next((one for one, exact in types.items() if kinds <= exact), "string")

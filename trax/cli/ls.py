@@ -39,7 +39,7 @@ Examples:
   trax                       all runs in .trax, or in $TRAX_DIR
   trax ls 'fit-*'            those whose names begin with fit-
   trax ls --dir /scratch/me  another store
-  trax ls s3://bucket/sweep  replicas: also gs://, az:// and file:///
+  trax ls s3://bucket/sweep  replicas: also gs://, az://, ../place
   trax ls --json | jq '.runs[] | select(.state == "failed") | .name'
 
 The exit status is 1 if a run cannot be read, or none has the name.

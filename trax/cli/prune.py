@@ -10,7 +10,6 @@ from trax.cli.common import common, confirm, is_json, may_ask, store_url, survey
 from trax.cli.screen import write, write_json
 from trax.errors import one_line
 from trax.fsck.prune import Pruned
-from trax.survey.texts import size
 
 __all__ = ["prune"]
 
@@ -81,4 +80,4 @@ def _plan(planned: Pruned) -> list[str]:
     shown = [f"  {one_line(path)}" for path in planned.removed[:_SHOWN]]
     others = len(planned.removed) - len(shown)
     shown += [f"  and {others:,} more"] * bool(others)
-    return [*shown, f"{size(planned.freed)} to be removed, {size(planned.size)} stay"]
+    return [*shown, f"{planned.freed:,} bytes to be removed, {planned.size:,} bytes stay"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trax.cli.common import common, confirm, is_json, matching, may_ask, survey
+from trax.cli.common import common, confirm, is_json, matching, may_ask, place_of, survey
 from trax.cli.screen import write, write_error, write_json
 from trax.errors import TraxError, one_line
 from trax.storage.store import Store
@@ -29,6 +29,7 @@ words = click.argument("words", metavar="[URL] [NAME]...", nargs=-1)
 Examples:
   trax pull s3://bucket/sweep             all runs that are there
   trax pull s3://bucket/sweep 'fit-*'
+  trax pull ../place                      a path: it has a slash, as no name
   trax pull fit                           from $TRAX_REPLICA
 
 The exit status is 1 if one of them could not be brought, or none has the name.
@@ -70,18 +71,18 @@ def pull(context: click.Context, /, words: tuple[str, ...], yes: bool, **_: obje
 
 
 def split(given: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return the URL, which comes first, and the names.
+    """Return the URL, which comes first, as a path may, and the names.
 
     Raises
     ------
     click.UsageError
         There is no URL, nor one in ``$TRAX_REPLICA``.
     """
-    if given and ("://" in given[0] or os.path.isabs(given[0])):
-        return given[0], given[1:]
+    if given and (there := place_of(given[0])):
+        return there, given[1:]
     url = os.environ.get("TRAX_REPLICA", "")
     if not url:
-        raise click.UsageError("which replica? Give its URL first, or set $TRAX_REPLICA")
+        raise click.UsageError("which replica? Give its URL or path first, or set $TRAX_REPLICA")
     return url, given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
@@ -60,7 +61,7 @@ def show(
             write([""] * bool(number) + _lines(one, now))
     if not shown:
         write_error(
-            "no files of a run are there; for replicas in a directory give --dir file://..."
+            "no files of a run are there; for replicas in a directory write trax show PATH NAME"
         )
     return int(not shown or any(one.info.state in UNREAD or one.good is False for one in shown))
 
@@ -81,7 +82,8 @@ def _lines(one: Details, now: float) -> list[str]:
     arguments = " ".join(f"{key}={text}" for key, text in one.arguments.items())
     lines += _labelled("args", arguments)
     if one.code_edited is not None:
-        lines += _labelled("code", "edited since" if one.code_edited else "not edited since")
+        edited = "edited since" if one.code_edited else "not edited since"
+        lines += _labelled("code", f"{_file_of(one)}: {edited}")
     lines += _wrapped("history", _history(one, now))
     lines += _labelled("values", _values(one))
     lines += _labelled("restore", _restore(one))
@@ -89,6 +91,12 @@ def _lines(one: Details, now: float) -> list[str]:
     verified = {True: ", verified", False: ", damaged (trax verify)", None: ""}
     prunable = f", {size(info.prunable)} prunable" if info.prunable else ""
     return [*lines, *_labelled("disk", f"{size(info.size)}{verified[one.good]}{prunable}")]
+
+
+def _file_of(one: Details) -> str:
+    """Return the name of the file of the function, which alone is looked at."""
+    opened = [event for event in one.events if event["event"] in ("began", "resumed")]
+    return os.path.basename(str(opened[-1]["file"]))
 
 
 def _labelled(label: str, text: str) -> list[str]:
@@ -177,7 +185,7 @@ def _values(one: Details) -> str:
     note = not_kept(one.series.first)
     others = len(one.series.fields) + one.series.omitted - 1
     more = f"  and {count(others, 'field')} more" if others else ""
-    values = f"{name}{number(course.first.value)} {bars} {number(course.last.value)}{more}"
+    values = f"{name}from {number(course.first.value)} {bars} to {number(course.last.value)}{more}"
     return f"{values}; {note}" if note else values
 
 

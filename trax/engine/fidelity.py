@@ -14,6 +14,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outline
+from trax.lint import words
 from trax.storage.codec import PROTOCOL
 from trax.storage.members import attributes
 
@@ -54,7 +55,6 @@ _RESOURCES: tuple[type, ...] = (
     *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event),
     *(threading.Semaphore, threading.Barrier),
 )
-_CACHES = ("cache", "memo", "lazy")
 
 
 def flaws(
@@ -201,6 +201,6 @@ def _is_resource(value: Any) -> bool:
 
 def is_cache(kind: type, name: str) -> bool:
     """Return whether an attribute may be missing because it is computed when it is needed."""
-    if any(word in name.lower() for word in _CACHES):
+    if words.is_cache(name) or "lazy" in name.lower():
         return True
     return isinstance(getattr(kind, name, None), functools.cached_property)

@@ -102,6 +102,7 @@ class PlainSession(Session):
         if opened.stored is None:
             self._tracking.recovered[EDITION] = self._edition
             self.checkpoint()
+            self._surroundings.begin()
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -156,6 +157,7 @@ class PlainSession(Session):
     def _copy(self, encoded: Encoded) -> Iterator[LoopState]:
         """Load a state into a copy for the length of a block, in which nothing of it is used."""
         with (
+            self._tracking.kept({}),
             self._outputs.loading(opens=False),
             loading(enters=False, rngs=self._rngs) as present,
             contextlib.ExitStack() as files,
@@ -221,7 +223,8 @@ class PlainSession(Session):
         lines = [f"{edited}: put it back for these steps."]
         if self._varied:
             names = " and ".join(self._varied)
-            lines = [f"They were made with another value of {names}: call it with that first."]
+            first = f"call it with that until it is past step {self.step:,}, and stop it there"
+            lines = [f"They were made with another value of {names}: {first}."]
         if self._recovery is not None and self._stored.step:
             lines.append(self._recovery.way_back(self._stored.step))
         lines.append("Or start over with fresh(...).")

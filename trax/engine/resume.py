@@ -185,7 +185,14 @@ def new_tracking(call: Call, opened: Opened | None = None) -> RngTracking:
 
 def _create(call: Call) -> Any:
     """Create the state; warn if the loop must change it in place but cannot."""
+    if call.is_plain:
+        return None
+    from trax.engine.surroundings import Surroundings  # importing trax is faster without it
+
+    outside = Surroundings(call, new_tracking(call))
+    outside.begin()
     state = call.create()
+    outside.check_create(state)
     if not call.log_mode.is_logged and isinstance(state, _FIXED):
         notices.warn(
             f"with replay_log=None the loop {call.name} must change its state in place, and "
@@ -341,14 +348,13 @@ def _tell_finished(call: Call, store: Store, replayed: Replayed[Any]) -> None:
 def _tell_changed_function(call: Call, meta: dict[str, Any], consequence: str) -> None:
     """Tell how the function differs from the one that wrote the run: its name, code and values."""
     mine, theirs = call.function.__name__, meta.get("function", "").rpartition(".")[2]
-    code = under_name(meta.get("code", {}), theirs, mine)
-    if theirs not in ("", mine) and changed_names(code, call.code):
+    if theirs in ("", mine):
+        tell_changed_code(call.name, meta, call.code, consequence)
+    elif changed_names(under_name(meta.get("code", {}), theirs, mine), call.code):
         notices.warn(
             f"{call.name} was written by {theirs}, and this is {mine}, whose code is not the same; "
             f"{consequence}. If it is another function, give it a name= of its own"
         )
-    else:
-        tell_changed_code(call.name, {**meta, "code": code}, call.code, consequence)
     stored = {k: one for k, one in meta.get("varying", {}).items() if k in call.surrounding}
     present = {name: call.surrounding[name] for name in stored}
     for line in (one for lines in differences(stored, present).values() for one in lines):

@@ -8,6 +8,7 @@ this process begins.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from trax import notices
 from trax.calls.arguments import differences
 from trax.calls.script import is_defined_beside, path_of
 from trax.errors import TraxError
+from trax.storage.filenames import store_path
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -30,13 +32,43 @@ _told: set[tuple[str, str, str]] = set()  # stores and functions of this process
 
 def tell_similar(call: Call, store: Store) -> None:
     """Give a notice if the run that is about to begin looks like one that is stored."""
-    key = store.path, call.function.__module__, call.function.__qualname__
-    if key in _told or not call.script:
+    if not call.script:
         return
+    key = store.path, call.function.__module__, call.function.__qualname__
+    finds = [_find_unnamed] if key in _told else [_find_renamed, _find_unnamed, _find_elsewhere]
     _told.add(key)
-    hint = _find_renamed(call, store) or _find_elsewhere(call, store)
-    if hint:
+    if hint := next(filter(None, (find(call, store) for find in finds)), ""):
         notices.info(f"{call.name} begins, since nothing is stored as {call.name!r}; {hint}")
+
+
+def _find_unnamed(call: Call, store: Store) -> str:
+    """Return the hint to the run of the same arguments from before there was a template.
+
+    Other runs of the template may have begun meanwhile, in this process too.
+    """
+    name = call.function.__name__
+    if not call.options.is_template or name == call.name:
+        return ""
+    meta = store.peek(name)
+    is_it = _is_of_function(call, meta) and _is_same_work(call, meta)
+    return _hint(call, store, name, meta["name"]) if is_it else ""
+
+
+def _hint(call: Call, store: Store, name: str, owner: str) -> str:
+    """Return the hint to a run that has another name; a template stays, and the run is copied.
+
+    `owner` is the name by which its files were written: they were moved if it is not that of now.
+    """
+    hint = f"the run {name!r} of this script has the same arguments: to resume that one, "
+    if owner == name and not call.options.is_template:
+        return f"{hint}give name={name!r}"
+    where = [] if store.path == store_path() else ["--dir", store.path]
+    commands = [["trax", "rm", call.name, *where], ["trax", "fork", name, call.name, *where]]
+    if owner != name:  # it cannot be read there
+        commands[1] = ["mv", store.run_path(name), store.run_path(owner)]
+        if owner != call.name:
+            commands = commands[1:]
+    return f"{hint}stop this one, and: {' && '.join(map(shlex.join, commands))}"
 
 
 def _find_renamed(call: Call, store: Store) -> str:
@@ -47,10 +79,7 @@ def _find_renamed(call: Call, store: Store) -> str:
             return ""  # as in a sweep: neither the function was renamed, nor its runs
         former = meta.get("function", "").rpartition(".")[2]
         if _is_same_work(call, meta) and _is_former_name(call, name, former):
-            return (
-                f"the run {name!r} of this script has the same arguments: "
-                f"to resume that one, give name={name!r}"
-            )
+            return _hint(call, store, name, meta["name"])
     return ""
 
 
@@ -60,8 +89,7 @@ def _is_former_name(call: Call, name: str, function: str) -> bool:
     if function != mine:
         has_default = name == function and not call.options.is_named
         return has_default and not is_defined_beside(call.function, function)
-    is_template = "{" in call.options.name
-    return name == mine or is_template or not call.options.is_named
+    return name == mine or call.options.is_template or not call.options.is_named
 
 
 def _find_elsewhere(call: Call, store: Store) -> str:

@@ -3,7 +3,8 @@
 A resumed loop finds them as they were at the beginning: a counter on a class starts over, a list in
 a module is empty again. So the variables that the functions of a call refer to, its arguments and
 the loop's local variables are compared after its first two steps; with a plain loop only those that
-do not come back. Later the former are compared again now and then, since a loop may change its
+do not come back. What `create` or a plain loop's prologue sets up, which run only once, shows in a
+look before them. Later the former are compared again now and then, since a loop may change its
 settings in its tenth epoch. What is very large is left out, and so are caches, as in the warnings
 at decoration. RNGs that are not tracked are looked for at the same times.
 """
@@ -14,7 +15,7 @@ import gc
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import partial
 from types import FrameType, FunctionType, ModuleType
@@ -73,6 +74,15 @@ class Surroundings:
         self._judged: set[str] = set()  # the places of which it was told, or nothing is to be told
         self._found_again: set[str] | None = None
 
+    def begin(self) -> None:
+        """Look at the variables before `create` or a plain loop's prologue, which run only once."""
+        self._before = _look(self._call, None, None, self._call.helpers)
+
+    def check_create(self, state: Any) -> None:
+        """Tell of what `create` has changed since `begin`, if others than itself refer to it."""
+        others = [one for one in self._call.helpers if one is not self._call.options.create]
+        self._compare(self._before or {}, _look(self._call, None, state, others), None, state)
+
     def check(self, frame: FrameType | None, state: Any) -> None:
         """Tell of the variables that have changed since the call before, in one line.
 
@@ -81,7 +91,7 @@ class Surroundings:
         begun = process.monotonic()
         find = rngs_below if self._call.is_plain else self._tracking.rngs_in
         self._tracking.check_strays(frame, partial(find, state))
-        before, now = self._before, self._look(frame, state)
+        before, now = self._before, _look(self._call, frame, state, self._call.helpers)
         if before is None:
             self._before = now
             return
@@ -89,6 +99,13 @@ class Surroundings:
         self._before = {
             place: seen._replace(value=None) for place, seen in now.items() if not seen.is_local
         }
+        self._compare(before, now, frame, state)
+        spent = process.monotonic() - begun
+        self.due = begun + spent + spent / _SHARE
+
+    def _compare(
+        self, before: dict[str, _Seen], now: dict[str, _Seen], frame: FrameType | None, state: Any
+    ) -> None:
         changed = {
             place: seen.value
             for place, seen in now.items()
@@ -97,70 +114,80 @@ class Surroundings:
         if changed:
             self._judged.update(changed)
             self._tell(changed, frame, state)
-        spent = process.monotonic() - begun
-        self.due = begun + spent + spent / _SHARE
 
     def _tell(self, changed: dict[str, Any], frame: FrameType | None, state: Any) -> None:
-        variables = frame.f_locals if frame is not None else {}
-        # A loop that yields copies may go on with the object that it was given as its state.
-        contained = _contained([state, variables.get(self._call.state_parameter)])
+        contained = _contained(self._kept(frame, state))
         outside = [
             place
             for place, value in changed.items()
             if type(value) in _REBOUND or id(value) not in contained
         ]
-        outside = [place for place in outside if not self._is_found_again(place)]
+        outside = [place for place in outside if not self._is_found_again(place, changed[place])]
         if outside and len(contained) < _OBJECTS:
             more = len(outside) - _SHOWN
             shown = ", ".join(outside[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
             is_plain = self._call.is_plain
             place = "outside of its variables" if is_plain else "outside of its state"
-            way = "Pass it as an argument" if is_plain else "Keep it in the state"
+            local = "Keep it in a local variable, or in an object that is an argument,"
+            way = local if is_plain else "Keep it in the state"
             notices.warn(
                 f"{self._call.name} changes {shown}, {place}: a resumed run finds it as it was at "
                 f"the start. {way} if the results depend on it"
             )
 
-    def _is_found_again(self, place: str) -> bool:
+    def _kept(self, frame: FrameType | None, state: Any) -> list[Any]:
+        """Return what a resumed run has as it was, the same objects for all who refer to them."""
+        if self._call.is_plain:  # a copy in a local variable leaves that of the module as it was
+            return [*self._call.arguments.values(), *_enclosed(self._call.function).values()]
+        variables = frame.f_locals if frame is not None else {}
+        # A loop that yields copies may go on with the object that it was given as its state.
+        return [state, variables.get(self._call.state_parameter)]
+
+    def _is_found_again(self, place: str, value: Any) -> bool:
         """Whether a resumed run makes a variable anew, as the warnings at decoration see it."""
         name = _NAME.findall(place)[-1]
-        if not is_cache(name) and self._found_again is None:
+        if is_cache(name):
+            return not isinstance(value, set)  # which has no results, but what was met before
+        if self._found_again is None:
             from trax.lint.reader import made_again  # seldom needed
 
             function: Any = self._call.function
             is_read = not self._call.is_plain
             self._found_again = made_again(function, self._call.options) if is_read else set()
-        return is_cache(name) or name in (self._found_again or ())
+        return name in self._found_again
 
-    def _look(self, frame: FrameType | None, state: Any) -> dict[str, _Seen]:
-        """Return the variables as they are, by place."""
-        call = self._call
-        kind = state if isinstance(state, type) else type(state)
-        outer = references([call.function, *call.helpers, kind, *call.arguments.values()])
-        found = _Found(Freezer(process.monotonic() + _SECONDS))
-        found.add(self._given(frame, state))
-        found.add(self._outer(outer.variables))
-        return found.all()
 
-    def _given(self, frame: FrameType | None, state: Any) -> Iterator[_Variable]:
-        """Yield the arguments and the local variables, which a plain loop has stored."""
-        for name, value in self._call.arguments.items() if not self._call.is_plain else ():
-            yield f"the argument {name!r}", value, False
-        for name, value in frame.f_locals.items() if frame is not None else ():
-            # Other local variables are bound anew in each step.
-            if value is not state and type(value) not in _REBOUND and not _is_scratch(value):
-                yield f"the local variable {name!r}", value, True
+def _look(
+    call: Call, frame: FrameType | None, state: Any, helpers: list[Callable[..., Any]]
+) -> dict[str, _Seen]:
+    """Return the variables as they are, by place."""
+    kind = state if isinstance(state, type) else type(state)
+    outer = references([call.function, *helpers, kind, *call.arguments.values()])
+    found = _Found(Freezer(process.monotonic() + _SECONDS))
+    found.add(_given(call, frame, state))
+    found.add(_outer(call, outer.variables))
+    return found.all()
 
-    def _outer(self, variables: dict[str, Any]) -> Iterator[_Variable]:
-        """Yield the variables outside of the call that are not stored."""
-        is_plain = self._call.is_plain
-        stored = _enclosed(self._call.function) if is_plain else {}
-        for name, value in variables.items():
-            is_stored = name in stored and stored[name] is value
-            if is_plain and isinstance(value, ContextVar):  # it is set again, to the same object
-                is_stored = type(value.get(None)) in _REBOUND
-            if not is_stored:
-                yield name, value, False
+
+def _given(call: Call, frame: FrameType | None, state: Any) -> Iterator[_Variable]:
+    """Yield the arguments and the local variables, which a plain loop has stored."""
+    for name, value in call.arguments.items() if not call.is_plain else ():
+        yield f"the argument {name!r}", value, False
+    for name, value in frame.f_locals.items() if frame is not None else ():
+        # Other local variables are bound anew in each step.
+        if value is not state and type(value) not in _REBOUND and not _is_scratch(value):
+            yield f"the local variable {name!r}", value, True
+
+
+def _outer(call: Call, variables: dict[str, Any]) -> Iterator[_Variable]:
+    """Yield the variables outside of a call that are not stored."""
+    stored = _enclosed(call.function) if call.is_plain else {}
+    for name, value in variables.items():
+        is_stored = name in stored and stored[name] is value
+        if call.is_plain and type(value) is ContextVar:  # it is set again, to the same object
+            is_stored = type(value.get(None)) in _REBOUND
+        if not is_stored:
+            yield name, value, False
 
 
 class _Found:

@@ -17,7 +17,7 @@ from trax.display import shorten
 from trax.errors import UsageError
 from trax.frames.program import Program
 from trax.frames.source import nested_codes
-from trax.frames.spots import Spot, find_spot, missing, spot_of
+from trax.frames.spots import Spot, find_spot, has_line, missing, spot_of
 from trax.storage.parsing import parse
 
 __all__ = ["Edition", "Moved"]
@@ -43,6 +43,13 @@ class Moved(NamedTuple):
     number: int
     missing: list[str]
     unused: list[str]
+
+
+def _why_not_found(program: Program, spot: Spot) -> str:
+    if not has_line(program, spot):
+        return "which is no longer in the function.\nPut it back, with the blocks around it."
+    around = " and ".join(spot.kinds) or "nothing"
+    return f"which has other blocks around it now.\nPut those back that it had: {around}."
 
 
 class _Part(NamedTuple):
@@ -122,8 +129,7 @@ class Edition(NamedTuple):
         found = find_spot(program, spot)
         if found is None:
             raise UsageError(
-                f"{name} stopped at `{spot.line}`, which is no longer in the function.\n"
-                "Put this yield back, with the loops around it.\n"
+                f"{name} stopped at `{spot.line}`, {_why_not_found(program, spot)}\n"
                 "Or start over with the function's fresh(...)."
             )
         unused = [*self._unused(program, found)]

@@ -110,13 +110,21 @@ class PlainLoop:
         number, missing, self._unused = stored.move(state.site, self._written, name)
         lost = [one for one in missing if one not in state.variables]
         if lost:
+            gone = self._gone(state)
+            value = f"variables[{gone[0]!r}]" if len(gone) == 1 else "..."
             raise UsageError(
                 f"{name} now needs {', '.join(lost)}, which the stored frame does not have.\n"
-                f"Give it: version={self._call.options.version + 1} and migrate=lambda variables, "
-                f"version: {{**variables, {lost[0]!r}: ...}}.\n"
+                + f"It has {', '.join(gone)}, which the code has no more.\n" * bool(gone)
+                + f"Give it: version={self._call.options.version + 1} and migrate="
+                f"lambda variables, version: {{**variables, {lost[0]!r}: {value}}}.\n"
                 "Or start over with the function's fresh(...)."
             )
         return state._replace(site=number)
+
+    def _gone(self, state: LoopState) -> list[str]:
+        """Return the stored variables whose names are not in the function any more."""
+        code = self._function.__code__
+        return sorted(state.variables.keys() - {*code.co_varnames, *code.co_cellvars})
 
     def following(self, state: LoopState, changed: Collection[str]) -> LoopState:
         """Return a state in which these arguments have the values of this call."""

@@ -177,7 +177,7 @@ def resolved(node: ast.expr, function: FunctionType) -> Any:
     """
     if isinstance(node, ast.Attribute):
         owner = resolved(node.value, function)
-        is_named = isinstance(owner, type | ModuleType)
+        is_named = issubclass(type(owner), type | ModuleType)
         return inspect.getattr_static(owner, node.attr, None) if is_named else None
     code = function.__code__
     if not isinstance(node, ast.Name) or node.id in (*code.co_varnames, *code.co_cellvars):

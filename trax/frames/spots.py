@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trax.frames.program import Program
 from trax.frames.sites import Site
 
-__all__ = ["Spot", "find_spot", "missing", "spot_of"]
+__all__ = ["Spot", "find_spot", "has_line", "missing", "spot_of"]
 
 
 class Spot(NamedTuple):
@@ -65,6 +65,11 @@ def find_spot(program: Program, spot: Spot) -> int | None:
     own = spot.kinds, spot.line
     alike = [n for n, one in enumerate(sites) if (_kinds(one), _line(one)) == own]
     return alike[0] if len(alike) == 1 else None
+
+
+def has_line(program: Program, spot: Spot) -> bool:
+    """Return whether a yield of the same text is anywhere in a function."""
+    return any(_line(site) == spot.line for site in program.sites)
 
 
 def missing(program: Program, number: int, spot: Spot) -> list[str]:

@@ -74,16 +74,17 @@ def _is_searched(one: Any) -> bool:
 def _written(one: Any) -> Iterator[Any]:
     """Yield an object if it is such a file, or what it calls or is given is."""
     parts = [one]
-    if isinstance(one, functools.partial):
+    kind = type(one)  # another object's, where `isinstance` would ask a proxy
+    if issubclass(kind, functools.partial):
         parts = [one.func, *one.args, *one.keywords.values()]
-    elif isinstance(one, _CsvWriter):
+    elif kind is _CsvWriter:
         parts = gc.get_referents(one)
-    parts += [part.__self__ for part in parts if isinstance(part, BuiltinMethodType)]
+    parts += [part.__self__ for part in parts if type(part) is BuiltinMethodType]
     yield from filter(_is_written, parts)
 
 
 def _is_written(one: Any) -> bool:
-    if not isinstance(one, io.IOBase):
+    if not issubclass(type(one), io.IOBase):
         return False
     try:
         buffer = getattr(one, "buffer", one)

@@ -5,6 +5,7 @@ A name is dotted, such as ``np.random.seed``. Most functions are known in any mo
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = [
@@ -185,6 +186,9 @@ NOISE: Final = frozenset(
 )
 
 
+_CACHE: Final = re.compile("cache|memo(?!r)", re.IGNORECASE)  # no memory: that is an input
+
+
 def is_cache(name: str) -> bool:
     """Whether a variable is named like a cache."""
-    return "cache" in name.lower() or "memo" in name.lower()
+    return _CACHE.search(name) is not None

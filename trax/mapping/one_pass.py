@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Came", "Pass"]
 
 _SHOWN = 60  # characters of an error
+_NAMED = 5  # failed items that the journal names
 
 _open: weakref.WeakValueDictionary[str, Pass] = weakref.WeakValueDictionary()  # by their runs
 
@@ -99,6 +100,7 @@ class Pass:
         self.status = "new"
         self.failed = 0
         self._first_failure = ""
+        self._failures: list[str] = []  # the first of them
         self.order: list[bytes] | None = None
         self.last = b""
         self.stop_request = StopRequest(
@@ -253,6 +255,8 @@ class Pass:
             raise came.error
         self.failed += 1
         self._first_failure = self._first_failure or _describe_failure(came)
+        if self.failed <= _NAMED + 1:
+            self._failures.append(show(came.key, _SHOWN // 2) if self.failed <= _NAMED else "…")
         return came.key, came.error
 
     # -- the end ---------------------------------------------------------------------------
@@ -266,9 +270,10 @@ class Pass:
             Stored results are of items that did not come.
         """
         missing, name = self._keys.missing, self._call.name
-        left = [f"{self.failed:,} failed"] * bool(self.failed)
+        left = [f"{self.failed:,} failed: {', '.join(self._failures)}"] * bool(self.failed)
         left += [f"{missing:,} of other items"] * bool(missing)
-        self.close({"state": "stopped", "reason": ", ".join(left)} if left else {"state": "done"})
+        state = "failed" if self.failed else "stopped"
+        self.close({"state": state, "reason": "; ".join(left)} if left else {"state": "done"})
         if missing:
             are, item = ("are", "items") if missing > 1 else ("is", "an item")
             raise ArgumentsChangedError(

@@ -93,7 +93,10 @@ def decode_plain(pickle: bytes | memoryview, buffers: Sequence[Any] = ()) -> Any
 
 
 def numbers(value: Any) -> dict[str, float]:
-    """Return the numbers in plain data by their names, as for a plot.
+    """Return the numbers in plain data by their names.
+
+    Whole numbers and truth values stay what they are; all others are floats. A number that is
+    larger than any float is left out.
 
     The name of a single number is empty. Those of others are the keys, the names of fields or the
     positions that lead to them, as in ``"metrics.loss"``; ``"|gradient|"`` is the Euclidean norm of
@@ -102,7 +105,7 @@ def numbers(value: Any) -> dict[str, float]:
     Examples
     --------
     >>> numbers({"loss": 0.3, "at": (1, 2)})
-    {'loss': 0.3, 'at.0': 1.0, 'at.1': 2.0}
+    {'loss': 0.3, 'at.0': 1, 'at.1': 2}
     """
     found: dict[str, float] = {}
     _gather(found, "", value, _LEVELS)
@@ -115,7 +118,7 @@ def _gather(found: dict[str, float], name: str, value: Any, levels: int) -> None
         found[name] = value
     elif kind in _REAL:
         with contextlib.suppress(OverflowError, ValueError):  # too large; no number
-            found[name] = float(value)
+            found[name] = _exact(value, float(value))
     elif kind is complex:
         found[_norm_of(name)] = abs(value)
     elif kind is Array:
@@ -127,6 +130,10 @@ def _gather(found: dict[str, float], name: str, value: Any, levels: int) -> None
                 found[prefix + key] = part
             else:
                 _gather(found, prefix + key, part, levels - 1)
+
+
+def _exact(value: Any, rounded: float) -> float:
+    return value if isinstance(value, int) else rounded
 
 
 def _gather_array(found: dict[str, float], name: str, array: Array) -> None:

@@ -38,6 +38,7 @@ class Notices:
     def away(self, cause: str) -> None:
         """Say that the store of objects is away."""
         if self.how and self._is_first("away"):
+            cause = cause.removeprefix(f"{self._url} cannot be used: ")
             notices.warn(f"{self._name} {self.how} {self._url}: {cause}")
 
     def again(self) -> None:

@@ -42,9 +42,9 @@ class Rounds:
         self._is_own = is_own
         self._has_looked = False  # at the end, if all is there
         with storage_errors("writing to", files.directory.path):
-            marker = read_marker(files.directory)
-            url, writer = chain.objects.url, chain.writer
-            self._mark(marker.begun(url, writer, found.outputs, rewound=found.rewound))
+            before, url = read_marker(files.directory), chain.objects.url
+            self._marker = before.begun(url, chain.writer, found.outputs, rewound=found.rewound)
+            self._mark(self._marker)
 
     @property
     def head(self) -> Data | None:

@@ -166,7 +166,8 @@ class RunReplica:
             if not self._begun.complete():
                 notices.warn(
                     f"{self._chain.name}: {self._chain.objects.url} lacks the newest steps, which "
-                    "are on this disk alone; they are copied when it is run again here"
+                    "are on this disk alone; they are copied when it is run again here, or by "
+                    "trax push if nothing of the run is left there"
                 )
 
     @contextlib.contextmanager

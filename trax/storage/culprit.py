@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
-from types import FunctionType, GeneratorType
+from types import FunctionType, GeneratorType, ModuleType
 from typing import Any
 
 from trax.display import show
@@ -19,6 +19,7 @@ __all__ = ["SECONDS", "find_culprit", "find_part"]
 SECONDS = 1.0
 _SHOWN = 8  # steps of a path
 _KEY = 60  # characters of a key
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 def _limit() -> Callable[[Any], bool]:
@@ -104,14 +105,16 @@ def _text(path: str, steps: list[str]) -> str:
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(obj, dict):
-        yield from ((f"[{show(key, _KEY)}]", value) for key, value in obj.items())
-        yield from ((f" key {show(key, _KEY)}", key) for key in obj)
-    elif isinstance(obj, (list, tuple, set, frozenset)):
-        yield from ((f"[{index}]", value) for index, value in enumerate(obj))
-    elif isinstance(obj, FunctionType):
+    kind = type(obj)
+    base: Any = next((one for one in _CONTAINERS if issubclass(kind, one)), None)
+    if base is dict:  # a subclass may have methods that raise
+        yield from ((f"[{show(key, _KEY)}]", value) for key, value in dict.items(obj))
+        yield from ((f" key {show(key, _KEY)}", key) for key in dict.__iter__(obj))
+    elif base is not None:
+        yield from ((f"[{index}]", value) for index, value in enumerate(base.__iter__(obj)))
+    elif kind is FunctionType:
         yield from ((f" closure {name}", value) for name, value in closure(obj).items())
-    elif isinstance(obj, GeneratorType) and obj.gi_frame is not None:
+    elif kind is GeneratorType and obj.gi_frame is not None:
         yield from ((f".{name}", value) for name, value in obj.gi_frame.f_locals.items())
-    if not isinstance(obj, type):
+    if not issubclass(kind, (type, ModuleType)):  # which lead to all of the program
         yield from ((f".{name}", value) for name, value in attributes(obj, builtin=False))

@@ -435,7 +435,7 @@ def make_directory(path: str, likely: str = "") -> None:
                 os.mkdir(path, 0o700)
         except FileNotFoundError as error:  # as in /proc, although the parent exists
             raise StorageError(
-                f"the directory {path} cannot be made there\n"
+                f"the directory {path} cannot be made: its file system takes none\n"
                 "Choose another place for the store, with traxdir= or TRAX_DIR."
             ) from error
         check_trust(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR)

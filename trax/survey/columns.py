@@ -155,7 +155,7 @@ class _Form:
         data = b"".join(pickles)
         columns = {}
         for label, one in self._fields.items():
-            values = [one] * len(pickles) if isinstance(one, float) else self._all_at(one, data)
+            values = self._all_at(one, data) if isinstance(one, _Number) else [one] * len(pickles)
             columns[label] = Column(places, values)
         return columns
 
@@ -164,7 +164,7 @@ class _Form:
         order, kind = number.kind[0], number.kind[1]
         rest = self._size - number.at - struct.calcsize(number.kind)
         form = struct.Struct(f"{order}{number.at}x{kind}{rest}x")
-        return [*map(float, chain.from_iterable(form.iter_unpack(data)))]
+        return [*chain.from_iterable(form.iter_unpack(data))]
 
 
 def _trial(pickle: bytes, places: Iterable[_Number], first: int) -> dict[str, float]:

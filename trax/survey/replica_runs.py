@@ -22,6 +22,7 @@ from trax.storage.records import Damage, Forged, NewerVersion
 from trax.survey.run_info import SILENT, RunInfo
 from trax.survey.runs import Survey, eta, newest_log, told, unread
 from trax.survey.steps import Counted, count_on, count_steps
+from trax.survey.texts import natural
 
 __all__ = ["ReplicaSurvey"]
 
@@ -60,7 +61,7 @@ class ReplicaSurvey(Survey):
 
     def names(self) -> list[str]:
         """Return the names of all runs that have data, or had some."""
-        return sorted(self._replicas.listed())
+        return sorted(self._replicas.listed(), key=natural)
 
     def path_of(self, name: str) -> str:
         return f"{self.path}/runs/{encode_run(name)}"
@@ -68,7 +69,11 @@ class ReplicaSurvey(Survey):
     def runs(self, names: Iterable[str] | None = None) -> Iterator[RunInfo]:
         """Yield what is known of runs: all are listed at once, and several are read at a time."""
         listed = self._replicas.listed()
-        chosen = sorted(listed) if names is None else [name for name in names if name in listed]
+        chosen = (
+            sorted(listed, key=natural)
+            if names is None
+            else [name for name in names if name in listed]
+        )
         found = self._replicas.each(self._read_replica, {name: listed[name] for name in chosen})
         return filter(None, [info for _, info in found])
 
@@ -111,7 +116,7 @@ def _described(info: partial[RunInfo], directory: ReplicaDirectory) -> RunInfo:
     status = status if status.get("run") == head.run else {}
     step, counted = _count(directory, status)
     found = told(info, {}, status, [], step, counted, "")
-    found = replace(found, replica=None, lag=None)
+    found = replace(found, replica=None, lag=None, last=found.last or head.time)
     is_ended = status.get("state") == found.state and found.state != RUNNING
     if found.state == "done" or (
         claim is None and is_ended

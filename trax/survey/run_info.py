@@ -58,9 +58,10 @@ class RunInfo:
         The directory of its files.
     state : str
         "running", or "paused" if its process was suspended, as by Ctrl-Z, on this machine;
-        "stopped" by the user, a signal or a time limit; "failed" with an exception;
-        "killed", if its process ended without a word; "done"; or, if it cannot be read, "damaged",
-        "untrusted", as others can write to its files, or "signed" with a key that is not there.
+        "stopped" by the user, a signal or a time limit; "failed" with an exception, or, of a map,
+        with items that failed; "killed", if its process ended without a word; "done"; or, if it
+        cannot be read, "damaged", "untrusted", as others can write to its files, or "signed" with a
+        key that is not there.
         Of a replica, "running" if something was copied in the last minute, and then "silent":
         nobody knows there if it is idle, or its machine is gone.
     step : int or None

@@ -27,6 +27,7 @@ from trax.storage.records import Damage, Forged, NewerVersion
 from trax.storage.signing import Key
 from trax.survey.run_info import PAUSED, Failure, RunInfo, Runs
 from trax.survey.steps import Counted, count_steps
+from trax.survey.texts import natural
 
 if TYPE_CHECKING:
     from trax.fsck.prune import Pruned
@@ -133,7 +134,7 @@ class Survey:
         return os.path.isdir(self.path)
 
     def names(self) -> list[str]:
-        """Return the names of all runs, sorted."""
+        """Return the names of all runs, sorted; numbers in them by their values."""
         try:
             entries = os.listdir(self._runs)
         except (FileNotFoundError, NotADirectoryError):
@@ -142,7 +143,7 @@ class Survey:
             raise StorageError(
                 f"the store cannot be read: {error}\nCheck that you may read {self._runs}."
             ) from error
-        return sorted(filter(None, map(run_of, entries)))
+        return sorted(filter(None, map(run_of, entries)), key=natural)
 
     def path_of(self, name: str) -> str:
         """Return the directory of a run's files."""
@@ -335,7 +336,7 @@ def told(
         rate=status.get("rate"),
         eta=eta(status, step) if state == RUNNING else None,
         began=status.get("began"),
-        last=status["time"] if is_ended else max(changed, status.get("time", 0.0)),
+        last=status["time"] if is_ended else max(changed, status.get("time", 0.0)) or None,
         seconds=status.get("seconds"),
         resumes=None if not status else status["resumes"] + resumed,
         host=_text(newest.get("host", status.get("host"))),

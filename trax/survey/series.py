@@ -104,15 +104,15 @@ class Course:
             steps, times, values = self._finite(steps, times, values)
         if not values:
             return
-        self.first = self.first or Point(steps[0], times[0], values[0])
-        self.last = Point(steps[-1], times[-1], values[-1])
+        self.first = self.first or Point(steps[0], times[0], float(values[0]))
+        self.last = Point(steps[-1], times[-1], float(values[-1]))
         begin = 0
         while begin < len(values):
             bucket = steps[begin] // self._width
             end = _end(steps, begin, (bucket + 1) * self._width)
             part = values[begin:end]
             ends = [begin + part.index(pick(part)) for pick in (min, max)]
-            low, high = (Point(steps[at], times[at], values[at]) for at in ends)
+            low, high = (Point(steps[at], times[at], float(values[at])) for at in ends)
             self._add(bucket, low, high)
             begin = end
 

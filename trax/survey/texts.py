@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
-__all__ = ["ago", "clock", "duration", "moment", "place", "rate", "size"]
+__all__ = ["ago", "clock", "duration", "moment", "natural", "place", "rate", "size"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _WEEK = 7 * 86400
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)")
+
+
+def natural(name: str) -> tuple[list[float | str], str]:
+    """Return the key by which names are sorted: the numbers in them by their values.
+
+    Examples
+    --------
+    >>> sorted(["lr-16.0", "lr-8.0", "lr-1e-05", "lr"], key=natural)
+    ['lr', 'lr-1e-05', 'lr-8.0', 'lr-16.0']
+    """
+    parts = enumerate(_NUMBER.split(name))
+    return [float(part) if at % 2 else part for at, part in parts], name
 
 
 def size(count: int) -> str:

@@ -99,7 +99,9 @@ def _of_plain(function: FunctionType) -> list[tuple[int, str, *tuple[str, ...]]]
     found = [(line, clock, "Leave it out.") for line in clock_lines(function, program)]
     for line, name in _changes_outside(function):
         cause = f"{name!r} is outside of the loop's variables, and a resumed run finds it as it was"
-        found.append((line, cause, "Pass it as an argument, or keep it in a local variable."))
+        found.append(
+            (line, cause, "Keep it in a local variable, or in an object that is an argument.")
+        )
     return sorted(found)
 
 

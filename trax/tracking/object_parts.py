@@ -14,15 +14,17 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from types import BuiltinMethodType, CodeType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Final
 
 from trax.storage.members import attributes, closure
 
-__all__ = ["items", "parts"]
+__all__ = ["first_items", "items", "parts"]
 
 _MOST: Final = 5_000  # items; containers with more are not searched
-_PLAIN: Final = (int, float, complex, str, bytes, bool, type(None), CodeType, ModuleType)
+_FIRST: Final = 10
+_PLAIN: Final = (int, float, complex, str, bytes, bool, type(None), CodeType)
 _CONTAINERS: Final[tuple[Any, ...]] = (dict, list, tuple, deque, set, frozenset)
 _Parts = list[tuple[str, Any]]
 _NAMED: Final[dict[type, Callable[[Any], _Parts]]] = {
@@ -36,7 +38,7 @@ _NAMED: Final[dict[type, Callable[[Any], _Parts]]] = {
 def parts(place: str, value: Any) -> _Parts:
     """Return what an object refers to, with its places below that of the object.
 
-    Modules, and the attributes of classes, are left out; so are containers of over 5,000 items, and
+    The attributes of modules and classes are left out; so are containers of over 5,000 items, and
     sets of several, whose order is another in each process.
 
     Examples
@@ -50,11 +52,21 @@ def parts(place: str, value: Any) -> _Parts:
     """
     kind = type(value)
     found: _Parts = []
-    if not issubclass(kind, (type, *_PLAIN)):
+    if kind in _CONTAINERS:  # most are, and these have no attributes
+        found = [(f"[{key!r}]", item) for key, item in items(value) if type(item) not in _PLAIN]
+    elif not issubclass(kind, (type, ModuleType, *_PLAIN)):
         with contextlib.suppress(Exception):  # an object may raise anything when it is read
             found = [(f"[{key!r}]", item) for key, item in items(value) if type(item) not in _PLAIN]
             found += _attributes(kind, value)
     return [(f"{place}{step}", part) for step, part in found if type(part) not in _PLAIN]
+
+
+def first_items(value: Any) -> list[Any]:
+    """Return the first items of a list, a tuple or a dictionary that is too large for `parts`."""
+    base: Any = next((one for one in (dict, list, tuple) if issubclass(type(value), one)), None)
+    if base is None or base.__len__(value) <= _MOST:
+        return []
+    return [*islice(dict.values(value) if base is dict else base.__iter__(value), _FIRST)]
 
 
 def items(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -64,7 +76,7 @@ def items(value: Any) -> Iterable[tuple[Any, Any]]:
     """
     # In a library that another thread is importing, names are missing.
     arrays: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
-    if isinstance(value, arrays):
+    if issubclass(type(value), arrays):
         value = value.ravel().tolist() if value.dtype == object and value.size <= _MOST else ()
     base: Any = next((one for one in _CONTAINERS if issubclass(type(value), one)), None)
     if base is None or base.__len__(value) > (1 if base in (set, frozenset) else _MOST):

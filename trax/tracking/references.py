@@ -4,10 +4,14 @@ Strategy: the code of a function names the variables of its module that it uses,
 listed without running it. Functions and classes among them that are the user's own are searched as
 well, and those that objects among them refer to; those of the standard library and of installed
 packages are not.
+
+An object's class is read by `type`: ``isinstance`` would ask the object, which may answer for
+another one that it stands for, or raise.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -79,13 +83,16 @@ class _Search:
     def __init__(self, roots: list[Any]) -> None:
         self._left = roots
         self._objects: list[Any] = []  # which are searched when no function or class is left
+        self._modules: dict[str, set[str]] = {}  # those in objects, with the names looked up there
         self._met: dict[int, Any] = {}
         self._found = References({}, set(), set(), [])
-        plain = (inspect.unwrap(root) for root in roots if callable(root))
-        self._home = next((f.__module__ for f in plain if isinstance(f, FunctionType)), "")
+        plain = map(_unwrapped, roots)
+        self._home = next((f.__module__ for f in plain if type(f) is FunctionType), "")
 
     def run(self) -> References:
         while len(self._found.searched) < _FUNCTIONS and len(self._met) < _OBJECTS:
+            if not self._left and not self._objects:
+                self._search_late()
             if not self._left and not self._objects:
                 break
             root = (self._left or self._objects).pop(0)
@@ -98,8 +105,8 @@ class _Search:
                 if is_own(root.__module__):
                     self._search_class(root)
             else:
-                if isinstance(root, FunctionType):  # a decorator has put an object around it
-                    self._left.append(inspect.unwrap(root))
+                if _declares(type(root), "__wrapped__"):  # a decorator has put it around a function
+                    self._left.append(_unwrapped(root))
                 if not _is_of_trax(root):
                     self._search_object(root)
         return self._found
@@ -109,7 +116,9 @@ class _Search:
         if wrapped is not None:
             self._left.append(wrapped)
             if not is_own_file(function.__code__.co_filename):
-                return  # it is of the library that has the decorator
+                # It is of the library that has the decorator, which may keep functions there.
+                self._objects += closure(function).values()
+                return
         self._found.searched.append(function)
         variables, names = function.__globals__, set(_names(function.__code__))
         self._found.names.update(names)
@@ -118,7 +127,7 @@ class _Search:
         imported = used.pop("IMPORT_NAME")
         for name in sorted(set().union(*used.values()) & variables.keys()):
             self._add(f"{prefix}{name}", variables[name], names)
-        for name in sorted(imported & sys.modules.keys()):
+        for name in sorted(_imported(imported, variables) & sys.modules.keys()):
             self._add(name, sys.modules[name], names)
         for name, value in closure(function).items():
             self._add(name, value, names)
@@ -132,7 +141,7 @@ class _Search:
         self._found.searched.append(kind)
         prefix = f"{self._prefix(kind.__module__)}{kind.__qualname__}"
         for name, value in list(vars(kind).items()):
-            if isinstance(value, property):
+            if issubclass(type(value), property):
                 self._left += filter(None, (value.fget, value.fset))
             elif not (name.startswith("__") and name.endswith("__")) or callable(value):
                 self._add(f"{prefix}.{name}", value, ())
@@ -142,33 +151,57 @@ class _Search:
         """Search its class, and the functions, classes and objects that it refers to."""
         self._left.append(type(value))
         for _, part in parts("", value):
-            if isinstance(part, FunctionType):
+            if type(part) is FunctionType:
                 self._left += [part] * is_own(part.__module__)
+            elif issubclass(type(part), ModuleType):
+                self._add("", part, ())
             else:
-                (self._left if isinstance(part, type) else self._objects).append(part)
+                (self._left if issubclass(type(part), type) else self._objects).append(part)
+
+    def _search_late(self) -> None:
+        """Search what depends on the names in all code: modules in objects, and subclasses."""
+        names = self._found.names
+        for place, before in list(self._modules.items()):
+            new = names - before
+            before.update(new)
+            if new and place in sys.modules:
+                self._add(place, sys.modules[place], new)
+        if "__subclasses__" in names:
+            kinds = [one for one in self._found.searched if type(one) is not FunctionType]
+            below = [one for kind in kinds for one in type.__subclasses__(kind)]
+            self._left += [one for one in below if id(one) not in self._met]
 
     def _add(self, place: str, value: Any, names: Iterable[str]) -> None:
-        """Add a variable, or search it if it is a function, a class or a module."""
-        if isinstance(value, (classmethod, staticmethod)):
+        """Add a variable, or search it if it is a function, a class or a module.
+
+        Of a module only the `names` are searched; if there are none, all names in any code later.
+        """
+        if issubclass(type(value), (classmethod, staticmethod)):
             value = value.__func__
-        home = value.__name__ if isinstance(value, ModuleType) else _home(value)
-        if isinstance(value, (ModuleType, FunctionType, type)) and not is_own(home):
+        kind = type(value)
+        is_module, is_code = issubclass(kind, ModuleType), issubclass(kind, (FunctionType, type))
+        home = value.__name__ if is_module else _home(value if is_code else kind)
+        if (is_module or is_code) and not is_own(home):
             self._found.libraries.add(home.partition(".")[0])
-        elif isinstance(value, ModuleType):
+        elif is_module and not names:
+            self._modules.setdefault(home, set())
+        elif is_module:
             for name in sorted({*names} & vars(value).keys()):
                 part = vars(value)[name]
-                is_below = isinstance(part, ModuleType) and part.__name__ == f"{home}.{name}"
+                is_below = issubclass(type(part), ModuleType) and part.__name__ == f"{home}.{name}"
                 self._add(f"{home}.{name}", part, names if is_below else ())
-        elif isinstance(value, (FunctionType, type)):
+        elif is_code:
             self._left.append(value)
-        elif not _is_of_trax(value):
-            self._found.libraries.add(_home(type(value)).partition(".")[0])
+        else:
             self._objects.append(value)
-            if isinstance(value, MethodType):
+            if _is_of_trax(value):
+                return
+            self._found.libraries.add(home.partition(".")[0])
+            if kind is MethodType:
                 place, value = f"{place}.__self__", value.__self__
             # Not a property, nor a built-in method.
             kind = type(value)
-            if kind in _WRAPPERS or is_own(kind.__module__) or not hasattr(kind, "__get__"):
+            if kind in _WRAPPERS or is_own(kind.__module__) or not _declares(kind, "__get__"):
                 self._found.variables.setdefault(place, value)
 
     def _prefix(self, module: str) -> str:
@@ -208,9 +241,27 @@ def _is_installed(path: str) -> bool:
     return path.startswith(_INSTALLED) or "site-packages" in path or "dist-packages" in path
 
 
-def _home(value: Any) -> str:
-    """Return the name of an object's module; empty if it has none, or says something else."""
-    module = getattr(value, "__module__", None)
+def _imported(names: set[str], variables: dict[str, Any]) -> set[str]:
+    """Return the modules that imports in a function may mean, relative ones included."""
+    package = str(variables.get("__package__") or "").split(".")
+    above = [".".join(package[:end]) for end in range(1, len(package) + 1)]
+    return names | {f"{one}.{name}".strip(".") for one in above for name in names}
+
+
+def _unwrapped(root: Any) -> Any:
+    with contextlib.suppress(Exception):  # an object may raise anything when it is asked
+        return inspect.unwrap(root)
+    return root
+
+
+def _declares(kind: type, name: str) -> bool:
+    """Return whether a class has an attribute, without asking its metaclass."""
+    return any(name in vars(base) for base in kind.__mro__)
+
+
+def _home(definition: Any) -> str:
+    """Return the name of a class's or function's module; empty if it says something else."""
+    module = getattr(definition, "__module__", None)
     return module if isinstance(module, str) else ""
 
 

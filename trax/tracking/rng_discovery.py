@@ -14,7 +14,7 @@ from typing import Any
 
 from trax.storage.context import Key, Kind
 from trax.storage.members import attributes, closure
-from trax.tracking.object_parts import items, parts
+from trax.tracking.object_parts import first_items, items, parts
 from trax.tracking.references import References, references
 from trax.tracking.rng_state import TrackedRng, put_back, track
 from trax.tracking.rngs import (
@@ -42,7 +42,7 @@ __all__ = [
 
 _CONTAINERS = (list, tuple, dict)
 _LEVELS = 20  # of attributes and items below an argument or a variable that are searched
-_OBJECTS = 5_000  # that are searched there at most
+_OBJECTS = 30_000  # that are searched there at most
 # Libraries whose RNGs cannot be read, and the names by which they are drawn from.
 _UNREADABLE = {
     "cupy": {"random"},
@@ -67,6 +67,8 @@ class OuterRngs:
         Whether the loop is the only one that draws from the default RNGs, as in the main thread. In
         another one they are followed if they are named, and the variables of the module if the loop
         refers to them.
+    missed : str
+        The place of objects that the last search has not reached, and that may have RNGs.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class OuterRngs:
         others: Iterable[Any] = (),
     ) -> None:
         self.follows_defaults = True
+        self.missed = ""
+        self._found: list[tuple[str, Any]] = []
         self._named = named
         self._arguments = arguments
         self._function = inspect.unwrap(function)
@@ -105,6 +109,15 @@ class OuterRngs:
         others = self._left_alone()
         return ((place, rng) for place, rng in self if id(rng) in others) if others else iter(())
 
+    def bindings(self) -> dict[str, Any]:
+        """Return the RNGs in variables of modules at the last search, under each of their names."""
+        enclosed = tuple(f"variable {name}" for name in closure(self._function))
+        return {
+            place: canonical(rng)
+            for place, rng in self._found
+            if place.startswith("variable ") and not place.startswith(enclosed)
+        }
+
     def seems_to_draw(self, library: str) -> bool:
         """Return whether the loop has the name of a function of a library with a default RNG."""
         module = sys.modules.get(library)
@@ -131,7 +144,10 @@ class OuterRngs:
             found += _rngs_among("variable ", variables.items())
         places = {f"argument {name}": value for name, value in self._arguments.items()}
         places |= {f"variable {name}": v for name, v in self._references().variables.items()}
-        return found + _rngs_below(places)
+        below = _Below(places)
+        found += _without_system(below)
+        self.missed, self._found = below.missed, found
+        return found
 
     def _references(self) -> References:
         return references([self._function, *self._others, *self._arguments.values()])
@@ -152,16 +168,16 @@ def _rngs_among(prefix: str, values: Iterable[tuple[str, Any]]) -> list[tuple[st
     types = rng_types()
     found = []
     for name, value in values:
-        if isinstance(value, types):
+        if issubclass(type(value), types):
             found.append((f"{prefix}{name}", value))
         elif type(value) in _CONTAINERS:
-            inside = [(key, item) for key, item in items(value) if isinstance(item, types)]
+            inside = [(key, item) for key, item in items(value) if issubclass(type(item), types)]
             found += [(f"{prefix}{name}[{key!r}]", item) for key, item in inside]
     return _without_system(found)
 
 
 def _without_system(found: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(place, rng) for place, rng in found if not isinstance(rng, random.SystemRandom)]
+    return [(place, rng) for place, rng in found if not issubclass(type(rng), random.SystemRandom)]
 
 
 def tracked_below(variables: Mapping[str, Any]) -> list[tuple[str, TrackedRng]]:
@@ -191,24 +207,61 @@ def kept(rngs: Iterable[tuple[str, TrackedRng]]) -> Iterator[list[str]]:
 
 def _rngs_below(places: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the RNGs in values, in their attributes and items, with their places."""
-    return _without_system(_by_level(places))
+    return _without_system(_Below(places))
 
 
-def _by_level(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    types = rng_types()
-    met: dict[int, Any] = {}
-    level = list(places.items())
-    for _ in range(_LEVELS):
-        below: list[tuple[str, Any]] = []
-        for place, value in level:
-            if id(value) in met or len(met) >= _OBJECTS:
-                continue
-            met[id(value)] = value
-            if issubclass(type(value), types):
-                yield place, value
-            else:
-                below += parts(place, value)
-        level = below
+class _Below:
+    """The RNGs in values, in their attributes and items, with their places; a level at a time.
+
+    Attributes
+    ----------
+    missed : str
+        The place of an object that was not reached, since there were too many, and that is of a
+        kind that was not met or that had an RNG; not one in a large table of numbers.
+    """
+
+    def __init__(self, places: Mapping[str, Any]) -> None:
+        self.missed = ""
+        self._places = places
+        self._types = rng_types()
+        self._met: dict[int, Any] = {}
+        self._kinds: set[int] = set()  # of the objects that were searched, by identity
+        self._leading: set[int] = set()  # those of them that had an RNG
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        level = [(place, value, 0) for place, value in self._places.items()]
+        for _ in range(_LEVELS):
+            below: list[tuple[str, Any, int]] = []
+            for place, value, above in level:
+                kind = type(value)
+                if id(value) in self._met:
+                    continue
+                if len(self._met) >= _OBJECTS:
+                    self._miss(place, value)
+                    continue
+                self._met[id(value)] = value
+                if self._is_rng(value):
+                    self._leading.add(above)
+                    yield place, value
+                    continue
+                self._kinds.add(id(kind))
+                below += [(*part, id(kind)) for part in parts(place, value)]
+                if any(map(self._leads, first_items(value))):
+                    self.missed = self.missed or place
+            level = below
+
+    def _miss(self, place: str, value: Any) -> None:
+        kind = id(type(value))
+        is_new = kind not in self._kinds
+        self._kinds.add(kind)
+        if kind in self._leading or (is_new and (self._is_rng(value) or parts(place, value))):
+            self.missed = self.missed or place
+
+    def _leads(self, value: Any) -> bool:
+        return any(map(self._is_rng, (value, *(part for _, part in parts("", value)))))
+
+    def _is_rng(self, value: Any) -> bool:
+        return issubclass(type(value), self._types)
 
 
 def outer_key(place: str, tracked: TrackedRng) -> Key:

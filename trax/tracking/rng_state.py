@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import pickle
 import random
 import struct
@@ -35,12 +36,13 @@ _INDEX = struct.Struct("<i")
 _SAVED = struct.Struct("<?d")
 _NONE_SAVED = _SAVED.pack(False, 0.0)
 _UNKNOWN = b""  # shorter than any words, so it is equal to none
-_MOST = 4096  # times that words are regenerated before they are stored again
+_MOST = 4096  # times that words are regenerated before they are stored again; items of an attribute
 _SEEDED = struct.pack("<iI", WORDS, 0x80000000)  # the index and the first word after each seed
 _PROBE = 0x5A17C0DE  # a number that does not occur by chance
 _PCG = struct.Struct("<16s?I")  # state, whether half a number is saved for later, it
 _PCG_HALF = struct.Struct("<?I")
 _NO_GAUSS_NEXT = {"gauss_next": None}  # all attributes of a `random.Random`
+_PLAIN = (int, float, complex, str, bytes, bool, type(None))
 _OTHER = b"other"  # instead of a place: a `RandomState` has a bit generator of another kind
 _GAUSS = struct.Struct("<ixxxxd")  # in memory: whether a normal number is saved, it
 _NO_GAUSS = bytes(_GAUSS.size)
@@ -180,6 +182,41 @@ class _Python:
         times, index, is_saved, gauss = _PLACE.unpack(parts[1])
         state = (*self._words.recall(parts[0], times), index)
         self._rng.setstate((3, state, gauss if is_saved else None))
+
+
+class _OwnPython(_Python):
+    """One of a class of the user's, with its attributes as far as they are plain data."""
+
+    def parts(self) -> tuple[bytes, ...]:
+        position = super().parts()
+        own = self._own()
+        if own:
+            self.known = None  # one of them may change alone
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, 5)
+        pickler.fast = True  # equal attributes are equal bytes, whichever objects they share
+        pickler.dump(own)
+        return *position, buffer.getvalue()
+
+    def restore(self, parts: tuple[bytes, ...]) -> None:
+        super().restore(parts)
+        stored = pickle.loads(parts[2]) if len(parts) > 2 else {}
+        for name in self._own().keys() - stored.keys():
+            del self._attributes[name]
+        self._attributes.update(stored)
+
+    def _own(self) -> dict[str, Any]:
+        found = self._attributes.items()
+        return {name: one for name, one in found if name != "gauss_next" and _is_plain(one)}
+
+
+def _is_plain(value: Any, levels: int = 3) -> bool:
+    """Return whether a value is a number or a text, or a small container of such."""
+    kind = type(value)
+    if kind not in (list, tuple, dict):
+        return kind in _PLAIN
+    parts = [*value, *value.values()] if kind is dict else value
+    return len(parts) <= _MOST and levels > 0 and all(_is_plain(one, levels - 1) for one in parts)
 
 
 class _Twister:
@@ -493,8 +530,10 @@ def track(rng: Any) -> TrackedRng:
     if isinstance(rng, NumbaRng):
         return _Numba(rng)
     if isinstance(rng, random.Random):
-        if type(rng).getstate is random.Random.getstate:
+        if type(rng) is random.Random:
             return _Python(rng)
+        if type(rng).getstate is random.Random.getstate:
+            return _OwnPython(rng)
         return _Opaque(kind, rng.getstate, rng.setstate)
     if hasattr(rng, "n_children_spawned"):
         return _Children(rng)

@@ -113,6 +113,7 @@ class RngTracking:
         self._shared: dict[type, Any] = {}
         self._left_alone: list[Item] = []
         self._strays = Strays()
+        self._bindings: list[dict[str, Any]] = [{}]  # the first ones, and those at the last look
         self._told: set[str] = set()  # the places of strays
         self._modules = 0
 
@@ -143,6 +144,13 @@ class RngTracking:
                 self._check_open(key, rng)
                 put_back(key.name, tracked, stored)
             self._track(key, rng, tracked)
+        self._bindings = [self._outer.bindings()]
+        if not done and self._outer.missed:
+            notices.warn(
+                f"{self.run} may draw from RNGs that trax has not reached among very many objects, "
+                f"in {self._outer.missed}: a resumed run draws other numbers. Name them with rng=, "
+                "or draw from one RNG"
+            )
         if not done and (libraries := self._outer.libraries()):
             notices.warn(
                 f"{self.run} uses {', '.join(libraries)}, whose random numbers come from an RNG "
@@ -311,6 +319,7 @@ class RngTracking:
         if self._outer is None:
             return
         found = self._strays.find(frame, self._outer, self._inner.known | self._known.keys())
+        self._check_bindings()
         found = {place: value for place, value in found.items() if place not in self._told}
         if found:
             stored = {id(canonical(rng)) for rng in inner()}
@@ -321,6 +330,29 @@ class RngTracking:
                 f"{self.run} draws from an RNG that it has made and that is not stored, "
                 f"{', '.join(found)}: a resumed loop makes it again and draws the same numbers "
                 "again. Keep it in the state, or make it before the run and pass it as an argument"
+            )
+
+    def _check_bindings(self) -> None:
+        """Warn once if the loop has put another RNG in the place of one that is followed.
+
+        That is one that it has drawn from before; or another one of those that are followed, since
+        a loop that makes a new RNG in each step is exact.
+        """
+        assert self._outer is not None
+        first, last = self._bindings[0], self._bindings[-1]
+        now = self._outer.bindings()
+        self._bindings = [first, now]
+        others = {place for place, rng in now.items() if last.get(place, rng) is not rng}
+        rebound = {place for place in others if id(now[place]) in self._known}
+        replaced = {place: rng for place, rng in first.items() if now.get(place, rng) is not rng}
+        drawn = self._tracker.changed
+        rebound |= {place for place, rng in replaced.items() if self._known.get(id(rng)) in drawn}
+        rebound -= self._told
+        if rebound:
+            self._told.update(rebound)
+            notices.warn(
+                f"{self.run} puts another RNG into {', '.join(sorted(rebound)[:3])}: a resumed run "
+                "finds the one of the start there. Keep it in the state, or set the state of one"
             )
 
     def rngs_in(self, state: Any) -> Iterable[Any]:

@@ -87,7 +87,7 @@ def numpy_random() -> Any:
 def canonical(rng: Any) -> Any:
     """Return the object that has the position: for NumPy's `Generator`, its bit generator."""
     numpy = numpy_random()
-    if numpy is not None and isinstance(rng, numpy.Generator):
+    if numpy is not None and issubclass(type(rng), numpy.Generator):
         return rng.bit_generator
     return rng
 
@@ -95,7 +95,7 @@ def canonical(rng: Any) -> Any:
 def bits_of(rng: Any) -> Any:
     """Return the bit generator that NumPy's `RandomState` contains; None for any other RNG."""
     numpy = numpy_random()
-    if numpy is not None and isinstance(rng, numpy.RandomState):
+    if numpy is not None and issubclass(type(rng), numpy.RandomState):
         return rng._bit_generator  # noqa: SLF001  # there is no public attribute for it
     return None
 
@@ -124,7 +124,8 @@ def rng_types() -> tuple[type, ...]:
 
 def is_rng(value: Any) -> bool:
     """Return whether a value is an RNG with a state."""
-    return isinstance(value, rng_types()) and not isinstance(value, random.SystemRandom)
+    kind = type(value)  # not that of an object for which a proxy stands, whose memory is elsewhere
+    return issubclass(kind, rng_types()) and not issubclass(kind, random.SystemRandom)
 
 
 def check_rng(rng: Any) -> tuple[Any, ...] | None:
