@@ -113,7 +113,8 @@ class RngTracking:
         self._shared: dict[type, Any] = {}
         self._left_alone: list[Item] = []
         self._strays = Strays()
-        self._bindings: list[dict[str, Any]] = [{}]  # the first ones, and those at the last look
+        self._first_bindings: dict[str, Any] = {}
+        self._last_bindings: dict[str, Any] = {}
         self._told: set[str] = set()  # the places of strays
         self._modules = 0
 
@@ -144,7 +145,7 @@ class RngTracking:
                 self._check_open(key, rng)
                 put_back(key.name, tracked, stored)
             self._track(key, rng, tracked)
-        self._bindings = [self._outer.bindings()]
+        self._first_bindings = self._last_bindings = self._outer.bindings()
         if not done and self._outer.missed:
             notices.warn(
                 f"{self.run} may draw from RNGs that trax has not reached among very many objects, "
@@ -339,9 +340,8 @@ class RngTracking:
         a loop that makes a new RNG in each step is exact.
         """
         assert self._outer is not None
-        first, last = self._bindings[0], self._bindings[-1]
-        now = self._outer.bindings()
-        self._bindings = [first, now]
+        first, last, now = self._first_bindings, self._last_bindings, self._outer.bindings()
+        self._last_bindings = now
         others = {place for place, rng in now.items() if last.get(place, rng) is not rng}
         rebound = {place for place in others if id(now[place]) in self._known}
         replaced = {place: rng for place, rng in first.items() if now.get(place, rng) is not rng}
