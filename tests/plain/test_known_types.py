@@ -7,17 +7,21 @@ import datetime
 import pathlib
 import pickle
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from plain_kinds import decoded, ways
+from plain_kinds import Body, decoded, ways
 
+import trax
+from trax.engine.outer_objects import OuterObjects
 from trax.plain.data import decode_plain, shown
 from trax.plain.known_types import Keys, make
 from trax.plain.stand_ins import Instance, Named, Unhashed
+from trax.storage.codec import encode
 
 _UTC = datetime.UTC
 _EAST = datetime.timezone(datetime.timedelta(hours=2), "east")
@@ -205,3 +209,17 @@ def test_a_time_zone_with_a_name_is_not_looked_up() -> None:
     found = decoded(datetime.datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")))
     assert found.type == "datetime.datetime"
     assert "Europe/Berlin" in shown(found)
+
+
+def test_an_object_of_a_module_is_an_instance_as_any_other() -> None:
+    """Wherever it is besides in the state."""
+
+    @trax.resumable(create=list)
+    def loop(state: list[Body], body: Body) -> Iterator[Body]:
+        yield body
+
+    body = Body(1.5, "north")
+    run: Any = loop(body)
+    shared = OuterObjects(run._lifecycle._call).reductions
+    found = decode_plain(encode([body], "state", shared=shared).payload, [])
+    assert shown(found) == "[Body(mass=1.5, velocity='north')]"

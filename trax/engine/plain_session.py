@@ -124,6 +124,7 @@ class PlainSession(Session):
         with (
             self._outputs.loading(),
             at_hand(self._outer_rngs),
+            self._outer_objects.at_hand(),
             loading_into(rngs=self._rngs) as self._loading,
         ):
             state = load_frame(self._stored, self._names, self._loop.outside)

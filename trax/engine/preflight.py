@@ -19,6 +19,7 @@ from trax.storage.process import process
 if TYPE_CHECKING:
     from trax.calls.call import Call
     from trax.engine.checkpointer import Checkpointer
+    from trax.engine.outer_objects import OuterObjects
     from trax.engine.surroundings import Surroundings
     from trax.storage.codec import Encoded
     from trax.tracking.rng_tracking import RngTracking
@@ -47,6 +48,7 @@ class Preflight:
         tracking: RngTracking,
         checkpointer: Checkpointer,
         surroundings: Surroundings,
+        outer: OuterObjects,
     ) -> None:
         # Importing trax is faster without these.
         from trax.engine.proofs import Proofs
@@ -58,7 +60,7 @@ class Preflight:
         self._checkpointer = checkpointer
         self._mode = call.log_mode
         self._clock = process.monotonic
-        self._proofs = Proofs(call, run_id, checkpointer.encode_for_proof)
+        self._proofs = Proofs(call, run_id, checkpointer.encode_for_proof, outer)
         self._receipt = Receipt(call)
         self.frame: FrameType | None = None
 

@@ -22,6 +22,7 @@ from trax.storage.process import process
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
+    from trax.engine.outer_objects import OuterObjects
 
 __all__ = ["LARGE", "Proofs"]
 
@@ -32,9 +33,12 @@ _SLOW = 1.0  # seconds; a fold that takes longer is not repeated
 
 
 class Proofs:
-    """The proofs of one run; `encode` pickles its state."""
+    """The proofs of one run; `encode` pickles its state, and `outer` has objects outside of it."""
 
-    def __init__(self, call: Call, run_id: str, encode: Callable[[Any], Encoded]) -> None:
+    def __init__(
+        self, call: Call, run_id: str, encode: Callable[[Any], Encoded], outer: OuterObjects
+    ) -> None:
+        self._outer = outer
         self._name = call.name
         self._names = call.names
         self._encode = encode
@@ -80,7 +84,8 @@ class Proofs:
         if size > LARGE:
             return
         own = encoded if isinstance(encoded, bytes) else encoded.copied()
-        loaded = decode(own, "increment", self._names.for_copy())
+        with (proving := self._outer.proving()):
+            loaded = decode(own, "increment", self._names.for_copy())
         with self._timed():
             where = "state" if self._mode.replaces_state else "increment"
             is_faithful = self._report_flaws(increment, loaded, where)
@@ -90,7 +95,10 @@ class Proofs:
                 change = body_change(before, now, self._names, _SECONDS)
                 self._report("body", change)
                 if is_faithful and not change:
-                    self._rehearsal = Rehearsal(now, self._names, loaded, state, increment)
+                    with proving:
+                        self._rehearsal = Rehearsal(
+                            now, self._names, loaded, state, increment, self._outer
+                        )
         self._folding = self._clock()
 
     def see_state(self, encoded: Encoded) -> bool:
@@ -105,7 +113,8 @@ class Proofs:
         self._loaded = None
         if encoded.nbytes > LARGE:
             return False
-        self._loaded = (decode(encoded.copied(), "state", self._names.for_copy()),)
+        with self._outer.proving():
+            self._loaded = (decode(encoded.copied(), "state", self._names.for_copy()),)
         if self._mode.has_function:
             self._remember(encoded)
         return True

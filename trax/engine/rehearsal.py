@@ -21,6 +21,7 @@ from trax.tracking.rng_state import put_back, track
 from trax.tracking.rngs import defaults, rng_types
 
 if TYPE_CHECKING:
+    from trax.engine.outer_objects import OuterObjects
     from trax.tracking.rng_discovery import OuterRngs
 
 __all__ = ["Rehearsal", "body_change"]
@@ -39,6 +40,8 @@ class Rehearsal:
         A copy of the increment.
     live_state, live_increment : object
         Both as they are now; they are not kept.
+    outer : OuterObjects
+        The objects outside of the state; copies may have those that it has lent.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class Rehearsal:
         increment: Any,
         live_state: Any,
         live_increment: Any,
+        outer: OuterObjects,
     ) -> None:
         self._state = decode(encoded, "state", names.for_copy())
         self._increment = increment
         self._overlap = overlap(live_increment, live_state)
-        self._touched = Touched(live_state, self._state)
+        self._outer, self._lent = outer, outer.lent
+        self._touched = Touched(live_state, self._state, self._lent)
 
     def difference(
         self,
@@ -67,7 +72,7 @@ class Rehearsal:
         the state are undone, and so are changes of variables that the fold refers to.
         """
         touched = self._touched
-        if not touched.is_separate:
+        if not touched.is_separate or not self._outer.can_restore(self._lent):
             return ""
         with _kept(outer) as drawn, undone([fold, *touched.kinds], touched.members):
             try:

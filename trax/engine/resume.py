@@ -15,6 +15,7 @@ from trax.calls.log_mode import Frames, describe
 from trax.calls.script import path_of
 from trax.display import count, show
 from trax.engine.first_state import recreate
+from trax.engine.outer_objects import OuterObjects
 from trax.engine.replay import Replayed, load, replay, stored_version, tell_changed_code
 from trax.engine.similar import tell_similar
 from trax.engine.stored_loop import StoredLoop, recall
@@ -304,7 +305,7 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
     outer = call.outer_rngs if call.log_mode.has_function else None
     rngs = outer.followed() if outer is not None else ()
     before = [(name, tracked := track(rng), tracked.parts()) for name, rng in rngs]
-    with at_hand(call.outer_rngs or ()):
+    with at_hand(call.outer_rngs or ()), OuterObjects(call).at_hand():
         replayed = replay(
             recovery,
             call.name,

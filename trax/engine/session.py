@@ -21,6 +21,7 @@ from trax.engine.explain import note_fold, note_state
 from trax.engine.items import Items, Remaining, SizedRemaining
 from trax.engine.keyed_items import KeyedItems, check_has_no_keys
 from trax.engine.load_proof import GLOBAL, LoadProof
+from trax.engine.outer_objects import OuterObjects
 from trax.engine.preflight import Preflight
 from trax.engine.pulse import CHECKPOINT, SAVE, WRITTEN, Pulse
 from trax.errors import CodecError, DurabilityError, StorageError, TraxError, UsageError
@@ -110,12 +111,19 @@ class Session:
         self._hooks = hooks
         hooks.resumed_at = opened.resumed_at
         self._loaded = opened.load_seconds, self._since.checkpoint_bytes + opened.log_bytes
+        self._outer_objects = OuterObjects(call)
+        tracking.reduce_also(self._outer_objects.reductions)
         self._checkpointer = Checkpointer(call, self._writer, tracking, pulse, self._proof, hooks)
         from trax.engine.surroundings import Surroundings  # importing trax is faster without it
 
         self._surroundings = Surroundings(call, tracking)
         self._preflight = Preflight(
-            call, self.run_id, tracking, self._checkpointer, self._surroundings
+            call,
+            self.run_id,
+            tracking,
+            self._checkpointer,
+            self._surroundings,
+            self._outer_objects,
         )
         # The step in the logs minus the run's: a run may count steps that no log has.
         self._log_offset = self._writer.position.step - self.step
@@ -339,8 +347,9 @@ class Session:
         encoded = plain
         if self._mode.replaces_state:  # it is not folded, and its identities are the state's
             encoded = self._tracking.encode_state(increment)
-        elif not plain:
-            encoded = self._memory.copy(encode(increment, "increment", self._names))
+        elif not plain or (not self.is_plain and self._outer_objects.may_be_in(plain)):
+            shared = self._outer_objects.reductions
+            encoded = self._memory.copy(encode(increment, "increment", self._names, shared))
         self._proof.prove(increment, encoded, "increment", self._since.step + 1)
         return encoded
 

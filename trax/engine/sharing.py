@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,15 +18,15 @@ from trax.tracking.rngs import rng_types
 if TYPE_CHECKING:
     from trax.calls.call import Call
 
-__all__ = ["Shared", "Touched", "landmarks", "overlap"]
+__all__ = ["NEAR", "Shared", "Touched", "inner_parts", "landmarks", "overlap"]
 
 _MOST = 5_000  # objects that are looked at, on each side
 _LARGE = 1 << 20  # bytes; larger objects are not remembered
-_DEEP, _NEAR = 6, 2  # levels at which arguments and variables are searched
+_DEEP, NEAR = 6, 2  # levels at which arguments and variables are searched
 _CLOSED = (type, ModuleType, FunctionType, MethodType, str, bytes, bytearray)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     path: str
     value: Any
 
@@ -40,11 +40,11 @@ class Shared:
 
     def __init__(self, state: Any, call: Call) -> None:
         self._found: list[tuple[str, str, Any, bytes]] = []
-        mine = {id(part.value): part.path for part in _mutable(("state", state), _DEEP)}
+        mine = {id(part.value): part.path for part in inner_parts(("state", state), _DEEP)}
         if not mine:
             return
         for kind, name, value, depth in _outside(call):
-            for part in _mutable((name, value), depth):
+            for part in inner_parts((name, value), depth):
                 path = mine.pop(id(part.value), None)
                 if path is not None:
                     self._remember(path, f"{kind} {part.path}", part.value)
@@ -76,6 +76,13 @@ class Shared:
 class Touched:
     """The objects that replaying on a copy of a state would change in the state itself.
 
+    Parameters
+    ----------
+    state, copy : object
+        Both states.
+    lent : dict of int to object
+        Objects that both may have, by identity.
+
     Attributes
     ----------
     is_separate : bool
@@ -83,24 +90,26 @@ class Touched:
     kinds : list of type
         The classes of objects in the state, and classes that are in it.
     members : list
-        The members of Enums in it: a copy has the same ones.
+        The members of Enums in it, and what is lent: a copy has the same ones.
     """
 
-    def __init__(self, state: Any, copy: Any) -> None:
-        mine = [part.value for part in _mutable(("", state), _DEEP)]
+    def __init__(self, state: Any, copy: Any, lent: Mapping[int, Any]) -> None:
+        mine = [part.value for part in inner_parts(("", state), _DEEP)]
         inner = [part for value in mine for _, part in _inside(value)]
         self.members = [part for part in [*mine, *inner] if isinstance(part, Enum)]
+        self.members += lent.values()
         self.kinds = [*{type(value) for value in mine}]
         self.kinds += [part for part in inner if isinstance(part, type)]
-        ids = {id(value) for value in mine if not isinstance(value, Enum)}
-        self.is_separate = all(id(part.value) not in ids for part in _mutable(("", copy), _DEEP))
+        ids = {id(value) for value in mine if not isinstance(value, Enum)} - lent.keys()
+        self.is_separate = all(id(part.value) not in ids for part in inner_parts(("", copy), _DEEP))
 
 
 def overlap(increment: Any, state: Any) -> str:
     """Return a text about a part that an increment and a state have in common, if there is one."""
-    parts = {_key(part.value): part.path for part in _mutable(("the increment", increment), _DEEP)}
+    whole = "the increment", increment
+    parts = {_key(part.value): part.path for part in inner_parts(whole, _DEEP)}
     if parts:
-        for part in _mutable(("state", state), _DEEP):
+        for part in inner_parts(("state", state), _DEEP):
             path = parts.get(_key(part.value))
             if path is not None:
                 return f"{path} is {part.path} itself"
@@ -133,7 +142,7 @@ def _outside(call: Call) -> Iterator[tuple[str, str, Any, int]]:
     for name, value in call.arguments.items():
         yield "argument", name, value, _DEEP
     for name, value in _variables(call):
-        yield "variable", name, value, _NEAR
+        yield "variable", name, value, NEAR
 
 
 def _variables(call: Call) -> Iterator[tuple[str, Any]]:
@@ -151,7 +160,7 @@ def _variables(call: Call) -> Iterator[tuple[str, Any]]:
                     yield name, value
 
 
-def _mutable(root: tuple[str, Any], depth: int) -> Iterator[_Part]:
+def inner_parts(root: tuple[str, Any], depth: int) -> Iterator[Part]:
     """Yield an object and its parts that can change, breadth first, down to a depth."""
     rngs = rng_types()
     queue = deque([(*root, depth)])
@@ -162,7 +171,7 @@ def _mutable(root: tuple[str, Any], depth: int) -> Iterator[_Part]:
             continue
         seen.add(id(value))
         if not is_value(value):
-            yield _Part(path, value)
+            yield Part(path, value)
         if left:
             room = _MOST - len(seen) - len(queue)
             inside = zip(range(room), _inside(value), strict=False)

@@ -440,6 +440,10 @@ def _exception(error: Any, state: Any) -> Any:
     return _with_state(error, linked)
 
 
+def _outer(_: Any, __: Any, ___: Any, arguments: Any) -> Any:
+    return _instance(*_of(arguments, tuple))
+
+
 def _rng(rng: Any, state: Any) -> Any:
     return _with_state(rng, {"position": state[0], "attributes": state[1]})
 
@@ -530,6 +534,7 @@ KNOWN: dict[str, Callable[..., Any]] = {
             "_rebuild_tensor_v2": _tensor,
         },
     ),
+    **_in("trax.engine.outer_objects", {"outer_object": _outer, "set_attributes": _with_state}),
     **_in("trax.storage.array_memory", {"fill": _fill, "reopen": _mapped, "view_of": _view}),
     **_in("trax.storage.definitions", {"at_hand": named, "present": _first}),
     **_in("trax.storage.exceptions", {"complete_exception": _exception}),

@@ -56,7 +56,8 @@ class Reductions(dict[type, _Reduction]):
     Parameters
     ----------
     shared : mapping of type to callable
-        Reductions of objects that are also outside of this pickle, such as RNGs.
+        Reductions of objects that are also outside of this pickle, such as RNGs. That of `object`
+        gets a class and its reduction, and returns the one for objects that may be outside.
     blocks : Blocks, optional
         The memory that several arrays share.
 
@@ -106,10 +107,12 @@ class Reductions(dict[type, _Reduction]):
             return partial(_refuse, advice)
         if kind in self.others:
             return self.others[kind]
+        if _has_lost_slots(kind):
+            return _as_with_slots
         names = _singletons(kind)
-        if names:
-            return partial(_singleton, names)
-        return _as_with_slots if _has_lost_slots(kind) else _as_ever
+        alone = partial(_singleton, names) if names else _as_ever
+        outer: Any = self._shared.get(object)
+        return outer(kind, alone) if outer is not None else alone
 
 
 def _is_pickled_alike(kind: type, base: type) -> bool:

@@ -1,0 +1,233 @@
+"""An object of a module that is in the state is the same object in a resumed run."""
+
+from __future__ import annotations
+
+import pytest
+from support import run_script
+
+SCRIPT = """
+import os, signal, sys
+import trax
+
+class Species:
+    def __init__(self, name, of=None):
+        self.name, self.eats = name, of
+
+class Slotted:
+    __slots__ = "name", "eats"
+    __init__ = Species.__init__
+
+class Equal(Species):
+    def __eq__(self, other):
+        return type(other) is Equal and self.name == other.name
+    __hash__ = None
+
+class Animal:
+    def __init__(self, species):
+        self.species, self.age = species, 0
+
+    def __eq__(self, other):
+        return self.age == other.age
+
+class Zoo:
+    first = Species("lion", "gnu")
+
+KIND = {kind}
+FOX, HARE = KIND("fox", "hare"), KIND("hare")
+FOX.eats, HARE.eats = HARE, [FOX]
+TABLE = {{"fox": FOX, "row": [KIND("owl", {{"mice", "voles"}}), HARE]}}
+
+MANY = [KIND(number) for number in range(5)]
+
+def read(fox):
+    return {read}
+
+def animals(fox=None):
+    return [Animal(read(fox)), Animal(HARE), Animal(KIND("fox", HARE))]
+
+def count(animals, fox):
+    return [animal.species {test} for animal in animals]
+
+def kill(i):
+    if sys.argv[2] == str(i):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@trax.resumable(every_steps=3, traxdir=sys.argv[3])
+def plain(fox):
+    mine = animals(fox)
+    for i in range(10):
+        kill(i)
+        yield count(mine, fox)
+        mine.append(Animal(read(fox)))
+
+def folded(state, increment):
+    state.append(increment)
+    return state
+
+def declared(every_steps, replay_log="append"):
+    store = sys.argv[3]
+    @trax.resumable(create=animals, every_steps=every_steps, replay_log=replay_log, traxdir=store)
+    def loop(state, fox):
+        for i in trax.steps(10):
+            kill(i)
+            new = Animal(read(fox))
+            if replay_log is None:
+                state.append(new)
+            new.seen = count(state, fox)
+            yield new
+    return loop
+
+loops = dict(
+    plain=plain,
+    unlogged=declared(3, None),
+    appended=declared(3),
+    folded=declared(100, folded),
+)
+
+fox = KIND("argument")
+with loops[sys.argv[1]](fox) as run:
+    for increment in run:
+        pass
+print(getattr(increment, "seen", increment))
+"""
+
+READ = {
+    "a variable": ("FOX", "is FOX"),
+    "by its equality": ("FOX", "== FOX"),
+    "a key": ("FOX", "in {FOX: 1}"),
+    "an item of a dictionary": ('TABLE["fox"]', 'is TABLE["fox"]'),
+    "an item of a list in it": ('TABLE["row"][0]', 'is TABLE["row"][0]'),
+    "an attribute of a class": ("Zoo.first", "is Zoo.first"),
+    "a part of another object": ("FOX.eats", "is FOX.eats"),
+}
+LOOPS = ["plain", "unlogged", "appended", "folded"]
+
+
+def resumed(
+    loop: str, kind: str, read: str, test: str, edit: tuple[str, str] = ("", "")
+) -> tuple[str, str]:
+    """Return what a loop prints that is killed and resumed with an edited text, and says."""
+    text = SCRIPT.format(kind=kind, read=read, test=test)
+    assert run_script(text, loop, "5", "store", check=False).returncode < 0
+    done = run_script(text.replace(*edit), loop, "", "store", check=False)
+    return done.stdout, done.stderr
+
+
+def undisturbed(loop: str, kind: str, read: str, test: str) -> str:
+    """Return what a loop prints that is not killed."""
+    return run_script(SCRIPT.format(kind=kind, read=read, test=test), loop, "", "other").stdout
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("where", READ)
+def test_it_is_one_object(loop: str, where: str) -> None:
+    """In whatever place, and in the state or in increments; nothing is said of it."""
+    shown, said = resumed(loop, "Species", *READ[where])
+    assert shown == undisturbed(loop, "Species", *READ[where])
+    assert "True" in shown
+    assert said.count("trax:") == 1
+
+
+@pytest.mark.parametrize("kind", ["Slotted", "Equal"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_whatever_its_class_is_made_of(loop: str, kind: str) -> None:
+    shown, _ = resumed(loop, kind, *READ["a variable"])
+    assert shown == undisturbed(loop, kind, *READ["a variable"])
+
+
+@pytest.mark.parametrize("loop", LOOPS[1:])
+def test_an_argument_in_a_declared_state_is_one_object(loop: str) -> None:
+    """As it is in a plain loop."""
+    shown, _ = resumed(loop, "Species", "fox or FOX", "is fox")
+    assert shown == undisturbed(loop, "Species", "fox or FOX", "is fox")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_one_that_has_changed_is_another_object_and_is_told(loop: str) -> None:
+    """The state has it as it was, and the module as it is now."""
+    edit = "FOX.eats, HARE.eats = HARE", 'FOX.eats, HARE.eats = "nothing"'
+    shown, said = resumed(loop, "Species", "FOX", "is FOX", edit)
+    assert "FOX, HARE had other content when the run was stored" in said
+    assert "False" in shown or "went another way" in said
+
+
+def test_many_that_have_changed_are_told_in_one_line() -> None:
+    """Three of them, and the number of the others."""
+    edit = "range(5)", "range(1, 6)"
+    _, said = resumed("unlogged", "Species", "MANY", "is MANY[0]", edit)
+    assert "MANY[0], MANY[1], MANY[2] and 2 more had other content" in said
+
+
+FOLDED = """
+import sys, trax
+
+class Species:
+    def __init__(self, name):
+        self.name, self.seen, self.deep = name, 0, {deep}
+
+FOX = Species("fox")
+
+def fold(state, increment):
+    state.append(increment)
+    increment.seen += 1
+    {change}
+    return state
+
+@trax.resumable(create=list, replay_log=fold)
+def loop(state, n):
+    for _ in trax.steps(n):
+        yield FOX
+
+loop.fresh(5).result()
+print(FOX.seen, FOX.deep)
+"""
+
+
+@pytest.mark.parametrize(
+    ("deep", "change", "shown"),
+    [
+        ("[0]", "increment.deep.append(1)", "5 [0, 1, 1, 1, 1, 1]"),
+        ("[[0]]", "increment.deep[0].append(1)", "5 [[0, 1, 1, 1, 1, 1]]"),
+        ("{}", "increment.deep.setdefault('a', []).append(1)", "5 {'a': [1, 1, 1, 1, 1]}"),
+    ],
+)
+def test_proofs_do_not_change_it(deep: str, change: str, shown: str) -> None:
+    """A proof folds the first increments once more, and puts it back, or has a copy."""
+    text = FOLDED.format(deep=deep, change=change)
+    assert run_script(text).stdout == f"{shown}\n"
+
+
+READER = """
+import trax
+
+class Species:
+    eaten = 0
+    def __init__(self, *names):
+        self.names = names
+
+FOX = Species("fox")
+PAIR = {Species("gnu"), Species("gnu")}
+
+def fold(state, increment):
+    state[0].eaten += increment
+    return state
+
+@trax.resumable(create=lambda: [FOX, *PAIR], replay_log=fold, every_steps=1)
+def loop(state, n):
+    assert PAIR
+    for _ in trax.steps(n):
+        yield 1
+"""
+
+
+def test_readers_get_a_copy() -> None:
+    """What they change does not reach the module."""
+    end = "loop(3).result()\nFOX.eaten = 0\nprint(loop.load(3)[0].eaten, FOX.eaten)"
+    assert run_script(READER + end).stdout == "3 0\n"
+
+
+def test_an_element_of_a_set_is_a_copy() -> None:
+    """It has no place of its own, and must not be taken for another one of the same content."""
+    step = "with loop(9) as run:\n    next(run)\n"
+    assert run_script(READER + step + "    print(len({*run.state, *PAIR}))").stdout == "3\n"
+    assert run_script(READER + step + "    print(len({*run.state, *PAIR}))").stdout == "5\n"
