@@ -197,6 +197,44 @@ def test_proofs_do_not_change_it(deep: str, change: str, shown: str) -> None:
     assert run_script(text).stdout == f"{shown}\n"
 
 
+PARTS = """
+import trax
+
+class Species:
+    eaten = 0
+    def __init__(self, names):
+        self.names = names
+
+NAMES = ["fox"]
+FOX = Species(NAMES)
+
+@trax.resumable(create=lambda: [FOX], replay_log=None, every_steps=1)
+def loop(state):
+    while True:
+        yield
+        {change}
+
+with loop() as run:
+    next(run), next(run)
+print(run.state[0] is FOX and FOX.names is NAMES)
+"""
+
+
+def test_it_keeps_its_parts() -> None:
+    """Copies of them in the state are dropped."""
+    text = PARTS.format(change="pass")
+    assert run_script(text).stdout == run_script(text).stdout == "True\n"
+
+
+def test_of_one_that_the_loop_changes_others_tell() -> None:
+    """Once, and not again at each resume."""
+    text = PARTS.format(change="FOX.eaten += 1")
+    assert "changes it" in run_script(text).stderr
+    resumed = run_script(text)
+    assert resumed.stdout == "False\n"
+    assert "other content" not in resumed.stderr
+
+
 READER = """
 import trax
 
