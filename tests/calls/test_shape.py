@@ -137,7 +137,22 @@ def test_arguments_with_another_content_are_told() -> None:
     stored = describe({"m": model, "n": Model(), "lock": threading.Lock(), "x": 1}, by_shape=True)
     given = describe({"m": model, "n": Model(), "lock": threading.Lock(), "x": 1}, by_shape=True)
     assert differences(stored, given) == {}
-    assert renewed(stored, given) == ["n", "lock"]
+    assert renewed(stored, given) == {"n": [], "lock": []}
+
+
+def test_numbers_and_texts_in_them_are_shown_where_they_differ() -> None:
+    """Arrays are not: the weights of a model are others in each process."""
+
+    def simulation(rate: float, name: str) -> Any:
+        made = Model()
+        made.rate, made.options = rate, {"name": name, "table": Table(2, 3)}  # type: ignore[attr-defined]
+        return made
+
+    stored = describe({"s": simulation(0.5, "a")}, by_shape=True)
+    given = describe({"s": simulation(0.25, "b")}, by_shape=True)
+    assert differences(stored, given) == {}
+    assert renewed(stored, given) == {"s": ["s.rate: 0.5 -> 0.25", "s.options['name']: 'a' -> 'b'"]}
+    assert renewed({"s": {**stored["s"], "outline": ""}}, given) == {"s": []}
 
 
 class Word(tuple[str, ...]):

@@ -114,3 +114,40 @@ print(list(loop(hashlib.sha256())))
     assert not refused.stdout
     assert "argument 'digest' (_hashlib.HASH) changed and cannot be put back" in refused.stderr
     assert "Make it inside of the function" in refused.stderr
+
+
+VALUES = """
+import os, sys, trax
+
+class Sim:
+    def __init__(self, rate):
+        self.rate, self.x = rate, 0.0
+
+@trax.resumable(every_steps=1)
+def loop(sim):
+    for i in range(5):
+        if sys.argv[2:] == [str(i)]:
+            os._exit(1)
+        {change}
+        yield sim.rate
+
+sim = Sim(float(sys.argv[1]))
+print(loop(sim).result(), sim.rate)
+{again}
+"""
+
+
+@pytest.mark.parametrize("change", ["pass", "sim.x += 1"])
+def test_other_values_in_an_argument_are_told(change: str) -> None:
+    """With the two of them, when the run goes on and when it is done."""
+    text = VALUES.format(change=change, again="")
+    told = "sim.rate: 0.5 -> 0.25 since the run was stored"
+    run_script(text, "0.5", "3", check=False)
+    assert told in run_script(text, "0.25").stderr
+    assert "sim.rate: 0.25 -> 0.75 since the run was stored" in run_script(text, "0.75").stderr
+
+
+def test_what_the_loop_itself_has_changed_is_not_told() -> None:
+    """The same object is given again in the process that has changed it."""
+    text = VALUES.format(change="sim.x += 1", again="loop(sim).result()")
+    assert "since the run was stored" not in run_script(text, "0.5").stderr

@@ -16,6 +16,7 @@ from trax.calls import outline
 from trax.calls.digest import VERSION, Digester, are_comparable, version_of
 from trax.calls.former_digest import former_digest
 from trax.calls.shape import is_data, shape_of
+from trax.calls.structure import LEAVES
 from trax.display import count, show
 from trax.errors import ArgumentsChangedError, CodecError, one_line
 from trax.storage.former_names import FORMER_NAMES
@@ -40,6 +41,7 @@ _OWN_NAMES = {public: original for original, public in FORMER_NAMES.items()}
 _BY_SHAPE = "content"  # a digest of content that may change
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 _CUT = re.compile(r"\.\.\.[\])}]+$")
+_VALUES = frozenset(kind.__name__ for kind in LEAVES)
 _SHOWN = 5  # differences in one argument
 
 
@@ -101,7 +103,7 @@ def _text(value: Any) -> str:
 def _describe_shape(value: Any, names: Mapping[str, str]) -> Description:
     """Describe data by its content, and any other object by its type and shape.
 
-    The digest of the other object's content is kept beside that, if there is one.
+    The digest of the other object's content is kept beside that, if there is one, and its outline.
     """
     if is_data(value):
         return _describe(value, names)
@@ -113,16 +115,32 @@ def _describe_shape(value: Any, names: Mapping[str, str]) -> Description:
     described[_BY_SHAPE] = ""
     with contextlib.suppress(Exception):  # it does not pickle
         described[_BY_SHAPE] = Digester(names).digest(value)
+        described |= outline.encode(outline.outline(value, names))
     return described
 
 
-def renewed(stored: Mapping[str, Description], given: Mapping[str, Description]) -> list[str]:
-    """Return the names of arguments that are known only to be of the stored type and shape."""
-    return [
-        name
+def renewed(
+    stored: Mapping[str, Description], given: Mapping[str, Description]
+) -> dict[str, list[str]]:
+    """Return lines on the arguments that are known only to be of the stored type and shape.
+
+    They show the numbers and texts in an argument that are others than the stored ones.
+    """
+    return {
+        name: _other_values(name, stored.get(name, {}), one)
         for name, one in given.items()
         if one.get(_BY_SHAPE) == "" or one.get(_BY_SHAPE) != stored.get(name, {}).get(_BY_SHAPE)
-    ]
+    }
+
+
+def _other_values(name: str, old: Description, new: Description) -> list[str]:
+    one, other = ({**outline.decode(side)} for side in (old, new))
+    changes = outline.compare(one, other).items()
+    return [
+        one_line(f"{name}{path}: {text}")
+        for path, text in changes
+        if all(side.get(path, ("",))[0] in _VALUES for side in (one, other))
+    ][:_SHOWN]
 
 
 def _describe_formerly(value: Any, names: Mapping[str, str]) -> Description:

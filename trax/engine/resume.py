@@ -252,7 +252,7 @@ def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, second
         # A power cut would take a file from the context, but not what the loop writes to it now.
         hold.writer.begin_log()
     loading = seconds + replayed.load_seconds
-    tell = partial(_tell, call, store, replayed)
+    tell = partial(_tell, call, store, replayed, is_known=recovery.run in process.runs)
     return Opened(replayed.state, replayed, log_bytes, loading, varied=varied, tell=tell)
 
 
@@ -264,11 +264,12 @@ def _cut_back(store: Store, name: str, hold: HeldRun, recovery: RunReader) -> No
     cut_back(store.path, directory, recovery.context, recovery.forced_context)
 
 
-def _tell(call: Call, store: Store, replayed: Replayed[Any]) -> None:
+def _tell(call: Call, store: Store, replayed: Replayed[Any], *, is_known: bool) -> None:
+    """Tell from where the run goes on; `is_known` is whether this process has had it open."""
     meta = replayed.meta
     _tell_resumed(call, store, replayed)
     _tell_migrated(call, replayed)
-    _tell_renewed(call, meta)
+    _tell_renewed(call, meta, is_known=is_known)
     _tell_changed_function(call, meta, "the present code runs")
 
 
@@ -332,17 +333,20 @@ def _replay(call: Call, recovery: RunReader) -> Replayed[Any]:
 
 
 def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
-    tell = partial(_tell_finished, call, store, replayed)
+    is_known = replayed.recovery.run in process.runs
+    tell = partial(_tell_finished, call, store, replayed, is_known=is_known)
     return Opened(replayed.state, replayed, done=True, result=_result(call, replayed), tell=tell)
 
 
-def _tell_finished(call: Call, store: Store, replayed: Replayed[Any]) -> None:
+def _tell_finished(call: Call, store: Store, replayed: Replayed[Any], *, is_known: bool) -> None:
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; result() has its result, and no step "
         f"runs again ({store.path})"
     )
     _tell_migrated(call, replayed)
     stays = f"the result is the old one; {call.function.__name__}.fresh(...) starts over"
+    if not is_known and (others := _other_values(call, replayed.meta)):
+        notices.warn(f"{call.name}: {'; '.join(others)} since the run was stored; {stays}")
     _tell_changed_function(call, replayed.meta, stays)
 
 
@@ -479,10 +483,26 @@ def _check_mode(call: Call, meta: dict[str, Any], log_bytes: int) -> None:
         )
 
 
-def _tell_renewed(call: Call, meta: dict[str, Any]) -> None:
-    """Say which arguments may have other content than those that the run began with."""
+def _other_values(call: Call, meta: dict[str, Any]) -> list[str]:
+    """Return lines on numbers and texts in arguments, others than those that the run began with."""
     found = renewed(meta.get("arguments") or {}, call.described)
-    if found:
+    return [line for lines in found.values() for line in lines]
+
+
+def _tell_renewed(call: Call, meta: dict[str, Any], *, is_known: bool) -> None:
+    """Say which arguments may have other content than those that the run began with.
+
+    If this process has had the run open, they may be the same ones, and the loop has changed them.
+    """
+    found = renewed(meta.get("arguments") or {}, call.described)
+    others = _other_values(call, meta)
+    if others and not is_known:
+        notices.warn(
+            f"{call.name}: {'; '.join(others)} since the run was stored. Of an argument that the "
+            "loop changes the stored values come back, of others the new ones count: give the "
+            f"same, or start over with {call.function.__name__}.fresh(...)"
+        )
+    elif found:
         notices.info(
             f"{call.name}: of {', '.join(found)} trax compares only type and shape with the stored "
             "call, so give the same; the loop's own changes of it come back"
