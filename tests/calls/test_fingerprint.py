@@ -82,3 +82,9 @@ def test_a_change_is_told_by_the_syntax_where_that_is_known() -> None:
     assert changed_names({code: "another"}, present) == ["f"]
     assert changed_names({"f under Python 3.1": "another"}, present) == []
     assert changed_names({**present, syntax: "3:of a newer trax"}, present) == []
+
+
+def test_without_sources_bytecode_is_all() -> None:
+    """For functions of which there may be many."""
+    (described,) = fingerprint({"f": compiled("return x")}, by_source=False)
+    assert described.startswith("f under Python 3.")

@@ -245,6 +245,70 @@ def test_fix_and_run_again(tmp_path: Path) -> None:
     assert "the code of replay_log has changed" in second.stderr
 
 
+HELPED = """
+import os, sys, trax
+import physics
+
+def again(x):
+    return physics.World().move(x) + sum(map(lambda y: y, [1]))
+
+@trax.resumable(create=int, every_steps=1)
+def declared(state):
+    for i in trax.steps(4):
+        if sys.argv[2:] == [str(i)]:
+            os._exit(1)
+        state = yield again(state)
+
+@trax.resumable(every_steps=1)
+def plain():
+    x = 0
+    for i in range(4):
+        if sys.argv[2:] == [str(i)]:
+            os._exit(1)
+        x = again(x)
+        yield x
+
+loop = globals()[sys.argv[1]]
+loop().result()
+loop().result()
+"""
+PHYSICS = """
+class World:
+    def move(self, x):
+        return x + {speed}
+
+    def rest(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize("loop", ["declared", "plain"])
+def test_other_functions_that_have_changed_are_told(loop: str) -> None:
+    """In other modules and in classes; when the run goes on, and when it is done."""
+    module = Path("physics.py")
+    module.write_text(PHYSICS.format(speed=1))
+    run_script(HELPED, loop, "2", check=False)
+    module.write_text("# moved\n" + PHYSICS.format(speed=1))
+    assert "has changed" not in run_script(HELPED, loop, "3", check=False).stderr
+    module.write_text(PHYSICS.format(speed=20))
+    told = "the code of physics.World.move has changed since the run was stored; the present"
+    assert run_script(HELPED, loop).stderr.count(told) == 1
+    module.write_text(PHYSICS.format(speed=300))
+    told = "the code of physics.World.move has changed since the run was stored; the result is"
+    assert run_script(HELPED, loop).stderr.count(told) == 1
+
+
+def test_many_other_functions_that_have_changed_are_told_in_one_line() -> None:
+    """Three of them, and how many more."""
+    many = "".join(f"def f{n}(x): return x + SPEED\n" for n in range(5))
+    called = " + ".join(f"f{n}(x)" for n in range(5))
+    text = HELPED.replace("def again(x):\n", f"{many}\ndef again(x):\n    return {called}\n")
+    Path("physics.py").write_text(PHYSICS.format(speed=1))
+    run_script(text.replace("SPEED", "1"), "plain")
+    said = run_script(text.replace("SPEED", "2"), "plain").stderr
+    assert "the code of f0, f1, f2 and 2 more has changed" in said
+
+
 @pytest.mark.parametrize("is_name_first", [True, False])
 def test_a_replay_log_that_is_another_now_is_told(
     is_name_first: bool, caplog: pytest.LogCaptureFixture

@@ -6,9 +6,10 @@ import contextlib
 import copy
 import inspect
 import operator
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 from trax.calls.arguments import describe, describe_where_possible
@@ -24,10 +25,13 @@ from trax.calls.signatures import signature
 from trax.calls.surrounding import surrounding_values
 from trax.errors import UsageError
 from trax.storage.codec import Names
-from trax.storage.definitions import Definitions
+from trax.storage.definitions import Definitions, full_name
+from trax.tracking.references import references
 from trax.tracking.rng_discovery import OuterRngs
 
 __all__ = ["Call"]
+
+_HELPERS = 100  # functions
 
 
 class Call:
@@ -193,6 +197,18 @@ class Call:
         """Digests of the code of the loop and of ``replay_log``."""
         replay_log = self.log_mode.fold if self.log_mode.has_function else None
         return fingerprint({self.function.__name__: self.function, "replay_log": replay_log})
+
+    @cached_property
+    def helper_code(self) -> dict[str, str]:
+        """Digests of the bytecode of the user's other functions that the loop refers to."""
+        mine = [self.function, self.log_mode.fold if self.log_mode.has_function else None]
+        searched = references([self.function, *self.helpers]).searched
+        functions = [one for one in searched if type(one) is FunctionType and one not in mine]
+        home = f"{self.function.__module__}."
+        names = [full_name(one).removeprefix(home) for one in functions[:_HELPERS]]
+        count = Counter(names)  # those of one name, such as lambdas, cannot be told apart
+        found = {n: one for n, one in zip(names, functions, strict=False) if count[n] == 1}
+        return fingerprint(found, by_source=False)
 
     @cached_property
     def script(self) -> str:

@@ -19,12 +19,14 @@ __all__ = ["changed_names", "fingerprint", "under_name"]
 _UNDER = " under Python "
 
 
-def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str, str]:
+def fingerprint(
+    functions: Mapping[str, Callable[..., Any] | None], *, by_source: bool = True
+) -> dict[str, str]:
     """Return digests of the code of each function that has any, by texts that name it.
 
     One is of its syntax tree, if there is source. The other is of its bytecode, which differs
     between versions of Python: the version is a part of the text. A function without bytecode, such
-    as one of C or a method of the state, counts by its name.
+    as one of C or a method of the state, counts by its name. Without `by_source` no source is read.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = {}
@@ -34,8 +36,8 @@ def fingerprint(functions: Mapping[str, Callable[..., Any] | None]) -> dict[str,
         if bytecode is None:
             continue
         found[f"{name}{_UNDER}{version}"] = _digest(repr(bytecode))
-        syntax = syntax_of(code) if isinstance(code, CodeType) else repr(bytecode)
-        if syntax is not None:
+        syntax = syntax_of(code) if by_source and isinstance(code, CodeType) else repr(bytecode)
+        if by_source and syntax is not None:
             found[name] = f"2:{_digest(syntax)}"
     return found
 

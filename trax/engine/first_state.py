@@ -38,6 +38,7 @@ def describe(call: Call) -> dict[str, Any]:
         "arguments": call.described,
         "varying": {**call.surrounding, **call.varying},
         "code": call.code,
+        "helpers": call.helper_code,
         "function": call.function.__qualname__,
         "script": call.script,
         "version": call.options.version,

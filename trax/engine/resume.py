@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Opened", "check_stored", "is_superseded", "load_finished", "new_tracking", "open_held"]
 
 _FIXED = (int, float, complex, str, bytes)
+_SHOWN = 3
 
 
 def _nothing() -> None:
@@ -271,6 +272,7 @@ def _tell(call: Call, store: Store, replayed: Replayed[Any], *, is_known: bool) 
     _tell_migrated(call, replayed)
     _tell_renewed(call, meta, is_known=is_known)
     _tell_changed_function(call, meta, "the present code runs")
+    _tell_changed_helpers(call, meta, "the present code runs")
 
 
 def _ended_error(call: Call, varied: tuple[str, ...]) -> UsageError:
@@ -345,8 +347,10 @@ def _tell_finished(call: Call, store: Store, replayed: Replayed[Any], *, is_know
     )
     _tell_migrated(call, replayed)
     stays = f"the result is the old one; {call.function.__name__}.fresh(...) starts over"
-    if not is_known and (others := _other_values(call, replayed.meta)):
-        notices.warn(f"{call.name}: {'; '.join(others)} since the run was stored; {stays}")
+    if not is_known:  # to call a finished run again costs little
+        _tell_changed_helpers(call, replayed.meta, stays)
+        if others := _other_values(call, replayed.meta):
+            notices.warn(f"{call.name}: {'; '.join(others)} since the run was stored; {stays}")
     _tell_changed_function(call, replayed.meta, stays)
 
 
@@ -366,6 +370,17 @@ def _tell_changed_function(call: Call, meta: dict[str, Any], consequence: str) -
         notices.info(
             f"{call.name}: {line} since the run was stored; {consequence}. If the results depend "
             "on it, pass it as an argument"
+        )
+
+
+def _tell_changed_helpers(call: Call, meta: dict[str, Any], consequence: str) -> None:
+    """Tell which other functions of the user have changed since the run was stored."""
+    changed = changed_names(meta.get("helpers", {}), call.helper_code)
+    if changed:
+        more = len(changed) - _SHOWN
+        shown = ", ".join(changed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        notices.info(
+            f"{call.name}: the code of {shown} has changed since the run was stored; {consequence}"
         )
 
 

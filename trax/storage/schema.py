@@ -133,6 +133,7 @@ _META: dict[str, _Check] = {
     "arguments": _is_arguments,
     "varying": _is_arguments,
     "code": _is_mapping(_is_text),
+    "helpers": _is_mapping(_is_text),
     "function": _is_text,
     "script": _is_text,
     "version": _is_below(_STEPS, 1),
