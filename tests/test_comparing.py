@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import gc
 import pickle
 import random
@@ -336,6 +337,17 @@ def test_functions_that_share_a_variable_are_told_from_those_that_do_not() -> No
     assert difference(one, counting(), "x", identity=True) == ""
     assert "one object" in difference(one, two, "x", identity=True)
     assert difference(one, two, "x") == ""
+
+
+@pytest.mark.parametrize("buffer", [bytearray(64), array.array("d", [0.0] * 8)])
+def test_an_array_over_another_buffer_shares_its_memory(buffer: Any) -> None:
+    """Of whatever type that is; a pickle stores them apart."""
+    for state in [buffer, np.frombuffer(buffer)], [np.ndarray(8, buffer=buffer), buffer]:
+        said = difference(state, copied(state), "x", identity=True)
+        assert said == "x[0] and x[1]: live shared memory, resumed separate"
+        assert difference(state, state, "x", identity=True) == ""
+    apart = [buffer, np.zeros(8), bytearray()]
+    assert difference(apart, copied(apart), "x", identity=True) == ""
 
 
 def test_a_view_beside_its_base_shares_its_memory() -> None:

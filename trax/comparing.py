@@ -12,6 +12,7 @@ pickled: an object that is no builtin container is taken apart by its ``__reduce
 
 from __future__ import annotations
 
+import array
 import pickle
 import struct
 import sys
@@ -107,6 +108,7 @@ _Path = tuple[Any, str, str, Any]
 _Parts = Iterator[tuple[Any, Any, _Path] | Difference]
 
 _ATOMS = (int, bool, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
+_BUFFERS = (bytearray, array.array)
 _VALUES = (tuple, frozenset, complex, range, slice, MethodType, BuiltinFunctionType)
 
 _CHUNK = 1 << 16  # bytes that are compared at once: small enough for the cache, and for malloc
@@ -412,8 +414,8 @@ class _Identities:
             partner, where = self._partners[side].setdefault(id(mine), (id(its), path))
             if partner != id(its):
                 return self._line(where, path, side, "one object", "two")
-        if numpy is not None and isinstance(one, numpy.ndarray):
-            return self._meet_arrays(one, two, path, numpy.may_share_memory)
+        if numpy is not None and isinstance(one, (numpy.ndarray, *_BUFFERS)):
+            return self._meet_arrays(one, two, path)
         return None
 
     def partners(self, theirs: Iterable[Any]) -> dict[int, Any]:
@@ -421,14 +423,14 @@ class _Identities:
         known = ((self._partners[1].get(id(one)), one) for one in theirs)
         return {partner[0]: one for partner, one in known if partner}
 
-    def _meet_arrays(self, one: Any, two: Any, path: _Path, share: Any) -> Difference | None:
+    def _meet_arrays(self, one: Any, two: Any, path: _Path) -> Difference | None:
         groups = [
-            self._arrays.setdefault((side, id(owner(array))), [])
-            for side, array in enumerate((one, two))
+            self._arrays.setdefault((side, id(owner(each))), [])
+            for side, each in enumerate((one, two))
         ]
         for left, right, where in (earlier for group in groups for earlier in group):
-            shared = share(one, left)
-            if shared != share(two, right):
+            shared = _share_memory(one, left)
+            if shared != _share_memory(two, right):
                 return self._line(where, path, not shared, "shared memory", "separate")
         for group in groups:
             if len(group) < _VIEWS:
@@ -439,6 +441,12 @@ class _Identities:
         words = (word, other) if side == 0 else (other, word)
         first, second = (f"{side} {text}" for side, text in zip(self._sides, words, strict=True))
         return Difference(IDENTITY, f"{_text(where)} and {_text(path)}", f"{first}, {second}")
+
+
+def _share_memory(*both: Any) -> bool:
+    numpy: Any = sys.modules["numpy"]
+    arrays = [numpy.frombuffer(x, "u1") if isinstance(x, _BUFFERS) and x else x for x in both]
+    return bool(numpy.may_share_memory(*arrays))
 
 
 _Partners = dict[int, tuple[int, _Path]]  # by id: the id of the partner, and the path
@@ -545,11 +553,11 @@ def _first_other(one: Any, two: Any) -> int | None:
     return None
 
 
-def owner(array: Any) -> Any:
-    """Return the owner of the memory of an array."""
-    while (base := getattr(array, "base", None)) is not None:
-        array = base
-    return array.obj if isinstance(array, memoryview) else array
+def owner(part: Any) -> Any:
+    """Return the owner of the memory of an array, which may be a buffer of another type."""
+    while (base := getattr(part, "base", None)) is not None:
+        part = base
+    return part.obj if isinstance(part, memoryview) else part
 
 
 def _reduce(value: Any) -> Any:
