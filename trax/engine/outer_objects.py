@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cached_property, partial
 from itertools import islice, product
+from pickle import SHORT_BINUNICODE
 from typing import TYPE_CHECKING, Any, Final
 
 from trax import notices
@@ -166,8 +167,9 @@ class OuterObjects:
 
     @cached_property
     def _marks(self) -> list[bytes]:
-        """The names of their classes, as they begin in a pickle that has some of these."""
-        return [kind.__qualname__.encode() for kind in self._kinds]
+        """The names of their classes, as a pickle has them."""
+        names = (kind.__qualname__.encode() for kind in self._kinds)
+        return [SHORT_BINUNICODE + bytes([len(name)]) + name for name in names if len(name) < 256]
 
     @cached_property
     def _kinds(self) -> set[type]:
