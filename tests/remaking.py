@@ -37,7 +37,7 @@ class Stored:
         again = remakes.stored(loop, program.snapshot(loop, remakes.needs))
         assert again.values.keys() == frame.values.keys()
         self.plan = remakes.plan_of(frame.site)
-        self.notice = notice(program, program.site(frame.site), "loop", self.plan.names)
+        self.notice = notice(program, program.site(frame.site), "loop", self.plan.names, function)
         self.slots = frame.slots
         self.settings = settings.changed(before, settings.now())
         self._outside = settings.outside(self.settings, before, program.snapshot(loop).slots)
@@ -69,13 +69,12 @@ def _encode(frame: Frame, remakes: Remakes) -> Encoded:
     ).copied()
 
 
-def can_store(value: Any, paths: Mapping[int, str]) -> bool:
-    """Whether a value can be stored."""
+def can_store(value: Any, paths: Mapping[int, str]) -> Encoded | None:
+    """Store a value, if that is possible."""
     try:
-        encode(value, "value", shared=REDUCTIONS, outside=Outside(paths))
+        return encode(value, "value", shared=REDUCTIONS, outside=Outside(paths))
     except CodecError:
-        return False
-    return True
+        return None
 
 
 ITERABLES = Iterables(NoRngs())

@@ -490,6 +490,15 @@ def test_the_identity_counts_of_what_can_be_changed(value: Any, counts: bool) ->
         assert bool(said) is counts
 
 
+def test_a_tree_of_scipy_whose_pickle_has_addresses() -> None:
+    """It is the same as its copy, and another one is not."""
+    spatial = pytest.importorskip("scipy.spatial")
+    points = np.random.default_rng(1).random((50, 2))
+    trees = [spatial.KDTree(points), spatial.cKDTree(points)]
+    assert difference(trees, copied(trees), "x", identity=True) == ""
+    assert difference(trees[0], spatial.KDTree(points * 2), "x").startswith("x[0].flat[0]: live ")
+
+
 def test_all_differences_are_found_one_after_the_other() -> None:
     """With their kinds, their paths and both values."""
     row = [0]

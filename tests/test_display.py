@@ -109,5 +109,7 @@ class NoTextError(Exception):
 
 def test_an_exception_without_a_text_is_shown_by_its_type() -> None:
     assert short_error(ValueError("\none\ntwo"), 20) == "ValueError: one"
+    assert short_error(ValueError("one:\n  two\nthree"), 20) == "ValueError: one: two"
+    assert short_error(ValueError("one:"), 20) == "ValueError: one:"
     assert short_error(ValueError(), 20) == "ValueError"
     assert short_error(NoTextError(), 20) == "NoTextError"

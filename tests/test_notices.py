@@ -9,6 +9,7 @@ import pytest
 from support import run_script
 
 import trax
+from trax import notices
 
 SQUARES = """
 import sys
@@ -91,3 +92,34 @@ def test_a_notice_cannot_steer_the_terminal() -> None:
 def test_a_closed_standard_error_is_no_error() -> None:
     """A run is not lost because nobody listens."""
     run_script("import sys\nfrom trax import notices\nsys.stderr.close()\nnotices.info('x')\n")
+
+
+def test_a_run_that_is_done_is_told_once_and_some_runs_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A loop over seeds asks for a hundred, again and again."""
+
+    @trax.resumable(name="up-{n}")
+    def up(n: int) -> Generator[int, None, None]:
+        yield from range(n)
+
+    for n in range(1, 7):
+        up(n).result()
+    for _ in range(2):
+        assert [up(n).result() for n in range(1, 7)] == [*range(6)]
+    *first, last = caplog.messages
+    assert [line.split(",")[0] for line in first] == [f"up-{n} is done" for n in (1, 2, 3)]
+    assert last.endswith("up: more of its runs are done, and are not told one by one")
+
+
+def test_details_need_the_level_debug(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing else shows them, and not a root logger at that level without a handler."""
+    notices.detail("a")
+    caplog.set_level(logging.DEBUG, "trax")
+    notices.detail("b")
+    assert caplog.messages == ["b"]
+    script = "import logging; from trax import notices; {}notices.detail('c'); notices.info('d')"
+    set_level = "logging.getLogger('trax').setLevel('DEBUG'); "
+    assert run_script(script.format("")).stderr == "trax: d\n"
+    assert "c" in run_script(script.format("logging.basicConfig(level='DEBUG'); ")).stderr
+    assert "c\n" not in run_script(script.format(set_level)).stderr

@@ -529,6 +529,10 @@ def _taken_apart(value: Any) -> tuple[Any, ...]:
     if masked is not None and isinstance(value, masked.MaskedArray):
         plain = value.view(sys.modules["numpy"].ndarray)
         return plain, masked.getmaskarray(value), value.fill_value
+    spatial: Any = sys.modules.get("scipy.spatial")
+    if spatial is not None and isinstance(value, spatial.cKDTree):  # its nodes have addresses
+        points = value.data.copy()  # nobody may change them, so they may be shared or not
+        return points, value.indices, value.leafsize, value.maxes, value.mins, value.boxsize
     torch: Any = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "UntypedStorage"):
         return ()

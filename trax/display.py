@@ -137,6 +137,12 @@ def text_of(error: BaseException) -> str:
 
 
 def short_error(error: BaseException, length: int) -> str:
-    """Return the type of an exception and the first line of its text, shortened."""
-    text = shorten(text_of(error).partition("\n")[0], length)
+    """Return the type of an exception and the first line of its text, shortened.
+
+    A line that ends with a colon goes on in the next one.
+    """
+    text, _, rest = text_of(error).partition("\n")
+    if text.endswith(":"):
+        text = f"{text} {rest.partition(chr(10))[0].strip()}".strip()
+    text = shorten(text, length)
     return f"{type(error).__name__}{': ' * bool(text)}{text}"

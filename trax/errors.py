@@ -112,9 +112,10 @@ class DivergedError(TraxError):
     Attributes
     ----------
     step : int or None
-        The step, counted from 1 as in `Run.step`; None if only its output differs.
+        The step, counted from 1 as in `Run.step`.
     stored, present : object
-        The increment in the log, and the one that the loop has yielded now.
+        The increment in the log, and the one that the loop has yielded now; None if something else
+        differs, such as what it writes.
     """
 
     def __init__(

@@ -13,9 +13,15 @@ import sys
 
 from trax.errors import one_line
 
-__all__ = ["info", "warn"]
+__all__ = ["detail", "info", "warn"]
 
 _logger = logging.getLogger("trax")
+
+
+def detail(line: str) -> None:
+    """Report what only somebody wants to know who has chosen the level DEBUG."""
+    if _logger.isEnabledFor(logging.DEBUG) and _logger.hasHandlers():
+        _tell(logging.DEBUG, line)
 
 
 def info(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import sqlite3
 from collections import namedtuple
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ DIFFERENT: list[Any] = [
     *(Job("a", {1}), Job("b", {1}), Job("a", {2}), datetime.date(2020, 1, 1), frozenset("ab")),
     *(np.array(1), np.ma.array([1, 999999]), np.ma.array([1, 2], mask=[False, True])),
     *(*rows(), Unpicklable(), Address()),
+    *(*re.finditer("a(b)?", "a ab ac"), *re.finditer("(a)|(.)", "ax"), *re.finditer(b"a", b"a")),
 ]
 
 

@@ -124,6 +124,22 @@ def test_an_unknown_option_is_a_type_error_at_once(name: str, hint: str) -> None
         trax.resumable(**options)
 
 
+@pytest.mark.parametrize(
+    ("call", "name", "hint"),
+    [
+        ("map", "exector", r"\. Did you mean 'executor'\?"),
+        ("map", "progress", r"\nFor a bar, give the map to one: .*tqdm\(trax\.map\(\.\.\.\)\)\."),
+        ("map", "zzz", r"\nIts options: executor, name, .*, time_limit\."),
+        ("sweep", "in_fligth", r"\. Did you mean 'in_flight'\?"),
+        ("sweep", "grids", r"\nIts options: executor, in_flight, progress, fresh\."),
+    ],
+)
+def test_an_unknown_option_of_a_map_or_a_sweep_is_told(call: str, name: str, hint: str) -> None:
+    options: dict[str, Any] = {name: 1}
+    with pytest.raises(TypeError, match=rf"^{call}\(\) got .*argument '{name}'{hint}$"):
+        getattr(trax, call)(abs, [], **options)
+
+
 def test_the_signature_shows_every_option_with_its_type_and_default() -> None:
     """Also that of a decorator which has some of them already."""
     assert list(PARAMETERS) == list(GivenWithState.__annotations__)

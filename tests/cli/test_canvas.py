@@ -55,6 +55,24 @@ def test_several_runs_have_letters_where_there_are_no_colours() -> None:
     assert text.count("•") > 5 < text.count("+")
 
 
+@pytest.mark.parametrize(
+    ("columns", "title"),
+    [
+        (13, "loss  8 runs"),
+        (30, "loss  • run-0  and 7 more"),
+        (75, "loss  • run-0  + run-1  o run-2  * run-3  x run-4  # run-5  and 2 more"),
+        (80, "loss  • run-0  + run-1  o run-2  * run-3  x run-4  # run-5  • run-6  + run-7"),
+    ],
+)
+def test_runs_whose_names_do_not_fit_are_counted(columns: int, title: str) -> None:
+    """Nobody takes those that are named for all."""
+    eight = panel(*([(0.0, 0.0), (9.0, float(number))] for number in range(8)))
+    eight.resumes.clear()
+    eight.checkpoints.clear()
+    assert draw(eight, columns, 8)[0] == title
+    assert draw(eight, columns, 8, names_all=True)[0].endswith("  + run-7")
+
+
 def test_bars() -> None:
     assert spark([], 5) == ""
     assert spark([1], 5) == "▄"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from commands import in_pipe
 from support import run_script, start_script
+
+import trax
+from trax.cli.command import main
 
 FIT = """
 import os, sys
@@ -137,18 +141,97 @@ def test_rm_fences_the_writer_and_refuses_one_that_goes_on(url: str) -> None:
 
 @pytest.mark.parametrize("command", ["log", "tail", "watch", "plot", "export", "repair", "fork"])
 def test_other_commands_say_that_they_work_on_local_stores(url: str, command: str) -> None:
-    for arguments in ((command, url, "fit-1"), (command, "--dir", url), ("--dir", url, command)):
+    for arguments in (
+        (command, url, "fit-1"),
+        (command, "--dir", url),
+        ("--dir", url, command),
+        (command, "./sweep", "fit-1"),
+        ("--dir", "./sweep", command, "fit-1"),
+    ):
         done = in_pipe(*arguments)
         assert done.returncode == 2
         error = f"Error: trax {command} works on local stores: get the runs by trax pull {url}\n"
         assert done.stderr.endswith(error)
 
 
-def test_a_path_is_a_local_store(url: str) -> None:
-    """With a hint where it is a directory of replicas."""
-    done = in_pipe("ls", "--dir", "sweep")
-    assert done.returncode == 0
-    assert done.stdout == f"no runs in ./sweep: it has replicas, see trax ls {url}\n"
+@pytest.fixture
+def sweep() -> Path:
+    """Make a directory with something like the replica of one run."""
+    path = Path("sweep").resolve()
+    (path / "runs" / "fit-1").mkdir(parents=True, mode=0o700)
+    (path / "runs" / "fit-1" / "000000000001").write_bytes(b"claim")
+    (path / "probe").write_bytes(b"1")
+    return path
+
+
+def contents(place: Path) -> dict[str, bytes | None]:
+    """Return all that is in a directory."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
+
+
+COMMANDS = [
+    "ls", "show fit-1", "log fit-1", "tail fit-1", "plot fit-1", "diff fit-1 fit-2", "verify",
+    "repair fit-1 --yes", "rewind fit-1 --step 3 --yes", "fork fit-1 one --step 3",
+    "rm fit-1 --yes", "prune --yes", "push ./other", "pull ./sweep", "export fit-1", "report",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_takes_a_directory_of_replicas_for_a_store(
+    sweep: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would find no checkpoints there, and remove the objects as useless."""
+    before = contents(sweep)
+    assert main([*command.split(), "--dir", "sweep"]) == 1
+    said = capsys.readouterr().err
+    assert "sweep has replicas of runs, so it is no store.\n" in said
+    assert f"Commands take replicas by their URL, as trax ls file://{sweep} does." in said
+    assert contents(sweep) == before
+
+
+def test_a_directory_of_replicas_that_is_given_without_a_slash(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken for a name, and said how it is a path."""
+    for command in ("ls", "show", "verify", "rm", "prune"):
+        assert main([command, "sweep"]) > 0
+        assert ": for the replicas in that directory write ./sweep\n" in capsys.readouterr().err
+    for command in ("pull", "push"):
+        assert main([command, "sweep"]) == 2
+        assert "Give its URL or path (./sweep) first" in capsys.readouterr().err
+    monkeypatch.setenv("TRAX_REPLICA", "sweep")
+    assert main(["pull", "sweep"]) == 1
+    assert ": for the replicas in that directory write ./sweep\n" in capsys.readouterr().err
+
+
+def test_no_run_is_kept_among_replicas(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the environment, nor by what is called in Python."""
+    before = contents(sweep)
+
+    @trax.resumable(create=int)
+    def loop(state: int) -> Iterator[int]:
+        yield 1
+
+    calls: list[Callable[[], object]] = [
+        lambda: loop().result(),
+        lambda: trax.map(abs, [1]).result(),
+        trax.Trax,
+        trax.runs,
+        trax.prune,
+        lambda: trax.load("fit-1"),
+        lambda: trax.verify("fit-1"),
+        lambda: trax.repair("fit-1"),
+        lambda: trax.rewind("fit-1", step=3),
+        lambda: trax.fork("fit-1", "one", step=3),
+        lambda: trax.history("fit-1"),
+    ]
+    monkeypatch.setenv("TRAX_DIR", "sweep")
+    for call in calls:
+        with pytest.raises(trax.UsageError, match="has replicas of runs, so it is no store"):
+            call()
+    assert contents(sweep) == before
+    sweep.rename("moved")
+    assert loop().result() == 1
 
 
 def test_a_url_that_cannot_be_used() -> None:
@@ -197,4 +280,4 @@ def test_the_path_of_replicas_is_told_from_names_and_stores() -> None:
         assert "no replicas are in ./.trax: if it is a store, give --dir ./.trax" in done.stderr
     done = in_pipe("show", "fit-1", "--dir", there)
     assert done.returncode == 1
-    assert "for replicas in a directory write trax show PATH NAME" in done.stderr
+    assert "has replicas of runs" in done.stderr

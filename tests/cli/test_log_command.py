@@ -34,11 +34,33 @@ def lines(*arguments: str) -> list[str]:
 def test_each_step_is_a_line() -> None:
     found = lines("fit-0")
     assert len(found) == 100
-    assert found[0].split() == ["1", "-", "{'loss':", "100.0,", "'at':", "(0,", "'text')}"]
+    step, *when, loss, number, _, _, _ = found[0].split()
+    assert (step, loss, number) == ("1", "{'loss':", "100.0,")
+    assert when[0] != "-"  # the first moment of a run notes no times
     assert [int(line.split()[0]) for line in found] == [*range(1, 101)]
     assert lines("fit-0", "-n", "3") == found[-3:]
     assert lines("fit-0", "--since", "98") == found[-3:]
     assert lines("fit-0", "--since", "90", "-n", "2") == found[-2:]
+
+
+@pytest.mark.parametrize("command", ["log", "plot"])
+def test_a_run_without_steps_has_lost_none(command: str) -> None:
+    run_script("import trax\n@trax.resumable\ndef fit():\n    yield from []\nfit().result()")
+    assert in_pipe(command, "fit").stderr.splitlines()[0] == "trax: fit: it has no step"
+
+
+def test_steps_without_a_time_at_the_beginning_have_that_of_the_run(store_here: Path) -> None:
+    """Of the process that made the first; where there is no journal, they have none."""
+
+    def times() -> list[float | None]:
+        return [past.time for past in stored(Survey(), "fit")]
+
+    run_script(FITS.replace("fit-{k}", "fit") + "fit(0, epochs=5).result()")
+    began = [event["time"] for event in Survey().events("fit")]
+    assert times()[0] == began[0]
+    assert None not in times()
+    (store_here / "runs/fit/journal").unlink()
+    assert times()[0] is None
 
 
 @pytest.mark.usefixtures("fits")

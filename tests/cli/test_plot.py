@@ -37,6 +37,14 @@ def test_in_the_terminal() -> None:
     assert len(done.stdout.splitlines()) <= 24
 
 
+def test_many_runs_are_all_named_in_a_pipe() -> None:
+    run_script(FITS + "for k in range(8): fit(1000 + k, epochs=2).result()")
+    done = in_pipe("plot", "fit-*", "--field", "loss")
+    assert all(f"fit-{1000 + k}" in done.stdout for k in range(8))
+    assert len(done.stdout.splitlines()[0]) > 80
+    assert "  and 3 more" in at_terminal("plot", "fit-*", "--field", "loss", NO_COLOR="1")[1]
+
+
 @pytest.mark.usefixtures("fits")
 @pytest.mark.parametrize("kind", ["svg", "html"])
 def test_into_a_file_that_needs_nothing(kind: str) -> None:
@@ -85,6 +93,7 @@ def test_what_has_no_numbers() -> None:
 def test_what_has_no_point_to_draw(option: str, told: str) -> None:
     with trax.Trax() as store:
         store.log(cold=-1.0)
+    Path(".trax/runs/cold/journal").unlink()  # which has the time of the first steps
     done = in_pipe("plot", "cold", option, "-o", "cold.svg")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"trax: cold: value: no point to draw with {told}\n"

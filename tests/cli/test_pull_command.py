@@ -221,3 +221,22 @@ def test_a_terminal_asks() -> None:
     assert status == 0
     assert "to be replaced, and kept in" in text
     assert trax.load("fit-0") == list(range(5))
+
+
+def test_what_the_replica_knows_of_a_run_is_known_here() -> None:
+    """That a map is done is in no file of its results, nor is the total of a loop."""
+    run_script(
+        "import trax\n"
+        "def square(n): return n * n\n"
+        "trax.map(square, range(7)).result()\n"
+        "@trax.resumable(create=int, total='to', replica_seconds=0.05)\n"
+        "def fit(n, to):\n"
+        "    while n < to: n = yield n + 1\n"
+        "run = fit(9)\n"
+        "next(run), next(run)\n"
+        "run.close()\n"
+    )
+    assert elsewhere("pull", f"../{HERE}").returncode == 0
+    runs = json.loads(elsewhere("ls", "--json").stdout)["runs"]
+    found = {one["name"]: (one["state"], one["step"], one["total"]) for one in runs}
+    assert found == {"square": ("done", 7, 7), "fit": ("stopped", 2, 9)}

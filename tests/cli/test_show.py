@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,6 +119,25 @@ def test_code_that_was_edited_since(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  code     script.py: edited since" in shown(capsys, "fit")
     script.unlink()
     assert not any("code" in line for line in shown(capsys, "fit"))
+
+
+def test_an_attempt_that_fails_at_once_is_not_since_when_code_was_edited(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has run the code as it was edited, and has come to no step."""
+    path = Path("loop.py")
+
+    def run_at(edited: float) -> None:
+        os.utime(path, (edited, edited))
+        subprocess.run([sys.executable, path, "-1"], capture_output=True, check=False)
+
+    path.write_text(SCRIPT)
+    run_at(1e9)
+    run_at(2e9)
+    assert "  code     loop.py: edited since" in shown(capsys, "fit")
+    path.write_text(SCRIPT.replace("41", "43"))
+    run_at(3e9)
+    assert "  code     loop.py: not edited since" in shown(capsys, "fit")
 
 
 def test_a_name_without_a_loop(capsys: pytest.CaptureFixture[str]) -> None:

@@ -488,6 +488,27 @@ def test_one_run_inside_another(library: Asyncio) -> None:
     assert library.run(outer().result) == 6
 
 
+def test_a_step_of_another_run_that_gets_only_the_rest(
+    library: Asyncio, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told; where the step asks for the result, nothing is."""
+
+    @trax.resumable
+    async def outer(*, rest: bool) -> AsyncIterator[int]:
+        yield len([each async for each in squares(n=3)] if rest else await squares(n=3).result())
+
+    async def main() -> None:
+        async with squares(n=3) as run:
+            await take(run, 1)
+        assert await outer.fresh(rest=True).result() == 2
+        assert "squares hands out only what comes after its step 1" in caplog.text
+        caplog.clear()
+        assert await outer.fresh(rest=False).result() == 3
+        assert "hands out only" not in caplog.text
+
+    library.run(main)
+
+
 def test_context_variables_reach_replay_log(library: Asyncio) -> None:
     """Also where it is called in the thread."""
     variable = contextvars.ContextVar("variable", default=0)

@@ -138,3 +138,24 @@ def test_a_run_that_is_never_driven_is_told() -> None:
     lines = run_script(FORGETFUL).stderr.splitlines()
     told = [line.removeprefix("trax: ").split(" ")[0] for line in lines if "did nothing" in line]
     assert told == ["forgotten", "forgotten_too", "forgotten"]
+
+
+def test_an_error_that_the_end_raises_again_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As that of a run that another machine has taken over: the frames of the end say nothing."""
+    run = squares(n=4)
+    next(run)
+    lifecycle = run._lifecycle
+    release = lifecycle._release
+    with pytest.raises(trax.LockedError) as caught:
+        raise trax.LockedError("taken over")
+    before = caught.value.__traceback__
+
+    def fail() -> None:
+        release()
+        raise caught.value
+
+    monkeypatch.setattr(lifecycle, "_release", fail)
+    lifecycle.abort(caught.value)
+    assert caught.value.__traceback__ is before

@@ -191,13 +191,14 @@ def test_the_ways_on_tell_this_run_from_later_ones(
     assert ways == [
         "'loop' went another way when step 4 was run again: increment: stored 3, now 13",
         "Nothing stored was changed.",
-        "The steps after the newest stored variables are run again, and must yield the same.",
+        "The steps after the newest stored variables are run again, and must do the same.",
         "If code that it calls was changed: put it back for these steps.",
         "Or go back to step 2 with trax.repair('loop', step=2), which keeps a copy of all files.",
         "Or start over with fresh(...).",
     ]
-    assert last.startswith("An increment may depend on the time, uuid4(), hash() of a text, ")
-    assert last.endswith("In later runs leave that out, or give every_steps=1.")
+    assert last.startswith("A step may depend on the time, uuid4(), id(), hash() of a text, ")
+    # Without a step that is run again, a wrong variable would come unnoticed into later steps.
+    assert last.endswith("In later runs leave that out, or hand it in as an argument.")
     trax.repair("loop", step=2)
     assert list(loop(n=6)) == [2, 13, 14, 15]
 
@@ -313,12 +314,63 @@ def test_other_output_of_a_step_that_is_run_again_is_refused() -> None:
     drive(run, 4)
     run.close()
     text = "b"
-    with pytest.raises(trax.DivergedError, match=r"out\.txt"):
+    with pytest.raises(trax.DivergedError) as caught:
         next(loop())
-    assert Path("out.txt").read_text() == "aaaa"
+    first, *ways = str(caught.value).splitlines()
+    path = Path("out.txt").resolve()
+    other = f"other output to {path} from offset 1 on"
+    assert first == f"'loop' went another way when step 2 was run again: {other}"
+    assert "Or go back to step 1 with trax.repair('loop', step=1)" in "\n".join(ways)
+    assert (caught.value.step, caught.value.__context__) == (2, None)
+    assert path.read_text() == "aaaa"
     text = "a"
     assert list(loop()) == [4, 5]
     assert Path("out.txt").read_text() == "aaaaaa"
+
+
+@pytest.mark.parametrize("also", ["increment", "output"])
+def test_of_all_that_a_step_does_differently_the_first_is_told(also: str) -> None:
+    """What is written to a file later, or when the loop closes it, changes neither."""
+    wrong = 0
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        with trax.open("a.txt") as a, trax.open("b.txt", "wb", buffering=0) as b:
+            for i in range(6):
+                a.write(f"{wrong}")
+                with contextlib.suppress(trax.DivergedError):
+                    b.write(b"%d" % (wrong if also == "output" else 0))
+                yield i + wrong * (also == "increment")
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    wrong = 1
+    found = {"increment": "increment: stored 1, now 2", "output": "other output to .*b.txt"}
+    with pytest.raises(trax.DivergedError, match=found[also]) as caught:
+        next(loop())
+    assert caught.value.__context__ is None
+    assert (Path("a.txt").read_text(), Path("b.txt").read_text()) == ("0000", "0000")
+
+
+def test_output_of_a_step_that_had_none_is_refused_when_it_is_run_again() -> None:
+    """All that the log knows of is there again, and it writes more."""
+    more = ""
+
+    @trax.resumable(every_steps=1000)
+    def loop() -> Iterator[int]:
+        with trax.open("out.txt") as out:
+            for i in range(6):
+                out.write("a" if i < 2 else more)
+                yield i
+
+    run = loop()
+    drive(run, 4)
+    run.close()
+    more = "b"
+    with pytest.raises(trax.DivergedError, match=r"step 3 .*out\.txt from offset 2 on"):
+        next(loop())
+    assert Path("out.txt").read_text() == "aa"
 
 
 def test_less_output_of_steps_that_are_run_again_is_refused() -> None:
@@ -691,6 +743,59 @@ def test_what_is_made_again_draws_no_numbers_of_the_loop(make: str, told: str) -
     assert told in again.stderr
 
 
+class ApiError(Exception):
+    def __init__(self, code: int, *, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+
+
+def test_a_variable_that_does_not_load_again_is_named() -> None:
+    """With the remedy, as for an increment."""
+
+    @trax.resumable
+    def loop() -> Iterator[int]:
+        errors = []
+        for i in range(3):
+            errors.append(ApiError(i, detail="none"))
+            yield len(errors)
+
+    with pytest.raises(trax.CodecError) as caught:
+        list(loop())
+    first, cause, *ways = str(caught.value).splitlines()
+    assert first.startswith("errors[0] (")
+    assert first.endswith("ApiError) pickles, but does not load again, at step 1.")
+    assert "'detail'" in cause
+    assert "Or keep its text instead, such as repr(error)." in ways
+
+
+class Counted:
+    """Data with a lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+
+    def seen(self) -> int:
+        """Count one more."""
+        with self.lock:
+            self.count += 1
+        return self.count
+
+
+@pytest.mark.parametrize("every", [None, 1, 2])
+def test_data_that_would_be_lost_stops_the_loop(every: int | None) -> None:
+    """Later frames would not have it either."""
+
+    @trax.resumable(every_steps=every)
+    def loop() -> Iterator[int]:
+        counted = Counted()
+        for i in range(8):
+            yield i + counted.seen()
+
+    with pytest.raises(trax.UsageError, match="steps change counted") as caught:
+        list(loop())
+    assert "counted.lock is a lock" in str(caught.value)
+
+
 def test_a_resumed_loop_whose_variables_cannot_be_stored_now_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -733,6 +838,34 @@ def test_an_increment_with_the_time_is_told_before_a_crash(
     each = trax.resumable(every_steps=1, name="each")(loop.__wrapped__)
     each(n=200).result()
     assert caplog.messages == []
+
+
+def test_the_first_step_without_variables_tells_of_the_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is the first that is run again; the error for that begins with the cause."""
+
+    @trax.resumable
+    def loop(n: int) -> Iterator[float]:
+        begun = time.time()
+        for _ in range(n):
+            yield time.time() - begun
+
+    run = loop(n=5)
+    next(run)
+    assert caplog.messages == []
+    with few_frames(run):
+        run._lifecycle.session.wake()
+        next(run)
+    number = loop.__wrapped__.__code__.co_firstlineno + 4
+    (line,) = caplog.messages
+    assert line.startswith(f"loop: line {number} yields the time, or what is unique; after a crash")
+    run.close()
+    with pytest.raises(trax.DivergedError) as caught:
+        list(loop(n=5))
+    first, _, _, cause, *_ = str(caught.value).splitlines()
+    assert first.startswith("'loop' went another way when step 2 was run again")
+    assert cause.startswith(f"Line {number} yields the time, or what is unique. In later runs")
 
 
 def test_a_large_frame_is_not_stored_at_each_step(caplog: pytest.LogCaptureFixture) -> None:

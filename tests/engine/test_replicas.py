@@ -469,6 +469,23 @@ def test_the_environment_can_name_the_replica(monkeypatch: pytest.MonkeyPatch) -
         store.recover("count")
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_no_store_is_its_own_replica(is_there: bool) -> None:
+    """Its disk would be the same, and nobody could tell which of both it is."""
+    if is_there:
+        assert three().result() == 3
+
+    @trax.resumable(create=int, replica=".trax")
+    def count(n: int):  # type: ignore[no-untyped-def]
+        while n < 3:
+            n = yield n + 1
+
+    with pytest.raises(StorageError, match="is a store, so no replica can be in it"):
+        count().result()
+    assert Path(".trax/runs").exists() == is_there
+    assert not Path(".trax/probe").exists()
+
+
 def test_a_signed_run_has_a_signed_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAX_KEY", "ab" * 32)
     assert three().result() == 3

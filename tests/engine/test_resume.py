@@ -334,6 +334,39 @@ def test_a_replay_log_that_is_another_now_is_told(
     assert "loop: the code of replay_log has changed" in caplog.text
 
 
+def test_a_result_of_old_code_is_a_warning_once_for_each_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In a notebook a cell is changed, and run, again and again; all changes are in one line."""
+
+    def run(replay_log: Any, is_edited: bool) -> None:
+        def loop(state: int) -> Generator[int, int, None]:
+            assert (yield 1) >= state
+
+        def edited(state: int) -> Generator[int, int, None]:
+            assert (yield 1 + state) > state
+
+        edited.__name__, edited.__qualname__ = loop.__name__, loop.__qualname__
+        function = edited if is_edited else loop
+        trax.resumable(name="loop", create=int, replay_log=replay_log)(function)().result()
+
+    run(lambda state, increment: state + increment, False)
+    for _ in range(2):
+        run(lambda state, increment: state - increment, False)
+    for _ in range(2):
+        run(lambda state, increment: state * increment, True)
+    run(lambda state, increment: state // increment, False)
+    told = [record for record in caplog.records if record.levelno == logging.WARNING]
+    stays = (
+        "has changed since the run was stored; the result is the old one; loop.fresh(...) starts"
+    )
+    assert [record.message for record in told] == [
+        f"loop: the code of replay_log {stays} over",
+        f"loop: the code of loop and replay_log {stays} over",
+        f"loop: the code of replay_log {stays} over",
+    ]
+
+
 SIMULATE = """
 import trax
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import random
 import signal
@@ -397,6 +398,40 @@ def test_what_a_plain_loop_sets_up_is_told(
     settings["rate"] = 0.25
     assert told(caplog, by_turn) == ""  # it was the same before
     assert told(caplog, where_missing) == ""
+
+
+class Access(enum.Flag):
+    READ = enum.auto()
+    WRITE = enum.auto()
+    RUN = enum.auto()
+
+
+def test_what_a_plain_loop_finds_again_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Variables around a function that it is given, and flags that were combined."""
+
+    def counting() -> Callable[[int], int]:
+        hits, number = Counter[int](), 0
+
+        def count(n: int) -> int:
+            nonlocal number
+            number += 1
+            hits[n % 2] += 1
+            return number
+
+        return count
+
+    def given(count: Callable[[int], int]) -> Iterator[int]:
+        for n in range(3):
+            yield count(n)
+
+    def combining() -> Iterator[Access]:
+        access = Access.READ
+        for other in Access:
+            access |= other
+            yield access
+
+    assert told(caplog, given, counting()) == ""
+    assert told(caplog, combining) == ""
 
 
 def test_a_plain_loop_that_changes_a_variable_of_the_module_in_its_own_is_told(

@@ -244,3 +244,43 @@ def test_a_run_is_not_pickled(dumps: Callable[[object], object]) -> None:
     with pytest.raises(trax.UsageError, match="the map 'abs' cannot be pickled"):
         dumps(trax.map(abs, [1]))
     assert list(run) == [4]
+
+
+@pytest.mark.parametrize("done", [2, 4])
+def test_a_step_of_another_run_that_gets_only_the_rest(
+    done: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, also of a run that is done; where the step asks for the result, nothing is."""
+    for increment in squares(n=4):
+        if increment == 1 and done == 2:
+            break
+
+    @trax.resumable
+    def outer() -> Iterator[int]:
+        yield sum(squares(n=4))
+
+    assert outer().result() == sum(i * i for i in range(done, 4))
+    line = f"squares hands out only what comes after its step {done}, to a step of outer"
+    assert caplog.text.count(line) == 1
+    caplog.clear()
+
+    @trax.resumable
+    def whole() -> Iterator[int]:
+        yield sum(squares(n=4).result())
+
+    assert whole().result() == 14
+    assert list(squares(n=4)) == []  # in no step
+    assert "hands out only" not in caplog.text
+
+
+def test_a_step_of_another_run_that_gets_all_is_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The inner run has begun in it."""
+
+    @trax.resumable
+    def outer() -> Iterator[int]:
+        yield sum(squares(n=4))
+
+    assert outer().result() == 14
+    assert "hands out only" not in caplog.text

@@ -18,6 +18,15 @@ def test_what_is_not_used_says_so_once(caplog: pytest.LogCaptureFixture) -> None
     )
 
 
+def test_what_an_event_loop_drives_is_awaited(caplog: pytest.LogCaptureFixture) -> None:
+    Undriven("work", "map", is_async=True).end()
+    (line,) = caplog.messages
+    assert line == (
+        "work was called and did nothing: iterate over the map that the call returns with async "
+        "for, or await its result()"
+    )
+
+
 def test_what_is_used_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     one = Undriven("work", "run")
     one.use()

@@ -235,6 +235,18 @@ NOTHING = ""
 ITERABLE = "line 12: the loop goes on through the iterable that it had; the new one is not used"
 
 
+def test_an_error_of_items_of_the_old_iterable_is_explained(
+    load: Callable[[str], ModuleType],
+) -> None:
+    """If it is that of the first step."""
+    run = load(BASE).loop(n=5)
+    next(run)
+    run.close()
+    with pytest.raises(TypeError, match="unpack") as caught:
+        list(load(edited("for i in range(n)", "for i, _ in [(1, 2)]")).loop(n=5))
+    assert f"trax: {ITERABLE}" in caught.value.__notes__
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

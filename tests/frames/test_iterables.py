@@ -276,6 +276,19 @@ def test_items_that_cannot_be_compared_are_told(said: list[str]) -> None:
     )
 
 
+def test_matches_are_compared_by_what_they_match(said: list[str]) -> None:
+    """So nothing needs to be told."""
+
+    def loop() -> Iterator[Any]:
+        for found in re.finditer("a(.)", "ab ac ad"):
+            yield found[1]
+
+    running = Loop(loop)
+    next(running.loop)
+    running.store()
+    assert said == []
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import logging
 import mmap
 import queue
@@ -14,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any, Self
@@ -27,13 +30,14 @@ Increments = Iterator[Any]
 
 
 class Client:
-    """A client that cannot be stored, since it has a lock."""
+    """A client that cannot be stored, since it has a lock, and that leads out of the process."""
 
     def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
         self.url = url
         self.headers = dict(headers or {})
         self.log: list[Any] = []
         self._lock = threading.Lock()
+        self._connection = HTTPConnection("localhost")
 
     def get(self, path: str) -> str:
         """Pretend to load a page."""
@@ -110,6 +114,17 @@ def chosen(base: str) -> Increments:
         client.get("/")
     for i in range(4):
         yield i, client.url, [*client.log]
+
+
+def rows_of_texts(base: str) -> Increments:
+    client = Client(base)
+    file = io.StringIO()
+    rows = csv.writer(file)
+    fields = csv.DictWriter(file, ["i"])
+    for i in range(4):
+        rows.writerow([i])
+        fields.writerow({"i": i})
+        yield client.url, file.getvalue()
 
 
 def two_names(base: str) -> Increments:
@@ -236,11 +251,12 @@ def test_methods_that_change_their_object_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("loop", "notice"),
     [
-        (made_from_a_parameter, "loop: client is made again (line +3)"),
-        (used_before_the_loop, "loop: client is made again (lines +1 to +4)"),
-        (used_in_a_with, "loop: client is made again (lines +1 to +2)"),
-        (two_names, "loop: one, other, first and lock are made again (lines +1 to +2)"),
+        (made_from_a_parameter, "loop: 'client' is made again (line +3)"),
+        (used_before_the_loop, "loop: 'client' is made again (lines +1 to +4)"),
+        (used_in_a_with, "loop: 'client' is made again (lines +1 to +2)"),
+        (two_names, "loop: 'one', 'other', 'first' and 'lock' are made again (lines +1 to +2)"),
         (temporary, ""),
+        (rows_of_texts, "loop: 'client' is made again (line +1)"),
     ],
 )
 def test_one_line_is_said_of_it(loop: Any, notice: str) -> None:

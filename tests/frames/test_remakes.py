@@ -92,9 +92,10 @@ def test_rows_that_are_not_committed_refuse_single_frames() -> None:
 def test_a_variable_that_no_line_makes_any_more_is_told() -> None:
     """The function was edited between the crash and the next run."""
     program = program_of(plain.__code__, provides_iterators=True)
-    assert notice(program, program.sites[0], "loop", ()) == ""
+    function: Any = plain
+    assert notice(program, program.sites[0], "loop", (), function) == ""
     with pytest.raises(UsageError, match=r"^loop: client is needed .*no line makes it now\.\n"):
-        notice(program, program.sites[0], "loop", ["client"])
+        notice(program, program.sites[0], "loop", ["client"], function)
 
 
 def test_cells_of_other_variables_are_stored_with_their_contents() -> None:

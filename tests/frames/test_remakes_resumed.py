@@ -103,6 +103,46 @@ run(loop, "rows.db")
 file = open("rows.csv").read().split()
 assert file == ["square", *(str(n * n) for n in range(30))], file
 """,
+    "headers": """
+import io
+
+class Report:
+    def __init__(self, out):
+        self.out, self.lock = out, threading.Lock()
+        out.write("report")
+
+class Rows:
+    def __init__(self):
+        self.said = []
+
+    def write(self, text):
+        self.said.append(text)
+
+@trax.resumable
+def loop(client, given):
+    own, rows = io.StringIO(), Rows()
+    for buffer in own, given:
+        buffer.write("# ")
+    writer = csv.DictWriter(own, ["n", "square"])
+    writer.writeheader()
+    other = csv.writer(given)
+    other.writerow(["cube"])
+    report = Report(rows)
+    api = csv.writer(client)
+    api.writerow("hi")
+    for n in range(30):
+        writer.writerow({"n": n, "square": n * n})
+        other.writerow([n ** 3])
+        rows.write((n, report.lock.locked()))
+        yield own.getvalue(), given.getvalue(), [*rows.said], [*client.said]
+
+class Greeted(Rows):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+run(loop, Greeted(), io.StringIO())
+""",
     "settings": """
 @trax.resumable
 def loop(n):
@@ -225,7 +265,8 @@ def test_a_killed_loop_goes_on_as_if_nothing_had_happened(name: str) -> None:
     assert begun == undisturbed[:13]
     resumed = run_script(script, "live")
     assert resumed.stdout.splitlines() == undisturbed[13:]
-    if name in ("client", "entered", "database", "rows"):
+    assert "'writer'" not in resumed.stderr  # a csv.writer is nothing but its file
+    if name in ("client", "entered", "database", "rows", "headers"):
         assert "made again (line" in resumed.stderr
     if name == "settings":
         assert "runs only when the run begins: set_up()" in resumed.stderr

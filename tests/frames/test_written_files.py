@@ -55,6 +55,14 @@ def test_files_of_bytes_and_compressed_ones() -> None:
             assert written_file([file], "x") is not None
 
 
+def test_the_advice_for_a_compressed_file_is_another_one() -> None:
+    """What `trax.open` writes is not compressed."""
+    with open("a.txt", "w") as plain, gzip.open("c.gz", "wt") as packed:
+        advice = [found.advice for one in (plain, packed) if (found := written_file(one, "x"))]
+    assert "Open 'a.txt' with trax.open" in advice[0]
+    assert "compress that when the loop has ended" in advice[1]
+
+
 def test_others_are_left_alone() -> None:
     """Files that are read, standard streams, and handlers of logs."""
     Path("in.txt").write_text("a")

@@ -226,7 +226,8 @@ def test_the_table_and_the_dictionary(store_here: Path) -> None:
     ]
     again = json.loads(json.dumps(found.as_dict()))
     assert list(again) == [
-        "name", "path", "good", "step", "done", "generations", "others", "outputs", "problems"
+        "name", "path", "good", "step", "done", "generations", "others", "outputs", "problems",
+        "remarks",
     ]  # fmt: skip
     assert (again["good"], again["step"]) == (False, None)
     assert again["generations"][1]["log"]["offset"] == 1102
@@ -283,8 +284,8 @@ def test_a_run_that_is_done_is_said_to_be() -> None:
     assert str(found).endswith("It is done, at step 20.")
 
 
-def test_output_files_are_looked_at_until_the_run_is_done() -> None:
-    """A result needs none of them."""
+def test_output_files_are_damage_until_the_run_is_done() -> None:
+    """Its result needs none of them: from then on it is only said that they were changed."""
     count_to_13()
     os.truncate("out.txt", 10)
     found = trax.verify("count")
@@ -294,9 +295,20 @@ def test_output_files_are_looked_at_until_the_run_is_done() -> None:
     assert "out.txt is missing, and should have 29" in str(trax.verify("count"))
     Path("out.txt").write_text("".join(f"{n}\n" for n in range(13)))
     run_script(COUNT + "count(to=20).result()\n")
-    os.remove("out.txt")
-    found = trax.verify("count")
-    assert (found.good, found.step) == (True, 20)
+    path = os.path.realpath("out.txt")
+    assert (trax.verify("count").good, trax.verify("count").remarks) == (True, ())
+    for change, said in (
+        (lambda: Path("out.txt").write_text("x" * 50), "was changed between offset 0 and 50"),
+        (lambda: os.truncate("out.txt", 10), "has 10 bytes, and should have 50"),
+        (lambda: os.remove("out.txt"), "is missing, and should have 50"),
+    ):
+        change()
+        found = trax.verify("count")
+        assert (found.good, found.step, found.problems) == (True, 20, ())
+        assert found.remarks == (f"the output file {path} {said}",)
+        lines = str(found).splitlines()
+        assert lines[0] == f"count, in {found.path}: good, but its output is not as it was written"
+        assert lines[-2:] == [f"  {found.remarks[0]}", "It is done, at step 20."]
 
 
 def test_what_cannot_be_about_an_output_file_is_a_problem_and_repaired() -> None:

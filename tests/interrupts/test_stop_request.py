@@ -25,6 +25,9 @@ from test_signals import (
 )
 
 import trax
+from trax import notices
+from trax.interrupts import stop_request
+from trax.interrupts.signals import Arrival
 from trax.interrupts.stop_request import StopRequest
 from trax.storage.filesystem import LocalDirectory
 
@@ -279,6 +282,62 @@ def test_a_step_that_fails_after_a_signal_ends_as_the_signal_says(
     assert isinstance(stop.value.__context__, RuntimeError)
     assert "after SIGTERM came RuntimeError: a worker died" in caplog.text
     assert counting(-1, nothing)().resumed_at == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_long_step_is_told(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it goes on, by a thread: the code of the step may hold the lock of a logger."""
+    monkeypatch.setattr(stop_request, "_LATE", 0.0)
+    lines, is_told = list[str](), threading.Event()
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        is_told.set()
+
+    def wait() -> None:
+        signal.raise_signal(number)
+        assert is_told.wait(60)
+
+    monkeypatch.setattr(notices, "info", tell)
+    with pytest.raises((trax.Preempted, KeyboardInterrupt)):
+        counting(2, wait)().result()
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    assert lines[0] == (
+        f"loop finishes what it is computing, and then stops ({name}); another {name} ends the "
+        "program at once"
+    )
+
+
+def test_a_signal_is_told_once_and_only_while_a_step_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A sweep and the run of its case may both wait for a step."""
+    running = [False]
+    arrival = Arrival(signal.SIGTERM, 0.0)
+    for name in ("outer", "inner"):
+        request = StopRequest(name, None, None, ctrl_c=False)
+        request.watch(lambda: None, lambda: running[0], restarts=True)
+        request.tell_late(arrival)
+        assert len(caplog.messages) == running[0]
+        running[0] = True
+        request.tell_late(arrival)
+        request.end_watch()
+    assert [line.partition(" ")[0] for line in caplog.messages] == ["outer"]
+
+
+def test_a_signal_that_ends_a_wait_for_a_lock_is_told_with_the_holder(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not an error that came after it."""
+    request = StopRequest("loop", (signal.SIGTERM,), None, ctrl_c=False)
+    request.watch(lambda: None, lambda: False, restarts=True)
+    terminate()
+    with pytest.raises(trax.Preempted):
+        request.act(0, trax.LockedError("it is held", "process 12"))
+    request.end_watch()
+    assert caplog.messages == ["loop was ended by SIGTERM, while it waited for process 12"]
 
 
 def test_a_step_that_exits_after_a_signal_exits() -> None:

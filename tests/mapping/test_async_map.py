@@ -119,7 +119,7 @@ def test_a_failing_item_is_a_result_or_ends_the_map(
         if ends:
             with pytest.raises(ConnectionError) as caught:
                 await results.result()
-            assert caught.value.__notes__ == ["trax: 3 of 'work' is not stored"]
+            assert caught.value.__notes__ == ["trax: item 3 of 'work' is not stored"]
             return
         found = await results.result()
         assert isinstance(found[3], ConnectionError)

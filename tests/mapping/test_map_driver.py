@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,17 @@ def test_a_map_that_nobody_iterates_over_says_that_it_did_nothing(
         trax.map(function, range(3), fresh=True)
         assert f"trax.map() of {function.__name__} was called and did nothing" in caplog.text
     assert trax.load("double") == [(0, 0), (1, 2), (2, 4)]
+
+
+def test_the_length_of_a_map_is_that_of_its_items() -> None:
+    """So a progress bar knows its total; a map is true even if it is empty."""
+    for function in (double, adouble):
+        with_length = trax.map(function, [1, 2, 3])
+        assert len(with_length) == 3
+        empty: Any = trax.map(function, [], name="empty")
+        assert empty
+        assert len(empty) == 0
+        nameless = trax.map(function, iter([1, 2, 3]), name="iterator")
+        with pytest.raises(TypeError, match=r"^the number of items of 'iterator' is not known"):
+            len(nameless)
+    assert [*trax.map(double, iter([1, 2]))] == [(1, 2), (2, 4)]

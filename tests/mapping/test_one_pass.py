@@ -170,7 +170,7 @@ def test_a_failing_item_ends_the_map_where_that_is_asked() -> None:
     assert [next(results), next(results)] == [(0, 0), (1, 2)]
     with pytest.raises(ConnectionError) as caught:
         next(results)
-    assert caught.value.__notes__ == ["trax: 2 of 'run' is not stored"]
+    assert caught.value.__notes__ == ["trax: item 2 of 'run' is not stored"]
     with pytest.raises(trax.UsageError, match="ended with 2 results"):
         next(results)
     flaky.failing = set()

@@ -12,7 +12,7 @@ import pytest
 
 import trax
 from trax.mapping import remote
-from trax.mapping.remote import Remote, received
+from trax.mapping.remote import Remote, outlook, received
 
 
 class Two(Exception):  # noqa: N818
@@ -127,3 +127,14 @@ def test_a_handler_of_the_worker_stays(stopped: list[str]) -> None:
     signal.signal(signal.SIGINT, before)
     assert came == [signal.SIGINT]
     assert stopped == []
+
+
+def test_the_outlook_after_a_failure_is_what_may_help() -> None:
+    """To try again what is refused, or cannot be pickled, is of no use."""
+    for error in (ValueError("no"), trax.LockedError("held"), AttributeError("x")):
+        assert outlook(error, "try again") == "try again"
+    refused = outlook(trax.UsageError("no"), "try again")
+    assert refused == "the next call fails likewise: its error says what to do first"
+    with pytest.raises(Exception, match="pickle") as caught:
+        pickle.dumps(lambda: None)
+    assert outlook(caught.value, "try again").endswith("outside of functions, and use no lambda")

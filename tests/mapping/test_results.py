@@ -207,7 +207,7 @@ def test_a_result_that_cannot_be_stored_ends_the_map_and_says_which() -> None:
     assert [next(results), next(results)] == [(0, 0), (1, 1)]
     with pytest.raises(trax.CodecError, match=r"result\[1\]") as caught:
         next(results)
-    assert caught.value.__notes__ == ["trax: 2 of 'opened' is not stored"]
+    assert caught.value.__notes__ == ["trax: item 2 of 'opened' is not stored"]
     assert trax.load("opened") == [(0, 0), (1, 1)]
 
 

@@ -230,7 +230,7 @@ def test_workers_that_die_end_the_map_and_the_next_call_goes_on() -> None:
         assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
         with pytest.raises(BrokenExecutor) as caught:
             next(results)
-        assert caught.value.__notes__ == ["trax: 3 of 'die' is not stored"]
+        assert caught.value.__notes__ == ["trax: item 3 of 'die' is not stored"]
     again = trax.map(double, range(6), name="die", varying="function")
     assert again.result() == [0, 1, 2, 6, 8, 10]
 

@@ -9,7 +9,7 @@ from replicas import Machine, Objects, by_hand, no_answer, read_replica  # noqa:
 
 from trax import LockedError, StorageError
 from trax.replica import attempts
-from trax.replica.attempts import Attempts, Notices
+from trax.replica.attempts import WAITS, Attempts, Notices
 from trax.replica.seam import Away
 from trax.storage.process import process
 
@@ -106,5 +106,20 @@ def test_what_a_claim_of_another_writer_ends_is_refused_for_good() -> None:
     assert not tried.make(lambda: fail(error))
     assert refused == [error]
     assert not tried.is_due
-    with pytest.raises(LockedError, match="taken over"):
-        tried.check()
+    for _ in range(2):  # without the frames of before
+        with pytest.raises(LockedError, match="taken over") as caught:
+            tried.check()
+        assert len(caught.traceback) == 2
+
+
+def test_a_run_that_says_for_what_it_waits_does_not_say_it_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = Notices("run", "memory://test", how="goes on, but is not copied for now to")
+    told.away("full")
+    told.waiting()
+    assert len(caplog.messages) == 2
+    told = Notices("run", "memory://test", how=WAITS)
+    told.away("full")
+    told.waiting()
+    assert caplog.messages[2:] == ["run waits for memory://test: full"]

@@ -300,7 +300,8 @@ def test_errors_that_may_pass_are_told_from_those_that_will_not(
             raise OSError(number, os.strerror(number))
 
         patch.setattr(os, call, fail)
-        with pytest.raises(kind, match=f"{re.escape(str(root))}.*{os.strerror(number)}\n"):
+        room = "; make room there" * (number in (errno.ENOSPC, errno.EDQUOT))
+        with pytest.raises(kind, match=f"{re.escape(str(root))}.*{os.strerror(number)}{room}\n"):
             objects.put("a/2", [b"x"])
     if call != "fsync":
         assert files(root) == ["a/1"]
@@ -322,3 +323,13 @@ def test_a_disk_that_is_full_leaves_nothing(
     with pytest.raises(Away, match="full"):
         objects.put("a/2", [b"x"])
     assert files(root) == ["a/1"]
+
+
+def test_no_replica_is_in_a_store(tmp_path: Path) -> None:
+    """A store that has replicas would not be opened any more; one may be among replicas already."""
+    (tmp_path / "store" / "locks").mkdir(parents=True)
+    with pytest.raises(Refused, match="store is a store, so no replica can be in it"):
+        open_directory(str(tmp_path / "store"))
+    open_directory(str(tmp_path / "store"), makes=False)
+    (tmp_path / "store" / "probe").touch()
+    open_directory(str(tmp_path / "store"))

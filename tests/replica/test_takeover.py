@@ -124,8 +124,9 @@ def test_a_place_that_lost_everything_is_refused() -> None:
     machine.do("aat")
     machine.close()
     machine.objects = empty
-    with pytest.raises(StorageError, match="has nothing of 'magnet', which was copied there"):
+    with pytest.raises(StorageError, match="has nothing of 'magnet', which was copied") as caught:
         machine._open()
+    assert "Is its disk not mounted, or was the bucket emptied?" in str(caught.value)
     assert not empty.contents
     machine.objects = objects
     machine._open()

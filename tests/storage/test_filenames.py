@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 import trax
 from trax import UsageError
-from trax.storage.filenames import FileName, decode_run, encode_run, store_path, temporary
+from trax.storage.filenames import (
+    FileName,
+    decode_run,
+    encode_run,
+    is_default,
+    is_leftover,
+    store_path,
+    temporary,
+)
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\"), min_size=1, max_size=30)
 
@@ -155,6 +163,9 @@ def test_files_sort_by_generation() -> None:
         (r"\\server\share", "a path of Windows"),
         (r"data\runs", "a path of Windows"),
         ("~nobody-of-this-name/x", "an unknown user"),
+        ("s3://bucket/sweep", "at the URL 's3://bucket/sweep'"),
+        (Path("s3://bucket/sweep"), "at the URL 's3:/bucket/sweep'"),
+        ("file:///sweep", "at the URL"),
     ],
 )
 def test_the_directory_of_a_store_is_not_made_of_a_slip(given: Any, says: str) -> None:
@@ -171,5 +182,35 @@ def test_the_directory_of_a_store_can_be_in_the_home_directory(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert store_path("~/store") == str(tmp_path / "home" / "store")
     assert store_path("./~nobody-of-this-name") == str(tmp_path / "~nobody-of-this-name")
+    assert store_path("./s3:/bucket") == str(tmp_path / "s3:" / "bucket")
+    assert store_path("at/12:30:/x") == str(tmp_path / "at/12:30:/x")
     Path(r"back\slash").mkdir()
     assert store_path(r"back\slash") == str(tmp_path / r"back\slash")
+
+
+def test_the_default_store_may_be_one_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages ask for it, which are about another one."""
+    assert is_default(store_path())
+    assert not is_default("/other")
+    monkeypatch.setenv("TRAX_DIR", "s3://bucket/sweep")
+    assert not is_default("/other")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_left"),
+    [
+        ("log-00000001", False),
+        ("journal", False),
+        ("repair", False),
+        ("replica", False),
+        ("000000000001", False),  # an object of a replica
+        ("notes.txt", False),
+        ("log-00000001.torn-12", True),
+        ("checkpoint-00000001.broken", True),
+        ("checkpoint-00000001.tmp", True),
+        ("journal.tmp", True),
+    ],
+)
+def test_what_trax_has_set_aside_is_told_from_what_others_need(name: str, is_left: bool) -> None:
+    """The first is removed when somebody needs room."""
+    assert is_leftover(name) is is_left

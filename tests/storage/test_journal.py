@@ -17,6 +17,7 @@ from xxhash import xxh3_64_hexdigest
 
 import trax
 from trax.storage import journal as module
+from trax.storage.filesystem import LocalDirectory
 from trax.storage.journal import NOWHERE, STATUS_SIZE, Journal, Place, read_events, read_status
 from trax.storage.process import process
 from trax.storage.signing import Key
@@ -324,6 +325,40 @@ def test_plain_and_async_loops_maps_and_stores_have_one_too() -> None:
     assert found["inverse"]["error"]["line"] == 9
     assert found["some"]["reason"] == "1 failed: 0"
     assert found["square"]["total"] == 5
+
+
+def test_the_total_is_known_from_before_until_there_is_another_step() -> None:
+    """A process that fails before it, or is killed, does not forget it; another loop does."""
+    script = (
+        "import trax\n"
+        "@trax.resumable\n"
+        "def plain():\n"
+        "    for n in range(5):\n"
+        "        if n == 3: 1 / 0\n"
+        "        yield n\n"
+        "plain().result()\n"
+    )
+    for _ in range(2):
+        run_script(script, check=False)
+        found = status(Path(".trax/runs/plain/journal"))
+        assert (found["state"], found["step"], found["total"]) == ("failed", 3, 5)
+    endless = script.replace("range(5)", "__import__('itertools').count()")
+    run_script(endless.replace("n == 3", "n == 4"), check=False)
+    found = status(Path(".trax/runs/plain/journal"))
+    assert (found["step"], found["total"]) == (4, None)
+
+
+@pytest.mark.parametrize("now", ["running", "done"])
+def test_the_status_in_a_replica_is_that_of_a_run_that_goes_on_nowhere_here(now: str) -> None:
+    """Its events stay there; what is no status is not written."""
+    run_script("import trax\n@trax.resumable\ndef plain(): yield 1\nplain().result()\n")
+    there = status(Path(".trax/runs/plain/journal")) | {"state": now}
+    for copied in (there, {**there, "step": "many"}):
+        Journal(LocalDirectory(".")).copy(copied)
+        found = status(Path("journal"))
+        expected = {"state": "stopped" if now == "running" else now, "length": STATUS_SIZE}
+        assert found == there | expected
+        assert Path("journal").stat().st_size == STATUS_SIZE
 
 
 def test_a_fork_of_the_process_writes_nothing() -> None:

@@ -10,6 +10,7 @@ from support import Writer, changed, flipped, of_version, read
 from test_run_reader import LAST_LOG, NEW_CHECKPOINT, NEW_LOG, store
 
 from trax import CorruptionError, FormatVersionError
+from trax.storage.messages import not_stored
 from trax.storage.records import HEADER_SIZE
 from trax.testing.memory import MemoryDirectory
 
@@ -41,3 +42,13 @@ def test_a_file_of_a_newer_version_is_left_alone(name: str, tmp_path: Path) -> N
         assert "Install the trax that wrote it" in str(caught.value)
     assert directory.operations == []
     assert directory.files() == files
+
+
+def test_a_name_that_is_nearly_one_of_a_run_is_told(tmp_path: Path) -> None:
+    """As the command does."""
+    (tmp_path / "runs" / "s-1").mkdir(parents=True)
+    path = str(tmp_path)
+    assert "\nDid you mean 's-1'?\nCheck the name" in str(not_stored("s-11", path))
+    assert "Did you mean" not in str(not_stored("else", path))
+    assert "Did you mean" not in str(not_stored("s-11", path, "Give create= to begin."))
+    assert "Did you mean" not in str(not_stored("s-11", "s3://bucket/sweep"))

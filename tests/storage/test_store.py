@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trax import LockedError, StorageError, UntrustedError, UsageError
+from trax import LockedError, StorageError, UntrustedError, UsageError, prune, repair, rewind
 from trax.storage.codec import encode
 from trax.storage.held_run import HeldRun
 from trax.storage.process import Sync
@@ -147,6 +147,30 @@ def test_what_somebody_else_holds_is_not_moved_aside(store_here: Path) -> None:
 
 
 # -- what is there -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("doing", "action"),
+    [
+        ("removing", lambda: Store().remove("run")),
+        ("rewinding", lambda: rewind("run", step=1)),
+        ("repairing", lambda: repair("run")),
+        ("pruning", prune),
+    ],
+)
+def test_the_error_of_a_disk_says_what_was_tried(
+    doing: str, action: Callable[[], object], store_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is only read, say."""
+    hold(Store()).close()
+    (store_here / "runs/run/log-00000001.broken").touch()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("trax.storage.store.Lock", refuse)
+    with pytest.raises(StorageError, match=f"{doing} {store_here}/runs/run failed"):
+        action()
 
 
 def test_a_link_to_nothing_is_refused() -> None:

@@ -258,10 +258,17 @@ def test_a_signed_store_without_its_key_says_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TRAX_KEY", "11" * 32)
     fit(10).result()
     assert the_run().state == "done"
-    for key in ("", "22" * 32):
+    for key, says in (
+        ("", "its file is signed, but no key is given to check it with: "),
+        ("22" * 32, "its file is not signed with the key "),
+    ):
         monkeypatch.setenv("TRAX_KEY", key)
         assert the_run().state == "signed"
-        assert the_run().problem
+        problem = str(the_run().problem)
+        assert problem.startswith(says)
+        assert problem.endswith(
+            ": Give the key that the run was begun with, in TRAX_KEY or TRAX_KEY_FILE"
+        )
 
 
 def test_stray_files_are_no_runs() -> None:

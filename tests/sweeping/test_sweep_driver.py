@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import pickle
 import signal
@@ -117,6 +118,22 @@ def test_every_case_comes_once_and_one_that_fails_ends_nothing(
     assert line == (
         "the sweep of walk: 1 of 6 runs failed (first walk-3: ConnectionError: reset); the "
         "next call goes on with them"
+    )
+
+
+def test_a_case_with_other_arguments_is_told_with_their_difference(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would fail likewise the next time."""
+    walk(seed=1, n=2).result()
+    other = trax.resumable(name="walk-1")(walk.__wrapped__)
+    caplog.clear()
+    (case,) = trax.sweep(other, {"seed": [1], "n": [4]})
+    assert isinstance(case.error, trax.ArgumentsChangedError)
+    assert caplog.messages[-1] == (
+        "the sweep of walk: 1 of 1 run failed (first walk-1: ArgumentsChangedError: the run "
+        "'walk-1' is stored with other arguments: n: 2 -> 4); the next call fails likewise: its "
+        "error says what to do first"
     )
 
 
@@ -255,7 +272,59 @@ for case in trax.sweep(run, {"n": range(3)}):
     told = run_script(script.replace("n * 2", "n * 3")).stderr
     assert told.count("\n") == 1
     assert "3 of 3 runs were done before" in told
-    assert told.endswith("; 3 results of old code, which fresh=True makes anew\n")
+    assert told.endswith("; 3 results came from old code: fresh=True computes all cases again\n")
+
+
+def test_what_is_stored_is_told_before_the_first_case(caplog: pytest.LogCaptureFixture) -> None:
+    """In one line: what a case says of its beginning is for the level DEBUG."""
+    caplog.set_level(logging.DEBUG, "trax")
+    walk(seed=0, n=4).result()
+    for _ in walk(seed=1, n=4):
+        break
+    caplog.clear()
+    cases = trax.sweep(walk, {"seed": range(3), "n": [4]})
+    assert next(cases).result == result(0, 4)
+    (line,) = caplog.messages
+    where = Path(".trax").resolve()
+    assert line == (
+        "the sweep of walk: 1 of 3 runs were done before; their stored results are returned; "
+        f"1 of 3 runs had begun before, and will go on ({where})"
+    )
+    assert [case.error for case in cases] == [None, None]
+    (resumed,) = [one for one in caplog.records if one is not caplog.records[0]]
+    assert resumed.levelno == logging.DEBUG
+    assert resumed.message.startswith("walk-1 resumed at step 1 ")
+
+
+def test_a_sweep_that_starts_over_tells_of_no_stored_runs(caplog: pytest.LogCaptureFixture) -> None:
+    """But when it is iterated over again, they are done."""
+    walk(seed=1, n=2).result()
+    sweep = trax.sweep(walk, {"seed": [1, 2], "n": [2]}, fresh=True)
+    assert len([*sweep]) == 2
+    assert "before" not in caplog.text
+    assert len([*sweep]) == 2
+    assert "2 of 2 runs were done before" in caplog.text
+
+
+def test_runs_that_other_code_has_begun_are_told_of() -> None:
+    """They go on, and the present code runs."""
+    script = """
+import os, sys, trax
+
+@trax.resumable(name="run-{n}")
+def run(n):
+    yield n
+    if "stop" in sys.argv:
+        os._exit(3)
+    yield n * 2
+
+for case in trax.sweep(run, {"n": range(3)}):
+    print(case.result)
+"""
+    assert run_script(script, "stop", check=False).returncode == 3
+    told = run_script(script.replace("n * 2", "n * 3")).stderr
+    assert told.count("\n") == 1
+    assert "1 of 3 runs had begun before, and will go on, 1 of them with changed code (" in told
 
 
 def test_a_run_that_was_broken_off_goes_on() -> None:
@@ -432,7 +501,7 @@ def test_a_broken_executor_is_told_of_once(caplog: pytest.LogCaptureFixture) -> 
     cases = [*trax.sweep(walk, {"seed": range(5), "n": [2]}, executor=Refusing())]
     assert [case.name for case in cases if case.error is None] == ["walk-1"]
     assert {type(case.error) for case in cases if case.error} == {BrokenExecutor}
-    broken, done = told(caplog)
+    done, broken = told(caplog)
     assert broken == (
         "the sweep of walk: the executor is broken (BrokenExecutor: no worker is left); "
         "run the same script again, and it goes on with a new one"

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import resource
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,66 @@ def test_fresh_begins_the_files_anew_or_goes_on_as_the_mode_says() -> None:
     assert Path("out.txt").read_text() == WHOLE * 2
     with pytest.raises(FileExistsError):
         looping("function", Lines("x")).fresh().result()
+
+
+def test_fresh_keeps_what_the_files_had(caplog: pytest.LogCaptureFixture) -> None:
+    """Moved back with its output, the old run goes on where it was."""
+
+    caplog.set_level("INFO", "trax")
+
+    @trax.resumable
+    def loop(n: int) -> Generator[int, None, None]:
+        with trax.open("out.txt") as file:
+            for i in range(n):
+                print(i, file=file)
+                yield i
+
+    with loop(8) as run:
+        while run.step < 5:
+            next(run)
+    loop.fresh(2).result()
+    path, aside = Path("out.txt").resolve(), Path(".trax/aside/loop~1").resolve()
+    assert path.read_text() == "0\n1\n"
+    kept = aside / "out.txt.cut"
+    line = f"{path} is written anew; the 10 bytes that it had are in {kept}"
+    assert caplog.messages[-1] == line
+    shutil.rmtree(".trax/runs/loop")
+    shutil.copy(kept, path)
+    aside.rename(".trax/runs/loop")
+    assert loop(8).result() == 7
+    assert path.read_text() == "".join(f"{i}\n" for i in range(8))
+
+
+def test_a_fresh_run_needs_not_what_was_set_aside() -> None:
+    """It may have been pruned while the loop had not yet opened its file."""
+    Path("out.txt").write_text("of another\n")
+    looping("function", lambda n: None)().result()
+
+    def body(n: int) -> None:
+        if n == 0:
+            trax.prune()
+            trax.open("out.txt").close()
+
+    looping("function", body).fresh().result()
+    assert Path("out.txt").read_text() == ""
+
+
+def test_what_a_new_run_overwrites_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Another run may have written it: each would leave nothing of those before it."""
+
+    caplog.set_level("INFO", "trax")
+
+    @trax.resumable(name="loop-{k}")
+    def loop(k: int) -> Generator[int, None, None]:
+        with trax.open("same.txt") as file:
+            for i in range(2):
+                print(k, i, file=file)
+                yield i
+
+    for k in range(3):
+        loop(k).result()
+    told = [line.partition(". If ")[0] for line in caplog.messages]
+    assert told == [f"{Path('same.txt').resolve()} is overwritten; it had 8 bytes"]
 
 
 def test_text_is_written_as_it_was_asked_for() -> None:

@@ -482,6 +482,45 @@ def test_runs_that_take_turns_with_one_generator_are_said(
     assert any("one" in line for line in told)
 
 
+def test_a_step_that_waits_for_another_run_shares_its_generator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When both are resumed, they draw as before, and nothing is said; only if it is another step.
+
+    It might then set back what the steps before have drawn.
+    """
+    failing = {1}
+
+    @trax.resumable(name="stage-{number}")
+    def stage(number: int) -> Iterator[float]:
+        for i in range(3):
+            if i == 2 and number in failing:
+                raise ValueError(number)
+            yield random.random()
+
+    @trax.resumable
+    def outer(numbers: list[int]) -> Generator[float, None, list[float]]:
+        drawn = []
+        for number in numbers:
+            drawn += [random.random(), stage(number).result(), random.random()]
+            yield drawn[-1]
+        return drawn
+
+    random.seed(5)
+    whole = outer.fresh([10, 11, 12]).result()
+    random.seed(5)
+    with pytest.raises(ValueError, match="1"):
+        outer.fresh([0, 1, 2]).result()
+    failing.clear()
+    assert outer([0, 1, 2]).result() == whole
+    assert "neither run is reproducible" not in caplog.text
+
+    with stage(20) as run:
+        next(run)
+    outer.fresh([21, 20]).result()
+    assert "stage-20 restored random: Random, but the open run outer" in caplog.text
+
+
 @pytest.mark.parametrize("library", [random, np.random])
 def test_a_step_that_ends_with_a_seed_continues_from_it(library: Any) -> None:
     """Also where the step before had ended with another one."""

@@ -412,7 +412,10 @@ def test_two_names_that_a_file_system_does_not_tell_apart_are_told_apart(
     def blind(path: str) -> os.stat_result:
         where, name = os.path.split(path)
         return real(
-            next(Path(where, one) for one in os.listdir(where) if one.lower() == name.lower())
+            next(
+                (Path(where, one) for one in os.listdir(where) if one.lower() == name.lower()),
+                Path(path),
+            )
         )
 
     monkeypatch.setattr(os, "lstat", blind)

@@ -50,6 +50,11 @@ class Call:
         That ``self`` or ``cls``, or None.
     args, kwargs
         The arguments.
+
+    Attributes
+    ----------
+    is_case : bool
+        Whether it is a case of a sweep, which tells how far its runs are in one line.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Call:
         kwargs: dict[str, Any],
     ) -> None:
         self.options = options
+        self.is_case = False
         self.function = function
         self._bound = bound
         self._args = args

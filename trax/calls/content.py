@@ -86,6 +86,8 @@ class Contents:
             return _join(f"tuple {kind.__qualname__}", map(self._of, item))
         if isinstance(item, os.PathLike):
             return _join("path", [os.fsencode(item)])
+        if kind is re.Match:  # without the text that it is found in, which all have
+            return _join("match", map(self._of, (item.regs, item.groups(), item.lastindex)))
         return _array(item) or _tensor(item) or self._taken_apart(item)
 
     def _taken_apart(self, item: Any) -> bytes:

@@ -8,13 +8,13 @@ A new option is one line in `Given` and, with the type that the checked value ha
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from functools import partial, reduce
+from functools import partial, reduce, wraps
 from signal import Signals
-from typing import Annotated, Any, Literal, Self, TypedDict, get_args
+from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar, cast, get_args
 
 from trax.calls.creation import check_create
 from trax.calls.log_mode import REPLACE, check_replay_log
@@ -38,10 +38,12 @@ __all__ = [
     "SyncOrReplica",
     "check_keywords",
     "check_option",
+    "checks_keywords",
     "keyword_parameters",
     "on_disk",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
 
 SyncOrReplica = Literal[Sync, "replica"]
 
@@ -389,15 +391,40 @@ def check_keywords(given: Iterable[str]) -> None:
     """Refuse a keyword that is not an option, as a function with these parameters would."""
     for name in given:
         if name not in _DECLARED:
-            import difflib
+            raise _unexpected("resumable", name, _hint(name, _DECLARED))
 
-            close = difflib.get_close_matches(name, _DECLARED, n=1)
-            hint = (
-                f". Did you mean {close[0]!r}?"
-                if close
-                else f"\nIts options: {', '.join(_DECLARED)}."
-            )
-            raise TypeError(f"resumable() got an unexpected keyword argument {name!r}{hint}")
+
+def _unexpected(function: str, name: str, hint: str) -> TypeError:
+    return TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def _hint(name: str, names: Collection[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1)
+    return f". Did you mean {close[0]!r}?" if close else f"\nIts options: {', '.join(names)}."
+
+
+def checks_keywords(**hints: str) -> Callable[[F], F]:
+    """Return a decorator of functions that say which keyword may have been meant.
+
+    `hints` are for keywords that are none of the function.
+    """
+
+    def decorate(function: F) -> F:
+        parameters = inspect.signature(function).parameters
+        names = [name for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY]
+
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            for unknown in kwargs.keys() - parameters.keys():
+                hint = f"\n{hints[unknown]}" if unknown in hints else _hint(unknown, names)
+                raise _unexpected(function.__name__, unknown, hint)
+            return function(*args, **kwargs)
+
+        return cast("F", checked)
+
+    return decorate
 
 
 def keyword_parameters() -> list[inspect.Parameter]:

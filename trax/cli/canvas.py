@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -24,8 +25,11 @@ _FRAME = 3  # rows around it: the title, the axis, and its texts
 _Cells = dict[tuple[int, int], tuple[int, int]]  # dots and line, by column and row
 
 
-def draw(panel: Panel, columns: int, rows: int) -> list[str]:
-    """Return the lines of a panel, of at most so many columns."""
+def draw(panel: Panel, columns: int, rows: int, *, names_all: bool = False) -> list[str]:
+    """Return the lines of a panel, of at most so many columns.
+
+    If it `names_all`, the title is as long as it takes.
+    """
     height = max(_SHORTEST, rows - _FRAME)
     ticks = {
         min(height - 1, round((1 - panel.y.at(value)) * (height - 1))): text
@@ -40,7 +44,8 @@ def draw(panel: Panel, columns: int, rows: int) -> list[str]:
         + "".join(_cell(cells, bars, panel, column, row) for column in range(width)).rstrip()
         for row in range(height)
     ]
-    return [_title(panel, columns), *picture, *_axis(panel, margin, width)]
+    room = sys.maxsize if names_all else columns
+    return [_title(panel, room), *picture, *_axis(panel, margin, width)]
 
 
 def _title(panel: Panel, columns: int) -> str:
@@ -48,17 +53,29 @@ def _title(panel: Panel, columns: int) -> str:
     shown, left = one_line(panel.title), columns
     parts = [styled(cut(shown, left), "bold")]
     left -= cell_len(shown)
-    for index, line in enumerate(panel.lines):
-        text = f"{_letter(panel, index)} {one_line(line.label)}"
-        if cell_len(text) + 2 > left:
+    named = 0
+    for line in panel.lines:
+        text, rest = f"{_letter(panel, named)} {one_line(line.label)}", _rest(panel, named + 1)
+        if cell_len(text) + 2 + len(rest) + 2 * bool(rest) > left:
             break
-        parts.append(styled(text, _COLOURS[index % len(_COLOURS)]))
+        parts.append(styled(text, _COLOURS[named % len(_COLOURS)]))
         left -= cell_len(text) + 2
-    for places, text in ((panel.resumes, "╎ resumed"), (panel.checkpoints, "┴ checkpoint")):
-        if places and len(text) + 2 <= left:
+        named += 1
+    resumed = "╎ resumed" * bool(panel.resumes)
+    checkpoint = "┴ checkpoint" * bool(panel.checkpoints)
+    for text in (_rest(panel, named), resumed, checkpoint):
+        if text and len(text) + 2 <= left:
             parts.append(styled(text, "dim"))
             left -= len(text) + 2
     return "  ".join(parts)
+
+
+def _rest(panel: Panel, named: int) -> str:
+    """Return how many runs are not named, if there are several."""
+    count = len(panel.lines) - named
+    if not count or len(panel.lines) == 1:
+        return ""
+    return f"and {count:,} more" if named else f"{count:,} runs"
 
 
 def _letter(panel: Panel, index: int) -> str:

@@ -12,8 +12,9 @@ from importlib import import_module
 import click
 
 from trax._version import __version__
-from trax.cli.common import common, is_url, survey
+from trax.cli.common import common, is_url, place_of, survey
 from trax.errors import TraxError, one_line, printable
+from trax.storage.filenames import has_replicas
 
 __all__ = ["main"]
 
@@ -44,12 +45,17 @@ class _Commands(click.Group):
             name, command, others = super().resolve_command(ctx, args)
         except click.UsageError:
             raise click.UsageError(_no_command(ctx, args[0]), ctx) from None
-        url = next(filter(is_url, [ctx.params.get("store"), *others]), None)
+        words = [ctx.params.get("store") or "", *others]
+        url = next((place_of(word) for word in words if _is_of_replicas(word)), None)
         if url and name not in _ON_REPLICAS:
             raise click.UsageError(
                 f"trax {name} works on local stores: get the runs by trax pull {one_line(url)}", ctx
             )
         return name, command, others
+
+
+def _is_of_replicas(word: str) -> bool:
+    return is_url(word) or ("/" in word and has_replicas(word))
 
 
 def _no_command(context: click.Context, word: str) -> str:

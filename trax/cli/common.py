@@ -14,8 +14,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from trax.errors import TraxError, one_line
-from trax.replica.objects import PROBE, full_url
-from trax.storage.filenames import temporary
+from trax.replica.objects import full_url
+from trax.storage.filenames import has_replicas, temporary
 from trax.storage.filesystem import move
 from trax.survey.runs import Survey
 from trax.survey.texts import place
@@ -73,10 +73,15 @@ def _replicas_at(word: str) -> str | None:
     """
     url = place_of(word)
     path = url.removeprefix("file://") if url and not is_url(word) else ""
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, PROBE)):
+    if os.path.isdir(path) and not has_replicas(path):
         shown = one_line(word)
         raise click.UsageError(f"no replicas are in {shown}: if it is a store, give --dir {shown}")
     return url
+
+
+def _rather_path(word: str) -> str:
+    """Return a hint if a word is no path, but the name of a directory here that has replicas."""
+    return f": for the replicas in that directory write ./{one_line(word)}" * has_replicas(word)
 
 
 def common(command: F) -> F:
@@ -151,6 +156,8 @@ def matching(store: Survey, patterns: Iterable[str]) -> list[str]:
 
 def _no_run(store: Survey, pattern: str, present: list[str]) -> str:
     path = one_line(store.path)
+    if hint := _rather_path(pattern):
+        return f"no run {one_line(repr(pattern))} in {path}{hint}"
     if not store.is_there:
         return f"there is no store {path}: name another one by --dir, or by $TRAX_DIR"
     close = [one_line(name) for name in get_close_matches(pattern, present, 1)]
@@ -227,7 +234,8 @@ def store_url(command: F) -> F:
         found = None if url is None else _replicas_at(url)
         if url is not None and found is None:
             raise click.BadParameter(
-                f"{one_line(repr(url))} is no URL or path, as s3://... and ../place are",
+                f"{one_line(repr(url))} is no URL or path"
+                f"{_rather_path(url) or ', as s3://... and ../place are'}",
                 context,
                 parameter,
             )

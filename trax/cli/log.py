@@ -20,7 +20,7 @@ from trax.plain.data import numbers, shown
 from trax.storage.history_reader import Past
 from trax.survey.columns import plain
 from trax.survey.runs import Survey
-from trax.survey.series import newest, stored
+from trax.survey.series import newest, none_stored, stored
 from trax.survey.texts import clock
 
 __all__ = ["fields_of", "log", "write_steps"]
@@ -66,8 +66,8 @@ def log(
         pasts = _since(store, name, since)
         pasts = pasts if most is None else deque(pasts, most)
     if not write_steps(pasts, as_json=is_json(context)):
-        why = "no increments are stored; keep= says how many are kept"
-        write_error(f"{name}: " + (why if since is None else f"no step since {one_line(since)}"))
+        why = none_stored(store, name) if since is None else f"no step since {one_line(since)}"
+        write_error(f"{name}: {why}")
     return 0
 
 

@@ -7,16 +7,26 @@ import time
 
 import click
 
-from trax.cli.common import common, is_json, matching, names, rather, survey
+from trax.cli.common import common, is_json, is_url, matching, names, rather, survey
 from trax.cli.screen import Cell, table, write, write_json
 from trax.display import count
 from trax.errors import one_line
-from trax.replica.objects import PROBE
 from trax.survey.run_info import HEAD, RunInfo, texts
 from trax.survey.runs import Survey
 from trax.survey.texts import place, size
 
-__all__ = ["HEAD", "RIGHT", "STYLES", "UNREAD", "list_runs", "ls", "row", "summary", "totals"]
+__all__ = [
+    "HEAD",
+    "RIGHT",
+    "STYLES",
+    "UNREAD",
+    "list_runs",
+    "ls",
+    "no_runs",
+    "row",
+    "summary",
+    "totals",
+]
 
 STYLES = {
     "running": "green",
@@ -66,16 +76,17 @@ def list_runs(context: click.Context, patterns: tuple[str, ...] = ()) -> int:
         write(table(HEAD, [row(info, now) for info in infos], RIGHT))
         write([summary(store, infos, aside)])
     else:
-        write([f"no runs in {one_line(place(store.path))}{_why_none(store.path)}"])
+        write([no_runs(store)])
     return int(any(info.state in UNREAD for info in infos) or bool(patterns and not infos))
 
 
-def _why_none(path: str) -> str:
-    """Return why there are no runs, if that is known."""
-    if "://" in path or os.path.exists(os.path.join(path, "runs")):
-        is_replica = os.path.exists(os.path.join(path, PROBE))
-        return f": it has replicas, see trax ls file://{path}" if is_replica else ""
-    return rather(path) if os.path.isdir(path) else ", which does not exist"
+def no_runs(store: Survey) -> str:
+    """Say that a store has no runs, and why, if that is known."""
+    said = f"no runs in {one_line(place(store.path))}"
+    if not store.is_there:
+        return f"{said}, which does not exist"
+    is_store = is_url(store.path) or os.path.exists(os.path.join(store.path, "runs"))
+    return said if is_store else f"{said}{rather(store.path)}"
 
 
 def summary(store: Survey, infos: list[RunInfo], aside: int) -> str:

@@ -17,7 +17,7 @@ from trax.cli.svg import PAGE_STYLE, STYLE, drawing, figure
 from trax.display import count
 from trax.errors import one_line
 from trax.survey.runs import Survey
-from trax.survey.series import Mark, Series, is_wanted, marks_of, not_kept, read_series
+from trax.survey.series import Mark, Series, is_wanted, marks_of, none_stored, not_kept, read_series
 
 __all__ = ["plot"]
 
@@ -90,7 +90,7 @@ def plot(
         write(_pictures(panels))
     asked = " ".join([f"--x {x}"] * (x == "time") + ["--log"] * log)
     unknown = _unknown(store, fields, [series for series, _ in runs])
-    return _complain(runs, panels, fields, asked) or unknown
+    return _complain(store, runs, panels, fields, asked) or unknown
 
 
 def _unknown(store: Survey, fields: Sequence[str], found: Sequence[Series]) -> int:
@@ -107,6 +107,7 @@ def _unknown(store: Survey, fields: Sequence[str], found: Sequence[Series]) -> i
 
 
 def _complain(
+    store: Survey,
     runs: Sequence[tuple[Series, Sequence[Mark]]],
     panels: Sequence[Panel],
     fields: Sequence[str],
@@ -118,7 +119,7 @@ def _complain(
         if series.problem:
             write_error(f"{series.name}: {series.problem}")
         elif series.first is None:
-            write_error(f"{series.name}: no increments are stored; keep= says how many are kept")
+            write_error(f"{series.name}: {none_stored(store, series.name)}")
         elif not series.fields and not fields:
             write_error(f"{series.name}: no numbers in its increments")
         if note := not_kept(series.first):
@@ -138,13 +139,13 @@ def _complain(
 
 def _pictures(panels: Sequence[Panel]) -> list[str]:
     """Return the first panels one below the other, as they fit a terminal."""
-    columns, rows = _COLUMNS, _ROWS
-    if sys.stdout.isatty():
+    columns, rows, is_cut = _COLUMNS, _ROWS, sys.stdout.isatty()
+    if is_cut:
         columns, rows = shutil.get_terminal_size()
     shown = panels[:_SHOWN]
     lines = []
     for panel in shown:
-        lines += draw(panel, columns, max(8, (rows - 2) // len(shown)))
+        lines += draw(panel, columns, max(8, (rows - 2) // len(shown)), names_all=not is_cut)
     if others := [one_line(panel.title) for panel in panels[_SHOWN:]]:
         lines.append(f"and {count(len(others), 'field')} more, such as {others[0]}: give --field")
     return lines

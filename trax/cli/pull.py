@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trax.cli.common import common, confirm, is_json, matching, may_ask, place_of, survey
-from trax.cli.screen import write, write_error, write_json
+from trax.cli.screen import write, write_error, write_json, write_problem
 from trax.errors import TraxError, one_line
 from trax.storage.store import Store
 from trax.survey.texts import size
@@ -82,7 +82,10 @@ def split(given: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         return there, given[1:]
     url = os.environ.get("TRAX_REPLICA", "")
     if not url:
-        raise click.UsageError("which replica? Give its URL or path first, or set $TRAX_REPLICA")
+        example = f" (./{one_line(given[0])})" if given and os.path.isdir(given[0]) else ""
+        raise click.UsageError(
+            f"which replica? Give its URL or path{example} first, or set $TRAX_REPLICA"
+        )
     return url, given
 
 
@@ -102,8 +105,7 @@ def transfer(context: click.Context, names: list[str], move: Callable[[str], Tra
         try:
             done.append(move(name))
         except (TraxError, OSError) as error:
-            for number, line in enumerate(str(error).splitlines()):
-                write_error(line if number else f"{name}: {line}")
+            write_problem(name, error)
         else:
             if not is_json(context):
                 write([_line(done[-1])])

@@ -26,6 +26,7 @@ __all__ = [
     "write",
     "write_error",
     "write_json",
+    "write_problem",
 ]
 
 Cell = tuple[str, str]  # a text, and the style of rich that it has on a terminal
@@ -44,6 +45,12 @@ def write_error(text: str) -> None:
     """Write a line to standard error."""
     sys.stdout.flush()
     sys.stderr.write(f"trax: {one_line(text)}\n")
+
+
+def write_problem(name: str, error: Exception) -> None:
+    """Write the lines of an error of a run to standard error."""
+    for number, line in enumerate(str(error).splitlines()):
+        write_error(line if number else f"{name}: {line}")
 
 
 def write_json(value: Any) -> None:

@@ -60,9 +60,7 @@ def show(
         for number, one in enumerate(shown):
             write([""] * bool(number) + _lines(one, now))
     if not shown:
-        write_error(
-            "no files of a run are there; for replicas in a directory write trax show PATH NAME"
-        )
+        write_error("no files of a run are there")
     return int(not shown or any(one.info.state in UNREAD or one.good is False for one in shown))
 
 

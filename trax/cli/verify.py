@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from trax.cli.common import common, is_json, matching, names, survey
-from trax.cli.screen import write, write_error, write_json
+from trax.cli.ls import no_runs
+from trax.cli.screen import write, write_json, write_problem
 from trax.errors import TraxError, one_line
 from trax.fsck.verify import Verification
 from trax.survey.runs import Survey
@@ -21,7 +22,9 @@ Examples:
   trax verify s3://bucket/sweep  replicas: each object, and the files in them
   trax verify --json | jq '.[] | select(.good | not) | .problems[]'
 
-The exit status is 1 if one of them is damaged, or none has the name.
+Output files that are gone or were changed are told. They are damage until the run is done: its
+result needs none of them.
+The exit status is 1 if one of the runs is damaged, or none has the name.
 """
 )
 @names(required=False, of_replicas=True)
@@ -37,6 +40,8 @@ def verify(context: click.Context, /, names: tuple[str, ...], verbose: bool, **_
     found = [one for one in (_verify(store, name) for name in chosen) if one is not None]
     if is_json(context):
         write_json([one.as_dict() for one in found])
+    elif not chosen:
+        write([no_runs(store)])
     else:
         for one in found:
             write([_short(one) if one.good and not verbose else str(one)])
@@ -48,10 +53,10 @@ def _verify(store: Survey, name: str) -> Verification | None:
     try:
         return store.verify(name)
     except TraxError as error:
-        write_error(f"{name}: {str(error).partition(chr(10))[0]}")
+        write_problem(name, error)
         return None
 
 
 def _short(one: Verification) -> str:
     step = f", at step {one.step:,}" if one.step is not None else ""
-    return f"{one_line(one.name)} is whole{step}"
+    return "; ".join(map(one_line, (f"{one.name} is whole{step}", *one.remarks)))

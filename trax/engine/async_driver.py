@@ -196,6 +196,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
             The final state, or the last increment where the loop's local variables are the state;
             async generators have no return value.
         """
+        self._lifecycle.is_iterated = False
         async for _ in self:
             pass
         return self._lifecycle.result
@@ -296,6 +297,7 @@ class AsyncRun(Driver[S], AsyncIterator[I], Generic[S, I]):
     async def _start_loop(self) -> None:
         lifecycle = self._lifecycle
         await self._open()
+        lifecycle.tell_rest()
         if lifecycle.status == "open":
             self._session = lifecycle.session
             self._generator = self._session.start(self._start)

@@ -10,10 +10,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from trax.comparing import ABSENT, IDENTITY, VALUE, Visitor, differences, outline
+from trax.engine.addresses import Addresses, first_held
 from trax.lint import words
 from trax.storage.codec import PROTOCOL
 from trax.storage.members import attributes
@@ -22,6 +24,7 @@ __all__ = ["ORDER", "flaws", "is_cache", "lost"]
 
 LESS: Final = "less"  # an attribute is missing in the copy, or empty
 ORDER: Final = "order"  # a set iterates otherwise
+ADDRESS: Final = "address"  # a collection holds numbers that are objects' addresses
 LANDMARK: Final = "landmark"  # a variable that is compared by `is` is another object in the copy
 
 _ADVICE = {
@@ -36,6 +39,10 @@ _ADVICE = {
     LANDMARK: (
         "{path} comes back as another object than the variable {name}, so '... is {name}' is false "
         "in a resumed run. Make it a member of an Enum, a string or a class"
+    ),
+    ADDRESS: (
+        "{path} holds the id(), hash() or repr() of an object of type {name}, and in a resumed run "
+        "the object has another one. Hold the object itself, or a key that it has by its content"
     ),
     IDENTITY: (
         "{path} do not come back as they are ({values}). Keep one of them in the state, and derive "
@@ -84,18 +91,19 @@ def flaws(
     ignores_order : callable
         Whether the order of the set at a path does not matter.
     """
-    found = differences(
+    compare = functools.partial(
+        differences,
         live,
         loaded,
         where,
         sides=("live", "loaded"),
         identity=True,
         ignored=ignored,
-        visitor=(visitor := _Flaws(landmarks)),
         seconds=seconds,
     )
+    visitor = _Flaws(landmarks)
     met: set[str] = set()
-    for difference in found:
+    for difference in compare(visitor=visitor):
         if difference.kind == ORDER and ignores_order(difference.path):
             continue
         if difference.kind in _ADVICE and difference.kind not in met:
@@ -104,6 +112,11 @@ def flaws(
             yield difference.kind, advice.format(**difference._asdict(), name=visitor.met)
         if difference.kind == VALUE:
             return
+    if held := visitor.addresses.found():
+        holders = _Holders(held)
+        places = (one.path for one in compare(visitor=holders) if one.kind == ADDRESS)
+        for path in islice(places, 1):
+            yield ADDRESS, _ADVICE[ADDRESS].format(path=path, name=holders.met)
 
 
 class _Flaws(Visitor):
@@ -111,10 +124,12 @@ class _Flaws(Visitor):
 
     def __init__(self, landmarks: Mapping[int, str]) -> None:
         self.met = ""  # the landmark that was met last
+        self.addresses = Addresses()
         self._landmarks = landmarks
         self._lost: set[tuple[type, str]] = set()
 
     def visit(self, one: Any, two: Any) -> Iterator[tuple[str, str, Any, Any]]:
+        self.addresses.meet(one)
         if id(one) in self._landmarks and one is not two:
             self.met = self._landmarks[id(one)]
             yield LANDMARK, "", one, two
@@ -126,6 +141,19 @@ class _Flaws(Visitor):
 
     def skips(self, kind: type, name: str, one: Any, two: Any) -> bool:  # noqa: ARG002
         return one is None or one is ABSENT or (kind, name) in self._lost
+
+
+class _Holders(Visitor):
+    """Sees the collections that hold some addresses."""
+
+    def __init__(self, addresses: dict[int, type]) -> None:
+        self.met = ""  # the type of the object that was met last
+        self._addresses = addresses
+
+    def visit(self, one: Any, two: Any) -> Iterator[tuple[str, str, Any, Any]]:
+        if (kind := first_held(one, self._addresses)) is not None:
+            self.met = kind.__name__
+            yield ADDRESS, "", one, two
 
 
 def _is_in_order(one: Any, two: Any) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trax import notices
 from trax.engine.fidelity import ORDER, flaws
@@ -77,8 +77,8 @@ class FrameProofs:
         self._surroundings = surroundings
         self._files = OuterFiles(call, run_id)
 
-    def check(self, encoded: Encoded, live: LoopState) -> None:
-        """Compare a frame with its copy.
+    def check(self, encoded: Encoded, live: LoopState, caches: dict[str, Any]) -> None:
+        """Compare a frame with its copy; `caches` are functions that may be made again.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class FrameProofs:
             It does not load again.
         """
         self.checks_left -= 1
-        self._surroundings.check(None, live.variables)
+        self._surroundings.check(None, live.variables | caches)
         with contextlib.suppress(Exception):  # an object may raise anything when it is read
             self._files.check()
         if encoded.nbytes > _LARGE:

@@ -48,7 +48,9 @@ from trax.storage.process import process
 from trax.tracking.references import is_own
 from trax.tracking.rngs import rng_types
 
-__all__ = ["Freezer", "has_changed"]
+__all__ = ["CACHED", "Freezer", "has_changed"]
+
+CACHED: Final = type(functools.cache(repr))  # the type of functions with a cache of `functools`
 
 _SECONDS: Final = 0.05  # that a comparison may take
 _DIGESTED: Final = 1 << 12  # bytes of an array from which on it is digested
@@ -254,11 +256,21 @@ def _present(variable: ContextVar[Any]) -> Any:
         return variable.get()
 
 
+def _cached(function: Any) -> Any:
+    """Return a function that has a cache, with the number of results if they are random."""
+    inside, number = function.__wrapped__, function.cache_info().misses
+    if number:
+        from trax.engine.drawn_caches import draws  # seldom needed
+
+        number *= draws(inside)
+    return inside, number
+
+
 _CONTENTS: Final[dict[type, Callable[[Any], Any]]] = {
     MethodType: lambda method: (method.__self__, method.__func__),
     BuiltinMethodType: lambda method: (method.__self__, method.__name__),
     MethodWrapperType: lambda method: (method.__self__, method.__name__),
-    type(functools.cache(repr)): lambda function: function.__wrapped__,
+    CACHED: _cached,
     functools.partial: lambda one: (one.func, one.args, one.keywords),
     CellType: lambda cell: contents({"": cell}),
     GeneratorType: _suspended,

@@ -246,7 +246,8 @@ def open(path: str | os.PathLike[str], mode: str = "w", **options: Any) -> IO[An
         The file. A relative path is stored relative to the store, so that both can be moved.
     mode : {"w", "a", "x"}, with "t" or "b"
         If the file exists when the run opens it for the first time, ``"w"`` empties it, ``"a"``
-        appends to it (no digest covers what was there), and ``"x"`` raises an error. To open the
+        appends to it (no digest covers what was there), and ``"x"`` raises an error. What ``"w"``
+        removes is told in one line, and kept with the old run after ``fresh(...)``. To open the
         file again in the same process, the mode must be ``"a"``.
     encoding, errors, newline : str, optional
         As for the built-in function `open`.

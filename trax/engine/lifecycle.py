@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trax import notices
 from trax.engine.endings import outcome, source_of
 from trax.engine.opening import open_session
-from trax.engine.registry import TAKEN_OVER, Active, abandoned, is_inside
+from trax.engine.registry import (
+    TAKEN_OVER,
+    Active,
+    abandoned,
+    innermost,
+    is_inside,
+    resuming_around,
+)
 from trax.engine.replicas import copying_of, lacks_steps
 from trax.engine.resume import (
     Opened,
@@ -83,6 +90,8 @@ class Lifecycle:
         The loop's return value or, if that is None, the final state; None until the run is done.
     stop_request : StopRequest
         Whether the loop is to stop before its next step.
+    is_iterated : bool
+        Whether somebody may use the increments, and not the result alone. The driver sets it.
     is_running, is_elsewhere : callable
         Return whether a step is running, and whether another task of this thread continues the
         loop. The driver sets them.
@@ -111,8 +120,10 @@ class Lifecycle:
         self._session: Session | None = None
         self._active: Active | None = None
         self._thread = 0
-        self._undriven = Undriven(self.name, "run")
+        self._undriven = Undriven(self.name, "run", is_async=deferral.is_deferred)
         self._why_closed = "it was closed"
+        self.is_iterated = True
+        self._within: set[str] = set()  # runs whose steps are done again and wait for this one
         options = call.options
         self._hooks = Hooks(
             self.name,
@@ -207,7 +218,21 @@ class Lifecycle:
         if is_inside(self._key):
             self.stop_request.end_watch()
             raise self._inner_error()
+        self._within = set() if self.is_iterated else resuming_around()
         return abandoned(self._key)
+
+    def tell_rest(self) -> None:
+        """Warn if a step of another run gets only what is left of this one, which is open.
+
+        After a crash that step runs again from its beginning, but this run hands out no increment
+        twice.
+        """
+        outer = innermost() if self.is_iterated and self.resumed_at else None
+        if outer is not None:
+            notices.warn(
+                f"{self.name} hands out only what comes after its step {self.resumed_at:,}, to a "
+                f"step of {outer.name} that may need all: use its result() there"
+            )
 
     def watch(self) -> None:
         """Start to watch for signals, or watch again after other code has replaced the handlers.
@@ -321,7 +346,7 @@ class Lifecycle:
     def _track(self, opened: Opened, run_id: str) -> RngTracking:
         """Set the RNGs to their stored positions, and track them from then on."""
         tracking = new_tracking(self._call, opened)
-        tracking.begin(run_id, done=opened.done)
+        tracking.begin(run_id, done=opened.done, within=self._within)
         return tracking
 
     def _set_result(self, opened: Opened) -> None:
@@ -430,10 +455,13 @@ class Lifecycle:
             ends = self.stop_request.ends_program(error)
             signal = self.stop_request.reason if ends else ""
             self._end_as(**outcome(error, signal, is_refused=self._is_refusal(error)))
+            traceback = error.__traceback__
             try:
                 self._release()
             except (StorageError, LockedError) as failure:
-                if failure is not error:
+                if failure is error:
+                    error.__traceback__ = traceback
+                else:
                     error.add_note(f"trax: and then {failure}")
         self.tell(error)
 

@@ -90,7 +90,7 @@ class LoadProof:
             try:
                 decode(encoded.copied(), "state", self._names.for_copy())
             except CodecError as error:
-                raise self._refusal(state, error, "state", step) from error
+                raise self.refusal(state, error, "state", step) from error
         self._remember(new)
 
     def _has_met(self) -> bool:
@@ -123,7 +123,7 @@ class LoadProof:
             own = encoded if isinstance(encoded, bytes) else encoded.copied()
             loaded = decode(own, label, self._names.for_copy())
         except CodecError as error:
-            raise self._refusal(obj, error, label, step) from error
+            raise self.refusal(obj, error, label, step) from error
         found = _difference(obj, loaded, label)
         if found:
             notices.warn(
@@ -131,7 +131,8 @@ class LoadProof:
                 f"something else: {found}"
             )
 
-    def _refusal(self, obj: Any, error: CodecError, label: str, step: int) -> CodecError:
+    def refusal(self, obj: Any, error: CodecError, label: str, step: int) -> CodecError:
+        """Return the error that names the part to blame of an object that does not load again."""
         part, reason = find_unloadable(obj, label, error, self._names)
         return CodecError(
             f"{part} pickles, but does not load again, at step {step:,}.\n"

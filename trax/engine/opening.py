@@ -42,6 +42,7 @@ def open_session(
         store_path,
         tracking.recovered,
         always=options.disk_sync == "always" and not deferral.is_deferred,
+        aside=hold.aside,
         note=writer.note,
         track=tracking.add,
         untrack=tracking.drop,

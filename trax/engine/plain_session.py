@@ -9,6 +9,7 @@ increment is compared with the one in the log, and neither logged nor handed out
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import pickle
 from collections import deque
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from trax import notices
 from trax.comparing import difference
 from trax.engine.frame_proofs import FrameProofs, name_variable
+from trax.engine.frozen_values import CACHED
 from trax.engine.load_proof import GLOBAL
 from trax.engine.pulse import CHECKPOINT
 from trax.engine.session import Session
 from trax.engine.stored_loop import StoredLoop, load_frame, load_locals, show_locals
-from trax.errors import CodecError, DivergedError
+from trax.errors import CodecError, DivergedError, UsageError
 from trax.frames.iterables import Iterables, RunRngs
 from trax.frames.iterators import reductions
 from trax.frames.loading import Loading, loading, loading_into
@@ -50,13 +52,14 @@ _SETTLED = 3  # frames: the first two are taken at once, this one when it is due
 _AGAIN = 1.0  # seconds, until a frame is tried again that could not be stored
 
 _EDITED = "If code that it calls was changed"
-_LATER = "In later runs leave that out, or give every_steps=1."
+_LATER = "In later runs leave that out, or hand it in as an argument."
 _USED_UP = (
     "If it has used up what it needs, such as a file, give that back. Let steps use it up after "
     "their yield, and give every_steps=1."
 )
 _VARYING = (
-    "the time, uuid4(), hash() of a text, the order of a set, a file, or an RNG without a seed"
+    "the time, uuid4(), id(), hash() of a text, the order of a set, a file, a cache, "
+    "or an RNG without a seed"
 )
 
 
@@ -94,6 +97,7 @@ class PlainSession(Session):
         self._proofs = FrameProofs(call, self.run_id, self._copy, self._surroundings)
         self._preflight.checks_left = 0
         self._fold = self._remember
+        self._outputs.diverged = self._output_diverged
         self._tracking.reduce_also(self._outputs.reductions(reductions()))
         self.state = None  # what is sent to the generator
 
@@ -172,13 +176,15 @@ class PlainSession(Session):
     def reentering(self) -> Iterator[None]:
         """Let the generators inside of the loop's enter their blocks, after its own has.
 
-        RNGs stay as they were at that yield, although what is made again may draw from them.
+        RNGs and stored objects stay as they were at that yield, although what is made again may
+        draw from them, or write into them.
         """
         state, self._entering = self._entering, None
         assert state is not None
         with self._tracking.kept(state.variables) as drawn:
             yield
             self._loop.enter(self._generator, state, self._loading)
+        self._loop.put_back(state)
         if drawn and state.remade:
             self._loop.tell_drawn(state, drawn)
 
@@ -208,16 +214,21 @@ class PlainSession(Session):
         stored = self._decode(self._behind[0], step)
         return self._diverged(step, "the loop has ended there", stored, None)
 
+    def _output_diverged(self, found: str) -> DivergedError:
+        return self._diverged(self.loop_step + 1, found, None, None)
+
     def _diverged(self, step: int, found: str, stored: Any, present: Any) -> DivergedError:
-        return DivergedError(
+        error = DivergedError(
             f"{self.name!r} went another way when step {step:,} was run again: {found}\n"
             "Nothing stored was changed.\n"
-            "The steps after the newest stored variables are run again, and must yield the same.\n"
+            "The steps after the newest stored variables are run again, and must do the same.\n"
             f"{self._ways_on()}",
             step,
             stored,
             present,
         )
+        self._outputs.refuse(error)
+        return error
 
     def _ways_on(self) -> str:
         edited = f"The code was changed ({self._edit})" if self._edit else _EDITED
@@ -229,10 +240,10 @@ class PlainSession(Session):
         if self._recovery is not None and self._stored.step:
             lines.append(self._recovery.way_back(self._stored.step))
         lines.append("Or start over with fresh(...).")
-        if line := self._loop.clock_line:
-            lines.append(f"Line {line} yields the time, or what is unique. {_LATER}")
+        if line := self._loop.clock_line:  # no other way helps for long
+            lines.insert(0, f"Line {line} yields the time, or what is unique. {_LATER}")
         elif not (self._edit or self._varied):
-            lines.append(f"An increment may depend on {_VARYING}. {_LATER}")
+            lines.append(f"A step may depend on {_VARYING}. {_LATER}")
         return "\n".join(lines)
 
     def _decode(self, encoded: Encoded, step: int) -> Any:
@@ -258,6 +269,9 @@ class PlainSession(Session):
     def explain(self, error: BaseException) -> None:
         """Say of an exception that its step was done before; see `Session.explain`."""
         super().explain(error)
+        if self.is_reentered and self.loop_step == self._stored.step:
+            for text in self._loop.unused:
+                error.add_note(f"trax: {text}")
         if self._behind:
             advice = f"It runs the changed code ({self._edit})." if self._edit else _USED_UP
             error.add_note(
@@ -274,7 +288,11 @@ class PlainSession(Session):
 
     def _check_fold(self, state: Any, begun: float, proving: float) -> bytes:
         super()._check_fold(state, begun, proving)
-        return self._take_frame(begun) if begun >= self._frame_at else b""
+        if begun >= self._frame_at:
+            return self._take_frame(begun)
+        if not self._has_sought_clock:  # after a crash this step is run again
+            self._tell_clock()
+        return b""
 
     def _look(self, begun: float) -> None:
         pulse = self._pulse
@@ -290,7 +308,13 @@ class PlainSession(Session):
 
     @property
     def _variables(self) -> Any:
-        return self._loop.take(self._generator).variables
+        return self._loop.take(self._generator).variables | self._caches
+
+    @property
+    def _caches(self) -> dict[str, Any]:
+        """The functions with a cache in variables, also those that cannot be stored."""
+        found = (one for one in gc.get_referents(self._generator) if type(one) is CACHED)
+        return {getattr(one, "__name__", "cache"): one for one in found}
 
     def _take_frame(self, begun: float) -> bytes:
         """Return the loop's frame as a context; nothing if it is large, or cannot be stored now."""
@@ -313,7 +337,7 @@ class PlainSession(Session):
         self._frames += 1
         is_apart, self._frame_step = self.step > self._frame_step + 1, self.step
         if self._proofs.checks_left:
-            self._proofs.check(encoded, self._loop.take(self._generator))
+            self._prove(encoded)
         self._since.is_logged = encoded.nbytes <= _LARGE
         if not self._since.is_logged:
             self._frame_at = math.inf  # until a checkpoint shows another size
@@ -327,6 +351,14 @@ class PlainSession(Session):
         if self._frames > 1:  # the first takes longer
             self._frame_at = now + spent / _SHARE
         return context
+
+    def _prove(self, encoded: Encoded) -> None:
+        live = self._loop.take(self._generator)
+        try:
+            self._proofs.check(encoded, live, self._caches)
+        except CodecError as error:
+            found = self._proof.refusal(live.variables, error, "variables", self._since.step + 1)
+            raise CodecError(name_variable(str(found))) from error.__cause__
 
     def _tell_clock(self) -> None:
         """Say of an increment that comes from a clock that its step may be run again."""
@@ -405,7 +437,7 @@ class PlainSession(Session):
     def leave(self) -> None:
         """Keep the variables of a loop that is left at a yield; see `Session.leave`."""
         super().leave()
-        with contextlib.suppress(CodecError):  # it is in the middle of a step
+        with contextlib.suppress(CodecError, UsageError):  # it is in the middle of a step
             self._left = self.shown_state
 
     def save(self) -> None:

@@ -14,7 +14,15 @@ from trax.errors import UsageError
 if TYPE_CHECKING:
     from trax.engine.session import Session
 
-__all__ = ["TAKEN_OVER", "Active", "abandoned", "current", "innermost", "is_inside"]
+__all__ = [
+    "TAKEN_OVER",
+    "Active",
+    "abandoned",
+    "current",
+    "innermost",
+    "is_inside",
+    "resuming_around",
+]
 
 TAKEN_OVER = "a later call took it over"
 
@@ -128,6 +136,12 @@ def current(caller: str) -> Session:
 def is_inside(key: str) -> bool:
     """Return whether this is called from the loop of a run, which has this path."""
     return any(active.key == key for active in _around())
+
+
+def resuming_around() -> set[str]:
+    """Return the names of the runs that this is called from in their first step of this process."""
+    around = (active.session for active in _around())
+    return {one.name for one in around if one.step == (one.resumed_at or 0)}
 
 
 def _around() -> Iterator[Active]:

@@ -229,16 +229,19 @@ def stored_version(meta: dict[str, Any]) -> int:
 
 
 def tell_changed_code(
-    name: str, meta: dict[str, Any], code: dict[str, str], consequence: str
+    name: str,
+    meta: dict[str, Any],
+    code: dict[str, str],
+    consequence: str,
+    tell: Callable[[str], None] = notices.info,
 ) -> None:
-    """Give a notice of each function whose code has changed since the run was stored.
+    """Give a notice of the functions whose code has changed since the run was stored.
 
     `code` has the digests of the present code, and `consequence` is the end of the notice.
     """
-    for changed in changed_names(meta.get("code", {}), code):
-        notices.info(
-            f"{name}: the code of {changed} has changed since the run was stored; {consequence}"
-        )
+    if changed := changed_names(meta.get("code", {}), code):
+        listed = " and ".join(filter(None, [", ".join(changed[:-1]), changed[-1]]))
+        tell(f"{name}: the code of {listed} has changed since the run was stored; {consequence}")
 
 
 def _with_context(recovery: RunReader, inner: InnerRngs) -> Iterator[Iterable[bytes | Encoded]]:

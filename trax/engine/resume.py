@@ -35,10 +35,18 @@ if TYPE_CHECKING:
     from trax.storage.run_reader import RunReader
     from trax.storage.store import Store
 
-__all__ = ["Opened", "check_stored", "is_superseded", "load_finished", "new_tracking", "open_held"]
+__all__ = [
+    "Opened",
+    "check_stored",
+    "is_finished",
+    "is_superseded",
+    "load_finished",
+    "new_tracking",
+    "open_held",
+]
 
 _FIXED = (int, float, complex, str, bytes)
-_SHOWN = 3
+_SHOWN = 3  # functions in a notice, and finished runs of one function that a process tells of
 
 
 def _nothing() -> None:
@@ -95,8 +103,7 @@ class Opened:
 
 def load_finished(call: Call, store: Store) -> Opened | None:
     """Return the end of a run that is done, or None; the run is not locked for that."""
-    meta = store.peek(call.name)
-    if not meta.get("done") or not _is_same_call(call, meta):
+    if not is_finished(call, store.peek(call.name)):
         return None
     replayed = load(
         store,
@@ -109,6 +116,11 @@ def load_finished(call: Call, store: Store) -> Opened | None:
     if replayed is None or not replayed.recovery.is_done:
         return None
     return _finished(call, store, replayed)
+
+
+def is_finished(call: Call, meta: dict[str, Any]) -> bool:
+    """Return whether a run is done, by the meta record of its newest checkpoint alone."""
+    return bool(meta.get("done")) and _is_same_call(call, meta)
 
 
 def is_superseded(call: Call, store: Store) -> bool:
@@ -154,7 +166,7 @@ def open_held(
     """
     if hold.aside:
         why = "" if fresh else " with other arguments, since it had no step"
-        notices.info(f"{call.name} starts over{why}; the stored run is kept in {hold.aside}")
+        _say(call)(f"{call.name} starts over{why}; the stored run is kept in {hold.aside}")
     begun = process.monotonic()
     recovery = store.recover(call.name, partial(recreate, call, new_tracking(call)))
     if recovery is not None and recovery.found:
@@ -228,7 +240,7 @@ def _begin_again(call: Call, store: Store, hold: HeldRun, recovery: RunReader) -
     hold.writer.begin_again()
     outputs = {key: part for key, part in recovery.context.items() if key.kind is Kind.OUTPUT}
     line = f"{call.name}: no step was stored yet; it begins again ({store.path})"
-    return Opened(_create(call), outputs=outputs, tell=partial(notices.info, line))
+    return Opened(_create(call), outputs=outputs, tell=partial(_say(call), line))
 
 
 def _resume(call: Call, store: Store, hold: HeldRun, recovery: RunReader, seconds: float) -> Opened:
@@ -265,14 +277,19 @@ def _cut_back(store: Store, name: str, hold: HeldRun, recovery: RunReader) -> No
     cut_back(store.path, directory, recovery.context, recovery.forced_context)
 
 
+def _say(call: Call) -> Callable[[str], None]:
+    """Return what reports how a run begins; a sweep says of all of them how far they are."""
+    return notices.detail if call.is_case else notices.info
+
+
 def _tell(call: Call, store: Store, replayed: Replayed[Any], *, is_known: bool) -> None:
     """Tell from where the run goes on; `is_known` is whether this process has had it open."""
     meta = replayed.meta
     _tell_resumed(call, store, replayed)
     _tell_migrated(call, replayed)
     _tell_renewed(call, meta, is_known=is_known)
-    _tell_changed_function(call, meta, "the present code runs")
-    _tell_changed_helpers(call, meta, "the present code runs")
+    _tell_changed_function(call, meta, "the present code runs", _say(call))
+    _tell_changed_helpers(call, meta, "the present code runs", _say(call))
 
 
 def _ended_error(call: Call, varied: tuple[str, ...]) -> UsageError:
@@ -294,10 +311,10 @@ def _tell_resumed(call: Call, store: Store, replayed: Replayed[Any]) -> None:
         begin, end = replayed.state.step, replayed.step
         steps = f"steps {begin + 1:,} to {end:,} are" if end - begin > 1 else f"step {end:,} is"
         how = f"; {steps} run again with the present code" if begin < end else ""
-        notices.info(f"{call.name} resumed at step {end:,}{how} ({store.path})")
+        _say(call)(f"{call.name} resumed at step {end:,}{how} ({store.path})")
         return
     how = f", {count(replayed.replayed, 'increment')} replayed" if replayed.replayed else ""
-    notices.info(
+    _say(call)(
         f"{call.name} resumed at step {replayed.step:,} (checkpoint of step "
         f"{replayed.step - replayed.replayed:,}{how}, {replayed.seconds:.2f} s, {store.path})"
     )
@@ -341,24 +358,49 @@ def _finished(call: Call, store: Store, replayed: Replayed[Any]) -> Opened:
 
 
 def _tell_finished(call: Call, store: Store, replayed: Replayed[Any], *, is_known: bool) -> None:
+    _tell_done(call, store, replayed)
+    _tell_migrated(call, replayed)
+    stays = f"the result is the old one; {call.function.__name__}.fresh(...) starts over"
+    warn = partial(_warn_once, replayed.recovery.run, call)
+    _tell_changed_function(call, replayed.meta, stays, warn)
+    if not is_known:  # to call a finished run again costs little
+        _tell_changed_helpers(call, replayed.meta, stays, notices.warn)
+        if others := _other_values(call, replayed.meta):
+            notices.warn(f"{call.name}: {'; '.join(others)} since the run was stored; {stays}")
+
+
+def _tell_done(call: Call, store: Store, replayed: Replayed[Any]) -> None:
+    """Tell once of a run that it is done, and of some runs of a function alone."""
+    name, run = call.function.__qualname__, replayed.recovery.run
+    kind = f"{name} is done"
+    told = {one for one, said in tuple(process.said) if said == kind}  # threads add to it
+    if run in told or len(told) > _SHOWN:
+        return
+    process.said.add((run, kind))
+    if len(told) == _SHOWN:
+        notices.info(f"{name}: more of its runs are done, and are not told one by one")
+        return
     notices.info(
         f"{call.name} is done, at step {replayed.step:,}; result() has its result, and no step "
         f"runs again ({store.path})"
     )
-    _tell_migrated(call, replayed)
-    stays = f"the result is the old one; {call.function.__name__}.fresh(...) starts over"
-    if not is_known:  # to call a finished run again costs little
-        _tell_changed_helpers(call, replayed.meta, stays)
-        if others := _other_values(call, replayed.meta):
-            notices.warn(f"{call.name}: {'; '.join(others)} since the run was stored; {stays}")
-    _tell_changed_function(call, replayed.meta, stays)
 
 
-def _tell_changed_function(call: Call, meta: dict[str, Any], consequence: str) -> None:
+def _warn_once(run: str, call: Call, line: str) -> None:
+    """Warn once of a run and of the present code, which a notebook changes again and again."""
+    kind = f"{line} {call.code}"
+    if (run, kind) not in process.said:
+        process.said.add((run, kind))
+        notices.warn(line)
+
+
+def _tell_changed_function(
+    call: Call, meta: dict[str, Any], consequence: str, tell: Callable[[str], None]
+) -> None:
     """Tell how the function differs from the one that wrote the run: its name, code and values."""
     mine, theirs = call.function.__name__, meta.get("function", "").rpartition(".")[2]
     if theirs in ("", mine):
-        tell_changed_code(call.name, meta, call.code, consequence)
+        tell_changed_code(call.name, meta, call.code, consequence, tell)
     elif changed_names(under_name(meta.get("code", {}), theirs, mine), call.code):
         notices.warn(
             f"{call.name} was written by {theirs}, and this is {mine}, whose code is not the same; "
@@ -367,21 +409,25 @@ def _tell_changed_function(call: Call, meta: dict[str, Any], consequence: str) -
     stored = {k: one for k, one in meta.get("varying", {}).items() if k in call.surrounding}
     present = {name: call.surrounding[name] for name in stored}
     for line in (one for lines in differences(stored, present).values() for one in lines):
-        notices.info(
+        tell(
             f"{call.name}: {line} since the run was stored; {consequence}. If the results depend "
             "on it, pass it as an argument"
         )
 
 
-def _tell_changed_helpers(call: Call, meta: dict[str, Any], consequence: str) -> None:
-    """Tell which other functions of the user have changed since the run was stored."""
+def _tell_changed_helpers(
+    call: Call, meta: dict[str, Any], consequence: str, tell: Callable[[str], None]
+) -> None:
+    """Tell which other functions of the user have changed, once for all runs of the loop."""
     changed = changed_names(meta.get("helpers", {}), call.helper_code)
-    if changed:
-        more = len(changed) - _SHOWN
-        shown = ", ".join(changed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        notices.info(
-            f"{call.name}: the code of {shown} has changed since the run was stored; {consequence}"
-        )
+    if not changed:
+        return
+    more = len(changed) - _SHOWN
+    shown = ", ".join(changed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    line = f"the code of {shown} has changed since the run was stored; {consequence}"
+    if (call.function.__qualname__, line) not in process.said:
+        process.said.add((call.function.__qualname__, line))
+        tell(f"{call.name}: {line}")
 
 
 def _result(call: Call, replayed: Replayed[Any]) -> Any:

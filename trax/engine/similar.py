@@ -17,7 +17,7 @@ from trax import notices
 from trax.calls.arguments import differences
 from trax.calls.script import is_defined_beside, path_of
 from trax.errors import TraxError
-from trax.storage.filenames import store_path
+from trax.storage.filenames import is_default
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -62,7 +62,7 @@ def _hint(call: Call, store: Store, name: str, owner: str) -> str:
     hint = f"the run {name!r} of this script has the same arguments: to resume that one, "
     if owner == name and not call.options.is_template:
         return f"{hint}give name={name!r}"
-    where = [] if store.path == store_path() else ["--dir", store.path]
+    where = [] if is_default(store.path) else ["--dir", store.path]
     commands = [["trax", "rm", call.name, *where], ["trax", "fork", name, call.name, *where]]
     if owner != name:  # it cannot be read there
         commands[1] = ["mv", store.run_path(name), store.run_path(owner)]

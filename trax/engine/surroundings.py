@@ -6,7 +6,8 @@ the loop's local variables are compared after its first two steps; with a plain 
 do not come back. What `create` or a plain loop's prologue sets up, which run only once, shows in a
 look before them. Later the former are compared again now and then, since a loop may change its
 settings in its tenth epoch. What is very large is left out, and so are caches, as in the warnings
-at decoration. RNGs that are not tracked are looked for at the same times.
+at decoration, unless they have random draws. RNGs that are not tracked are looked for at the same
+times.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trax import notices
-from trax.engine.frozen_values import Freezer, has_changed
+from trax.engine.frozen_values import CACHED, Freezer, has_changed
 from trax.lint.words import is_cache
 from trax.storage.members import closure
 from trax.storage.process import process
@@ -44,6 +45,7 @@ _SHOWN = 3
 _NAME = re.compile(r"\w+")
 _REBOUND = (int, float, complex, str, bytes, bool, type(None), tuple, frozenset)
 _SCRATCH = (bytearray, memoryview)
+_COMBINED = "_value2member_map_"  # where `enum.Flag` keeps the combinations that were made
 
 
 _Variable = tuple[str, Any, bool]  # the place, the value, and whether it is a local one
@@ -120,25 +122,31 @@ class Surroundings:
         outside = [
             place
             for place, value in changed.items()
-            if type(value) in _REBOUND or id(value) not in contained
+            if type(value) in (*_REBOUND, CACHED) or id(value) not in contained
         ]
         outside = [place for place in outside if not self._is_found_again(place, changed[place])]
+        caches = [place for place in outside if type(changed[place]) is CACHED]
+        outside = [place for place in outside if place not in caches]
+        if caches:
+            notices.warn(
+                f"{self._call.name} draws random numbers for the cache of {_shown(caches)}: a "
+                "resumed run finds it empty, and draws others. Keep the values in "
+                + ("a dict in a local variable" if self._call.is_plain else "the state")
+            )
         if outside and len(contained) < _OBJECTS:
-            more = len(outside) - _SHOWN
-            shown = ", ".join(outside[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
             is_plain = self._call.is_plain
             place = "outside of its variables" if is_plain else "outside of its state"
             local = "Keep it in a local variable, or in an object that is an argument,"
             way = local if is_plain else "Keep it in the state"
             notices.warn(
-                f"{self._call.name} changes {shown}, {place}: a resumed run finds it as it was at "
-                f"the start. {way} if the results depend on it"
+                f"{self._call.name} changes {_shown(outside)}, {place}: a resumed run finds it as "
+                f"it was at the start. {way} if the results depend on it"
             )
 
     def _kept(self, frame: FrameType | None, state: Any) -> list[Any]:
         """Return what a resumed run has as it was, the same objects for all who refer to them."""
         if self._call.is_plain:  # a copy in a local variable leaves that of the module as it was
-            return [*self._call.arguments.values(), *_enclosed(self._call.function).values()]
+            return [*self._call.arguments.values(), *_enclosed(self._call).values()]
         variables = frame.f_locals if frame is not None else {}
         # A loop that yields copies may go on with the object that it was given as its state.
         return [state, variables.get(self._call.state_parameter)]
@@ -146,8 +154,11 @@ class Surroundings:
     def _is_found_again(self, place: str, value: Any) -> bool:
         """Whether a resumed run makes a variable anew, as the warnings at decoration see it."""
         name = _NAME.findall(place)[-1]
+        if name == _COMBINED:
+            return True
         if is_cache(name):
-            return not isinstance(value, set)  # which has no results, but what was met before
+            # A set has no results, but what was met before.
+            return not (isinstance(value, set) or self._holds_draws(name))
         if self._found_again is None:
             from trax.lint.reader import made_again  # seldom needed
 
@@ -155,6 +166,17 @@ class Surroundings:
             is_read = not self._call.is_plain
             self._found_again = made_again(function, self._call.options) if is_read else set()
         return name in self._found_again
+
+    def _holds_draws(self, name: str) -> bool:
+        from trax.engine.drawn_caches import holds_draws  # seldom needed
+
+        searched = references([self._call.function, *self._call.helpers]).searched
+        return holds_draws(name, searched)
+
+
+def _shown(places: list[str]) -> str:
+    more = len(places) - _SHOWN
+    return ", ".join(places[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _look(
@@ -173,6 +195,9 @@ def _given(call: Call, frame: FrameType | None, state: Any) -> Iterator[_Variabl
     """Yield the arguments and the local variables, which a plain loop has stored."""
     for name, value in call.arguments.items() if not call.is_plain else ():
         yield f"the argument {name!r}", value, False
+    for name, value in state.items() if call.is_plain and state is not None else ():
+        if type(value) is CACHED:
+            yield f"the local variable {name!r}", value, False
     for name, value in frame.f_locals.items() if frame is not None else ():
         # Other local variables are bound anew in each step.
         if value is not state and type(value) not in _REBOUND and not _is_scratch(value):
@@ -181,9 +206,9 @@ def _given(call: Call, frame: FrameType | None, state: Any) -> Iterator[_Variabl
 
 def _outer(call: Call, variables: dict[str, Any]) -> Iterator[_Variable]:
     """Yield the variables outside of a call that are not stored."""
-    stored = _enclosed(call.function) if call.is_plain else {}
+    stored = _enclosed(call) if call.is_plain else {}
     for name, value in variables.items():
-        is_stored = name in stored and stored[name] is value
+        is_stored = name in stored and stored[name] is value and type(value) is not CACHED
         if call.is_plain and type(value) is ContextVar:  # it is set again, to the same object
             is_stored = type(value.get(None)) in _REBOUND
         if not is_stored:
@@ -225,10 +250,11 @@ class _Found:
         return frozen is not None
 
 
-def _enclosed(function: Any) -> dict[str, Any]:
-    """Return the variables of the functions around a function, and of those around these."""
+def _enclosed(call: Call) -> dict[str, Any]:
+    """Return the variables of the functions around a loop, and around functions it is given."""
     found: dict[str, Any] = {}
-    left = [function]
+    given = (one for one in call.arguments.values() if isinstance(one, FunctionType))
+    left: list[Any] = [*given, call.function]
     while left:
         new = {name: value for name, value in closure(left.pop()).items() if name not in found}
         found |= new

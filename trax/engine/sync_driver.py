@@ -97,7 +97,9 @@ class Run(Driver[S], Iterator[I], Generic[S, I, R]):
             The return value of the generator. If that is None, it is the final state, or the last
             increment where the loop's local variables are the state.
         """
-        deque(iter(self), maxlen=0)
+        loop = iter(self)
+        self._lifecycle.is_iterated = False
+        deque(loop, maxlen=0)
         if self._lifecycle.status != "done":
             raise self._lifecycle.closed_error()
         return self._lifecycle.result
@@ -169,6 +171,7 @@ def _drive(
         lifecycle.watch()
         if lifecycle.status == "new":
             lifecycle.open()
+        lifecycle.tell_rest()
         if lifecycle.status == "done":
             return
         state = lifecycle.session.state if started else None

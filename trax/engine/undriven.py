@@ -18,13 +18,19 @@ class Undriven:
         The word for what it returned.
     has_result : bool
         Whether that has a method ``result``.
+    is_async : bool
+        Whether an event loop drives it.
     """
 
-    def __init__(self, call: str, kind: str, *, has_result: bool = True) -> None:
-        self._line = (
-            f"{call} was called and did nothing: iterate over the {kind} that the call returns"
-            + ", or ask for its result()" * has_result
-        )
+    def __init__(
+        self, call: str, kind: str, *, has_result: bool = True, is_async: bool = False
+    ) -> None:
+        ways = f"iterate over the {kind} that the call returns"
+        if is_async:
+            ways += " with async for, or await its result()"
+        elif has_result:
+            ways += ", or ask for its result()"
+        self._line = f"{call} was called and did nothing: {ways}"
         self._is_used = False
 
     def use(self) -> None:

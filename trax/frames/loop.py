@@ -20,9 +20,12 @@ from trax.frames.iterators import reductions
 from trax.frames.later import StandIns
 from trax.frames.loading import Loading
 from trax.frames.marks import find_marks
+from trax.frames.names import read
 from trax.frames.program import ITER, Frame, Loop, program_of
+from trax.frames.put_back import PutBack
 from trax.frames.remake import notice
 from trax.frames.remakes import Remakes
+from trax.frames.repeated import needed_for
 from trax.frames.set_order import SetOrder
 from trax.frames.state import END, LoopState
 from trax.frames.suspended import frame_of, variables
@@ -60,6 +63,11 @@ class PlainLoop:
         Makes the iterators of the loops around a yield.
     encode : callable
         Pickles the state.
+
+    Attributes
+    ----------
+    unused : list of str
+        What an edit has changed without effect on the loop that goes on; see `Moved`.
     """
 
     def __init__(self, call: Call, iterate: Callable[[Any], Any], encode: Encode) -> None:
@@ -72,12 +80,13 @@ class PlainLoop:
         self._arguments = Arguments(call.surroundings, call.options.varying)
         self._settings = settings.now()
         self._told: set[str] = set()
-        self._unused: list[str] = []  # texts; see `Moved`
-        self._remakes = Remakes(self._program, call.name, self._can_store)
+        self.unused: list[str] = []
+        self._remakes = Remakes(self._program, call.name, self._try)
         marks = find_marks(self._function, self._program.source.node)
         self._marks = {id(mark): path for path, mark in marks.items()}
         self._sets = SetOrder(self._written.source.node)
         self._outside = StandIns({**marks, **self._arguments.objects})
+        self._kept = PutBack({})
 
     # -- a generator -----------------------------------------------------------------------
 
@@ -107,7 +116,7 @@ class PlainLoop:
         if stored is None or stored.is_same(self.edition):
             return state
         name = self._call.name
-        number, missing, self._unused = stored.move(state.site, self._written, name)
+        number, missing, self.unused = stored.move(state.site, self._written, name)
         lost = [one for one in missing if one not in state.variables]
         if lost:
             gone = self._gone(state)
@@ -144,7 +153,32 @@ class PlainLoop:
         slots = [_range_from(slot) if type(slot) is tuple else slot for slot in state.slots]
         frame = Frame(state.site, state.values, state.cells, slots)
         self._restore(state.settings.get(_OUTSIDE, {}))
+        self._kept = self._keep(state)
         return self._program.resume(frame, self._function, self._outer, frozenset(state.remade))
+
+    def _keep(self, state: LoopState) -> PutBack:
+        """Keep the content of what is read to make other variables again, and may be changed."""
+        if not state.remade:
+            return PutBack({})
+        site = self._program.site(state.site)
+        names = needed_for(self._program.source.code, site, state.remade)
+        names = names.union(*(read(item.context_expr) for _, item in site.entered))
+        variables = state.variables
+        unstored = self._outside.keys() - state.contents.keys()  # they are the caller's new ones
+        others = {id(self._outside[path]) for path in unstored}
+        return PutBack({name: variables[name] for name in names & variables.keys()}, others)
+
+    def put_back(self, state: LoopState) -> None:
+        """Undo what has been done to stored objects in order to make others again.
+
+        It had been done to them before they were stored.
+        """
+        for obj in self._kept.restore():
+            notices.warn(
+                f"{self._call.name}: a {type(obj).__name__} was changed when "
+                f"{', '.join(state.remade)} was made again, and cannot be put back"
+            )
+        self._kept = PutBack({})
 
     def enter(self, loop: Loop, state: LoopState, loading: Loading) -> None:
         """Let what the generator uses enter its blocks, and set all settings as they were."""
@@ -159,9 +193,9 @@ class PlainLoop:
     def tell_resumed(self, state: LoopState) -> None:
         """Say what an edit does not change, what is made again, and what is not."""
         name, site = self._call.name, self._program.site(state.site)
-        for text in self._unused:
+        for text in self.unused:
             notices.info(f"{name}: {text}")
-        if told := notice(self._program, site, name, state.remade):
+        if told := notice(self._program, site, name, state.remade, self._function):
             notices.info(told)
         code = self._program.source.code
         for line, text in unrepeated(code, site, state.remade):
@@ -273,13 +307,13 @@ class PlainLoop:
         also = {**reductions(), **own}
         return self._encode(tuple(state), outside=outside, also=lambda: also)
 
-    def _can_store(self, value: Any, paths: Mapping[int, str]) -> bool:
+    def _try(self, value: Any, paths: Mapping[int, str]) -> Encoded | None:
+        """Pickle a value, with others outside of it; return None if it cannot be stored."""
         outside = self._arguments.outside
         try:
-            self._encode(value, outside=outside.joined(paths), also=reductions)
+            return self._encode(value, outside=outside.joined(paths), also=reductions)
         except CodecError:
-            return False
-        return True
+            return None
 
     def _plan(self, loop: Loop, state: LoopState) -> bool:
         """Plan what is made again, because a state could not be stored; False if nothing is new."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import csv
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from types import CellType
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from trax.errors import CodecError, UsageError
 from trax.frames.generators import new_cell, reduce_cell
-from trax.frames.names import assigned, bound_inside, read, root, target_names
+from trax.frames.locked import Locked
+from trax.frames.names import assigned, bound_inside, read, resolved, root, target_names
 from trax.frames.prologue import changed, has_yield, prologue, rest, used
 from trax.frames.remade_kinds import (
     CONSTANTS,
@@ -29,7 +31,7 @@ from trax.frames.repeated import (
     reads_of,
     repeated,
 )
-from trax.frames.written_files import TRAX_OPEN, written_file
+from trax.frames.written_files import written_file
 from trax.storage.definitions import full_name
 from trax.storage.refusals import RefusedError
 
@@ -90,8 +92,12 @@ class Plan:
             )
 
 
-def notice(program: Program, site: Site, label: str, names: Collection[str]) -> str:
+def notice(
+    program: Program, site: Site, label: str, names: Collection[str], function: FunctionType
+) -> str:
     """Return the line to be said when a loop goes on so; empty if there is nothing to say.
+
+    A writer of the module csv is nothing but its file, which is told if it is made again.
 
     Raises
     ------
@@ -105,13 +111,23 @@ def notice(program: Program, site: Site, label: str, names: Collection[str]) -> 
             f"{label}: {name} is needed after line {site.node.lineno}, and no line makes it now.\n"
             "It could not be stored: put the line back that made it before the loop."
         )
+    for one in statements:
+        if _makes_writer(one.node, function):
+            made = {name: line for name, line in made.items() if name not in assigned(one.node)}
     if not made:
         return ""
-    again = [one.node for one in statements if (read(one.node) | assigned(one.node)) & {*names}]
+    again = [one.node for one in statements if (read(one.node) | assigned(one.node)) & {*made}]
     lines = sorted([*made.values(), *(node.lineno for node in again)])
-    listed = " and ".join(filter(None, [", ".join([*made][:-1]), [*made][-1]]))
+    quoted = [repr(name) for name in made]
+    listed = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
     place = f"line {lines[0]}" if lines[0] == lines[-1] else f"lines {lines[0]} to {lines[-1]}"
     return f"{label}: {listed} {'is' if len(made) == 1 else 'are'} made again ({place})"
+
+
+def _makes_writer(node: ast.stmt, function: FunctionType) -> bool:
+    value = getattr(node, "value", None)
+    made = resolved(value.func, function) if isinstance(value, ast.Call) else None
+    return made is csv.writer or made is csv.DictWriter
 
 
 def _made(site: Site, statements: Collection[Repeated], names: Collection[str]) -> dict[str, int]:
@@ -158,6 +174,8 @@ class Planner:
         All variables that have values, also those that are not needed any more.
     can_store : callable
         Whether a value can be stored.
+    data : mapping
+        The variables that cannot be stored and are data with locks in it.
     """
 
     def __init__(
@@ -167,12 +185,14 @@ class Planner:
         label: str,
         values: Mapping[str, Any],
         can_store: Callable[[Any], bool],
+        data: Mapping[str, Locked],
     ) -> None:
         code = program.source.code
         self._site = site
         self._label = label
         self._values = values
         self._can_store = can_store
+        self._data = data
         self._code = code
         self._local = local_names(code)
         self._live = program.live[site.number] | {*program.shared}
@@ -295,7 +315,7 @@ class Planner:
             self._refuse(name, "no line before the loop makes it", _ONCE)
         if line := self._line_reading_on(name):
             self._refuse(name, f"line {line} reads on in it", _READ_ON)
-        if is_container(value) and (changes := self._changes(name)):
+        if (is_container(value) or name in self._data) and (changes := self._changes(name)):
             line = changes[0][1]
             self._refuse(name, f"line {line} changes it", _ONCE)
         making = [one.node for one in statements if name in assigned(one.node)]
@@ -314,7 +334,7 @@ class Planner:
             is_emptied = written.file is value and str(getattr(value, "mode", " "))[:1] in "wx"
             reason = f"{written.path} is open for writing"
             reason = "its file would be emptied" if is_emptied else reason
-            advice = f"Open {written.name!r} {TRAX_OPEN}\nOr open and close it inside the step."
+            advice = f"{written.advice}\nOr open and close it inside the step."
             self._refuse(name, reason, advice)
 
     def _check_changes(self, statements: list[Repeated], names: set[str]) -> None:
@@ -402,6 +422,8 @@ class Planner:
         kind = full_name(type(self._values[name])) if name in self._values else "unknown"
         line = next((n.lineno for n in self._before if name in assigned(n)), 0)
         place = f" (line {line})" if line else ""
+        if name in self._data:
+            kind, advice = self._data[name].reason, self._data[name].advice
         raise CodecError(
             f"{self._label}: {name}{place} cannot be {how}: {reason}.\n"
             f"It cannot be stored ({kind}), and is needed after line {self._site.node.lineno}.\n"

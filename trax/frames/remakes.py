@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from types import CellType, MethodType
+from types import CellType, MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
 from trax import notices
-from trax.errors import CodecError
+from trax.errors import CodecError, UsageError
 from trax.frames.later import path_of, reduce_method
+from trax.frames.locked import CanStore, Locked, locked
 from trax.frames.managers import held_managers, stored_slots
 from trax.frames.names import assigned, read
 from trax.frames.program import Frame, Loop, Program
@@ -23,11 +24,11 @@ from trax.frames.remade_kinds import fault
 from trax.frames.remake import Plan, Planner, empty_cells
 from trax.frames.sites import Site
 from trax.frames.suspended import variables
-from trax.frames.written_files import TRAX_OPEN, written_file
+from trax.frames.written_files import written_file
+from trax.storage.codec import Encoded
+from trax.storage.members import contents
 
-__all__ = ["CanStore", "Remakes"]
-
-CanStore = Callable[[Any, Mapping[int, str]], bool]
+__all__ = ["Remakes"]
 
 
 class _Omissions(NamedTuple):
@@ -43,12 +44,18 @@ class _Omissions(NamedTuple):
         The variables that are made again and that the iterators of loops need.
     dropped : frozenset of str
         The variables that cannot be stored and that nothing needs any more.
+    data : dict of str to Locked
+        The variables that are made again and that are data with locks in it, as they were first.
+    given : frozenset of str
+        The variables from which others are made again.
     """
 
     plan: Plan = Plan(frozenset(), frozenset(), {}, {})
     held: frozenset[int] = frozenset()
     referred: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    data: Mapping[str, Locked] = MappingProxyType({})
+    given: frozenset[str] = frozenset()
 
 
 class Remakes:
@@ -61,8 +68,8 @@ class Remakes:
     label : str
         The name of the loop in errors and notices.
     can_store : callable
-        Whether an object can be stored, if others are outside of it, whose paths are given by
-        their ids.
+        Stores an object, if that is possible when others are outside of it, whose paths are given
+        by their ids.
 
     Attributes
     ----------
@@ -103,6 +110,8 @@ class Remakes:
         ------
         CodecError
             Something in it can be neither stored nor made again.
+        UsageError
+            Something in it is made again, and has changed: later frames would not be better.
         """
         self.outside, self.reductions = {}, {}
         if frame.site in self._omissions:
@@ -126,14 +135,43 @@ class Remakes:
         dropped -= set().union(*(read(node) | assigned(node) for _, node in prologue(site)))
         referred = self._find_referred(stored_slots(site, frame.slots, held), values)
         again = unstorable - dropped | entered | referred
-        planner = Planner(self._program, site, self._label, values, self._can_store)
+        data = self._data(again, values)
+        planner = Planner(self._program, site, self._label, values, self._can_store, data)
         found = planner.plan(again)
         self._check_entered(site, frame.slots, held)
-        self._omissions[frame.site] = _Omissions(found, held, referred, frozenset(dropped))
         self._tell(found)
         self.needs |= found.needs | referred
         needed = {name: values[name] for name in self.needs - frame.cells.keys() if name in values}
-        return self._apply(replace(frame, values=frame.values | needed))
+        frame = replace(frame, values=frame.values | needed)
+        given = found.needs.union(*(read(item.context_expr) for _, item in site.entered))
+        data = self._data(found.made, _variables(frame), given)
+        self._omissions[frame.site] = _Omissions(
+            found, held, referred, frozenset(dropped), data, given
+        )
+        return self._apply(frame)
+
+    def _data(
+        self, names: Collection[str], values: Mapping[str, Any], given: Collection[str] = ()
+    ) -> dict[str, Locked]:
+        """Return the variables that are data with locks in it; what they are `given` is not."""
+        outside = {id(values[name]): "" for name in {*given} - {*names} if name in values}
+
+        def can_store(value: Any, paths: Mapping[int, str]) -> Encoded | None:
+            return self._can_store_outside(value, {**outside, **paths})
+
+        found = {name: locked(values[name], name, can_store) for name in names if name in values}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def _check_data(self, omitted: _Omissions, values: Mapping[str, Any]) -> None:
+        """Refuse data that the loop has changed and that would be made again without that."""
+        before = omitted.data
+        for name, one in self._data(before, values, omitted.given).items():
+            if one.digest != before[name].digest:
+                raise UsageError(
+                    f"{self._label}: steps change {name}, which would be made again without that.\n"
+                    f"It cannot be stored: {one.reason}.\n{one.advice}\n"
+                    "Then start over with the function's fresh(...): stored frames are without it."
+                )
 
     def _check_entered(self, site: Site, slots: list[Any], held: Collection[int]) -> None:
         """Refuse a ``with`` whose file would be opened for writing once more."""
@@ -143,7 +181,7 @@ class Remakes:
                 line = item.context_expr.lineno
                 raise CodecError(
                     f"{self._label}: the with in line {line} cannot be entered again: it has a "
-                    f"file open for writing.\nOpen {written.name!r} {TRAX_OPEN}"
+                    f"file open for writing.\n{written.advice}"
                 )
 
     def _find_referred(self, slots: list[Any], values: Mapping[str, Any]) -> frozenset[str]:
@@ -162,11 +200,13 @@ class Remakes:
         return frozenset(paths[key].removeprefix(path_of("")) for key in needed)
 
     def _can_store(self, one: Any) -> bool:
-        return self._can_store_outside(one, {})
+        return self._can_store_outside(one, {}) is not None
 
     def _apply(self, frame: Frame) -> Frame:
-        planned, held, referred, dropped = self._omissions[frame.site]
-        names = planned.names
+        omitted = self._omissions[frame.site]
+        names, held, referred, dropped = omitted.plan.names, *omitted[1:4]
+        if omitted.data:
+            self._check_data(omitted, _variables(frame))
         for name in names & frame.values.keys():
             if found := fault(frame.values[name]):
                 raise CodecError(f"{self._label}: {name} cannot be kept: {found[0]}.\n{found[1]}")
@@ -180,3 +220,8 @@ class Remakes:
         if outside:
             self.reductions[MethodType] = reduce_method
         return replace(frame, values=values, cells=cells, slots=slots)
+
+
+def _variables(frame: Frame) -> dict[str, Any]:
+    """Return the variables in a frame, those in cells included."""
+    return {**frame.values, **contents(frame.cells)}

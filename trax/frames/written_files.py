@@ -18,6 +18,7 @@ from trax.storage.culprit import find_part
 __all__ = ["TRAX_OPEN", "Written", "written_file"]
 
 TRAX_OPEN: Final = "with trax.open, which goes on at the right place after a crash."
+_PACKED: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 _STANDARD: Final = 2  # the number of standard error, the last of the standard streams
 _CsvWriter: Final = type(csv.writer(io.StringIO()))
 
@@ -38,6 +39,13 @@ class Written(NamedTuple):
     path: str
     name: str
     file: Any
+
+    @property
+    def advice(self) -> str:
+        """How to write it instead."""
+        if self.name.endswith(_PACKED):
+            return "Write it as it is with trax.open, and compress that when the loop has ended."
+        return f"Open {self.name!r} {TRAX_OPEN}"
 
 
 def written_file(value: Any, path: str) -> Written | None:

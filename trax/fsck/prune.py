@@ -104,7 +104,7 @@ def prune(
     Raises
     ------
     UsageError
-        The budget is no size.
+        The budget is no size, or the directory has replicas.
     StorageError
         The disk refused. Call it again.
 
@@ -201,7 +201,7 @@ class _Pruning:
         if not any(map(is_leftover, self._store.files(name))):
             return
         try:
-            with self._store.alone(name) as directory:
+            with self._store.alone(name, "pruning") as directory:
                 for text in filter(is_leftover, directory.list()):
                     self._count(os.path.join(directory.path, text))
                     if not self._dry_run:
@@ -247,7 +247,7 @@ class _Pruning:
                 self._count(self._path(name, file))
             return
         try:
-            with self._store.alone(name) as directory:
+            with self._store.alone(name, "pruning") as directory:
                 for part in _removable_parts(directory, name):
                     for file in filter(set(files).__contains__, part.files):
                         self._count(self._path(name, file))

@@ -160,7 +160,7 @@ def repair(
     if not store.files(name):
         raise not_stored(name, store.path)
     fits = OutputChecker(store.path)
-    with store.alone(name) as directory:
+    with store.alone(name, "repairing") as directory:
         plan = mend(directory, name, fits, lambda: store.copy_aside(name), step)
         if plan.aside:
             note_change("repaired", directory, name, plan.step)

@@ -120,7 +120,7 @@ def rewind(name: str, *, step: int, traxdir: str | os.PathLike[str] | None = Non
     store = Store(traxdir)
     if not store.files(name):
         raise not_stored(name, store.path)
-    with store.alone(name) as directory:
+    with store.alone(name, "rewinding") as directory:
         if REPAIR in directory.list():
             raise unrepaired(directory.path, name)
         plan = _plan(store, directory, name, number)

@@ -52,6 +52,9 @@ class Verification:
         The run's output files.
     problems : tuple of str
         The damage, one line for each flaw.
+    remarks : tuple of str
+        Output files of a run that is done which were changed since or are gone, a line for each.
+        Its result needs none of them, so this is no damage.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Verification:
     others: tuple[str, ...]
     outputs: tuple[OutputFile, ...]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as dictionaries, lists and plain values."""
@@ -76,7 +80,8 @@ class Verification:
         return "\n".join(map(one_line, self._lines()))
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.name}, in {self.path}: {'good' if self.good else 'DAMAGED'}"
+        good = "good, but its output is not as it was written" if self.remarks else "good"
+        yield f"{self.name}, in {self.path}: {good if self.good else 'DAMAGED'}"
         for generation in self.generations:
             if generation.checkpoint:
                 yield _checkpoint_line(generation.checkpoint)
@@ -88,7 +93,7 @@ class Verification:
             yield f"  output file {one.path}: {present}, of {one.length:,}{changed}"
         if self.others:
             yield f"  other files: {', '.join(self.others)}"
-        yield from (f"  {problem}" for problem in self.problems)
+        yield from (f"  {line}" for line in (*self.problems, *self.remarks))
         if self.step is None:
             yield f"It cannot resume as it is. {self._remedy()}"
         elif self.done:
@@ -205,11 +210,14 @@ def examine(
         problems = [cause, *(one for one in others if not one.startswith(gap))]
     step, is_done = None, False
     outputs: tuple[OutputFile, ...] = ()
+    remarks: list[str] = []
     if recovery is not None and error is None:
         step, is_done = recovery.step, recovery.is_done
         earlier = [one.context for one in scan.checkpoints.values()]
         outputs, wrong = _outputs(partial(find, store, recovery.context, earlier))
-        if wrong and not is_done:  # a finished run needs no output file for its result
+        if is_done:  # its result needs no output file, which may have been moved
+            remarks = wrong
+        elif wrong:
             problems += wrong
             step = step if outputs and all(one.is_usable for one in outputs) else None
     return Verification(
@@ -222,6 +230,7 @@ def examine(
         others=tuple(scan.others),
         outputs=outputs,
         problems=tuple(problems),
+        remarks=tuple(remarks),
     )
 
 

@@ -102,11 +102,14 @@ class Arrival:
         The time at which it first came, in seconds of a monotonic clock.
     delivered : bool
         Whether the handler before trax's has received it.
+    told : bool
+        Whether a line has said that it has come.
     """
 
     number: Signals
     time: float
     delivered: bool = False
+    told: bool = False
 
 
 class Watch:

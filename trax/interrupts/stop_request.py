@@ -7,6 +7,8 @@ import math
 import os
 import signal
 import threading
+import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from signal import Signals
@@ -15,7 +17,7 @@ from typing import Literal, NoReturn, TypeVar
 from trax import notices
 from trax._public import public
 from trax.display import same_code
-from trax.errors import DurabilityError, Preempted, TraxError
+from trax.errors import DurabilityError, LockedError, Preempted, TraxError
 from trax.interrupts import main_thread
 from trax.interrupts.deadline import Deadline, choose
 from trax.interrupts.signals import Arrival, Watch
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _STOP = "trax.stop()"
 _TIME_LIMIT = "the time limit"
+_LATE = 2.0  # seconds, after which a line says that a signal has come
 
 _open: list[StopRequest] = []
 _leader: ContextVar[StopRequest | None] = ContextVar("_leader", default=None)
@@ -159,6 +162,23 @@ class StopRequest:
 
     def _on_signal(self, arrival: Arrival) -> None:
         self.ask(arrival.number.name)
+        # By a thread: the code that was interrupted may hold the lock of a logger or of a file.
+        with contextlib.suppress(RuntimeError):  # the program is ending, and starts no more threads
+            start_new_thread(self._tell_later, (arrival,))
+
+    def _tell_later(self, arrival: Arrival) -> None:
+        time.sleep(_LATE)
+        self.tell_late(arrival)
+
+    def tell_late(self, arrival: Arrival) -> None:
+        """Say that a signal has come, if the step in which it came still runs; not in a handler."""
+        if self._is_running() and not arrival.told:
+            arrival.told = True
+            name = "Ctrl-C" if arrival.number == signal.SIGINT else arrival.number.name
+            notices.info(
+                f"{self.run} finishes what it is computing, and then stops ({name}); another "
+                f"{name} ends the program at once"
+            )
 
     def ask(self, reason: str) -> None:
         """Ask the loop to stop at its next yield; any thread and any signal handler may do so."""
@@ -196,7 +216,10 @@ class StopRequest:
         elif not self.ends_program(error):
             self._watch.give_up(may_raise=True)  # a cancelled task ends in its own way
         else:
-            if error is not None:
+            if isinstance(error, LockedError) and error.holder:
+                line = f"{self.run} was ended by {self.reason}, while it waited for {error.holder}"
+                notices.info(line)
+            elif error is not None:
                 came = f"{type(error).__name__}: {error}".partition("\n")[0]
                 notices.warn(f"{self.run}: after {self.reason} came {came}")
             self.end_program(step)

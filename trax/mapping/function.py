@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from trax._public import public
-from trax.calls.options import SyncOrReplica
+from trax.calls.options import SyncOrReplica, checks_keywords
 from trax.interrupts.deadline import TimeLimit
 from trax.mapping.async_map import AsyncMap
 from trax.mapping.map_call import Given, GivenExecutor, MapCall
@@ -98,6 +98,7 @@ def map(
 
 
 @public
+@checks_keywords(progress="For a bar, give the map to one: for key, result in tqdm(trax.map(...)).")
 def map(
     function: Callable[[Any], Any],
     items: Any,

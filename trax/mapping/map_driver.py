@@ -48,6 +48,19 @@ class MapDriver(Generic[K, V]):
         """Whether all items are done: the pass came to its end, and none has failed."""
         return self._pass.status == "done" and not self._pass.failed
 
+    def __len__(self) -> int:
+        """Return the number of items, for progress bars, if they have a length."""
+        items = self._call.items
+        if not isinstance(items, Sized):
+            raise TypeError(
+                f"the number of items of {self.name!r} is not known: they have no length.\n"
+                "Give a list, or give the bar its total=."
+            )
+        return len(items)
+
+    def __bool__(self) -> bool:
+        return True
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise UsageError(
             f"the map {self.name!r} cannot be pickled: it is driven where it was called.\n"

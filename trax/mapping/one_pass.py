@@ -24,7 +24,7 @@ from trax.engine.registry import innermost
 from trax.engine.undriven import Undriven
 from trax.errors import ArgumentsChangedError, UsageError
 from trax.interrupts.stop_request import StopRequest
-from trax.mapping.remote import received
+from trax.mapping.remote import outlook, received
 from trax.mapping.results import Results, is_constant
 from trax.storage.codec import PROTOCOL
 from trax.storage.process import process
@@ -100,13 +100,14 @@ class Pass:
         self.status = "new"
         self.failed = 0
         self._first_failure = ""
+        self._outlook = ""  # after that failure
         self._failures: list[str] = []  # the first of them
         self.order: list[bytes] | None = None
         self.last = b""
         self.stop_request = StopRequest(
             call.name, call.signals, call.time_limit, ctrl_c=not call.is_async
         )
-        self.undriven = Undriven(f"trax.map() of {call.name}", "map")
+        self.undriven = Undriven(f"trax.map() of {call.name}", "map", is_async=call.is_async)
         self.flying: dict[bytes, Any] = {}
         self.is_running: Callable[[], bool] = lambda: True
         self.leave: Callable[[], object] | None = None
@@ -251,10 +252,11 @@ class Pass:
         if came.error is None:
             return came.key, came.value
         if came.ends or not self._call.return_exceptions:
-            came.error.add_note(f"trax: {show(came.key)} of {self._call.name!r} is not stored")
+            came.error.add_note(f"trax: item {show(came.key)} of {self._call.name!r} is not stored")
             raise came.error
         self.failed += 1
         self._first_failure = self._first_failure or _describe_failure(came)
+        self._outlook = self._outlook or outlook(came.error, "the next call tries them again")
         if self.failed <= _NAMED + 1:
             self._failures.append(show(came.key, _SHOWN // 2) if self.failed <= _NAMED else "…")
         return came.key, came.error
@@ -287,7 +289,7 @@ class Pass:
         if self.failed:
             notices.warn(
                 f"{name}: {self.failed:,} of {self._taken:,} items failed and are not stored "
-                f"(first {self._first_failure}); the next call tries them again"
+                f"(first {self._first_failure}); {self._outlook}"
             )
 
     def _way_to_all_items(self) -> str:

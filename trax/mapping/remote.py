@@ -16,15 +16,29 @@ from types import FrameType
 from typing import Any
 
 from trax.display import text_of
-from trax.errors import CodecError, Preempted
+from trax.errors import CodecError, LockedError, Preempted, StorageError, TraxError
 from trax.interrupts import main_thread
 from trax.storage.codec import PROTOCOL
 from trax.storage.definitions import full_name
 
-__all__ = ["Remote", "portable", "received", "working"]
+__all__ = ["Remote", "outlook", "portable", "received", "working"]
 
 _stopped: list[str] = []  # the reasons for which this worker was asked to stop
 _interrupts: list[int] = []  # not empty if a Ctrl-C has come in the present call
+
+
+def outlook(error: BaseException, otherwise: str) -> str:
+    """Return what is to be said of the next call after a failure: `otherwise`, if it may help."""
+    is_refusal = isinstance(error, TraxError) and not isinstance(error, (LockedError, StorageError))
+    if is_refusal:
+        return "the next call fails likewise: its error says what to do first"
+    is_pickling = isinstance(error, (pickle.PicklingError, AttributeError, TypeError))
+    if is_pickling and "pickle" in text_of(error):
+        return (
+            "what goes to another process and back must be pickled: define functions and classes "
+            "in a module, outside of functions, and use no lambda"
+        )
+    return otherwise
 
 
 class Remote:

@@ -12,9 +12,12 @@ from trax.replica.seam import Away, Refused
 from trax.storage.mutex import Mutex
 from trax.storage.process import process
 
-__all__ = ["Attempts", "Notices", "patiently"]
+__all__ = ["WAITS", "Attempts", "Notices", "patiently"]
 
 T = TypeVar("T")
+
+WAITS = "waits for"
+"""How a run goes on that does nothing before its store of objects is there."""
 
 _TRIES = 4  # at opening, of a store that is away
 _PAUSE = 0.5  # seconds before the second try; each later one waits twice as long
@@ -40,6 +43,8 @@ class Notices:
         if self.how and self._is_first("away"):
             cause = cause.removeprefix(f"{self._url} cannot be used: ")
             notices.warn(f"{self._name} {self.how} {self._url}: {cause}")
+            if self.how == WAITS:
+                self._given.add("waiting")
 
     def again(self) -> None:
         """Say that copying goes on, after it was said that it does not."""
@@ -59,8 +64,7 @@ class Notices:
         if self._is_first("waiting"):
             notices.warn(
                 f"{self._name} waits for {self._url} to take its newest steps, for up to a "
-                "minute without an answer; they are on this disk, and the next call here copies "
-                "what is missing"
+                "minute without an answer; they are on this disk"
             )
 
     def _is_first(self, kind: str) -> bool:
@@ -118,7 +122,8 @@ class Attempts:
     def check(self) -> None:
         """Raise the error if another writer has claimed the run."""
         if self._fence is not None:
-            raise self._fence
+            # Raised again and again, it would keep the frames of every time.
+            raise self._fence.with_traceback(None)
 
     def is_late(self, since: float) -> bool:
         """Return whether a success has been waited for since a time that is too long ago."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trax.replica.seam import Away, Content, Missing, Refused, check_key
-from trax.storage.filenames import store_path
+from trax.storage.filenames import LOCKS, has_replicas, store_path
 from trax.storage.filesystem import (
     LocalDirectory,
     add_file,
@@ -21,7 +21,7 @@ from trax.storage.filesystem import (
 )
 from trax.storage.process import process
 
-__all__ = ["DirectoryObjects", "open_directory"]
+__all__ = ["DirectoryObjects", "in_store", "open_directory"]
 
 _TRIES = 9
 _DAY = 86400.0  # seconds after which nobody is writing a file any more
@@ -162,7 +162,8 @@ class DirectoryObjects:
                     f"{reason}\n"
                     f"Check that you may write there ({key}), and that it knows hard links."
                 ) from error
-            raise Away(f"{reason}\nCheck that it is mounted and has room.") from error
+            room = "; make room there" * (error.errno in (errno.ENOSPC, errno.EDQUOT))
+            raise Away(f"{reason}{room}\nCheck that it is mounted and has room.") from error
 
 
 def open_directory(path: str, *, makes: bool = True) -> DirectoryObjects:
@@ -172,10 +173,13 @@ def open_directory(path: str, *, makes: bool = True) -> DirectoryObjects:
     ------
     Refused
         Its parent does not exist, as if a disk is not mounted; or it does not, and is not made.
+        Or it would be made in a store.
     """
     path = store_path(path)
     if not (makes or os.path.isdir(path)):
         raise Refused(f"{path} is not a directory\nCheck the URL, and that the disk is mounted.")
+    if makes and os.path.lexists(f"{path}/{LOCKS}") and not has_replicas(path):
+        raise in_store(path)
     parent = os.path.dirname(path)
     try:
         if not os.path.isdir(parent):
@@ -190,3 +194,11 @@ def open_directory(path: str, *, makes: bool = True) -> DirectoryObjects:
             f"{path} cannot be used for a replica: {error.strerror or error}\n"
             "Check that it is a directory, and that you may write there."
         ) from error
+
+
+def in_store(path: str) -> Refused:
+    """Return the error for replicas that would be among the files of a store."""
+    return Refused(
+        f"{path} is a store, so no replica can be in it\n"
+        "Give a directory beside it, best on another disk."
+    )

@@ -6,11 +6,9 @@ from trax.replica.cloud import open_cloud
 from trax.replica.credentials import CLOUDS, complaint
 from trax.replica.directory import open_directory
 from trax.replica.seam import MAX_PUT, Away, Missing, Objects, Refused
-from trax.storage.filenames import store_path
+from trax.storage.filenames import PROBE, store_path
 
 __all__ = ["MAX_PUT", "Away", "Missing", "Objects", "Refused", "check", "full_url", "open_objects"]
-
-PROBE = "probe"  # an object that is put again and again
 
 
 def open_objects(url: str, *, makes: bool = True) -> Objects:
@@ -40,6 +38,8 @@ def full_url(url: str) -> str:
 
 def check(objects: Objects) -> None:
     """Check that objects can be put, and only if absent, before a run depends on it.
+
+    The object that is put stays: by it, a directory is known as a place of replicas.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from trax.replica.marker import read_marker, write_marker
 from trax.replica.restore import bring
 from trax.replica.seam import Objects
 from trax.storage.filenames import FileName
+from trax.storage.journal import Journal
 from trax.storage.run_reader import RunReader
 from trax.storage.store import Store
 
@@ -108,6 +109,8 @@ def _pull(chain: Chain, store: Store, *, replaces: bool) -> Transfer:
         return Transfer(name, "up to date", step_of(store, name), size)
     keeps = found == "other"
     bring(chain, last, data, store, keeps=keeps)
+    with store.reading(name) as directory:
+        Journal(directory).copy(data.status)
     return Transfer(name, "pulled", step_of(store, name), size, keeps)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from trax import notices
 from trax.display import count
 from trax.errors import DurabilityError, StorageError
-from trax.replica.attempts import Attempts, Notices, patiently
+from trax.replica.attempts import WAITS, Attempts, Notices, patiently
 from trax.replica.chain import Chain
+from trax.replica.directory import in_store
 from trax.replica.local_files import LocalFiles
-from trax.replica.objects import Objects, check, open_objects
+from trax.replica.objects import Objects, check, full_url, open_objects
 from trax.replica.rounds import Rounds
 from trax.replica.takeover import Inherited, Takeover
 from trax.storage.filesystem import Directory
@@ -23,7 +24,6 @@ from trax.storage.store import Store
 
 __all__ = ["RunReplica", "replicated"]
 
-_WAITS = "waits for"  # the store of objects
 _QUIET = 2.0  # seconds that the end takes before somebody is told
 
 
@@ -62,7 +62,7 @@ class RunReplica:
         self._store = store
         self._seconds = seconds
         self._waits = waits
-        how = _WAITS if waits else "goes on, but is not copied for now to"
+        how = WAITS if waits else "goes on, but is not copied for now to"
         self._attempts = Attempts(Notices(name, objects.url, how))
         self._inherited = Inherited(self._chain)
         self._rounds: Rounds | None = None
@@ -159,7 +159,7 @@ class RunReplica:
         """
         if self._thread is None:
             return
-        self._ending, self._attempts.notices.how = True, _WAITS
+        self._ending, self._attempts.notices.how = True, WAITS
         with self._telling_that_it_waits():
             self._thread.stop()
             self._thread = None
@@ -193,10 +193,13 @@ def replicated(
     StorageError
         It cannot be used.
     """
-    return RunReplica(patiently(name, partial(_opened, url)), store, name, seconds, waits=waits)
+    objects = patiently(name, partial(_opened, url, store.path))
+    return RunReplica(objects, store, name, seconds, waits=waits)
 
 
-def _opened(url: str) -> Objects:
+def _opened(url: str, store: str) -> Objects:
+    if full_url(url) == store:
+        raise in_store(store)  # which is not there before its first run
     objects = open_objects(url)
     check(objects)
     return objects

@@ -196,7 +196,7 @@ class Takeover:
         if self._marker().url == url:
             raise Refused(
                 f"{url} has nothing of {name!r}, which was copied there\n"
-                "Is its disk mounted, and was the bucket emptied? Nothing was run.\n"
+                "Is its disk not mounted, or was the bucket emptied? Nothing was run.\n"
                 f"To begin the replica anew, call trax push {url}."
             )
 

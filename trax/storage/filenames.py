@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from functools import lru_cache
@@ -14,13 +15,18 @@ from trax.errors import UsageError
 __all__ = [
     "GENERATIONS",
     "JOURNAL",
+    "LOCKS",
+    "PROBE",
     "REPAIR",
     "REPLICA",
     "FileName",
     "decode_run",
     "encode_run",
     "given_path",
+    "has_replicas",
+    "is_default",
     "is_leftover",
+    "local_store",
     "store_path",
     "temporary",
 ]
@@ -30,11 +36,15 @@ JOURNAL = "journal"  # what people may want to know of the run; nothing depends 
 
 REPLICA = "replica"  # the writers of the directory in the replica of the run
 
+LOCKS = "locks"  # in the directory of each store, and in no place of replicas
+PROBE = "probe"  # in each place of replicas, and in the directory of no store
+
 GENERATIONS = 10**18  # each is at least 1 and below this
 _FILE = re.compile(r"(checkpoint|log)-(?!0{8})([0-9]{8}|[1-9][0-9]{8,17})")
 _ANY_FILE = re.compile(_FILE.pattern + r"(\..*)?")
 _LONGEST = 200
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
+_URL = re.compile(r"[A-Za-z][\w+.-]+:/")  # one slash is left by pathlib
 
 
 def store_path(traxdir: str | os.PathLike[str] | None = None) -> str:
@@ -43,9 +53,41 @@ def store_path(traxdir: str | os.PathLike[str] | None = None) -> str:
     Raises
     ------
     UsageError
-        It cannot be a path, is a path of Windows, or begins with the home of an unknown user.
+        It cannot be a path, is a URL or a path of Windows, or begins with the home of an unknown
+        user.
     """
     return os.path.realpath(given_path(traxdir))
+
+
+def local_store(traxdir: str | os.PathLike[str] | None = None) -> str:
+    """Return the same for a directory that is a store, or can become one.
+
+    Raises
+    ------
+    UsageError
+        As in `store_path`; or replicas are there: objects, which no store knows, and would remove.
+    """
+    path = store_path(traxdir)
+    if has_replicas(path):
+        raise UsageError(
+            f"{path} has replicas of runs, so it is no store.\n"
+            f"Choose another directory for the store; replica={path!r} copies its runs here.\n"
+            f"Commands take replicas by their URL, as trax ls file://{path} does.\n"
+            f"To bring the runs from here to a store: trax pull file://{path}"
+        )
+    return path
+
+
+def has_replicas(path: str) -> bool:
+    """Return whether a directory is a place of replicas."""
+    return os.path.lexists(f"{path}/{PROBE}")
+
+
+def is_default(path: str) -> bool:
+    """Return whether a store is the one that is taken if none is named."""
+    with contextlib.suppress(OSError, UsageError):  # the current directory may be gone
+        return path == store_path()
+    return False
 
 
 def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
@@ -62,6 +104,13 @@ def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
         raise UsageError(
             f"the store's directory {path!r} begins with the home of an unknown user.\n"
             f"Give the whole path, or './{path}' for a directory of that name here."
+        )
+    if _URL.match(path):
+        raise UsageError(
+            f"the store cannot be at the URL {path!r}: it is a directory of this machine.\n"
+            "To copy its runs to a URL, give that as replica=, or in TRAX_REPLICA.\n"
+            "To see what is there, give it to a command, as in: trax ls URL\n"
+            f"For a directory of that name here give './{path}'."
         )
     if _WINDOWS.match(path) and not os.path.lexists(path):
         raise UsageError(
@@ -123,8 +172,9 @@ class FileName(NamedTuple):
 
 
 def is_leftover(name: str) -> bool:
-    """Return whether no recovery reads a file: it was set aside, or never became whole."""
-    return FileName.parse(name) is None and name not in (JOURNAL, REPAIR, REPLICA)
+    """Return whether trax has set a file of a run aside, or never made it whole."""
+    is_ours = FileName.generation_of(name) or name.endswith(temporary(""))
+    return bool(is_ours) and FileName.parse(name) is None
 
 
 def temporary(name: str) -> str:

@@ -97,6 +97,7 @@ class Journal:
         self._before = 0.0  # seconds that earlier processes have spent
         self._opened = self._seen = 0.0
         self._step = 0
+        self._begun: tuple[int, int | None] = 0, None  # this process: its first step, and the total
         self._steps = self._seconds = 0.0  # of the last while, the older ones weighing less
 
     def begin(self, run: str, step: int, *, resumed: bool, logged: bool, **facts: Any) -> None:
@@ -150,6 +151,7 @@ class Journal:
         self._before = status.get("seconds", 0.0)
         self._opened = self._seen = process.monotonic()
         self._step = step
+        self._begun = step, status.get("total")
 
     def mark(self, change: str, run: str, step: int, reason: str = "") -> None:
         """Note that somebody has made the run, or changed it, so that it is at another step now.
@@ -166,6 +168,17 @@ class Journal:
             self._measure_from(step, status)
             self._append(data, lines)
             self.end("stopped", step, NOWHERE, change=change, reason=reason or change)
+
+    def copy(self, status: Mapping[str, Any]) -> None:
+        """Store the status that the run has in a replica; what goes on there has stopped here."""
+        with contextlib.suppress(Exception):
+            self._status = check_status({**status, "length": STATUS_SIZE})
+            if self._status.get("state") == RUNNING:
+                self._status["state"] = "stopped"
+            if self._status:
+                self._file = self._directory.update(JOURNAL)
+                self._file.overwrite(0, self._line(self._status, STATUS_SIZE))
+                self._file.close()
 
     def _append(self, data: bytes, lines: bytes) -> None:
         """Append events; write the file anew if it has become long, or has no status."""
@@ -234,11 +247,12 @@ class Journal:
         self._step, self._seen = step, now
 
     def _encoded(self, state: str, place: Place = NOWHERE, **facts: Any) -> bytes:
+        step, total = self._begun  # which is known from before until there is another step
         status = {
             "state": state,
             **self._status,
             "step": self._step,
-            "total": self.total,
+            "total": total if self.total is None and self._step == step else self.total,
             "rate": round(self._steps / self._seconds, 6) if self._seconds else None,
             "time": process.time(),
             "seconds": round(self._before + self._seen - self._opened, 3),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from itertools import islice
 from typing import Any
 
 from trax.errors import CorruptionError, FormatVersionError, NotFoundError, UntrustedError
-from trax.storage.filenames import REPAIR, FileName, store_path
+from trax.storage.filenames import REPAIR, FileName, is_default, run_of
 from trax.storage.records import Forged, NewerVersion
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 CALL_AGAIN = "Call the function with the same arguments: it makes the first state again."
+
+_COMPARED = 1000  # names of runs, at most
 
 _UNTOUCHED = "Nothing was changed."
 _START_OVER = "Or start over with the function's fresh(...), which keeps the files."
@@ -70,8 +73,19 @@ def unrepaired(directory: str, name: str) -> CorruptionError:
 
 def not_stored(name: str, store: str, *ways_on: str) -> NotFoundError:
     """Return the error for a run that is not in the store."""
-    ways_on = ways_on or ("Check the name and the directory.",)
+    ways_on = ways_on or (*_meant(name, store), "Check the name and the directory.")
     return NotFoundError(_message(f"nothing is stored as {name!r} in {store}.", *ways_on))
+
+
+def _meant(name: str, store: str) -> list[str]:
+    """Return the question for a run with a similar name, if there is one."""
+    from difflib import get_close_matches  # seldom needed
+
+    present: list[str] = []
+    with contextlib.suppress(OSError):
+        entries = islice(os.listdir(f"{store}/runs"), _COMPARED)
+        present = list(filter(None, map(run_of, entries)))
+    return [f"Did you mean {close!r}?" for close in get_close_matches(name, present, 1)]
 
 
 def owner_of(file: FileName, fields: dict[str, Any], name: str, run: str) -> str:
@@ -106,9 +120,8 @@ def repair_call(name: str, path: str, step: int | None = None) -> str:
     """
     store = os.path.dirname(os.path.dirname(path))
     arguments = [repr(name)] + ([f"step={step}"] if step is not None else [])
-    with contextlib.suppress(OSError):  # the current directory may be gone
-        if not store or store == store_path():
-            return f"trax.repair({', '.join(arguments)})"
+    if not store or is_default(store):
+        return f"trax.repair({', '.join(arguments)})"
     return f"trax.repair({', '.join(arguments)}, traxdir={store!r})"
 
 

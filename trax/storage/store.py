@@ -22,12 +22,13 @@ from trax.errors import StorageError, UsageError
 from trax.keep import Keep
 from trax.storage.checkpoint import read_meta
 from trax.storage.filenames import (
+    LOCKS,
     FileName,
     decode_run,
     encode_run,
     given_path,
+    local_store,
     run_of,
-    store_path,
     temporary,
 )
 from trax.storage.filesystem import (
@@ -92,7 +93,7 @@ class Store:
     """
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
-        self.path = store_path(traxdir)
+        self.path = local_store(traxdir)
         _check_link(given_path(traxdir))
         self.key = find_key(self.path)
 
@@ -244,15 +245,15 @@ class Store:
                 raise
 
     @contextlib.contextmanager
-    def alone(self, name: str) -> Iterator[Directory]:
-        """Hold the files of a run in a ``with`` block, to repair them.
+    def alone(self, name: str, doing: str) -> Iterator[Directory]:
+        """Hold the files of a run in a ``with`` block; `doing` is for messages.
 
         Raises
         ------
         LockedError
             The run is held elsewhere.
         """
-        with storage_errors("repairing", self.run_path(name)), self.locked(name):
+        with storage_errors(doing, self.run_path(name)), self.locked(name):
             yield self._directory(name)
 
     @contextlib.contextmanager
@@ -327,7 +328,7 @@ class Store:
         LockedError
             The run is held.
         """
-        with self.alone(name):
+        with self.alone(name, "removing"):
             shutil.rmtree(self._move_aside(name) or self.run_path(name))
 
     def _directory(self, name: str, *, holds: bool = False) -> Directory:
@@ -340,7 +341,7 @@ class Store:
         return Lock(self._lock_path(name), f"the run {name!r} in {self.path}", thread)
 
     def _lock_path(self, name: str) -> str:
-        return os.path.join(self.path, "locks", encode_run(name))
+        return os.path.join(self.path, LOCKS, encode_run(name))
 
     def _free_aside(self, name: str) -> str:
         aside = os.path.join(self.path, "aside")
@@ -367,7 +368,7 @@ class Store:
                 new_private(os.path.join(self.path, ".gitignore")) as file,
             ):
                 file.write("*\n")
-        for part in ("locks", "runs"):
+        for part in (LOCKS, "runs"):
             make_directory(os.path.join(self.path, part), encode_run(name))
 
 

@@ -33,8 +33,8 @@ class Details:
     arguments : dict of str to str
         The arguments of the call, as texts.
     code_edited : bool or None
-        Whether the file of its function was changed since a process opened it; None if the file is
-        not at hand.
+        Whether the file of its function was changed since a process made steps of it; None if the
+        file is not at hand.
     events : tuple of dict
         The events in its journal.
     checkpoint : int or None
@@ -110,7 +110,9 @@ def details(
     described = {**meta.get("arguments", {}), **meta.get("varying", {})}
     arguments = {one_line(key): one_line(one["text"]) for key, one in described.items()}
     step = meta.get("step")
-    return Details(info, arguments, _is_edited(events), tuple(events), step, restart, good, series)
+    return Details(
+        info, arguments, _is_edited(events, info.step), tuple(events), step, restart, good, series
+    )
 
 
 def _restart(store: Survey, name: str) -> int | None:
@@ -137,10 +139,15 @@ def _meta(store: Survey, name: str) -> dict[str, Any]:
         return {}
 
 
-def _is_edited(events: list[dict[str, Any]]) -> bool | None:
-    """Return whether the file of the loop was changed since a process opened the run here."""
+def _is_edited(events: list[dict[str, Any]], step: int | None) -> bool | None:
+    """Return whether the file of the loop was changed since a process made steps of the run here.
+
+    A process that has come no further than it began, as after an error, is not that one.
+    """
     opened = [event for event in events if event["event"] in ("began", "resumed")]
-    newest = opened[-1] if opened else {}
+    ends = [*(event.get("step") for event in opened[1:]), step]
+    made = [one for one, end in zip(opened, ends, strict=False) if one.get("step") != end]
+    newest: dict[str, Any] = next(reversed(made or opened), {})
     path, edited = newest.get("file"), newest.get("edited")
     if not isinstance(path, str) or newest.get("host") != socket.gethostname():
         return None

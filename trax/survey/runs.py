@@ -12,12 +12,13 @@ from trax._public import public
 from trax.errors import StorageError, TraxError, UntrustedError, one_line
 from trax.storage.filenames import (
     JOURNAL,
+    LOCKS,
     REPAIR,
     FileName,
     encode_run,
     is_leftover,
+    local_store,
     run_of,
-    store_path,
 )
 from trax.storage.filesystem import LocalDirectory, check_trust
 from trax.storage.journal import KILLED, RUNNING, Place, as_event, read_events, read_status
@@ -95,7 +96,7 @@ class Survey:
     """
 
     def __init__(self, traxdir: str | os.PathLike[str] | None = None) -> None:
-        self.path = store_path(traxdir)
+        self.path = local_store(traxdir)
         self._runs = os.path.join(self.path, "runs")
         self.key: Key | None = find_key(self.path)
 
@@ -229,7 +230,7 @@ class Survey:
         return is_behind(LocalDirectory(path, self.key), status.get("replica", ""))
 
     def _holder(self, name: str) -> str:
-        return holder_state(os.path.join(self.path, "locks", encode_run(name)))
+        return holder_state(os.path.join(self.path, LOCKS, encode_run(name)))
 
     def _count(
         self, path: str, files: _Listed, status: dict[str, Any], held: bool
@@ -258,6 +259,8 @@ def unread(info: Callable[..., RunInfo], error: BaseException) -> RunInfo:
         problem = f"{error.reason} (offset {error.offset})"
     elif isinstance(error, Forged):
         state = "signed"
+        way_on, *_ = error.remedy.splitlines()
+        problem = f"its file {error.reason}: {way_on.rstrip('.')}"
     elif isinstance(error, UntrustedError):
         state = "untrusted"
     return info(state, problem=one_line(problem))

@@ -33,6 +33,7 @@ __all__ = [
     "is_wanted",
     "marks_of",
     "newest",
+    "none_stored",
     "not_kept",
     "numbers_of",
     "read_series",
@@ -238,6 +239,14 @@ def not_kept(first: int | None) -> str:
     return f"steps 1 to {first - 1:,} are not kept (keep='all' keeps all)"
 
 
+def none_stored(store: Survey, name: str) -> str:
+    """Return why there are no increments of a run."""
+    info = store.run(name)
+    if info is not None and info.step == 0:
+        return "it has no step"
+    return "no increments are stored; keep= says how many are kept"
+
+
 class _Reading:
     """Adds batches of numbers to a series."""
 
@@ -308,7 +317,25 @@ def _batches(store: Survey, name: str, start: int | None, stop: int | None) -> I
     opened = store.opened
     if opened.peek(name).get("replay_log") == "none":
         raise NotFoundError(f"no increments of {name!r} are stored, since it has replay_log=None.")
-    return read_batches(opened, name, start, stop)
+    return _timed(store, name, read_batches(opened, name, start, stop))
+
+
+def _timed(store: Survey, name: str, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches in which steps of the run's first moment have the time at which it began."""
+    is_early = False
+    for batch in batches:
+        is_early = batch.first <= _FIRST or (is_early and batch.times[0] is None)
+        if is_early and batch.times[0] is None:
+            yield batch._replace(times=[_began(store, name)] * len(batch.times))
+        else:
+            yield batch
+
+
+def _began(store: Survey, name: str) -> float | None:
+    """Return the time at which the run's first step began, if its journal has it."""
+    opened = (one for one in store.events(name) if one["event"] in ("began", "resumed"))
+    times = [one["time"] for one in opened if one["step"] == 0]
+    return times[-1] if times else None
 
 
 def newest(store: Survey, name: str, count: int) -> deque[Past]:

@@ -9,7 +9,7 @@ from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from trax._public import public
-from trax.calls.options import check_option
+from trax.calls.options import check_option, checks_keywords
 from trax.display import show
 from trax.engine.driver import Driver
 from trax.errors import UsageError
@@ -84,6 +84,7 @@ def sweep(
 
 
 @public
+@checks_keywords()
 def sweep(
     function: Any,
     grid: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 import weakref
@@ -11,27 +12,24 @@ from dataclasses import dataclass
 from functools import partial
 from signal import Signals
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from trax import notices
 from trax._public import public
 from trax.calls.fingerprint import changed_names
 from trax.display import count, same_code, short_error, shorten, text_of
-from trax.engine.resume import load_finished
+from trax.engine.resume import is_finished, load_finished
 from trax.engine.undriven import Undriven
 from trax.errors import UsageError
 from trax.hooks import Display
 from trax.interrupts.stop_request import StopRequest, stop_runs
+from trax.mapping.remote import outlook
 from trax.storage.process import process
 from trax.storage.store import Store
 from trax.sweeping.cases import Case, Grid
 from trax.sweeping.flights import Flights
 from trax.sweeping.worker import Task, identity, received, result_of, run_case
 from trax.wrapper import call_of
-
-if TYPE_CHECKING:
-    from trax.calls.call import Call
-    from trax.engine.resume import Opened
 
 __all__ = ["Plan", "Replaced", "Sweep"]
 
@@ -185,6 +183,10 @@ class Replaced:
         self._is_all = is_all
         self._seen: dict[str, str] = {}
 
+    def has(self, name: str) -> bool:
+        """Return whether a run is to start over the next time that it begins."""
+        return self._is_all and self._seen.get(name) in (None, identity(self._store, name))
+
     def of(self, name: str) -> str | None:
         """Return the identity of a run that is to start over, empty if there is none yet.
 
@@ -219,8 +221,7 @@ class _Pass:
         self._display: Display | None = None
         self._failed = 0
         self._first_failure = ""
-        self._stored = 0
-        self._outdated = 0
+        self._outlook = ""  # after that failure
         self._is_broken = False
 
     def begin(self) -> None:
@@ -231,6 +232,7 @@ class _Pass:
         if plan.progress is not None:
             self._display = plan.progress(plan.name, 0)
             self._display.update(0, len(plan.grid))
+        self._tell_stored()
 
     def cases(self) -> Iterator[Case[Any]]:
         """Begin one case for each that is handed out, and as many as may be in flight at first."""
@@ -247,7 +249,6 @@ class _Pass:
                 given = next(arguments, None)
                 if given is None:
                     is_over = True
-                    self._tell_stored()
                 elif case := self._begin_case(given):
                     yield self._counted(case)
             landed = flights.wait() if flights else None
@@ -273,7 +274,7 @@ class _Pass:
             replaced = plan.replaced.of(call.name)
             finished = None if replaced is not None else load_finished(call, plan.store)
             if finished is not None:
-                return self._finished(call, arguments, finished)
+                return Case(call.name, arguments, finished.result)
             if plan.executor is None:
                 return Case(call.name, arguments, result_of(call, plan.store.path, replaced))
             path, key = plan.store.path, uuid.uuid4().hex
@@ -288,13 +289,6 @@ class _Pass:
         if isinstance(self._plan.executor, ThreadPoolExecutor):
             return self._plan.executor.submit(self.stop_request.lead, run_case, task)
         return self._plan.executor.submit(run_case, task)
-
-    def _finished(self, call: Call, arguments: dict[str, Any], finished: Opened) -> Case[Any]:
-        self._stored += 1
-        assert finished.stored is not None
-        if changed_names(finished.stored.meta.get("code", {}), call.code):
-            self._outdated += 1
-        return Case(call.name, arguments, finished.result)
 
     def _received(self, future: Any, arguments: dict[str, Any]) -> Case[Any]:
         call = call_of(self._plan.function, arguments)
@@ -323,6 +317,7 @@ class _Pass:
             self._failed += 1
         if case.error is not None and not isinstance(case.error, BrokenExecutor):
             self._first_failure = self._first_failure or f"{case.name}: {_reason(case.error)}"
+            self._outlook = self._outlook or outlook(case.error, "the next call goes on with them")
         if self._display is not None:
             note_failed = getattr(self._display, "note_failed", None)
             if case.error is not None and note_failed is not None:
@@ -331,14 +326,27 @@ class _Pass:
         return case
 
     def _tell_stored(self) -> None:
-        if self._stored:
-            of_old_code = (
-                f"; {count(self._outdated, 'result')} of old code, which fresh=True makes anew"
-            ) * bool(self._outdated)
-            notices.info(
-                f"{self._subject}: {self._stored:,} of {count(len(self._plan.grid), 'run')} were "
-                f"done before; their stored results are returned ({self._plan.store.path})"
-                f"{of_old_code}"
+        """Say before the first case how many runs are done or have begun, and which code did it."""
+        done, begun = list[bool](), list[bool]()  # whether it was other code
+        for arguments in self._plan.grid:
+            with contextlib.suppress(Exception):  # its case has the error
+                call = call_of(self._plan.function, arguments)
+                meta = self._plan.store.peek(call.name)
+                if meta and not self._plan.replaced.has(call.name):
+                    is_old = bool(changed_names(meta.get("code", {}), call.code))
+                    (done if is_finished(call, meta) else begun).append(is_old)
+        total, parts = count(len(self._plan.grid), "run"), list[str]()
+        if done:
+            line = "were done before; their stored results are returned"
+            parts.append(f"{len(done):,} of {total} {line}")
+        if begun:
+            changed = f", {sum(begun):,} of them with changed code" * any(begun)
+            parts.append(f"{len(begun):,} of {total} had begun before, and will go on{changed}")
+        old = f"; {count(sum(done), 'result')} came from old code" * any(done)
+        way = ": fresh=True computes all cases again" * any(done)
+        if parts:
+            (notices.warn if any(done) else notices.info)(
+                f"{self._subject}: {'; '.join(parts)} ({self._plan.store.path}){old}{way}"
             )
 
     def tell_failed(self) -> None:
@@ -346,7 +354,7 @@ class _Pass:
         if self._first_failure:
             notices.warn(
                 f"{self._subject}: {self._failed:,} of {count(self.ended, 'run')} failed (first "
-                f"{self._first_failure}); the next call goes on with them"
+                f"{self._first_failure}); {self._outlook}"
             )
 
     def _stop_if_asked(self) -> None:

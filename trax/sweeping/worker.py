@@ -96,6 +96,7 @@ def result_of(call: Call, traxdir: str, replaced: str | None = None) -> Any:
 
     fresh = replaced is not None and identity(Store(traxdir), call.name) == replaced
     own = call.again(replace(call.options, traxdir=traxdir, progress=None))
+    own.is_case = True
     run: Any = ways.run(own, fresh=fresh)
     if not inspect.isasyncgenfunction(call.function):
         return run.result()

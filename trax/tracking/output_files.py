@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from trax import notices
 from trax.errors import DivergedError, DurabilityError, LockedError, UsageError
 from trax.storage.context import Key, Kind, encode_context, parts_of
 from trax.storage.filesystem import leads_to, sync_directory
@@ -27,7 +28,14 @@ from trax.storage.process import forked_error, in_child, process
 from trax.storage.reductions import refuse
 from trax.tracking.output_digest import Extent, RunningDigest
 from trax.tracking.tracker import Parts
-from trax.tracking.truncate import accepts, changed_error, check_owner, is_ours, lock
+from trax.tracking.truncate import (
+    accepts,
+    changed_error,
+    check_owner,
+    is_ours,
+    lock,
+    set_aside,
+)
 
 __all__ = ["OutputFiles", "open_again"]
 
@@ -53,7 +61,7 @@ class _Raw(io.FileIO):
                 "Let it set a flag instead."
             )
         with digest.lock:
-            if self._output.left:
+            if self._output.is_behind:
                 same: int = self._output.compare(memoryview(data).cast("B"))
                 return same
             done = _write(self, data)
@@ -70,10 +78,21 @@ class _Output:
     known = None  # never equal to `seen`: the length is read after every step
 
     def __init__(
-        self, path: str, fd: int, digest: RunningDigest, *, always: bool, left: int = 0
+        self,
+        path: str,
+        fd: int,
+        digest: RunningDigest,
+        *,
+        always: bool,
+        left: int,
+        is_behind: bool,
+        diverged: Callable[[str], DivergedError],
     ) -> None:
         self.path = path
         self.left = left  # bytes that are there already, and that the loop will write again
+        self.is_behind = is_behind
+        self.difference: DivergedError | None = None  # once the run has gone another way
+        self._diverged = diverged
         self.file: IO[Any] | None = None
         self._raw: io.FileIO | None = None
         self._refusal: LockedError | None = None
@@ -88,6 +107,8 @@ class _Output:
 
     def parts(self) -> Parts:
         """Flush the file and return its extent."""
+        if self.difference is not None:
+            raise self.difference
         try:
             if self.file is not None and not self.file.closed:
                 self.file.flush()
@@ -117,16 +138,16 @@ class _Output:
         return os.lseek(self._fd, 0, os.SEEK_END) - self.left  # quicker than fstat
 
     def compare(self, data: memoryview) -> int:
-        """Compare what a step that is run again writes with what is there; the lock is held."""
+        """Compare what a step that is run again writes with what is there; the lock is held.
+
+        If the run has gone another way, nothing is written: files are closed with what is buffered.
+        """
+        if self.difference is not None:
+            return len(data)
         digest = self._digest
         there = os.pread(self._fd, len(data), digest.length)
         if len(data) > self.left or there != data:
-            raise DivergedError(
-                f"the loop writes something else to {self.path} when a step is run again, from "
-                f"offset {digest.length:,} on\n"
-                "Nothing stored was changed.\n"
-                "If the code was changed: put it back as it was, or start over with fresh(...)."
-            )
+            raise self._diverged(f"other output to {self.path} from offset {digest.length:,} on")
         digest.update(data)
         self.left -= len(data)
         return len(data)
@@ -284,8 +305,14 @@ class OutputFiles:
 
     `recovered` is the context that the run was recovered to. If the loop is to run the last of the
     stored steps again, it is that before them, and `expected` is that after them. If `always`,
-    every step is forced to the disk. `note` stores a context at once. `track` starts to track a
+    every step is forced to the disk. `aside` has the run that this one replaces, and gets what its
+    files had, if they are begun anew. `note` stores a context at once. `track` starts to track a
     file, and `untrack` stops it, or returns False if it refuses.
+
+    Attributes
+    ----------
+    diverged : callable
+        Returns the error for output that differs when a step is run again.
     """
 
     def __init__(
@@ -294,6 +321,7 @@ class OutputFiles:
         recovered: Mapping[Key, bytes],
         *,
         always: bool,
+        aside: str | None,
         note: Callable[[bytes], None],
         track: Callable[[Key, Any, Parts], None],
         untrack: Callable[[Key], bool],
@@ -303,9 +331,11 @@ class OutputFiles:
         self._recovered = recovered
         self._expected = expected
         self._always = always
+        self._aside = aside
         self._note = note
         self._track = track
         self._untrack = untrack
+        self.diverged: Callable[[str], DivergedError] = DivergedError
         self._pid = os.getpid()
         self._outputs: dict[Key, _Output] = {}
         self._files: weakref.WeakKeyDictionary[IO[Any], _Opened] = weakref.WeakKeyDictionary()
@@ -379,7 +409,16 @@ class OutputFiles:
     def end_catch_up(self) -> str:
         """Write from now on; return the path of a file that was not written again in full."""
         self._recovered, self._expected = self._expected or self._recovered, None
-        return next((one.path for one in self._outputs.values() if one.left), "")
+        for output in self._outputs.values():
+            if output.left:
+                return output.path
+            output.is_behind = False
+        return ""
+
+    def refuse(self, error: DivergedError) -> None:
+        """Write nothing any more, since the run has gone another way."""
+        for output in self._outputs.values():
+            output.is_behind, output.difference = True, error
 
     def mark_checkpoint(self) -> None:
         """Record that a checkpoint was stored; see `RunningDigest.mark_checkpoint`."""
@@ -432,6 +471,8 @@ class OutputFiles:
             known = Extent.decode(stored)
             assert known is not None  # cut_back has seen it
             extent = known
+        if is_new and mode[0] == "w" and found and found.st_size:
+            self._empty(path, found.st_size)
         left = expected.length - extent.length if expected else 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -439,7 +480,15 @@ class OutputFiles:
             if is_new and mode[0] == "w":
                 os.ftruncate(fd, 0)
             digest = _continued(fd, path, extent)
-            output = _Output(path, fd, digest, always=self._always, left=left)
+            output = _Output(
+                path,
+                fd,
+                digest,
+                always=self._always,
+                left=left,
+                is_behind=expected is not None,
+                diverged=self.diverged,
+            )
         except BaseException:
             os.close(fd)
             raise
@@ -451,6 +500,18 @@ class OutputFiles:
             raise
         self._outputs[key] = output
         return output
+
+    def _empty(self, path: str, length: int) -> None:
+        """Keep what a file has that the run begins anew, if the run itself does; else say so."""
+        if self._aside is not None and os.path.isdir(self._aside):  # else it was pruned
+            kept = set_aside(path, self._aside)
+            notices.info(f"{path} is written anew; the {length:,} bytes that it had are in {kept}")
+        elif (said := (path, "overwritten")) not in process.said:
+            process.said.add(said)
+            notices.info(
+                f"{path} is overwritten; it had {length:,} bytes. If another run has written them, "
+                "give each run a file of its own, as in trax.open(f'out-{seed}.csv')"
+            )
 
     def _expected_extent(self, key: Key) -> Extent | None:
         """Return the extent of a file after the steps that the loop runs again, if it has one."""

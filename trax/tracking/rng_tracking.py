@@ -6,6 +6,7 @@ import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -118,12 +119,13 @@ class RngTracking:
         self._told: set[str] = set()  # the places of strays
         self._modules = 0
 
-    def begin(self, identity: str, *, done: bool) -> None:
+    def begin(self, identity: str, *, done: bool, within: AbstractSet[str] = frozenset()) -> None:
         """Set the RNGs outside of the state to their stored positions, and track all RNGs.
 
         If the run is done, only the RNGs that it drew from are set, and only the first time that
         this process meets the run. So the script continues as if the run had just been computed.
-        `identity` is that of the run.
+        `identity` is that of the run. The runs `within` whose steps it is driven to its end share
+        its RNGs as a function does: their steps have drawn again what they drew before it.
         """
         is_known = identity in process.runs
         process.runs.add(identity)
@@ -142,7 +144,7 @@ class RngTracking:
             found.add(key)
             stored = tuple(parts_of(self.recovered, key))
             if stored and (key in drawn or not done):
-                self._check_open(key, rng)
+                self._check_open(key, rng, within)
                 put_back(key.name, tracked, stored)
             self._track(key, rng, tracked)
         self._first_bindings = self._last_bindings = self._outer.bindings()
@@ -210,9 +212,10 @@ class RngTracking:
         for place, rng in self._outer or ():
             self._know(outer_key(place, track(rng)), rng)
 
-    def _check_open(self, key: Key, rng: Any) -> None:
+    def _check_open(self, key: Key, rng: Any, within: AbstractSet[str]) -> None:
         """Warn if another open run has drawn from the same RNG."""
-        others = [one.run for one in _open if one is not self and one.draws_from(key, rng)]
+        runs = (one for one in _open if one is not self and one.run not in within)
+        others = [one.run for one in runs if one.draws_from(key, rng)]
         if others:
             notices.warn(
                 f"{self.run} restored {key.name}, but the open run {', '.join(others)} uses it as "

@@ -29,6 +29,7 @@ __all__ = [
     "extents",
     "is_ours",
     "lock",
+    "set_aside",
 ]
 
 
@@ -89,6 +90,14 @@ def cut_back(
                 f"{path} was cut back from {present:,} to {length:,} bytes; the rest, which no "
                 f"stored step has written, is kept as {kept}"
             )
+
+
+def set_aside(path: str, directory: str) -> str:
+    """Empty an output file, whose content is first copied to a directory; return the copy."""
+    names = {name.casefold() for name in os.listdir(directory)}
+    kept = os.path.join(directory, _name_kept(path, names))
+    _cut(path, 0, 0, kept)
+    return kept
 
 
 def extents(store: str, context: Mapping[Key, bytes]) -> dict[str, Extent]:
