@@ -529,8 +529,8 @@ def _taken_apart(value: Any) -> tuple[Any, ...]:
     if masked is not None and isinstance(value, masked.MaskedArray):
         plain = value.view(sys.modules["numpy"].ndarray)
         return plain, masked.getmaskarray(value), value.fill_value
-    spatial: Any = sys.modules.get("scipy.spatial")
-    if spatial is not None and isinstance(value, spatial.cKDTree):  # its nodes have addresses
+    tree: Any = getattr(sys.modules.get("scipy.spatial"), "cKDTree", None)
+    if tree is not None and isinstance(value, tree):  # its nodes have addresses
         points = value.data.copy()  # nobody may change them, so they may be shared or not
         return points, value.indices, value.leafsize, value.maxes, value.mins, value.boxsize
     torch: Any = sys.modules.get("torch")

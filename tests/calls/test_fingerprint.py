@@ -86,5 +86,10 @@ def test_a_change_is_told_by_the_syntax_where_that_is_known() -> None:
 
 def test_without_sources_bytecode_is_all() -> None:
     """For functions of which there may be many."""
-    (described,) = fingerprint({"f": compiled("return x")}, by_source=False)
-    assert described.startswith("f under Python 3.")
+    found = fingerprint({"f": compiled("return x")}, by_source=False)
+    assert [one.startswith("f under Python 3.") for one in found] == [True]
+    one, other = (compiled(f"'Return {n}.'\n    return x") for n in "ab")
+    assert one.__doc__ != other.__doc__
+    assert fingerprint({"f": one}, by_source=False) == fingerprint({"f": other}, by_source=False)
+    changed = compiled("'Return a.'\n    return x + 1")
+    assert fingerprint({"f": one}, by_source=False) != fingerprint({"f": changed}, by_source=False)

@@ -782,8 +782,10 @@ class Counted:
 
 
 @pytest.mark.parametrize("every", [None, 1, 2])
-def test_data_that_would_be_lost_stops_the_loop(every: int | None) -> None:
-    """Later frames would not have it either."""
+def test_data_that_would_be_lost_is_told(
+    every: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the second step; it may be no more than a cache."""
 
     @trax.resumable(every_steps=every)
     def loop() -> Iterator[int]:
@@ -791,9 +793,9 @@ def test_data_that_would_be_lost_stops_the_loop(every: int | None) -> None:
         for i in range(8):
             yield i + counted.seen()
 
-    with pytest.raises(trax.UsageError, match="steps change counted") as caught:
-        list(loop())
-    assert "counted.lock is a lock" in str(caught.value)
+    list(loop())
+    assert "steps change counted" in caplog.text
+    assert "counted.lock is a lock" in caplog.text
 
 
 def test_a_resumed_loop_whose_variables_cannot_be_stored_now_goes_on(

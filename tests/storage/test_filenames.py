@@ -17,6 +17,7 @@ from trax.storage.filenames import (
     encode_run,
     is_default,
     is_leftover,
+    local_store,
     store_path,
     temporary,
 )
@@ -214,3 +215,16 @@ def test_the_default_store_may_be_one_that_cannot_be(monkeypatch: pytest.MonkeyP
 def test_what_trax_has_set_aside_is_told_from_what_others_need(name: str, is_left: bool) -> None:
     """The first is removed when somebody needs room."""
     assert is_leftover(name) is is_left
+
+
+def test_a_directory_is_a_place_of_replicas_by_its_probe_alone(tmp_path: Path) -> None:
+    """A store may be in a directory in which somebody has something of that name."""
+    (tmp_path / "probe").write_bytes(b"1")
+    with pytest.raises(UsageError, match="has replicas of runs, so it is no store"):
+        local_store(tmp_path)
+    (tmp_path / "locks").mkdir()
+    assert local_store(tmp_path) == str(tmp_path)
+    (tmp_path / "locks").rmdir()
+    (tmp_path / "probe").unlink()
+    (tmp_path / "probe").mkdir()
+    assert local_store(tmp_path) == str(tmp_path)

@@ -26,7 +26,8 @@ def fingerprint(
 
     One is of its syntax tree, if there is source. The other is of its bytecode, which differs
     between versions of Python: the version is a part of the text. A function without bytecode, such
-    as one of C or a method of the state, counts by its name. Without `by_source` no source is read.
+    as one of C or a method of the state, counts by its name. Without `by_source` no source is read,
+    and a docstring does not count.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = {}
@@ -35,6 +36,9 @@ def fingerprint(
         bytecode = content(code) if isinstance(code, CodeType) else _name_of(function)
         if bytecode is None:
             continue
+        if not by_source and isinstance(code, CodeType) and code.co_consts:
+            has_doc = code.co_consts[0] == function.__doc__ and function.__doc__ is not None
+            bytecode = (*bytecode[:3], [None, *bytecode[3][1:]] if has_doc else bytecode[3])
         found[f"{name}{_UNDER}{version}"] = _digest(repr(bytecode))
         syntax = syntax_of(code) if by_source and isinstance(code, CodeType) else repr(bytecode)
         if by_source and syntax is not None:

@@ -417,7 +417,7 @@ def checks_keywords(**hints: str) -> Callable[[F], F]:
 
         @wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            for unknown in kwargs.keys() - parameters.keys():
+            for unknown in (name for name in kwargs if name not in parameters):
                 hint = f"\n{hints[unknown]}" if unknown in hints else _hint(unknown, names)
                 raise _unexpected(function.__name__, unknown, hint)
             return function(*args, **kwargs)

@@ -6,32 +6,30 @@ too, as long as its content is still the stored one. What has changed, such as a
 loop counts in, is another object there, with the stored content.
 
 Strategy: a pickle refers to the place of the object, and has its content beside that. Only a run
-that is resumed looks there, and so do proofs, if they can put the object back. All others who load
-a state get a copy, which they may change.
+that is resumed looks there, and so do proofs, which put it back. All others who load a state get a
+copy, which they may change. An object counts if it has nothing but values, and others like it: a
+list in it may be in the state as well, and would be another one there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copyreg
-import math
-import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from enum import Enum
 from functools import cached_property, partial
 from itertools import islice, product
 from pickle import SHORT_BINUNICODE
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from trax import notices
 from trax.comparing import differences, is_value
 from trax.engine.sharing import NEAR, inner_parts
-from trax.engine.undo import simple_content
-from trax.storage.codec import PROTOCOL, Limited, refuse_large
-from trax.storage.definitions import full_name
 from trax.tracking.references import is_own, references
-from trax.tracking.rngs import rng_types
 
 if TYPE_CHECKING:
     from trax.calls.call import Call
@@ -39,12 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["OuterObjects", "outer_object", "set_attributes"]
 
 _MOST: Final = 200  # parts of one argument or variable that are looked at
-_SMALL: Final = 1 << 16  # bytes of a pickled object; a larger one is copied
+_NEAR: Final = 10  # objects that one may lead to
 _SHOWN: Final = 3
 _HOOKS: Final = ("__reduce_ex__", "__reduce__", "__getstate__")
 
 Reduction = Callable[[Any], Any]
-_Find = Callable[[str, bytes], Any]
+_Find = Callable[[str, Any], Any]
 
 
 class OuterObjects:
@@ -61,8 +59,8 @@ class OuterObjects:
     def __init__(self, call: Call) -> None:
         self.lent: dict[int, Any] = {}
         self._call = call
-        self._changed: list[str] = []
-        self._first: dict[int, bytes] = {}  # the contents that were stored first
+        self._changed: dict[str, None] = {}
+        self._first: dict[int, Any] = {}  # the contents that were stored first
 
     @property
     def reductions(self) -> Mapping[type, Any]:
@@ -72,59 +70,44 @@ class OuterObjects:
     @contextlib.contextmanager
     def at_hand(self) -> Iterator[None]:
         """Let a state that is loaded in this block contain these objects; tell of changed ones."""
-        with _Loading(self._find, self._has):
+        with _Loading(self._find):
             yield
         if self._changed:
             more = len(self._changed) - _SHOWN
-            shown = ", ".join(self._changed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            shown = ", ".join([*self._changed][:_SHOWN]) + (f" and {more} more" if more > 0 else "")
             notices.warn(
                 f"{self._call.name}: {shown} had other content when the run was stored, so the "
                 "state has it as another object, as it was then, and `is` tells the two apart. If "
                 "the loop compares them, compare a name in them instead"
             )
 
-    def _find(self, place: str, content: bytes) -> Any:
+    def _find(self, place: str, content: Any) -> Any:
         found = self._by_place.get(place)
         if found is None or _has_content(found, content):
             return found
-        self._changed.append(place)
+        self._changed[place] = None
         return None
 
     def proving(self) -> AbstractContextManager[Any]:
-        """Return a context in which copies for a proof contain those that can be put back."""
+        """Return a context in which copies for a proof contain those objects."""
         self.lent = {}
-        return _Loading(self._lend, self._has)
+        return _Loading(self._lend)
 
-    def _lend(self, place: str, content: bytes) -> Any:
-        if not self.lent:
-            self.lent = self._restorable()
+    def _lend(self, place: str, content: Any) -> Any:
         found = self._by_place.get(place)
-        return found if id(found) in self.lent and _has_content(found, content) else None
+        if found is None or not _has_content(found, content):
+            return None
+        if not self.lent:
+            self.lent = {id(one): one for one in self._by_place.values() if _content(one)}
+        return found
 
     def can_restore(self, lent: Mapping[int, Any]) -> bool:
-        """Return whether all that was lent can be put back as it is now."""
-        return not lent or lent.keys() <= self._restorable().keys()
-
-    def _restorable(self) -> dict[int, Any]:
-        """Return the objects that have values in them, and each other; see `undone`."""
-        inside = {id(one): simple_content(one) for one in self._by_place.values()}
-        known = {key: content for key, content in inside.items() if content is not None}
-        size = math.inf
-        while len(known) < size:
-            size = len(known)
-            known = {
-                key: content
-                for key, content in known.items()
-                if all(is_value(part) or id(part) in known for part in content)
-            }
-        return {id(one): one for one in self._by_place.values() if id(one) in known}
-
-    def _has(self, obj: Any) -> bool:
-        return id(obj) in self._places
+        """Return whether `undone` can put back all that was lent as it is now."""
+        return all(map(_content, lent.values()))
 
     def may_be_in(self, pickled: Any) -> bool:
         """Return whether a pickle, of anything, has objects of the same classes."""
-        return any(mark in pickled for mark in self._marks)
+        return bool(self._kinds) and self._mark.search(pickled) is not None
 
     def _reduction(self, kind: type, other: Reduction) -> Reduction:
         """Return how the objects of a class are taken apart, those in no place by `other`."""
@@ -140,7 +123,7 @@ class OuterObjects:
         content = _content(obj)
         first = self._first.setdefault(id(obj), content)
         if not content or content != first:  # the loop changes it, of which others tell
-            self._first[id(obj)] = b""
+            self._first[id(obj)] = None
             return reduced
         return outer_object, (place, content, make, args), attributes, None, None, set_attributes
 
@@ -166,10 +149,11 @@ class OuterObjects:
         return {id(value): place for place, value in self._by_place.items()}
 
     @cached_property
-    def _marks(self) -> list[bytes]:
-        """The names of their classes, as a pickle has them."""
+    def _mark(self) -> re.Pattern[bytes]:
+        """What finds the names of their classes in a pickle."""
         names = (kind.__qualname__.encode() for kind in self._kinds)
-        return [SHORT_BINUNICODE + bytes([len(name)]) + name for name in names if len(name) < 256]
+        marks = (SHORT_BINUNICODE + bytes([len(n)]) + n for n in names if len(n) < 256)
+        return re.compile(b"|".join(map(re.escape, marks)))
 
     @cached_property
     def _kinds(self) -> set[type]:
@@ -177,12 +161,15 @@ class OuterObjects:
 
 
 class _Loading:
-    """The objects that are in the places when something is loaded in this context: one in each."""
+    """The objects that are in the places when something is loaded in this context.
 
-    def __init__(self, find: _Find, has_content: Callable[[Any], bool]) -> None:
-        self.has_content = has_content
+    There is one for each place and content.
+    """
+
+    def __init__(self, find: _Find) -> None:
         self._find = find
-        self._objects: dict[str, Any] = {}
+        self._objects: dict[str, list[tuple[Any, Any]]] = {}
+        self._new: set[int] = set()  # objects that have no attributes yet
         self._token: Any = None
 
     def __enter__(self) -> None:
@@ -191,20 +178,32 @@ class _Loading:
     def __exit__(self, *_: object) -> None:
         _present.reset(self._token)
 
-    def get(self, place: str, content: bytes, make: Callable[..., Any], args: Any) -> Any:
-        if place not in self._objects:
-            found = self._find(place, content)
-            self._objects[place] = make(*args) if found is None else found
-        return self._objects[place]
+    def get(self, place: str, content: Any, make: Callable[..., Any], args: Any) -> Any:
+        known = self._objects.setdefault(place, [])
+        for other, obj in known:
+            if not any(differences(other, content, "")):
+                return obj
+        found = self._find(place, content)
+        if found is None:
+            found = make(*args)
+            self._new.add(id(found))
+        known.append((content, found))
+        return found
+
+    def is_new(self, obj: Any) -> bool:
+        """Return whether an object was made and has no attributes yet; it has them from now on."""
+        is_new = id(obj) in self._new
+        self._new.discard(id(obj))
+        return is_new
 
 
 _present: ContextVar[_Loading | None] = ContextVar("present", default=None)
 
 
-def outer_object(place: str, content: bytes, make: Callable[..., Any], args: Any) -> Any:
+def outer_object(place: str, content: Any, make: Callable[..., Any], args: Any) -> Any:
     """Return the object at a place outside of the state, or a new one that has no attributes yet.
 
-    A pickle calls this; `content` is a pickle of the object on its own, to compare it.
+    A pickle calls this; `content` is what `_content` returns, to compare it.
     """
     present = _present.get()
     return make(*args) if present is None else present.get(place, content, make, args)
@@ -213,20 +212,15 @@ def outer_object(place: str, content: bytes, make: Callable[..., Any], args: Any
 def set_attributes(obj: Any, found: Any) -> None:
     """Give a new object its attributes, as pickle does; one from outside of the state has them."""
     present = _present.get()
-    if present is not None and present.has_content(obj):
+    if present is not None and not present.is_new(obj):
         return
-    attributes, slots = found if type(found) is tuple else (found, None)
-    if attributes:
-        vars(obj).update(attributes)
-    for name, value in (slots or {}).items():
-        object.__setattr__(obj, name, value)
+    vars(obj).update(found)
 
 
 def _is_of_user(kind: type) -> bool:
-    """Whether a class is the user's, and leaves it to Python how its objects are pickled."""
-    return is_own(kind.__module__) and all(
-        getattr(kind, hook) is getattr(object, hook) for hook in _HOOKS
-    )
+    """Whether a class is the user's, has no slots, and leaves it to Python how it is pickled."""
+    is_own_way = any(getattr(kind, hook) is not getattr(object, hook) for hook in _HOOKS)
+    return is_own(kind.__module__) and not is_own_way and not copyreg._slotnames(kind)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _is_plain(reduced: Any) -> bool:
@@ -235,31 +229,45 @@ def _is_plain(reduced: Any) -> bool:
         return False
     make, args, content = (*reduced, None)[:3]
     is_set = hasattr(args[0], "__setstate__") if args else True
-    return make is copyreg.__newobj__ and bool(content) and not is_set  # type: ignore[attr-defined]
+    return make is copyreg.__newobj__ and type(content) is dict and not is_set  # type: ignore[attr-defined]
 
 
-class _Pickler(pickle.Pickler):
-    """Pickles an object on its own: RNGs have positions elsewhere, which are put back."""
+def _content(obj: Any) -> Any:
+    """Return an object's attributes, with those of others that it leads to; None if there is more.
 
-    def reducer_override(self, obj: Any) -> Any:
-        return (str, (full_name(type(obj)),)) if isinstance(obj, rng_types()) else NotImplemented
-
-
-def _content(obj: Any) -> bytes:
-    """Return an object as a pickle; nothing if it is large, or cannot be compared like that."""
-    file = Limited(_SMALL)
+    The others are lists of a class and its attributes; one that was met before is its number alone.
+    """
     try:
-        _Pickler(file, PROTOCOL, buffer_callback=refuse_large).dump(obj)
-    except Exception:  # noqa: BLE001  # a __reduce__ may raise anything
-        return b""
-    return file.getvalue()
+        return _parts(obj, {})
+    except _MoreError:
+        return None
 
 
-def _has_content(obj: Any, content: bytes) -> bool:
+class _MoreError(Exception):
+    """An object has something else than values and others like it."""
+
+
+def _parts(obj: Any, met: dict[int, int]) -> list[Any]:
+    if id(obj) in met:
+        return [met[id(obj)]]
+    kind = type(obj)
+    met[id(obj)] = len(met)
+    named = getattr(obj, "__dict__", None)
+    if type(named) is not dict or not _is_of_user(kind) or len(met) > _NEAR:
+        raise _MoreError
+    return [kind, {name: p if _is_value(p) else _parts(p, met) for name, p in named.items()}]
+
+
+def _is_value(part: Any) -> bool:
+    """Whether an object, or all in it, can neither change nor be in the state by itself."""
+    if type(part) in (tuple, frozenset):
+        return all(map(_is_value, part))
+    if isinstance(part, (Enum, type, FunctionType)):
+        return is_value(part)
+    return is_value(part) and not hasattr(part, "__dict__")
+
+
+def _has_content(obj: Any, content: Any) -> bool:
     """Return whether an object has this content, to the last bit."""
     present = _content(obj)
-    try:
-        one, two = pickle.loads(content), pickle.loads(present)
-        return not any(differences(one, two, ""))
-    except Exception:  # noqa: BLE001  # likewise
-        return False
+    return present is not None and not any(differences(content, present, ""))

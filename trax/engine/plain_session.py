@@ -308,7 +308,7 @@ class PlainSession(Session):
 
     @property
     def _variables(self) -> Any:
-        return self._loop.take(self._generator).variables | self._caches
+        return self._caches | self._loop.take(self._generator).variables
 
     @property
     def _caches(self) -> dict[str, Any]:

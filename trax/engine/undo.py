@@ -18,7 +18,7 @@ from typing import Any
 from trax.storage.members import closure
 from trax.tracking.references import references
 
-__all__ = ["simple_content", "undone"]
+__all__ = ["undone"]
 
 _MOST = 10_000  # items; larger containers are left as they are
 _MISSING = object()
@@ -43,22 +43,6 @@ def undone(roots: Iterable[Any], objects: Iterable[Any]) -> Iterator[None]:
     finally:
         for each in undo:
             each()
-
-
-def simple_content(obj: Any) -> list[Any] | None:
-    """Return what is in an object as far as `undone` puts it back; None if there may be more."""
-    named = getattr(obj, "__dict__", None)
-    if type(named) is not dict:
-        return None
-    found: list[Any] = []
-    for part in named.values():
-        if type(part) not in (list, dict, set):
-            found.append(part)
-        elif len(part) > _MOST:
-            return None
-        else:
-            found += _parts(part)
-    return found
 
 
 def _variables(searched: Iterable[Any]) -> Iterator[_Undo]:

@@ -73,16 +73,15 @@ def locked(value: Any, name: str, can_store: CanStore) -> Locked | None:
     """
     found: dict[int, Any] = {}
 
-    def note(one: Any) -> bool:
+    def leads_out(one: Any) -> bool:
         if type(one) in _KINDS:
             found[id(one)] = one
-        return False
+        return _leads_out(one)
 
-    if type(value) in _KINDS or find_part(value, name, _leads_out, _is_searched):
+    if type(value) in _KINDS or find_part(value, name, leads_out, _is_searched) or not found:
         return None
     nearest = find_part(value, name, lambda one: type(one) in _KINDS, _is_searched)
-    find_part(value, name, note, _is_searched)
-    encoded = can_store(value, dict.fromkeys(found, "")) if found else None
+    encoded = can_store(value, dict.fromkeys(found, ""))
     if nearest is None or encoded is None:
         return None
     path, part = nearest

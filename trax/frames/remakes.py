@@ -13,7 +13,7 @@ from types import CellType, MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
 from trax import notices
-from trax.errors import CodecError, UsageError
+from trax.errors import CodecError
 from trax.frames.later import path_of, reduce_method
 from trax.frames.locked import CanStore, Locked, locked
 from trax.frames.managers import held_managers, stored_slots
@@ -90,6 +90,7 @@ class Remakes:
         self._managed = {site.number for site in program.sites if site.entered}
         self._omissions: dict[int, _Omissions] = {}
         self._told: set[str] = set()
+        self._looks = 6  # at data in frames: those of two steps, as proofs take them, too
         self.needs: frozenset[str] = frozenset()
         self.outside: dict[int, str] = {}
         self.reductions: dict[type, Callable[[Any], Any]] = {}
@@ -162,16 +163,17 @@ class Remakes:
         found = {name: locked(values[name], name, can_store) for name in names if name in values}
         return {name: one for name, one in found.items() if one is not None}
 
-    def _check_data(self, omitted: _Omissions, values: Mapping[str, Any]) -> None:
-        """Refuse data that the loop has changed and that would be made again without that."""
+    def _tell_changed(self, omitted: _Omissions, values: Mapping[str, Any]) -> None:
+        """Tell of data that the steps have changed and that is made again without that."""
         before = omitted.data
         for name, one in self._data(before, values, omitted.given).items():
-            if one.digest != before[name].digest:
-                raise UsageError(
-                    f"{self._label}: steps change {name}, which would be made again without that.\n"
-                    f"It cannot be stored: {one.reason}.\n{one.advice}\n"
-                    "Then start over with the function's fresh(...): stored frames are without it."
-                )
+            line = (
+                f"{self._label}: steps change {name}, which is made again without that after a "
+                f"crash, since {one.reason}. {' '.join(one.advice.splitlines())}"
+            )
+            if one.digest != before[name].digest and line not in self._told:
+                self._told.add(line)
+                notices.warn(line)
 
     def _check_entered(self, site: Site, slots: list[Any], held: Collection[int]) -> None:
         """Refuse a ``with`` whose file would be opened for writing once more."""
@@ -205,8 +207,9 @@ class Remakes:
     def _apply(self, frame: Frame) -> Frame:
         omitted = self._omissions[frame.site]
         names, held, referred, dropped = omitted.plan.names, *omitted[1:4]
-        if omitted.data:
-            self._check_data(omitted, _variables(frame))
+        if omitted.data and self._looks:
+            self._looks -= 1
+            self._tell_changed(omitted, _variables(frame))
         for name in names & frame.values.keys():
             if found := fault(frame.values[name]):
                 raise CodecError(f"{self._label}: {name} cannot be kept: {found[0]}.\n{found[1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Generic, NoReturn, SupportsIndex, TypeVar
 
@@ -51,12 +52,12 @@ class MapDriver(Generic[K, V]):
     def __len__(self) -> int:
         """Return the number of items, for progress bars, if they have a length."""
         items = self._call.items
-        if not isinstance(items, Sized):
-            raise TypeError(
-                f"the number of items of {self.name!r} is not known: they have no length.\n"
-                "Give a list, or give the bar its total=."
-            )
-        return len(items)
+        with contextlib.suppress(Exception):  # `list` asks, too, and expects none but a TypeError
+            return len(items)
+        raise TypeError(
+            f"the number of items of {self.name!r} is not known: they have no length.\n"
+            "Give a list, or give the bar its total=."
+        )
 
     def __bool__(self) -> bool:
         return True

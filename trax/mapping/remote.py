@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -33,7 +34,7 @@ def outlook(error: BaseException, otherwise: str) -> str:
     if is_refusal:
         return "the next call fails likewise: its error says what to do first"
     is_pickling = isinstance(error, (pickle.PicklingError, AttributeError, TypeError))
-    if is_pickling and "pickle" in text_of(error):
+    if is_pickling and re.search("pickle|get local object", text_of(error)):
         return (
             "what goes to another process and back must be pickled: define functions and classes "
             "in a module, outside of functions, and use no lambda"

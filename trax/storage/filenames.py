@@ -80,7 +80,7 @@ def local_store(traxdir: str | os.PathLike[str] | None = None) -> str:
 
 def has_replicas(path: str) -> bool:
     """Return whether a directory is a place of replicas."""
-    return os.path.lexists(f"{path}/{PROBE}")
+    return os.path.isfile(f"{path}/{PROBE}") and not os.path.lexists(f"{path}/{LOCKS}")
 
 
 def is_default(path: str) -> bool:
@@ -105,7 +105,7 @@ def given_path(traxdir: str | os.PathLike[str] | None = None) -> str:
             f"the store's directory {path!r} begins with the home of an unknown user.\n"
             f"Give the whole path, or './{path}' for a directory of that name here."
         )
-    if _URL.match(path):
+    if _URL.match(path) and not os.path.lexists(path):
         raise UsageError(
             f"the store cannot be at the URL {path!r}: it is a directory of this machine.\n"
             "To copy its runs to a URL, give that as replica=, or in TRAX_REPLICA.\n"

@@ -37,6 +37,7 @@ R = TypeVar("R")
 
 _Loop = Generator[Case[Any], None, None]
 
+_COUNTED = 10.0  # seconds, which it may take to count what is stored
 _SHOWN = 100  # characters of an error
 
 
@@ -328,7 +329,11 @@ class _Pass:
     def _tell_stored(self) -> None:
         """Say before the first case how many runs are done or have begun, and which code did it."""
         done, begun = list[bool](), list[bool]()  # whether it was other code
+        until, least = process.monotonic() + _COUNTED, ""
         for arguments in self._plan.grid:
+            if process.monotonic() > until:
+                least = "at least "
+                break
             with contextlib.suppress(Exception):  # its case has the error
                 call = call_of(self._plan.function, arguments)
                 meta = self._plan.store.peek(call.name)
@@ -338,10 +343,12 @@ class _Pass:
         total, parts = count(len(self._plan.grid), "run"), list[str]()
         if done:
             line = "were done before; their stored results are returned"
-            parts.append(f"{len(done):,} of {total} {line}")
+            parts.append(f"{least}{len(done):,} of {total} {line}")
         if begun:
             changed = f", {sum(begun):,} of them with changed code" * any(begun)
-            parts.append(f"{len(begun):,} of {total} had begun before, and will go on{changed}")
+            parts.append(
+                f"{least}{len(begun):,} of {total} had begun before, and will go on{changed}"
+            )
         old = f"; {count(sum(done), 'result')} came from old code" * any(done)
         way = ": fresh=True computes all cases again" * any(done)
         if parts:

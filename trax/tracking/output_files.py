@@ -332,6 +332,7 @@ class OutputFiles:
         self._expected = expected
         self._always = always
         self._aside = aside
+        self._has_told = False
         self._note = note
         self._track = track
         self._untrack = untrack
@@ -505,13 +506,17 @@ class OutputFiles:
         """Keep what a file has that the run begins anew, if the run itself does; else say so."""
         if self._aside is not None and os.path.isdir(self._aside):  # else it was pruned
             kept = set_aside(path, self._aside)
-            notices.info(f"{path} is written anew; the {length:,} bytes that it had are in {kept}")
-        elif (said := (path, "overwritten")) not in process.said:
-            process.said.add(said)
-            notices.info(
+            line = f"{path} is written anew; the {length:,} bytes that it had are in {kept}"
+        else:
+            line = (
                 f"{path} is overwritten; it had {length:,} bytes. If another run has written them, "
                 "give each run a file of its own, as in trax.open(f'out-{seed}.csv')"
             )
+        said = path, "overwritten"
+        if not self._has_told and said not in process.said:  # a loop may write a file in each step
+            self._has_told = True
+            process.said.add(said)
+            notices.info(line)
 
     def _expected_extent(self, key: Key) -> Extent | None:
         """Return the extent of a file after the steps that the loop runs again, if it has one."""
