@@ -332,3 +332,59 @@ def test_an_element_of_a_set_is_a_copy() -> None:
     step = "with loop(9) as run:\n    next(run)\n"
     assert run_script(READER + step + "    print(len({*run.state, *PAIR}))").stdout == "3\n"
     assert run_script(READER + step + "    print(len({*run.state, *PAIR}))").stdout == "5\n"
+
+
+WHOLE = """
+import trax
+
+class Part:
+    pass
+
+class Table(dict):
+    pass
+
+class Given:
+    def __setstate__(self, state):
+        vars(self).update(state)
+
+def chain(end):
+    for _ in range({length}):
+        part = Part()
+        part.next = end
+        end = part
+    return end
+
+END = {end}
+END.weight = 1
+LEADS = chain(END)
+
+def last(part):
+    return last(part.next) if hasattr(part, "next") else part
+
+@trax.resumable(create=lambda: [LEADS, last(LEADS)], replay_log=None, every_steps=1)
+def loop(state):
+    while True:
+        yield
+
+with loop() as run:
+    next(run)
+print(last(run.state[0]) is run.state[1], LEADS in run.state)
+"""
+
+
+@pytest.mark.parametrize(
+    ("length", "end", "is_one"),
+    [(1, "Part()", True), (5, "Part()", False), (1, "Table(a=1)", False), (1, "Given()", False)],
+)
+def test_what_it_leads_to_is_one_object_in_the_state(length: int, end: str, is_one: bool) -> None:
+    """If that cannot come from the module as well, all of it is a copy, as it was."""
+    text = WHOLE.format(length=length, end=end)
+    assert run_script(text).stdout == "True True\n"
+    assert run_script(text).stdout == f"True {is_one}\n"
+
+
+def test_one_without_attributes_comes_along() -> None:
+    """It is in no variable of its own."""
+    text = WHOLE.format(length=1, end="Part()").replace("END.weight = 1\n", "").replace("END", "E")
+    text = text.replace("E = Part()", "").replace("chain(E)", "chain(Part())")
+    assert run_script(text).stdout == run_script(text).stdout == "True True\n"

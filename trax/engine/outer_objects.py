@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["OuterObjects", "outer_object", "set_attributes"]
 
 _MOST: Final = 200  # parts of one argument or variable that are looked at
-_NEAR: Final = 10  # objects that one may lead to
+_TOGETHER: Final = 10  # objects that one may lead to
 _SHOWN: Final = 3
 _HOOKS: Final = ("__reduce_ex__", "__reduce__", "__getstate__")
+_SETTERS: Final = ("__setstate__", "__getnewargs__", "__getnewargs_ex__")
 
 Reduction = Callable[[Any], Any]
 _Find = Callable[[str, Any], Any]
@@ -83,7 +84,7 @@ class OuterObjects:
 
     def _find(self, place: str, content: Any) -> Any:
         found = self._by_place.get(place)
-        if found is None or _has_content(found, content):
+        if found is None or self._has_content(found, content):
             return found
         self._changed[place] = None
         return None
@@ -95,15 +96,15 @@ class OuterObjects:
 
     def _lend(self, place: str, content: Any) -> Any:
         found = self._by_place.get(place)
-        if found is None or not _has_content(found, content):
+        if found is None or not self._has_content(found, content):
             return None
         if not self.lent:
-            self.lent = {id(one): one for one in self._by_place.values() if _content(one)}
+            self.lent = {id(one): one for one in self._by_place.values() if self._content(one)}
         return found
 
     def can_restore(self, lent: Mapping[int, Any]) -> bool:
         """Return whether `undone` can put back all that was lent as it is now."""
-        return all(map(_content, lent.values()))
+        return all(map(self._content, lent.values()))
 
     def may_be_in(self, pickled: Any) -> bool:
         """Return whether a pickle, of anything, has objects of the same classes."""
@@ -117,15 +118,40 @@ class OuterObjects:
     def _reduce(self, other: Reduction, obj: Any) -> Any:
         reduced = other(obj)
         place = self._places.get(id(obj))
-        if place is None or not _is_plain(reduced):
+        if place is None or isinstance(reduced, str):
             return reduced
         make, args, attributes = reduced[:3]
-        content = _content(obj)
+        content = self._content(obj)
         first = self._first.setdefault(id(obj), content)
         if not content or content != first:  # the loop changes it, of which others tell
             self._first[id(obj)] = None
             return reduced
         return outer_object, (place, content, make, args), attributes, None, None, set_attributes
+
+    def _content(self, obj: Any) -> Any:
+        """Return an object's attributes, with those of others that it leads to; None if of more.
+
+        The others are lists of a class and its attributes; one met before is its number alone.
+        """
+        try:
+            return self._parts(obj, {})
+        except _MoreError:
+            return None
+
+    def _parts(self, obj: Any, met: dict[int, int]) -> list[Any]:
+        if id(obj) in met:
+            return [met[id(obj)]]
+        met[id(obj)] = len(met)
+        # Without a place, an object that this one leads to would be a copy elsewhere in the state.
+        if id(obj) not in self._places or len(met) > _TOGETHER:
+            raise _MoreError
+        parts = vars(obj).items()
+        return [type(obj), {n: p if _is_value(p) else self._parts(p, met) for n, p in parts}]
+
+    def _has_content(self, obj: Any, content: Any) -> bool:
+        """Return whether an object has this content, to the last bit."""
+        present = self._content(obj)
+        return present is not None and not any(differences(content, present, ""))
 
     @cached_property
     def _by_place(self) -> dict[str, Any]:
@@ -218,44 +244,18 @@ def set_attributes(obj: Any, found: Any) -> None:
 
 
 def _is_of_user(kind: type) -> bool:
-    """Whether a class is the user's, has no slots, and leaves it to Python how it is pickled."""
-    is_own_way = any(getattr(kind, hook) is not getattr(object, hook) for hook in _HOOKS)
-    return is_own(kind.__module__) and not is_own_way and not copyreg._slotnames(kind)  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-def _is_plain(reduced: Any) -> bool:
-    """Whether an object consists of attributes, and is set by them alone."""
-    if isinstance(reduced, str) or any(reduced[3:]):
-        return False
-    make, args, content = (*reduced, None)[:3]
-    is_set = hasattr(args[0], "__setstate__") if args else True
-    return make is copyreg.__newobj__ and type(content) is dict and not is_set  # type: ignore[attr-defined]
-
-
-def _content(obj: Any) -> Any:
-    """Return an object's attributes, with those of others that it leads to; None if there is more.
-
-    The others are lists of a class and its attributes; one that was met before is its number alone.
-    """
-    try:
-        return _parts(obj, {})
-    except _MoreError:
-        return None
+    """Whether a class is the user's, and its objects are attributes alone, which pickle sets."""
+    bases = kind.__mro__[:-1]
+    return (
+        all(is_own(base.__module__) for base in bases)
+        and all(getattr(kind, hook) is getattr(object, hook) for hook in _HOOKS)
+        and not any(hasattr(kind, setter) for setter in _SETTERS)
+        and not (copyreg._slotnames(kind) or kind in copyreg.dispatch_table)  # type: ignore[attr-defined]  # noqa: SLF001
+    )
 
 
 class _MoreError(Exception):
     """An object has something else than values and others like it."""
-
-
-def _parts(obj: Any, met: dict[int, int]) -> list[Any]:
-    if id(obj) in met:
-        return [met[id(obj)]]
-    kind = type(obj)
-    met[id(obj)] = len(met)
-    named = getattr(obj, "__dict__", None)
-    if type(named) is not dict or not _is_of_user(kind) or len(met) > _NEAR:
-        raise _MoreError
-    return [kind, {name: p if _is_value(p) else _parts(p, met) for name, p in named.items()}]
 
 
 def _is_value(part: Any) -> bool:
@@ -265,9 +265,3 @@ def _is_value(part: Any) -> bool:
     if isinstance(part, (Enum, type, FunctionType)):
         return is_value(part)
     return is_value(part) and not hasattr(part, "__dict__")
-
-
-def _has_content(obj: Any, content: Any) -> bool:
-    """Return whether an object has this content, to the last bit."""
-    present = _content(obj)
-    return present is not None and not any(differences(content, present, ""))
